@@ -1,0 +1,101 @@
+"""Cached films -> batches for torch: augmentation and order follow from (seed, epoch, film) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hilum.augment import augment
+from hilum.card import Preparation
+from hilum.data.cache import Cache
+from hilum.prepare import levels
+from hilum.types import STRUCTURES, Array
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Films(Dataset[dict[str, Array]]):
+    """Films of a cache with their targets, addressed by (epoch, position).
+
+    An item holds ``films`` (1, S, S) float32, and either ``labels`` (C,) float32 with NaN for unknown,
+    or ``masks`` (S, S) uint8 with ``known`` (4,) bool: the three structures, and both lungs together.
+    """
+
+    cache: Cache
+    labels: tuple[str, ...]  # empty: the targets are masks
+    preparation: Preparation
+    strength: float  # of the augmentation
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.cache.samples)
+
+    def __getitem__(self, place: tuple[int, int]) -> dict[str, Array]:
+        epoch, i = place
+        sample = self.cache.samples[i]
+        film = self.cache.films[i].astype(np.float32) / 255
+        mask = None if self.labels or self.cache.masks is None else np.array(self.cache.masks[i])
+        rng = np.random.default_rng([self.seed, epoch, i])
+        film, mask = augment(film, mask, rng, strength=self.strength)
+        item: dict[str, Array] = {"films": levels(film, self.preparation)[None]}
+        if mask is None:
+            item["labels"] = np.array([sample.labels.get(name, np.nan) for name in self.labels], np.float32)
+        else:
+            item |= {"masks": mask, "known": known(sample.structures)}
+        return item
+
+
+def known(structures: frozenset[str]) -> Array:
+    """Which of the three structures, and last whether only both lungs together, a film's mask shows."""
+    return np.array([name in structures for name in (*STRUCTURES, "lungs")])
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffled(Sampler[list[tuple[int, int]]]):
+    """One process's batches of one epoch, from a given step on; every step is full-sized on every process."""
+
+    films: int
+    batch: int  # over all processes
+    seed: int
+    epoch: int
+    start: int = 0  # first step that is still to do
+    rank: int = 0
+    processes: int = 1
+
+    def __len__(self) -> int:
+        return max(1, self.films // self.batch) - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.films)
+        for step in range(self.start, self.start + len(self)):
+            whole = order[step * self.batch : (step + 1) * self.batch]
+            yield [(self.epoch, int(i)) for i in whole[self.rank :: self.processes]]
+
+
+def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) -> DataLoader[Batch]:
+    """A torch loader whose worker processes leave the other cores alone."""
+    return DataLoader(
+        films,  # type: ignore[arg-type]  # the loader yields the collated batch, not the item
+        batch_sampler=order,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def in_order(films: Films, batch: int) -> Iterator[Batch]:
+    """Every film once, as it is, the last batch as small as it comes."""
+    for start in range(0, len(films), batch):
+        items = [films[0, i] for i in range(start, min(start + batch, len(films)))]
+        yield {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}
+
+
+def _one_thread(_: Any) -> None:
+    cv2.setNumThreads(1)

@@ -1,0 +1,118 @@
+"""The card: what a checkpoint folder says about its model, in one JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hilum.errors import CheckpointError
+
+CARD = "card.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preparation(_Strict):
+    """How a film becomes the network's input; training and inference share it."""
+
+    size: int = Field(ge=32, le=2048, description="side of the square input, pixels")
+    low: float = Field(default=1.0, ge=0, lt=50, description="percentile of grey levels that becomes 0")
+    high: float = Field(default=99.0, gt=50, le=100, description="percentile of grey levels that becomes 1")
+    mean: float = Field(default=0.5, description="subtracted after the stretch to [0, 1]")
+    std: float = Field(default=0.25, gt=0, description="divided by, after the mean is taken off")
+
+
+class Calibration(_Strict):
+    """Platt scaling of one label: probability = sigmoid(slope * logit + intercept)."""
+
+    slope: float = Field(default=1.0, gt=0)
+    intercept: float = 0.0
+    events: int = Field(default=0, ge=0, description="positive films it was fitted on")
+
+
+class Threshold(_Strict):
+    """Where one label turns positive, and the band around it in which the model abstains."""
+
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1, description="from here up to `high` the call is left open")
+    high: float = Field(ge=0, le=1)
+    rule: str = Field(description="how it was chosen")
+
+
+class Metric(_Strict):
+    """One figure with its 95 % interval."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = Field(ge=0, description="films it was measured on")
+    part: str = Field(description="'tuning', 'test', ...")
+
+
+class Source(_Strict):
+    """A data set a model was trained on."""
+
+    name: str = Field(description="KIND and folder name, without the path before it")
+    films: int
+    patients: int
+
+
+class Card(_Strict):
+    """Everything a user of a checkpoint must know; the file ``card.json``."""
+
+    name: str
+    version: str
+    task: Literal["segment", "classify"]
+    labels: tuple[str, ...] = Field(description="one for each output channel, in the graph's order")
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    architecture: str = Field(description="a name of hilum.models.MODELS")
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    preparation: Preparation
+    calibration: dict[str, Calibration] = Field(default_factory=dict)
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
+    sources: tuple[Source, ...] = ()
+    split_sha256: str = Field(default="", description="hash of the patient split that held films back")
+    metrics: tuple[Metric, ...] = ()
+    config: dict[str, Any] = Field(default_factory=dict)
+    commit: str = ""
+    seed: int = 0
+    packages: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict, description="file name -> SHA-256")
+    intended_use: str = ""
+    citations: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the ONNX graph: the model's identity in every result."""
+        return self.files.get("model.onnx", "")
+
+    @property
+    def preprocessing(self) -> str:
+        """Short name of the preprocessing, equal for equal parameters."""
+        p = self.preparation
+        return f"stretch-{p.size}-p{p.low:g}-{p.high:g}-m{p.mean:g}-s{p.std:g}"
+
+
+def read_card(folder: Path) -> Card:
+    """Read and check ``folder/card.json``; raises CheckpointError when it is missing or malformed."""
+    path = folder / CARD
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: no {CARD}; give the folder of a Hilum checkpoint") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{path}: {where}: {first['msg']}; the card is damaged or too new") from None
+
+
+def card_json(card: Card) -> str:
+    """The card as indented JSON, ending in a newline."""
+    return json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,151 @@
+"""The checkpoint folder as training writes it: model.safetensors, model.onnx, card.json."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from hilum.card import CARD, Card, card_json, read_card
+from hilum.errors import CheckpointError
+from hilum.models import build
+from hilum.runtime import Runtime, find
+
+WEIGHTS = "model.safetensors"
+GRAPH = "model.onnx"
+
+
+def save(folder: Path, module: nn.Module, card: Card) -> Card:
+    """Write the checkpoint whole or not at all; returns the card with the files' hashes filled in.
+
+    Convolution kernels are stored in half precision and computed with in single: that halves the files
+    and moves a logit by about a thousandth. Raises CheckpointError if the graph disagrees with the module.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        weights = {name: _halved(value).contiguous() for name, value in module.state_dict().items()}
+        safetensors.torch.save_file(weights, draft / WEIGHTS)
+        module = build(card.architecture, len(card.labels), seed=0, **card.arguments)
+        module.load_state_dict(_loaded(draft / WEIGHTS))
+        _export(module.eval(), draft / GRAPH, card)
+        files = {path.name: sha256(path) for path in sorted(draft.iterdir())}
+        card = card.model_copy(update={"files": files})
+        (draft / CARD).write_text(card_json(card), encoding="utf-8")
+        _agree(module, draft)
+        _publish(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return card
+
+
+def load(name: str | Path) -> tuple[nn.Module, Card]:
+    """The module, in evaluation mode, and card of a shipped checkpoint's name or of a folder."""
+    folder = find(name)
+    card = read_card(folder)
+    path = folder / WEIGHTS
+    if not path.is_file() or sha256(path) != card.files.get(WEIGHTS):
+        raise CheckpointError(f"{path}: missing or not the file its card names; restore the checkpoint folder")
+    module = build(card.architecture, len(card.labels), seed=0, **card.arguments)
+    module.load_state_dict(_loaded(path))
+    return module.eval(), card
+
+
+def transplant(module: nn.Module, name: str | Path) -> list[str]:
+    """Copy into `module` every weight of a checkpoint that fits by name and shape; returns the rest's names.
+
+    Raises CheckpointError when fewer than half fit: the checkpoint is of another architecture.
+    """
+    theirs = load(name)[0].state_dict()
+    own = module.state_dict()
+    fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
+    if 2 * len(fitting) < len(own):
+        raise CheckpointError(f"{name}: does not fit this architecture; set 'architecture' to the checkpoint's")
+    module.load_state_dict(own | fitting)
+    return sorted(set(own) - set(fitting))
+
+
+def sha256(path: Path) -> str:
+    """Lower-case hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Kernels in half precision; biases and statistics, which are few and wide-ranged, as they are."""
+    return value.half() if value.is_floating_point() and value.ndim > 1 else value
+
+
+def _loaded(path: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = safetensors.torch.load_file(path)
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in weights.items()}
+
+
+def _export(module: nn.Module, path: Path, card: Card) -> None:
+    films = torch.zeros(2, 1, card.preparation.size, card.preparation.size)
+    with torch.no_grad():
+        names = list(module(films))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        program = torch.onnx.export(
+            module,
+            (films,),
+            dynamo=True,
+            dynamic_shapes={"films": {0: torch.export.Dim("batch")}},
+            input_names=["films"],
+            output_names=names,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - with dynamo=True a program always comes back
+    _store_half(program.model_proto, path)
+
+
+def _store_half(graph: onnx.ModelProto, path: Path) -> None:
+    """Save the graph with its kernels in half precision, cast to single when a session loads it."""
+    casts = []
+    for weight in graph.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT and len(weight.dims) > 1:
+            name = weight.name
+            half = onnx.numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = casts + list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    del graph.graph.value_info[:]
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def _agree(module: nn.Module, folder: Path) -> None:
+    runtime = Runtime(folder)
+    size = runtime.card.preparation.size
+    films = np.random.default_rng(0).normal(size=(2, 1, size, size)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(films))["logits"].numpy()
+    gap = float(np.abs(runtime(films)["logits"] - expected).max())
+    if gap > 0.02 * max(1.0, float(np.abs(expected).max())):
+        raise CheckpointError(f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is not faithful")
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    """Swap the finished draft in; an older checkpoint of that name is set aside until the new one stands."""
+    for path in draft.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    draft.chmod(0o755)  # mkdtemp makes folders that only their owner may open
+    old = folder.with_name(f".{folder.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

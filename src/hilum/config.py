@@ -1,0 +1,132 @@
+"""Settings of a training run: defaults, a TOML file, and ``key=value`` on top, checked in one place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hilum.card import Preparation
+from hilum.errors import ConfigError
+
+Task = Literal["segment", "classify"]
+
+
+class TrainConfig(BaseModel):
+    """One training run, complete: the same settings on the same films give the same weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the model's name")
+    version: str = "0.1.0"
+    task: Task
+    data: tuple[str, ...] = Field(min_length=1, description="data sets, KIND:PATH; the first to hold a film wins")
+    split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
+    fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
+    labels: tuple[str, ...] = Field(default=(), description="none: the six where the data has them, else all")
+    activation: Literal["auto", "sigmoid", "softmax"] = "auto"
+    architecture: str
+    arguments: dict[str, Any] = Field(default_factory=dict, description="the architecture's own")
+    start: str = Field(default="random", description="'random', 'imagenet', or a checkpoint's name or folder")
+    preparation: Preparation
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1, description="films a step, over all devices")
+    rate: float = Field(gt=0, description="peak learning rate")
+    decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps that warm up")
+    ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights")
+    clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    patience: int = Field(default=10, ge=1, description="epochs without gain before it stops")
+    weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
+    augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    seed: int = Field(default=0, ge=0)
+    devices: int = Field(default=1, ge=1)
+    workers: int = Field(default=0, ge=0, description="processes that load films; 0: the training process")
+    save_minutes: float = Field(default=5.0, gt=0, description="between two saved states inside an epoch")
+    out: Path = Path("runs/model")
+    intended_use: str = ""
+    citations: tuple[str, ...] = ()
+
+
+_DEFAULTS: dict[Task, dict[str, Any]] = {
+    "segment": {
+        "architecture": "unet",
+        "preparation": {"size": 256},
+        "epochs": 60,
+        "batch": 8,
+        "rate": 1e-3,
+        "decay": 0.01,
+    },
+    "classify": {
+        "architecture": "mobilenetv2",
+        "start": "imagenet",
+        "preparation": {"size": 128},
+        "epochs": 15,
+        "batch": 32,
+        "rate": 3e-4,
+    },
+}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The TOML file as a dictionary; raises ConfigError naming the file and line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}; see configs/ for examples") from None
+
+
+def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
+    """Defaults of the task, then `settings`, then ``key=value`` overrides (``preparation.size=160``)."""
+    merged = _merge({}, settings)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", key):
+            raise ConfigError(f"{override!r}: not a setting; write key=value, for instance epochs=5")
+        nested: Any = _value(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        merged = _merge(merged, nested)
+    task = merged.get("task")
+    if task not in _DEFAULTS:
+        raise ConfigError(f"task={task!r}: must be 'segment' or 'classify'")
+    # A start or arguments fit one architecture: a default must not leak to another.
+    defaults = dict(_DEFAULTS[task])
+    if merged.get("architecture", defaults["architecture"]) != defaults["architecture"]:
+        defaults.pop("start", None)
+    try:
+        return TrainConfig.model_validate(_merge(defaults, merged))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("; ".join(lines) + "; run 'hilum train --help' for the settings") from None
+
+
+def expand(name: str) -> str:
+    """`name` with ``$VARIABLE`` replaced from the environment; raises ConfigError where it is not set."""
+    expanded = os.path.expandvars(name)
+    if missing := re.search(r"\$\{?(\w+)", expanded):
+        raise ConfigError(f"{name}: {missing[1]} is not set; export {missing[1]}=FOLDER first")
+    return expanded
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

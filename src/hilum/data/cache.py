@@ -1,0 +1,163 @@
+"""Films decoded once: a memory-mapped array at training size, rebuilt when anything it came from changes.
+
+A cache is a folder named after the hash of its inputs. It is built under a temporary name and renamed
+when whole, so a killed build leaves nothing that could be taken for a cache, and two processes that build
+the same one do double work, never damage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hilum.data.masks import read_mask
+from hilum.errors import DataError, HilumError
+from hilum.prepare import fit
+from hilum.read import read
+from hilum.types import Array, Pixels, Sample
+
+_FORMAT = 1  # raise when the way films are decoded or stored changes
+
+_CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
+
+Tick = Callable[[int, int, str], None]
+"""Progress: steps done, steps in all, what is going on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """Decoded films, in the order of `samples`."""
+
+    samples: tuple[Sample, ...]  # those that could be read
+    films: Array  # (N, S, S) uint8, memory-mapped, air dark
+    masks: Array | None  # (N, S, S) uint8 label maps, memory-mapped
+    failures: dict[str, str]  # sample id -> why it could not be read
+
+
+def cached(
+    samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | None = None
+) -> Cache:
+    """The samples' films at `size`, from the cache under `folder` if it is there, decoded into it if not.
+
+    Films that cannot be read are left out and listed; raises DataError when they are more than 5 %.
+    """
+    place = folder / _key(samples, size)
+    if not (place / "index.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=folder))
+        try:
+            _build(samples, size, draft, tick)
+            _publish(draft, place)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    index = json.loads((place / "index.json").read_text(encoding="utf-8"))
+    by_id = {sample.id: sample for sample in samples}
+    masks = place / "masks.npy"
+    return Cache(
+        samples=tuple(by_id[name] for name in index["films"]),
+        films=np.load(place / "films.npy", mmap_mode="r", allow_pickle=False),
+        masks=np.load(masks, mmap_mode="r", allow_pickle=False) if masks.is_file() else None,
+        failures=index["failures"],
+    )
+
+
+def decode(sample: Sample, size: int) -> tuple[Array, Array | None]:
+    """One sample's film (size, size) uint8 and its label map, or None where it has none."""
+    pixels = sample.image() if callable(sample.image) else read(sample.image).pixels
+    if pixels.dtype == np.uint8:
+        pixels = pixels.astype(np.float32) / 255
+    film = np.rint(fit(pixels, size) * 255).astype(np.uint8)
+    if sample.masks is None:
+        return film, None
+    mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
+    return film, np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST))
+
+
+def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None) -> None:
+    shape = (len(samples), size, size)
+    films = np.lib.format.open_memmap(draft / "films.npy", "w+", np.uint8, shape)
+    masks = None
+    if any(sample.masks is not None for sample in samples):
+        masks = np.lib.format.open_memmap(draft / "masks.npy", "w+", np.uint8, shape)
+    good: list[str] = []
+    failures: dict[str, str] = {}
+
+    def attempt(sample: Sample) -> tuple[Array, Array | None] | HilumError:
+        try:
+            return decode(sample, size)
+        except HilumError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (sample, result) in enumerate(zip(samples, pool.map(attempt, samples), strict=True), 1):
+            if isinstance(result, HilumError):
+                failures[sample.id] = str(result)
+            else:
+                films[len(good)] = result[0]
+                if masks is not None and result[1] is not None:
+                    masks[len(good)] = result[1]
+                good.append(sample.id)
+            if tick:
+                tick(done, len(samples), "decoding films")
+    _refuse(failures, len(samples))
+    films.flush()
+    if masks is not None:
+        masks.flush()
+    # Written last: a folder with an index is a whole cache.
+    (draft / "index.json").write_text(json.dumps({"films": good, "failures": failures}), encoding="utf-8")
+
+
+def _refuse(failures: dict[str, str], total: int) -> None:
+    """Too many unreadable films mean a wrong path or a missing decoder, and such a cache must not be kept."""
+    if len(failures) > _CORRUPT * total:
+        few = "; ".join(list(failures.values())[:3])
+        raise DataError(f"{len(failures)} of {total} films cannot be read, over {_CORRUPT:.0%}. The first: {few}")
+
+
+def _publish(draft: Path, place: Path) -> None:
+    for path in draft.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    try:
+        draft.rename(place)
+    except OSError:
+        # Another process was first; its cache holds the same films.
+        if not (place / "index.json").is_file():
+            raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds left behind, once it is a day old."""
+    for draft in folder.glob(".*-*"):
+        if time.time() - draft.stat().st_mtime > 86_400:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _key(samples: Sequence[Sample], size: int) -> str:
+    """Hash of all that the cached pixels depend on."""
+    digest = hashlib.sha256(f"{_FORMAT} {size}".encode())
+    for sample in samples:
+        digest.update(f"\n{sample.id} {_stamp(sample.image)} {_stamp(sample.masks)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _stamp(pixels: Pixels | None) -> str:
+    if isinstance(pixels, Path) and pixels.is_file():
+        state = pixels.stat()
+        return f"{pixels.resolve()} {state.st_size} {state.st_mtime_ns}"
+    if isinstance(pixels, partial):
+        return f"{pixels.func.__module__}.{pixels.func.__qualname__} {pixels.args} {pixels.keywords}"
+    return str(pixels)

@@ -1,0 +1,59 @@
+"""NIH ChestX-ray14: ``images/`` and the authors' csv of labels.
+
+Source: Wang et al., CVPR 2017. Labels were mined from reports; "No Finding" means none of the fourteen.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from hilum.data.files import films
+from hilum.errors import DataError
+from hilum.labels import SIX, canonical
+from hilum.types import Sample
+
+_COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+
+
+def samples(path: str) -> list[Sample]:
+    """One sample for each film that the csv and ``images/`` both have, matched by file stem.
+
+    The six labels are 0 or 1, and every other disease of the fourteen stands beside them.
+    """
+    folder = Path(path)
+    tables = sorted(folder.glob("Data_Entry_2017*.csv"))
+    if not tables:
+        raise DataError(f"{folder}: no Data_Entry_2017*.csv; put NIH's csv beside images/")
+    images = films(folder / "images")
+    with tables[-1].open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if rows and (missing := [column for column in _COLUMNS if column not in rows[0]]):
+        raise DataError(f"{tables[-1]}: no column {missing[0]!r}; give NIH's own file unchanged")
+    names = {canonical(name) for row in rows for name in row["Finding Labels"].split("|")} | set(SIX)
+    return [
+        _sample(row, images[stem], names)
+        for row in rows
+        if (stem := Path(row["Image Index"]).stem) in images
+    ]
+
+
+def _sample(row: dict[str, str], image: Path, names: set[str]) -> Sample:
+    found = {canonical(name) for name in row["Finding Labels"].split("|")}
+    return Sample(
+        id=f"nih:{image.stem}",
+        patient=f"nih:{int(row['Patient ID'])}",
+        image=image,
+        labels={name: float(name in found) for name in sorted(names)},
+        site="nih",
+        sex=row["Patient Gender"] or None,
+        age=_age(row["Patient Age"]),
+        view=row["View Position"] or None,
+    )
+
+
+def _age(text: str) -> float | None:
+    """Years; the first edition of the csv writes ``058Y``, and a few ages are impossible (414)."""
+    digits = text.rstrip("YMD")
+    years = float(digits) if digits.isdigit() else None
+    return years if years is not None and years <= 120 and text[-1] not in "MD" else None

@@ -1,0 +1,106 @@
+"""The patient split: who tests, who tunes, who trains; made once, kept in a file, known by its hash."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hilum.errors import DataError
+from hilum.types import Sample
+
+Part = Literal["train", "tune", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Patient -> "test" or the number of a fold."""
+
+    parts: dict[str, str]
+    sha256: str  # of the file's bytes
+
+
+def make_split(
+    samples: Sequence[Sample], *, test: float = 0.15, folds: int = 5, seed: int = 0
+) -> Split:
+    """Patients dealt to the test part and to folds, each with like shares of sites and labels.
+
+    A patient's stratum is the site and the rarest label any of the patient's films carries.
+    """
+    if not 0 <= test < 1 or folds < 2:
+        raise DataError(f"test={test}, folds={folds}; give a share below 1 and at least 2 folds")
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for patient, stratum in sorted(_strata(samples).items()):
+        strata[stratum].append(patient)
+    rng = np.random.default_rng(seed)
+    parts: dict[str, str] = {}
+    dealt = 0
+    for _, patients in sorted(strata.items()):
+        shuffled = [patients[i] for i in rng.permutation(len(patients))]
+        # The remainder is drawn, so that many small strata still give the share that was asked for.
+        tests = int(len(shuffled) * test + rng.random())
+        for patient in shuffled[:tests]:
+            parts[patient] = "test"
+        for patient in shuffled[tests:]:
+            parts[patient] = str(dealt % folds)
+            dealt += 1
+    return Split(parts=parts, sha256=hashlib.sha256(_encode(parts)).hexdigest())
+
+
+def write_split(split: Split, path: Path) -> None:
+    """The split as a csv of ``patient,part``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encode(split.parts))
+
+
+def read_split(path: Path) -> Split:
+    """The split of a file; raises DataError when it is missing or malformed."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; make a split with 'hilum data split'") from None
+    rows = list(csv.reader(io.StringIO(data.decode("utf-8"))))
+    if not rows or rows[0] != ["patient", "part"] or any(len(row) != 2 for row in rows):
+        raise DataError(f"{path}: not a split file; make one with 'hilum data split'")
+    return Split(parts=dict(rows[1:]), sha256=hashlib.sha256(data).hexdigest())
+
+
+def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0) -> list[Sample]:
+    """The samples whose patients belong to a part: "test", "tune" (the fold) or "train" (the other folds)."""
+    chosen = []
+    for sample in samples:
+        where = split.parts.get(sample.patient)
+        if where is None:
+            raise DataError(f"{sample.patient}: not in the split file; make a new one with 'hilum data split'")
+        belongs: Part = "test" if where == "test" else "tune" if where == str(fold) else "train"
+        if belongs == part:
+            chosen.append(sample)
+    return chosen
+
+
+def _strata(samples: Sequence[Sample]) -> dict[str, tuple[str, str]]:
+    carried: dict[str, set[str]] = defaultdict(set)
+    sites: dict[str, str] = {}
+    for sample in samples:
+        carried[sample.patient].update(name for name, value in sample.labels.items() if value == 1)
+        sites[sample.patient] = sample.site
+    counts = Counter(label for labels in carried.values() for label in labels)
+    return {
+        patient: (sites[patient], min(labels, key=lambda label: (counts[label], label), default=""))
+        for patient, labels in carried.items()
+    }
+
+
+def _encode(parts: dict[str, str]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["patient", "part"])
+    writer.writerows(sorted(parts.items()))
+    return text.getvalue().encode()

@@ -1,0 +1,78 @@
+"""A csv of films: a ``path`` column, one column a label, and optionally patient, sex, age, view, site."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from hilum.errors import DataError
+from hilum.labels import canonical
+from hilum.types import Sample
+
+_PATH = ("path", "file", "image", "filename", "image index")
+_ABOUT = ("patient", "sex", "age", "view", "site", "id")
+_VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+
+
+def samples(path: str) -> list[Sample]:
+    """One sample a row; paths count from the csv's folder, labels are 0, 1 or empty (unknown).
+
+    Without a patient column each film counts as a patient of its own.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"{file}: no such csv; check the path")
+    with file.open(newline="", encoding="utf-8-sig") as text:
+        reader = csv.DictReader(text)
+        columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
+        rows = list(reader)
+    image = next((columns[name] for name in _PATH if name in columns), None)
+    if image is None:
+        raise DataError(f"{file}: no column 'path'; name the column that holds the films' paths 'path'")
+    about = {name: columns[name] for name in _ABOUT if name in columns}
+    labels = {canonical(name): name for name in columns.values() if name != image and name not in about.values()}
+    site = file.resolve().parent.name
+    return [_sample(file, number, row, image, about, labels, site) for number, row in enumerate(rows, 2)]
+
+
+def _sample(
+    file: Path,
+    number: int,
+    row: dict[str, str],
+    image: str,
+    about: dict[str, str],
+    labels: dict[str, str],
+    site: str,
+) -> Sample:
+    def said(name: str) -> str | None:
+        return (row.get(about[name]) or "").strip() or None if name in about else None
+
+    if not row[image]:
+        raise DataError(f"{file}, line {number}: no path; fill it in or remove the row")
+    film = said("id") or row[image]
+    site = said("site") or site
+    return Sample(
+        id=f"{site}:{film}",
+        patient=f"{site}:{said('patient') or film}",
+        image=file.parent / row[image],
+        labels={label: _value(row[name], file, number, name) for label, name in labels.items()},
+        site=site,
+        sex=said("sex"),
+        age=_years(said("age"), file, number),
+        view=said("view"),
+    )
+
+
+def _value(text: str | None, file: Path, number: int, column: str) -> float:
+    word = (text or "").strip().lower().removesuffix(".0")
+    if word not in _VALUES:
+        raise DataError(f"{file}, line {number}, column {column!r}: {text!r}; labels are 0, 1 or empty")
+    return _VALUES[word]
+
+
+def _years(text: str | None, file: Path, number: int) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise DataError(f"{file}, line {number}: age {text!r}; write years as a number") from None

@@ -1,0 +1,49 @@
+"""Every error Hilum raises on purpose: what is wrong, where, and what to do next."""
+
+
+class HilumError(Exception):
+    """The family's root; catching it catches all that Hilum raises on purpose."""
+
+
+class ReadError(HilumError):
+    """A file or buffer could not be read as one radiograph.
+
+    The message reads ``file: reason; remedy``, and the three parts are kept as attributes.
+    """
+
+    def __init__(self, file: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{file}: {reason}; {remedy}")
+        self.file = file
+        self.reason = reason
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type["ReadError"], tuple[str, str, str]]:
+        return type(self), (self.file, self.reason, self.remedy)
+
+
+class ConfigError(HilumError):
+    """A setting, an argument or a configuration file does not make sense."""
+
+
+class DataError(HilumError):
+    """A data set is missing, incomplete or not laid out as its kind demands."""
+
+
+class CheckpointError(HilumError):
+    """A checkpoint folder is missing, damaged or does not fit what is asked of it."""
+
+
+class TrainingError(HilumError):
+    """Training had to stop; the last good checkpoint is kept."""
+
+
+class MissingExtraError(HilumError):
+    """A part of Hilum needs packages that this installation lacks."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs: pip install 'hilum[{extra}]'")
+        self.what = what
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), (self.what, self.extra)

@@ -1,0 +1,169 @@
+"""Scoring on the tuning part, and what turns the best weights into a checkpoint a user can trust."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hilum import __version__
+from hilum.batches import Batch, Films, in_order
+from hilum.calibrate import fit_platt, fit_threshold, probabilities
+from hilum.card import Card, Metric, Source, Threshold
+from hilum.checkpoint import save
+from hilum.config import TrainConfig
+from hilum.data import short
+from hilum.metrics import Interval, auroc, bootstrap, dice
+from hilum.plan import Plan
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
+
+_PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "lightning-fabric")
+
+
+def score(
+    module: nn.Module, plan: Plan, loss: Callable[[Tensor, Batch], Tensor], device: torch.device
+) -> tuple[float, float]:
+    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures."""
+    losses, values, sizes = [], [], []
+    for logits, batch in _outputs(module, plan.tune, device):
+        losses.append(float(loss(logits, batch)))
+        sizes.append(len(logits))
+        values.append(_dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy())
+    table = np.concatenate(values)
+    if plan.train.labels:
+        truth = _truth(plan.tune)
+        by_label = [auroc(truth[:, i], table[:, i]) for i in range(len(plan.labels))]
+    else:
+        by_label = [_mean(column) for column in table.T]
+    return float(np.average(losses, weights=sizes)), _mean(np.array(by_label))
+
+
+def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
+    """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``."""
+    device = next(module.parameters()).device
+    card = Card(
+        name=config.name,
+        version=config.version,
+        task=config.task,
+        labels=plan.labels,
+        activation="softmax" if plan.activation == "softmax" else "sigmoid",
+        architecture=config.architecture,
+        arguments=config.arguments,
+        preparation=config.preparation,
+        sources=_sources(config, plan),
+        split_sha256=plan.split.sha256,
+        config=config.model_dump(mode="json", exclude={"out", "split"}),
+        commit=_commit(),
+        seed=config.seed,
+        packages={"hilum": __version__} | {name: version(name) for name in _PACKAGES},
+        intended_use=config.intended_use,
+        citations=config.citations,
+    )
+    values = [
+        _dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy()
+        for logits, batch in _outputs(module, plan.tune, device)
+    ]
+    table = np.concatenate(values)
+    if config.task == "classify":
+        card = _calibrated(card, plan, table)
+    else:
+        card = card.model_copy(update={"metrics": _dice_metrics(table)})
+    return save(config.out / "checkpoint", module.cpu(), card)
+
+
+def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
+    """The card with calibration, thresholds and AUROC, all from the tuning part."""
+    truth = _truth(plan.tune)
+    if card.activation == "sigmoid":
+        fitted = {name: fit_platt(logits[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
+        card = card.model_copy(update={"calibration": fitted})
+    scores = probabilities(logits, card)
+    thresholds: dict[str, Threshold] = {}
+    if card.activation == "sigmoid":
+        thresholds = {name: fit_threshold(scores[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
+    groups = np.array([sample.patient for sample in plan.tune.cache.samples])
+    metrics = []
+    for i, name in enumerate(card.labels):
+        known = ~np.isnan(truth[:, i])
+        interval = bootstrap(
+            auroc, truth[known, i], scores[known, i], groups=groups[known], rng=np.random.default_rng(card.seed)
+        )
+        metrics.append(_metric(f"AUROC {name}", interval, int(known.sum())))
+    data = f"{len(truth)} films of {len(set(groups))} patients, the tuning fold of split {card.split_sha256[:12]}"
+    return card.model_copy(
+        update={"thresholds": thresholds, "threshold_data": data, "metrics": tuple(metrics)}
+    )
+
+
+def _dice_metrics(table: Array) -> tuple[Metric, ...]:
+    metrics = []
+    for name, column in zip((*STRUCTURES, "lungs"), table.T, strict=True):
+        column = column[~np.isnan(column)]
+        if len(column):
+            interval = bootstrap(
+                _mean, column, groups=np.arange(len(column)), rng=np.random.default_rng(0)
+            )
+            metrics.append(_metric(f"Dice {name}", interval, len(column)))
+    return tuple(metrics)
+
+
+def _metric(name: str, interval: Interval, n: int) -> Metric:
+    def finite(value: float) -> float | None:
+        return round(value, 4) if np.isfinite(value) else None
+
+    value = round(interval.value, 4)
+    return Metric(name=name, value=value, low=finite(interval.low), high=finite(interval.high), n=n, part="tuning")
+
+
+@torch.no_grad()
+def _outputs(module: nn.Module, films: Films, device: torch.device) -> Iterator[tuple[Tensor, Batch]]:
+    for batch in in_order(films, 32):
+        moved = {key: value.to(device) for key, value in batch.items()}
+        yield module(moved["films"])["logits"], moved
+
+
+def _truth(films: Films) -> Array:
+    """The labels (N, C) float64 with NaN for unknown."""
+    return np.array([[s.labels.get(name, np.nan) for name in films.labels] for s in films.cache.samples])
+
+
+def _dices(logits: Tensor, batch: Batch) -> Array:
+    """Dice (N, 4) of the three structures and of both lungs together; NaN where the mask cannot tell."""
+    masks, knowns = batch["masks"].cpu().numpy(), batch["known"].cpu().numpy()
+    found = (logits > 0).cpu().numpy()
+    rows = np.full((len(masks), 4), np.nan)
+    for row, mask, known, planes in zip(rows, masks, knowns, found, strict=True):
+        for i in range(len(STRUCTURES)):
+            if known[i]:
+                row[i] = dice(mask == i + 1, planes[i])
+        if known[3] or known[:2].all():
+            row[3] = dice(np.isin(mask, (1, 2, LUNG_OF_UNKNOWN_SIDE)), planes[0] | planes[1])
+    return rows
+
+
+def _mean(values: Array) -> float:
+    """Mean over what is known; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
+    """Films and patients each site gave to the training part; the data sets' names say where they lay."""
+    samples = plan.train.cache.samples
+    patients = len({sample.patient for sample in samples})
+    name = " + ".join(short(data) for data in config.data)
+    return (Source(name=name, films=len(samples), patients=patients),)
+
+
+def _commit() -> str:
+    """The git commit of the code, where it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""

@@ -1,0 +1,121 @@
+"""Stored pixel values -> grey levels in [0, 1]: what every reader shares.
+
+A film has at most 65,536 different values, so each step is worked out once per value and looked up per pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+
+from hilum.types import Array
+
+SMALLEST_SIDE = 16  # pixels; nothing can be outlined on less
+
+_LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as in JPEG and in DICOM's YBR
+_PERCENTILES = (0.1, 99.9)
+
+
+class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it into a ReadError that names the source
+    """Why a source is not read as one film, and what to do about it."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason, remedy)
+        self.reason = reason
+        self.remedy = remedy
+
+
+def check_size(rows: int, columns: int, frames: int, pixel_budget: int) -> None:
+    """Refuse what is not one film of a bearable size, before anything is allocated for it.
+
+    Readers admit four samples of two bytes at most, so a film within the budget decodes to 8 bytes a pixel or less.
+    """
+    if rows * columns * max(frames, 1) > pixel_budget:
+        size = f"{frames} x {rows} x {columns}" if frames > 1 else f"{rows} x {columns}"
+        raise Refused(
+            f"{size} pixels are more than the pixel budget of {pixel_budget}",
+            "raise pixel_budget if this is truly one film",
+        )
+    if frames > 1:
+        raise Refused(f"{frames} frames, expected 1", "export a single frame")
+    if min(rows, columns) < SMALLEST_SIDE:
+        raise Refused(
+            f"{rows} x {columns} pixels are too few", f"give {SMALLEST_SIDE} or more on either side"
+        )
+
+
+def values_of(dtype: np.dtype[Any]) -> Array:
+    """Every value that fits this integer type, in the order of its bits read as an unsigned number."""
+    size = 2 ** (8 * dtype.itemsize)
+    return np.arange(size, dtype=np.uint32).astype(f"u{dtype.itemsize}").view(dtype).astype(np.float64)
+
+
+def count(grey: Array) -> Array:
+    """How often each of `values_of` occurs in an integer array."""
+    flat = np.ascontiguousarray(grey).view(f"u{grey.itemsize}").ravel()
+    total = np.zeros(2 ** (8 * grey.itemsize), np.int64)
+    for block in np.array_split(flat, flat.size // 2**20 + 1):  # bincount widens its input to 8 bytes
+        total += np.bincount(block, minlength=total.size)
+    return total
+
+
+def look_up(grey: Array, levels: Array) -> Array:
+    """(H, W) float32: each pixel's entry in `levels`, which runs in the order of `values_of`."""
+    table = levels.astype(np.float32)
+    index = np.ascontiguousarray(grey).view(f"u{grey.itemsize}")
+    pixels = np.empty(grey.shape, np.float32)
+    for row, out in zip(index, pixels, strict=True):  # take widens its index to 8 bytes
+        np.take(table, row, out=out, mode="clip")
+    return pixels
+
+
+def stretch(values: Array, counts: Array, notes: list[str]) -> Array:
+    """Map `values`, each seen `counts` times, so that their 0.1 to 99.9 percentile range becomes [0, 1]."""
+    order = np.argsort(values, kind="stable")
+    ordered, seen = values[order], np.cumsum(counts[order])
+    if seen[-1] == 0:
+        raise Refused("every pixel is padding", "export the film again")
+
+    def percentile(q: float) -> float:  # linear between neighbours, as numpy.percentile
+        place = q / 100 * (seen[-1] - 1)
+        left, right = ordered[np.searchsorted(seen, [np.floor(place), np.ceil(place)], side="right")]
+        return float(left + (right - left) * (place % 1))
+
+    low, high = (percentile(q) for q in _PERCENTILES)
+    note = "grey levels: 0.1 to 99.9 percentile range"
+    if low == high:
+        low, high = percentile(0), percentile(100)
+        note = "grey levels: minimum to maximum; the 0.1 to 99.9 percentile range is empty"
+    if low == high:
+        raise constant()
+    notes.append(note)
+    return cast(Array, np.clip((values - low) / (high - low), 0, 1))
+
+
+def luminance(rgb: Array, notes: list[str]) -> Array:
+    """(H, W, 3) -> (H, W) of the same type; integers are rounded."""
+    notes.append("colour turned to grey")
+    kind = rgb.dtype
+    grey = sum(rgb[..., i] * np.float32(weight) for i, weight in enumerate(_LUMA))
+    return cast(Array, np.rint(grey).astype(kind) if kind.kind in "iu" else np.asarray(grey, kind))
+
+
+def graded(grey: Array, notes: list[str]) -> Array:
+    """Integers that come without a window -> [0, 1]: uint8 by 255, other types by their percentile range."""
+    if grey.dtype == np.uint8:
+        notes.append("grey levels: 8 bits divided by 255")
+        return np.divide(grey, np.float32(255), dtype=np.float32)
+    return look_up(grey, stretch(values_of(grey.dtype), count(grey), notes))
+
+
+def finished(pixels: Array) -> Array:
+    """The last check, and the layout that Radiograph promises: float32 in one block, not constant."""
+    if pixels.min() == pixels.max():
+        raise constant()
+    return np.ascontiguousarray(pixels, np.float32)
+
+
+def constant() -> Refused:
+    """The refusal of an image that shows nothing."""
+    return Refused("constant image: all pixels are equal", "give a film that shows something")

@@ -1,0 +1,30 @@
+"""A run's log for people: a csv with a row an epoch, and the learning curve as a picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: str) -> None:
+    """Write ``history.csv`` and ``curve.png``: losses on the left axis, the tuning score on the right."""
+    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+    # The object interface needs no display and leaves pyplot's global state alone.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    left = figure.subplots()
+    right = left.twinx()
+    epochs = [row["epoch"] for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], color="#0072B2", label="loss, training")
+    left.plot(epochs, [row["tune_loss"] for row in rows], color="#56B4E9", ls="--", label="loss, tuning")
+    right.plot(epochs, [row["score"] for row in rows], color="#D55E00", label=f"{measure}, tuning")
+    left.set(xlabel="epoch", ylabel="loss")
+    right.set(ylabel=measure)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(folder / "curve.png", dpi=120)

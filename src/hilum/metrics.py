@@ -1,0 +1,257 @@
+"""Scores with intervals for classifiers, and overlap and distances for outlines; pure NumPy.
+
+Binary truth is (N,): 0, 1 or NaN, and films of unknown label (NaN) are left out of every score. For the
+number of films that a score rests on, ask `labelled`. A score that the films cannot tell is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hilum.errors import ConfigError
+from hilum.types import Array
+
+
+def labelled(truth: Array, score: Array) -> tuple[Array, Array]:
+    """Leave out the films whose label is unknown.
+
+    Takes truth (N,) of 0, 1 and NaN with a score (N,) for each film; returns both as float64 (n,).
+    Raises ConfigError for any other truth, for unequal lengths and for a NaN score of a labelled film.
+    """
+    truth, score = np.asarray(truth, dtype=np.float64), np.asarray(score, dtype=np.float64)
+    if truth.ndim != 1 or truth.shape != score.shape:
+        raise ConfigError(f"truth {truth.shape} and score {score.shape}; give one of each for every film")
+    known = ~np.isnan(truth)
+    truth, score = truth[known], score[known]
+    if not ((truth == 0) | (truth == 1)).all():
+        raise ConfigError("truth holds more than 0, 1 and NaN; settle uncertain labels first")
+    if np.isnan(score).any():
+        raise ConfigError("a labelled film has the score NaN; leave failed films out of both arrays")
+    return truth, score
+
+
+def tally(truth: Array, score: Array) -> tuple[Array, Array, Array]:
+    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,)."""
+    truth, score = labelled(truth, score)
+    values, place, films = np.unique(score, return_inverse=True, return_counts=True)
+    positives = np.bincount(place, weights=truth, minlength=len(values))
+    return values, positives, films - positives
+
+
+def auroc(truth: Array, score: Array) -> float:
+    """Chance that a positive film outscores a negative one, ties counting half: 0..1.
+
+    NaN when either class is missing. The Mann-Whitney statistic (Hanley and McNeil 1982).
+    """
+    _, positives, negatives = tally(truth, score)
+    pairs = positives.sum() * negatives.sum()
+    if not pairs:
+        return float("nan")
+    beaten = np.cumsum(negatives) - negatives / 2
+    return float(positives @ beaten / pairs)
+
+
+def average_precision(truth: Array, score: Array) -> float:
+    """Precision averaged over the steps in recall, without interpolation: 0..1.
+
+    NaN when there is no positive film. Tied films enter together, as in scikit-learn.
+    """
+    _, positives, negatives = tally(truth, score)
+    positives, negatives = positives[::-1], negatives[::-1]
+    if not positives.sum():
+        return float("nan")
+    found = np.cumsum(positives)
+    precision = found / (found + np.cumsum(negatives))
+    return float(positives @ precision / found[-1])
+
+
+def brier(truth: Array, probability: Array) -> float:
+    """Mean squared difference between probability and truth: 0 (best) to 1; NaN without films."""
+    truth, probability = forecasts(truth, probability)
+    return float(np.mean((probability - truth) ** 2)) if len(truth) else float("nan")
+
+
+def calibration_error(truth: Array, probability: Array, bins: int = 15) -> float:
+    """Mean gap between stated and observed frequency over bins of equal mass: 0..1; NaN without films.
+
+    Equal mass, because a rare label crowds nearly all films into the first bin of equal width. Bins are cut
+    by mid-rank, so films of equal probability share one and their order has no say.
+    """
+    truth, probability = forecasts(truth, probability)
+    if not len(truth):
+        return float("nan")
+    _, place, films = np.unique(probability, return_inverse=True, return_counts=True)
+    middle = np.cumsum(films) - (films + 1) / 2  # mid-rank from 0
+    chosen = (middle * bins // len(truth)).astype(int)[place]
+    gaps = np.bincount(chosen, weights=probability - truth)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
+    """Leave out the films of unknown label, as `labelled` does, and refuse scores outside 0..1."""
+    truth, probability = labelled(truth, probability)
+    if len(truth) and not 0 <= probability.min() <= probability.max() <= 1:
+        raise ConfigError("a probability lies outside 0..1; turn logits into probabilities first")
+    return truth, probability
+
+
+def accuracy(truth: Array, predicted: Array) -> float:
+    """Share of films given their own class, 0..1; truth and predicted (N,) are names or numbers."""
+    truth, predicted = _named(truth, predicted)
+    return float(np.mean(truth == predicted)) if len(truth) else float("nan")
+
+
+def confusion(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> Array:
+    """Count films by true class (row) and predicted class (column): (C, C) int64 in the order of classes.
+
+    Raises ConfigError where a film's class is none of them.
+    """
+    truth, predicted = _named(truth, predicted)
+    places = []
+    for given in (truth, predicted):
+        hits = given[:, None] == np.asarray(classes)
+        if not hits.any(axis=1).all():
+            raise ConfigError(f"a class is not among {', '.join(map(str, classes))}; name every class")
+        places.append(hits.argmax(axis=1))
+    count = len(classes)
+    flat = np.bincount(places[0] * count + places[1], minlength=count * count)
+    return flat.reshape(count, count)
+
+
+def macro_f1(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> float:
+    """Mean F1 over the classes that occur in truth or prediction, 0..1; NaN without films."""
+    table = confusion(truth, predicted, classes)
+    members = table.sum(axis=0) + table.sum(axis=1)
+    occurs = members > 0
+    if not occurs.any():
+        return float("nan")
+    return float(np.mean(2 * np.diag(table)[occurs] / members[occurs]))
+
+
+def _named(truth: Array, predicted: Array) -> tuple[Array, Array]:
+    """Classes of the films whose true class is known."""
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    if truth.ndim != 1 or truth.shape != predicted.shape:
+        raise ConfigError(
+            f"truth {truth.shape} and predicted {predicted.shape}; give one class for each film"
+        )
+    if truth.dtype.kind != "f":
+        return truth, predicted
+    known = ~np.isnan(truth)
+    return truth[known], predicted[known]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure and the interval around it; the bounds are NaN where the films cannot tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *arrays: Array,
+    groups: Array,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of `statistic(*arrays)`, patients drawn with replacement with all their films.
+
+    The arrays are (N, ...) and groups (N,) names each film's patient. A paired difference is a statistic too:
+    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Draws where the statistic is NaN are left out;
+    where they are more than half, or there is one patient only, low and high are NaN.
+    """
+    arrays = tuple(np.asarray(array) for array in arrays)
+    patients, patient = np.unique(np.asarray(groups), return_inverse=True)
+    if any(len(array) != len(patient) for array in arrays):
+        raise ConfigError(
+            f"{len(patient)} groups for {[len(a) for a in arrays]} films; name every film's patient"
+        )
+    films, count = np.arange(len(patient)), len(patients)
+    draws = np.full(repeats, np.nan)
+    for i in range(repeats if count > 1 else 0):
+        times = np.bincount(rng.integers(count, size=count), minlength=count)
+        chosen = np.repeat(films, times[patient])
+        draws[i] = statistic(*(array[chosen] for array in arrays))
+    told = draws[~np.isnan(draws)]
+    low, high = float("nan"), float("nan")
+    if len(told) and 2 * len(told) >= repeats:
+        low, high = np.quantile(told, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=float(statistic(*arrays)), low=float(low), high=float(high))
+
+
+def dice(truth: Array, predicted: Array) -> float:
+    """Overlap 2 |A and B| / (|A| + |B|) of two boolean masks (H, W): 0..1, and 1 if both are empty."""
+    _check_masks(truth, predicted)
+    total = int(truth.sum()) + int(predicted.sum())
+    return 2 * int((truth & predicted).sum()) / total if total else 1.0
+
+
+def iou(truth: Array, predicted: Array) -> float:
+    """Overlap |A and B| / |A or B| of two boolean masks (H, W): 0..1, and 1 if both are empty."""
+    _check_masks(truth, predicted)
+    union = int((truth | predicted).sum())
+    return int((truth & predicted).sum()) / union if union else 1.0
+
+
+def surface_distances(
+    truth: Array, predicted: Array, spacing: tuple[float, float] = (1, 1)
+) -> tuple[float, float]:
+    """95th-percentile Hausdorff distance and average surface distance of two boolean masks (H, W).
+
+    In units of spacing, which is between (rows, columns). Surfaces are the masks' outermost pixels. The first
+    is the larger of both directions' 95th percentiles, the second the mean over both directions' pixels
+    (Maier-Hein et al. 2024, Metrics Reloaded). NaN if one mask is empty, 0 if both are.
+    """
+    _check_masks(truth, predicted)
+    if not truth.any() or not predicted.any():
+        nothing = float("nan") if truth.any() or predicted.any() else 0.0
+        return nothing, nothing
+    one, other = _outline(truth), _outline(predicted)
+    there, back = _distances(one, other, spacing), _distances(other, one, spacing)
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return float(hd95), float(np.mean(np.concatenate([there, back])))
+
+
+def components(mask: Array) -> int:
+    """Number of separate parts of a boolean mask (H, W); pixels that touch at a corner belong together."""
+    import cv2
+
+    _check_masks(mask, mask)
+    return int(cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0]) - 1
+
+
+def _check_masks(truth: Array, predicted: Array) -> None:
+    if truth.dtype != np.bool_ or predicted.dtype != np.bool_:
+        raise ConfigError("masks must be boolean; compare one structure at a time: mask == 1")
+    if truth.ndim != 2 or truth.shape != predicted.shape:
+        raise ConfigError(f"masks {truth.shape} and {predicted.shape}; bring both to one (H, W)")
+
+
+def _outline(mask: Array) -> Array:
+    """Pixels of a mask with one of their four neighbours outside it; beyond the image is outside."""
+    inside = np.pad(mask, 1)
+    core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    return np.asarray(mask & ~core)
+
+
+def _distances(start: Array, goal: Array, spacing: tuple[float, float]) -> Array:
+    """Distance from each pixel of start to the nearest of goal: (K,); exact for any spacing."""
+    # First down each column, then along each row, as in Felzenszwalb and Huttenlocher 2012; OpenCV's own
+    # distance transform knows square pixels only.
+    row, columns = np.arange(len(goal))[:, None], np.flatnonzero(goal.any(axis=0))
+    hits = goal[:, columns]
+    above = np.maximum.accumulate(np.where(hits, row, -np.inf))
+    below = np.minimum.accumulate(np.where(hits, row, np.inf)[::-1])[::-1]
+    vertical = (np.minimum(row - above, below - row) * spacing[0]) ** 2
+    nearest = []
+    for i in np.flatnonzero(start.any(axis=1)):
+        across = (columns - np.flatnonzero(start[i])[:, None]) * spacing[1]
+        nearest.append((vertical[i] + across**2).min(axis=1))
+    return np.asarray(np.sqrt(np.concatenate(nearest)))

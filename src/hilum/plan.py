@@ -1,0 +1,130 @@
+"""What a training run works on, settled before its first step: films, labels, split, network."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hilum.batches import Films
+from hilum.checkpoint import transplant
+from hilum.config import TrainConfig
+from hilum.data import join, open_data
+from hilum.data.cache import Cache, Tick, cached
+from hilum.data.split import Split, make_split, read_split, select, write_split
+from hilum.errors import ConfigError, DataError
+from hilum.labels import SIX
+from hilum.models import TASKS, build
+from hilum.types import STRUCTURES, Sample
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The films and labels of a run."""
+
+    train: Films
+    tune: Films
+    labels: tuple[str, ...]  # one for each output channel
+    activation: str  # "sigmoid" or "softmax"
+    split: Split
+
+    @property
+    def measure(self) -> str:
+        """What the tuning part is scored by."""
+        return "mean AUROC" if self.train.labels else "mean Dice"
+
+
+def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
+    """Open the data, split it by patient and decode its films; raises DataError with the remedy."""
+    if TASKS.get(config.architecture, config.task) != config.task:
+        raise ConfigError(f"architecture={config.architecture!r} is made to {TASKS[config.architecture]}")
+    samples = join([open_data(name) for name in config.data])
+    if config.task == "segment":
+        samples = [sample for sample in samples if sample.masks is not None]
+    split = _split(config, samples)
+    labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
+    parts = {}
+    for part in ("train", "tune"):
+        chosen = select(samples, split, part, fold=config.fold)
+        if not chosen:
+            raise DataError(f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}")
+        parts[part] = cached(chosen, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
+    _set_aside(parts, config.out)
+    train, tune = (
+        Films(
+            cache=cache,
+            labels=labels if config.task == "classify" else (),
+            preparation=config.preparation,
+            strength=config.augment if part == "train" else 0.0,
+            seed=config.seed,
+        )
+        for part, cache in parts.items()
+    )
+    return Plan(train=train, tune=tune, labels=labels, activation=_activation(config, samples, labels), split=split)
+
+
+def network(config: TrainConfig, plan: Plan) -> nn.Module:
+    """The network with the weights the configuration starts from."""
+    module = build(config.architecture, len(plan.labels), seed=config.seed, **config.arguments)
+    if config.start == "imagenet":
+        if not hasattr(module, "load_imagenet"):
+            raise ConfigError(f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'")
+        module.load_imagenet()
+    elif config.start != "random":
+        transplant(module, config.start)
+    return module
+
+
+def class_weights(plan: Plan, weighting: str) -> Tensor:
+    """One weight a label that makes rare positives count more, (C,) float32; at most 20.
+
+    The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class.
+    """
+    table = np.array([[s.labels.get(name, np.nan) for name in plan.labels] for s in plan.train.cache.samples])
+    positives = np.maximum(np.nansum(table == 1, axis=0), 1)
+    if plan.activation == "softmax":
+        full = positives.sum() / (len(positives) * positives)
+    else:
+        full = np.maximum(np.nansum(table == 0, axis=0), 1) / positives
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[weighting]
+    return torch.tensor(np.minimum(full**power, 20), dtype=torch.float32)
+
+
+def _split(config: TrainConfig, samples: list[Sample]) -> Split:
+    if config.split is not None:
+        return read_split(config.split)
+    path = config.out / "split.csv"
+    if not path.is_file():
+        write_split(make_split(samples, seed=config.seed), path)
+    return read_split(path)
+
+
+def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
+    """The labels asked for; else those of the six that the data carry; else all that they carry."""
+    known = {name for sample in samples for name in sample.labels}
+    if missing := [name for name in config.labels if name not in known]:
+        raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
+    labels = config.labels or tuple(name for name in SIX if name in known) or tuple(sorted(known))
+    if not labels:
+        raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
+    return labels
+
+
+def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
+    """Softmax where every film carries exactly one of the labels; sigmoid otherwise."""
+    if config.task == "segment":
+        return "sigmoid"
+    if config.activation != "auto":
+        return config.activation
+    exclusive = all([s.labels.get(name) for name in labels].count(1.0) == 1 for s in samples)
+    return "softmax" if exclusive and len(labels) > 1 else "sigmoid"
+
+
+def _set_aside(parts: dict[str, Cache], out: Path) -> None:
+    """List the films that could not be read."""
+    if failures := {name: why for cache in parts.values() for name, why in cache.failures.items()}:
+        with (out / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("film", "reason"), *sorted(failures.items())])

@@ -1,0 +1,61 @@
+"""An ONNX graph and its card, as one callable."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from hilum.card import Card, read_card
+from hilum.errors import CheckpointError
+from hilum.types import Array
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def find(name: str | Path) -> Path:
+    """The folder of a shipped checkpoint's name (``hilum-six``), or of a path to one."""
+    shipped = SHIPPED / name
+    if isinstance(name, str) and name in shipped_names():
+        return shipped
+    folder = Path(name)
+    # A training run keeps its checkpoint in a sub-folder; both the run and the checkpoint may be named.
+    if (folder / "checkpoint" / "card.json").is_file():
+        return folder / "checkpoint"
+    if not folder.is_dir():
+        known = ", ".join(shipped_names()) or "none"
+        raise CheckpointError(f"{name}: no such checkpoint; shipped are: {known}; or give a checkpoint's folder")
+    return folder
+
+
+def shipped_names() -> list[str]:
+    """Names of the checkpoints inside the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/card.json"))
+
+
+class Runtime:
+    """A loaded checkpoint: films in, the graph's named outputs out.
+
+    The graph's SHA-256 is checked against the card; raises CheckpointError when they differ.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+        import onnxruntime
+
+        self.card: Card = read_card(folder)
+        path = folder / "model.onnx"
+        try:
+            graph = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror}; restore the checkpoint folder") from None
+        if hashlib.sha256(graph).hexdigest() != self.card.sha256:
+            raise CheckpointError(f"{path}: SHA-256 differs from the card's; the file was changed or damaged")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads  # 0: one for each core
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, films: Array) -> dict[str, Array]:
+        """Prepared films (N, 1, S, S) float32 -> the graph's outputs by name, each with N rows."""
+        values = self._session.run(self._outputs, {"films": films})
+        return dict(zip(self._outputs, values, strict=True))

@@ -1,0 +1,71 @@
+"""The state of an unfinished run: everything the next step depends on, in one file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from hilum.errors import TrainingError
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run stands. Order, augmentation and dropout follow from seed, epoch and step: no generator's
+    state is needed to continue exactly."""
+
+    epoch: int = 0
+    step: int = 0  # steps of this epoch already done
+    losses: float = 0.0  # their sum
+    seconds: float = 0.0  # spent in this epoch before it was interrupted
+    best: float = float("-inf")  # score on the tuning part
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_state(
+    path: Path, state: State, config: str, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state atomically; `config` is the run's settings as JSON."""
+    tensors = {
+        f"{name}/{key}": value.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    for i, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in slots.items()}
+    draft = path.with_suffix(".part")
+    safetensors.torch.save_file(tensors, draft, {"state": json.dumps(asdict(state)), "config": config})
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def load_state(
+    path: Path, config: str, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> State:
+    """Fill modules and optimizer from a state file; raises TrainingError when the settings differ."""
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    if about.get("config") != config:
+        raise TrainingError(f"{path}: was saved under other settings; resume with the same, or choose another out=")
+    tensors = safetensors.torch.load_file(path)
+    for name, module in modules.items():
+        module.load_state_dict(_below(tensors, name))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in _below(tensors, "optimizer").items():
+        i, _, slot = key.partition("/")
+        slots.setdefault(int(i), {})[slot] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return State(**json.loads(about["state"]))
+
+
+def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}

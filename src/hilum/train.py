@@ -1,0 +1,247 @@
+"""One visible training loop for both tasks."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hilum.batches import Batch, Shuffled, loader
+from hilum.card import Card
+from hilum.config import TrainConfig
+from hilum.data.cache import Tick
+from hilum.errors import ConfigError, TrainingError
+from hilum.finish import finish, score
+from hilum.history import write_history
+from hilum.losses import multilabel_loss, segmentation_loss, single_label_loss
+from hilum.plan import Plan, class_weights, make_plan, network
+from hilum.state import State, load_state, save_state
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A run in progress: what changes from step to step, and what it needs to take one."""
+
+    config: TrainConfig
+    plan: Plan
+    fabric: Fabric
+    model: nn.Module  # `module`, wrapped by Fabric
+    module: nn.Module
+    shadow: nn.Module  # the running average of the weights: what is scored and shipped
+    best: nn.Module  # the shadow of the best epoch so far
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[Tensor, Batch], Tensor]
+    steps: int  # in an epoch
+    state: State = field(default_factory=State)
+
+    @property
+    def path(self) -> Path:
+        return self.config.out / "state.safetensors"
+
+    @property
+    def done(self) -> int:
+        """Steps taken since the run began."""
+        return self.state.epoch * self.steps + self.state.step
+
+    def save(self) -> None:
+        modules = {"module": self.module, "shadow": self.shadow, "best": self.best}
+        save_state(self.path, self.state, _settings(self.config), modules, self.optimizer)
+
+
+def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None) -> Card:
+    """Train a model, write its run folder ``config.out``, and return the finished checkpoint's card.
+
+    With `resume`, an interrupted run goes on exactly where its last saved state stands. Raises ConfigError,
+    DataError, or TrainingError when the loss stops being a number (the last good state is kept).
+    """
+    fabric = _fabric(config)
+    if fabric.is_global_zero:
+        _claim(config.out, resume)
+    run = _begin(config, fabric, resume, tick)
+    while run.state.epoch < config.epochs and not _stale(run):
+        began = time.monotonic()
+        _epoch(run, tick)
+        _score(run, time.monotonic() - began)
+        if fabric.is_global_zero:
+            run.save()
+            write_history(run.state.history, config.out, measure=run.plan.measure)
+        fabric.barrier()
+    card = None
+    if fabric.is_global_zero:
+        card = finish(run.best, config, run.plan)
+        run.path.unlink(missing_ok=True)
+    finished: Card = fabric.broadcast(card)
+    return finished
+
+
+def _epoch(run: Run, tick: Tick | None) -> None:
+    """All steps of an epoch that are still to do."""
+    config, fabric, state = run.config, run.fabric, run.state
+    order = Shuffled(
+        len(run.plan.train), config.batch, config.seed, state.epoch, state.step, fabric.global_rank, fabric.world_size
+    )
+    saved = time.monotonic()
+    run.model.train()
+    for batch in fabric.setup_dataloaders(loader(run.plan.train, order, config.workers), use_distributed_sampler=False):
+        for group in run.optimizer.param_groups:
+            group["lr"] = config.rate * _schedule(run.done / (config.epochs * run.steps), config.warmup)
+        with _seeded(config.seed, run.done, fabric.global_rank):
+            logits = run.model(batch["films"].contiguous(memory_format=torch.channels_last))["logits"]
+        loss = run.loss(logits, batch)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        if norm is None or not torch.isfinite(norm):
+            raise TrainingError(_diverged(run))
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+        _follow(run.shadow, run.module, min(config.ema, (1 + run.done) / (10 + run.done)))
+        state.step += 1
+        state.losses += float(fabric.all_reduce(loss.detach()))
+        if tick:
+            tick(run.done, config.epochs * run.steps, _status(run))
+        if fabric.is_global_zero and time.monotonic() - saved > 60 * config.save_minutes:
+            run.save()
+            saved = time.monotonic()
+
+
+def _score(run: Run, seconds: float) -> None:
+    """Score the averaged weights on the tuning part, close the epoch, keep the best."""
+    state = run.state
+    scored = score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
+    tune_loss, value = run.fabric.broadcast(scored)
+    row = {
+        "epoch": state.epoch + 1,
+        "loss": state.losses / run.steps,
+        "tune_loss": tune_loss,
+        "score": value,
+        "rate": run.optimizer.param_groups[0]["lr"],
+        "seconds": round(seconds, 1),
+    }
+    best, best_epoch = state.best, state.best_epoch
+    if value > best or best_epoch < 0:
+        best, best_epoch = value, state.epoch
+        run.best.load_state_dict(run.shadow.state_dict())
+    run.state = State(epoch=state.epoch + 1, best=best, best_epoch=best_epoch, history=[*state.history, row])
+
+
+def _begin(config: TrainConfig, fabric: Fabric, resume: bool, tick: Tick | None) -> Run:
+    if not fabric.is_global_zero:
+        fabric.barrier()  # the first process fills the cache, the others find it
+    plan = make_plan(config, tick)
+    if fabric.is_global_zero:
+        fabric.barrier()
+    module = network(config, plan)
+    shadow = copy.deepcopy(module).eval().requires_grad_(False).to(fabric.device)
+    best = copy.deepcopy(shadow)
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}], lr=config.rate
+    )
+    state = State()
+    path = config.out / "state.safetensors"
+    if resume and path.is_file():
+        modules = {"module": module, "shadow": shadow, "best": best}
+        state = load_state(path, _settings(config), modules, optimizer)
+    model, wrapped = fabric.setup(module.to(memory_format=torch.channels_last), optimizer)
+    return Run(
+        config=config,
+        plan=plan,
+        fabric=fabric,
+        model=model,
+        module=module,
+        shadow=shadow,
+        best=best,
+        optimizer=wrapped,
+        loss=_loss(config, plan, fabric.device),
+        steps=len(Shuffled(len(plan.train), config.batch, config.seed, 0)),
+        state=state,
+    )
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    if config.batch % config.devices:
+        raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}")
+    precision = config.precision
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
+        precision = "bf16-mixed" if fast else "32-true"
+    fabric = Fabric(
+        accelerator="auto",
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; emulated, it is slower than single precision."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _claim(out: Path, resume: bool) -> None:
+    if not resume and (out / "history.csv").exists():
+        raise ConfigError(f"{out}: holds a run already; add --resume to go on with it, or choose another out=")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _loss(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Tensor, Batch], Tensor]:
+    if config.task == "segment":
+        return lambda logits, batch: segmentation_loss(logits, batch["masks"], batch["known"])
+    weights = class_weights(plan, config.weighting).to(device)
+    chosen = single_label_loss if plan.activation == "softmax" else multilabel_loss
+    return lambda logits, batch: chosen(logits, batch["labels"], weights)
+
+
+def _schedule(progress: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine down to zero; `progress` and the result are in [0, 1]."""
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+@contextmanager
+def _seeded(seed: int, step: int, rank: int) -> Iterator[None]:
+    """Dropout draws from torch's global generator: lend it a state that the step alone decides."""
+    with torch.random.fork_rng():
+        torch.manual_seed(hash((seed, step, rank)) % 2**63)
+        yield
+
+
+@torch.no_grad()
+def _follow(shadow: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move the averaged weights and statistics a little towards the current ones."""
+    for mean, value in zip(shadow.state_dict().values(), module.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def _stale(run: Run) -> bool:
+    return run.state.epoch - run.state.best_epoch > run.config.patience
+
+
+def _settings(config: TrainConfig) -> str:
+    """What a resumed run must share with the one that was interrupted."""
+    return config.model_dump_json(exclude={"workers", "out", "save_minutes"})
+
+
+def _status(run: Run) -> str:
+    best = f", best {run.plan.measure} {run.state.best:.3f}" if run.state.best_epoch >= 0 else ""
+    return f"epoch {run.state.epoch + 1}, loss {run.state.losses / run.state.step:.3f}{best}"
+
+
+def _diverged(run: Run) -> str:
+    kept = f"the state after epoch {run.state.epoch} is kept in {run.path}" if run.path.is_file() else "no state yet"
+    return f"epoch {run.state.epoch + 1}, step {run.state.step + 1}: the loss is not a number; {kept}; lower rate="

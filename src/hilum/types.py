@@ -1,0 +1,153 @@
+"""The frozen records that flow through Hilum; no logic lives here.
+
+Right and left are always the patient's. Arrays are NumPy arrays indexed (row, column).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from hilum.card import Card
+
+Array: TypeAlias = npt.NDArray[Any]
+
+STRUCTURES: tuple[str, ...] = ("right_lung", "left_lung", "heart")
+"""Names of the outlined structures; an Anatomy mask stores their position here plus one."""
+
+LUNG_OF_UNKNOWN_SIDE = 4
+"""Value in a training mask for lung whose side the data set does not tell."""
+
+DISCLAIMER = "Research use only. Not a medical device."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a radiograph came from."""
+
+    path: str  # as the caller gave it; "<bytes>" or "<array>" where there was no file
+    sha256: str  # of the file's or buffer's bytes, lower-case hex
+    format: str  # "DICOM", "PNG", "JPEG", "TIFF" or "array"
+    header: Any = None  # pydicom Dataset without its pixels; None for other formats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radiograph:
+    """One film as the models see it: air dark, bone bright."""
+
+    pixels: Array  # (H, W) float32 in [0, 1], air dark
+    spacing: tuple[float, float] | None = None  # mm between (rows, columns)
+    view: str | None = None  # "PA", "AP", "LL", "RL", ... as the header says; None if unsaid
+    origin: Origin
+    notes: tuple[str, ...] = ()
+
+
+Pixels: TypeAlias = Path | Callable[[], Array]
+"""A file to read, or a function that makes the array (for generated films)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One film of a data set, not yet opened."""
+
+    id: str  # unique within its source; the same film in two folders has the same id
+    patient: str
+    image: Pixels
+    labels: Mapping[str, float] = field(default_factory=dict)  # 0, 1 or NaN (unknown); absent = unknown
+    masks: Pixels | None = None  # file, or function -> (H, W) uint8: 0 none, 1.. as STRUCTURES, 4 lung of unknown side
+    structures: frozenset[str] = frozenset()  # what `masks` shows: names of STRUCTURES, or "lungs"
+    site: str = ""
+    sex: str | None = None  # "F", "M", or None
+    age: float | None = None  # years
+    view: str | None = None  # "PA", "AP" or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anatomy:
+    """Outlines on the source's own pixels."""
+
+    mask: Array  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart (the patient's right and left)
+    quality: Mapping[str, float]  # structure -> 0..1, the Dice the network itself expects of its outline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """What the outlines measure; None where a structure was not found."""
+
+    cardiothoracic_ratio: float | None  # widest heart over widest thorax, both horizontal
+    right_lung_fraction: float  # of the image's area
+    left_lung_fraction: float  # of the image's area
+    right_lung_mm2: float | None = None  # None without pixel spacing
+    left_lung_mm2: float | None = None
+    heart_width_mm: float | None = None
+    thorax_width_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One label of a Prediction."""
+
+    label: str
+    probability: float  # calibrated, 0..1
+    threshold: float  # 0..1, on the same scale
+    positive: bool  # probability >= threshold
+    abstained: bool  # too close to the threshold to call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the classifier says; the tuples run in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    positive: tuple[bool, ...]
+    abstained: tuple[bool, ...]
+    stage: str = "general"  # which model spoke last
+
+    def __getitem__(self, label: str) -> Score:
+        i = self.labels.index(label)
+        return Score(
+            label=label,
+            probability=self.probabilities[i],
+            threshold=self.thresholds[i],
+            positive=self.positive[i],
+            abstained=self.abstained[i],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heatmap:
+    """Where the evidence for one label lies, on the source's own pixels."""
+
+    values: Array  # (H, W) float32, logit units; positive speaks for the label; the mean is the logit
+    label: str
+    method: str  # "evidence": exact parts of the logit
+    in_lungs: float  # share of the positive evidence inside lungs and heart, 0..1; NaN if there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything Hilum has to say about one film."""
+
+    status: Literal["ok", "rejected"]
+    reasons: tuple[str, ...] = ()  # why it was rejected
+    radiograph: Radiograph
+    anatomy: Anatomy | None  # None where the segmenter never ran
+    measurements: Measurements | None
+    prediction: Prediction | None  # None when rejected
+    heatmaps: tuple[Heatmap, ...] = ()
+    cards: Mapping[str, Card]  # "segment" and "classify" -> the card of the model that did it
+    notes: tuple[str, ...] = ()
+    created: str  # UTC, ISO 8601
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report in the form its ending names: ``.json``, ``.html``, or ``.png`` (the overlay)."""
+        from hilum.report import save
+
+        return save(self, Path(path))

@@ -1,0 +1,284 @@
+"""Calibration recovers what was simulated; thresholds and bands do what their rule says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from hilum.calibrate import FEWEST, fit_platt, fit_threshold, predict, probabilities
+from hilum.card import Calibration, Card, Preparation, Threshold
+from hilum.errors import CheckpointError, ConfigError
+from hilum.labels import SIX
+from hilum.metrics import auroc, calibration_error
+
+NAN = float("nan")
+
+
+def sigmoid(z: np.ndarray | float) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.asarray(z, float)))
+
+
+def simulate(seed: int, n: int, slope: float, intercept: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and truth drawn from sigmoid(slope * logit + intercept)."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=2, size=n)
+    return logits, (rng.random(n) < sigmoid(slope * logits + intercept)).astype(float)
+
+
+def log_loss(truth: np.ndarray, probability: np.ndarray) -> float:
+    return float(-np.mean(np.log(np.where(truth == 1, probability, 1 - probability))))
+
+
+def card(**changes: object) -> Card:
+    fields = {"name": "toy", "version": "1", "task": "classify", "labels": SIX, "architecture": "none"}
+    return Card.model_validate(fields | {"preparation": Preparation(size=64)} | changes)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.5, -1.0), (1.0, 0.0), (2.0, -3.0)])
+def test_platt_recovers_the_simulated_line(slope: float, intercept: float) -> None:
+    logits, truth = simulate(1, 40_000, slope, intercept)
+    fitted = fit_platt(logits, truth)
+    assert fitted.slope == pytest.approx(slope, rel=0.05)
+    assert fitted.intercept == pytest.approx(intercept, abs=0.08)
+    assert fitted.events == truth.sum()
+
+
+def test_platt_lowers_log_loss_and_calibration_error_on_other_films() -> None:
+    fitted = fit_platt(*simulate(2, 3_000, 0.4, -1.5))
+    logits, truth = simulate(3, 3_000, 0.4, -1.5)
+    before, after = sigmoid(logits), sigmoid(fitted.slope * logits + fitted.intercept)
+    assert log_loss(truth, after) < log_loss(truth, before) - 0.1
+    assert calibration_error(truth, after) < calibration_error(truth, before) / 3
+    assert auroc(truth, after) == auroc(truth, before)
+
+
+def test_platt_agrees_with_scikit_learn() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    logits, truth = simulate(4, 20_000, 0.8, -1.0)
+    referee = linear.LogisticRegression(C=np.inf, tol=1e-8).fit(logits[:, None], truth)
+    fitted = fit_platt(logits, truth)  # smoothed targets barely matter with this many films
+    assert fitted.slope == pytest.approx(referee.coef_[0, 0], rel=5e-3)
+    assert fitted.intercept == pytest.approx(referee.intercept_[0], abs=5e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
+def test_platt_stays_calm_when_the_classes_are_parted_cleanly(scale: float) -> None:
+    truth = np.repeat([0.0, 1.0], 100)
+    dots = fit_platt(np.repeat([-5, 5], 100) * scale, truth)
+    # Two places only, so both smoothed targets, 1 / 102 and 101 / 102, are met: log-odds of +-log(101).
+    assert dots.slope * scale * 5 == pytest.approx(math.log(101), rel=1e-5)
+    assert dots.intercept == pytest.approx(0, abs=1e-6)
+    spread = fit_platt(np.linspace(-5, 5, 200) * scale, truth)
+    assert 0 < spread.slope * scale < dots.slope * scale * 5
+
+
+def test_platt_survives_far_outliers() -> None:
+    logits, truth = simulate(5, 2_000, 1.0, 0.0)
+    logits[0], truth[0] = 1e4, 0
+    fitted = fit_platt(logits, truth)
+    assert fitted.slope > 0
+    assert math.isfinite(fitted.intercept)
+
+
+def test_platt_leaves_unknown_labels_out() -> None:
+    logits, truth = simulate(6, 1_000, 1.5, -1.0)
+    some = truth.copy()
+    some[::2] = NAN
+    assert fit_platt(logits, some) == fit_platt(logits[1::2], truth[1::2])
+
+
+@pytest.mark.parametrize(
+    ("events", "others", "own_slope"),
+    [(FEWEST, 200, True), (FEWEST - 1, 200, False), (200, FEWEST - 1, False), (0, 50, False), (50, 0, False)],
+)
+def test_platt_fits_the_intercept_alone_for_few_films(events: int, others: int, own_slope: bool) -> None:
+    rng = np.random.default_rng(7)
+    truth = np.repeat([1.0, 0.0], [events, others])
+    logits = rng.normal(size=len(truth)) + truth
+    fitted = fit_platt(logits, truth)
+    assert (fitted.slope != 1) == own_slope
+    assert fitted.events == events
+    mean = (events * (events + 1) / (events + 2) + others / (others + 2)) / len(truth)
+    assert sigmoid(fitted.slope * logits + fitted.intercept).mean() == pytest.approx(mean, abs=1e-6)
+
+
+@pytest.mark.parametrize("logits", [np.linspace(3, -3, 100), np.full(100, 0.1), np.full(100, 500.0)])
+def test_platt_never_turns_the_order_round(logits: np.ndarray) -> None:
+    truth = np.repeat([0.0, 1.0], 50)
+    fitted = fit_platt(logits, truth)
+    assert fitted.slope == 1
+    assert sigmoid(logits + fitted.intercept).mean() == pytest.approx(0.5)
+
+
+def test_platt_without_labels_changes_nothing() -> None:
+    assert fit_platt(np.zeros(5), np.full(5, NAN)) == Calibration()
+
+
+def test_platt_refuses_infinite_logits() -> None:
+    with pytest.raises(ConfigError, match="infinite logit"):
+        fit_platt([0.0, np.inf], [0, 1])
+
+
+@pytest.mark.parametrize("levels", [None, 9])
+@pytest.mark.parametrize("seed", range(6))
+def test_threshold_is_the_best_of_all_cuts(seed: int, levels: int | None) -> None:
+    logits, truth = simulate(seed, 150, 0.7, -1.0)
+    scores = sigmoid(logits)
+    scores = np.round(scores * levels) / levels if levels else scores
+
+    def youden(cut: float) -> float:
+        called = scores >= cut
+        return float(called[truth == 1].mean() - called[truth == 0].mean())
+
+    threshold = fit_threshold(scores, truth)
+    cuts = [(a + b) / 2 for a, b in itertools.pairwise(np.unique(scores))]
+    assert threshold.value in cuts
+    assert youden(threshold.value) == pytest.approx(max(map(youden, cuts)))
+
+
+def test_threshold_by_hand() -> None:
+    # Cuts at 0.15 and 0.5 both reach 1/2; the lower one finds both positives.
+    threshold = fit_threshold([0.1, 0.2, 0.3, 0.7], [0, 1, 0, 1], abstain=0)
+    assert threshold.value == pytest.approx(0.15)
+    assert threshold.low == threshold.high == threshold.value
+    assert threshold.rule == "Youden index; the nearest 0 % of tuning films are left open"
+
+
+@pytest.mark.parametrize("abstain", [0.02, 0.1, 0.25, 0.5, 0.99])
+@pytest.mark.parametrize("intercept", [-4.0, 0.0, 2.0])
+def test_the_band_holds_the_share_it_names(abstain: float, intercept: float) -> None:
+    logits, truth = simulate(8, 1_000, 1.0, intercept)
+    scores = sigmoid(logits)
+    threshold = fit_threshold(scores, truth, abstain=abstain)
+    assert threshold.low < threshold.value < threshold.high
+    left_open = (threshold.low <= scores) & (scores < threshold.high)
+    assert left_open.sum() == round(abstain * 1_000)
+    assert f"nearest {100 * abstain:g} % of tuning films" in threshold.rule
+    # They are the nearest: in log-odds, which is where these logits live.
+    distance = np.abs(logits - np.log(threshold.value / (1 - threshold.value)))
+    assert distance[left_open].max() < distance[~left_open].min()
+
+
+def test_only_labelled_films_make_the_threshold() -> None:
+    logits, truth = simulate(9, 400, 1.0, 0.0)
+    some = truth.copy()
+    some[::2] = NAN
+    assert fit_threshold(sigmoid(logits), some) == fit_threshold(sigmoid(logits[1::2]), truth[1::2])
+
+
+def test_tied_films_stay_together() -> None:
+    threshold = fit_threshold(np.repeat([0.2, 0.7], 50), np.repeat([0, 1], 50))
+    assert threshold.value == pytest.approx(0.45)
+    assert threshold.low == threshold.value == threshold.high  # half of the films or none: none
+
+
+def test_certain_scores_give_a_threshold_in_range() -> None:
+    threshold = fit_threshold(np.repeat([0.0, 1.0], 30), np.repeat([0, 1], 30), abstain=0.2)
+    assert threshold.value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth", "why"),
+    [
+        ([0.1, 0.4, 0.6], [0, 0, 0], "both classes"),
+        ([0.1, 0.4, 0.6], [1, 1, NAN], "both classes"),
+        ([0.1, 0.4], [NAN, NAN], "both classes"),
+        ([0.3, 0.3, 0.3], [0, 1, 0], "beats chance"),
+        ([0.1, 0.4, 0.6], [1, 0, 0], "beats chance"),
+    ],
+)
+def test_threshold_that_cannot_be_tuned_says_why(scores: list, truth: list, why: str) -> None:
+    threshold = fit_threshold(scores, truth)
+    assert (threshold.value, threshold.low, threshold.high) == (0.5, 0.5, 0.5)
+    assert why in threshold.rule
+
+
+def test_threshold_refuses_logits_and_senseless_shares() -> None:
+    with pytest.raises(ConfigError, match="probability lies outside"):
+        fit_threshold([-1.0, 2.0], [0, 1])
+    with pytest.raises(ConfigError, match="share of films"):
+        fit_threshold([0.1, 0.9], [0, 1], abstain=1.0)
+
+
+def test_probabilities_follow_each_labels_own_calibration() -> None:
+    calibration = {"Edema": Calibration(slope=0.5, intercept=-1), "Atelectasis": Calibration(slope=2)}
+    logits = np.random.default_rng(0).normal(scale=3, size=(5, 6)).astype(np.float32)
+    result = probabilities(logits, card(calibration=calibration))
+    assert result.shape == (5, 6)
+    assert result.dtype == np.float64
+    assert result[:, SIX.index("Edema")] == pytest.approx(sigmoid(0.5 * logits[:, SIX.index("Edema")] - 1))
+    assert result[:, SIX.index("Atelectasis")] == pytest.approx(sigmoid(2 * logits[:, 0]))
+    assert result[:, SIX.index("No Finding")] == pytest.approx(sigmoid(logits[:, SIX.index("No Finding")]))
+
+
+def test_nothing_depends_on_the_order_of_labels() -> None:
+    back = tuple(reversed(SIX))
+    settings = {
+        "calibration": {"Edema": Calibration(slope=0.5, intercept=-1)},
+        "thresholds": {"Edema": Threshold(value=0.2, low=0.1, high=0.3, rule="set")},
+    }
+    row = np.linspace(-2, 2, 6)
+    one, other = predict(row, card(**settings)), predict(row[::-1], card(labels=back, **settings))
+    assert other.labels == back
+    assert all(one[label] == other[label] for label in SIX)
+
+
+def test_extreme_logits_stay_in_range_without_warnings() -> None:
+    result = probabilities(np.array([[-1e4, 1e4, 0, -745, 745, 40]]), card())
+    assert result[0, :3].tolist() == [0, 1, 0.5]
+    assert ((result >= 0) & (result <= 1)).all()
+
+
+def test_softmax_sums_to_one_and_ignores_calibration() -> None:
+    logits = np.array([[0, 1, 2, 3, 4, 1000.0], [0, 0, 0, 0, 0, math.log(5)]])
+    calibration = {"Edema": Calibration(slope=9, intercept=9)}
+    result = probabilities(logits, card(activation="softmax", calibration=calibration))
+    assert result.sum(axis=1) == pytest.approx([1, 1])
+    assert result[1] == pytest.approx([0.1] * 5 + [0.5])
+
+
+@pytest.mark.parametrize("logits", [np.zeros((2, 5)), np.zeros(6)])
+def test_logits_must_fit_the_card(logits: np.ndarray) -> None:
+    with pytest.raises(CheckpointError, match="the card that was written with this model"):
+        probabilities(logits, card())
+
+
+@pytest.mark.parametrize("bad", [NAN, math.inf])
+def test_a_failed_model_is_no_negative_film(bad: float) -> None:
+    with pytest.raises(CheckpointError, match="not finite"):
+        predict(np.array([0, 0, 0, 0, 0, bad]), card())
+
+
+def test_predict_compares_with_the_cards_thresholds() -> None:
+    thresholds = {
+        "Atelectasis": Threshold(value=0.3, low=0.25, high=0.35, rule="set"),
+        "Cardiomegaly": Threshold(value=0.3, low=0.1, high=0.6, rule="set"),
+        "Consolidation": Threshold(value=0.7, low=0.5, high=0.8, rule="set"),
+    }
+    result = predict(np.zeros(6), card(thresholds=thresholds))
+    assert result.probabilities == (0.5,) * 6
+    assert result.thresholds == (0.3, 0.3, 0.7, 0.5, 0.5, 0.5)
+    assert result.positive == (True, True, False, True, True, True)
+    assert result.abstained == (False, True, True, False, False, False)
+    assert result["Cardiomegaly"].abstained
+    json.dumps([result.probabilities, result.positive, result.abstained])  # plain Python values
+
+
+def test_softmax_without_thresholds_calls_the_most_probable_label() -> None:
+    result = predict(np.array([0.1, 0.4, 0.3, 0.2, 0.0, 0.1]), card(activation="softmax"))
+    assert result.positive == (False, True, False, False, False, False)
+    assert not any(result.abstained)
+    assert set(result.thresholds) == {max(result.probabilities)}
+
+
+def test_softmax_with_thresholds_uses_them() -> None:
+    thresholds = {"Edema": Threshold(value=0.1, low=0.05, high=0.2, rule="set")}
+    result = predict(np.zeros(6), card(activation="softmax", thresholds=thresholds))
+    assert result["Edema"].positive
+    assert result["Edema"].abstained
+    assert not result["Atelectasis"].positive
+    assert result["Atelectasis"].threshold == 0.5

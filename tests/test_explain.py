@@ -1,0 +1,59 @@
+"""Evidence keeps the logit on its way to the film's pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hilum.explain import heatmap
+from hilum.types import Anatomy
+
+
+def blank(height: int, width: int) -> Anatomy:
+    return Anatomy(mask=np.zeros((height, width), np.uint8), quality={})
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (301, 517), (1024, 800), (20, 24), (1, 9)])
+def test_the_mean_stays_the_logit(shape: tuple[int, int]) -> None:
+    evidence = np.random.default_rng(7).normal(0.8, 5, (32, 28)).astype(np.float32)
+    result = heatmap(evidence, label="Edema", anatomy=blank(*shape))
+    assert result.values.shape == shape
+    assert result.values.dtype == np.float32
+    assert result.values.mean(dtype=np.float64) == pytest.approx(evidence.mean(dtype=np.float64), abs=1e-5)
+
+
+def test_the_peak_stays_where_it_was() -> None:
+    evidence = np.full((8, 8), -1, np.float32)
+    evidence[2, 5] = 9
+    values = heatmap(evidence, label="Edema", anatomy=blank(160, 80)).values
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    assert (row // 20, column // 10) == (2, 5)
+    assert values.max() == pytest.approx(9, abs=0.5)
+
+
+def test_share_in_lungs_by_hand() -> None:
+    # At the grid's own size nothing is interpolated: 3 + 2 + 1 of 3 + 2 + 1 + 4 lies in a structure.
+    evidence = np.array([[3, -8, 2], [1, -8, 4]], np.float32)
+    anatomy = Anatomy(mask=np.array([[1, 1, 2], [3, 0, 0]], np.uint8), quality={})
+    result = heatmap(evidence, label="Edema", anatomy=anatomy)
+    assert result.in_lungs == pytest.approx(6 / 10)
+    assert (result.label, result.method) == ("Edema", "evidence")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0.0), (2, 1.0)])
+def test_share_is_none_or_all(value: int, expected: float) -> None:
+    anatomy = Anatomy(mask=np.full((40, 40), value, np.uint8), quality={})
+    assert heatmap(np.ones((4, 4), np.float32), label="Edema", anatomy=anatomy).in_lungs == expected
+
+
+def test_without_positive_evidence_there_is_no_share() -> None:
+    result = heatmap(np.full((4, 4), -2, np.float32), label="Edema", anatomy=blank(40, 40))
+    assert math.isnan(result.in_lungs)
+
+
+def test_the_network_s_array_is_left_alone() -> None:
+    evidence = np.arange(4, dtype=np.float32).reshape(2, 2)
+    heatmap(evidence, label="Edema", anatomy=blank(2, 2))
+    assert evidence.tolist() == [[0, 1], [2, 3]]
