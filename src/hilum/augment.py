@@ -67,7 +67,7 @@ def _shade(film: Array, rng: np.random.Generator, strength: float) -> Array:
     """Smooth brightness patches: opaque lungs, uneven exposure."""
     side = film.shape[0]
     coarse = rng.normal(0, 0.25 * strength, (4, 4)).astype(np.float32)
-    return np.clip(film + cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+    return np.asarray(np.clip(film + cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1))
 
 
 def _degrade(film: Array, rng: np.random.Generator, strength: float) -> Array:
@@ -80,10 +80,10 @@ def _degrade(film: Array, rng: np.random.Generator, strength: float) -> Array:
         return np.asarray(cv2.resize(film, (side, side), interpolation=cv2.INTER_LINEAR))
     if kind == 1:
         noise = rng.normal(0, rng.uniform(0.005, 0.05) * strength, film.shape)
-        return np.clip(film + noise.astype(np.float32), 0, 1)
+        return np.asarray(np.clip(film + noise.astype(np.float32), 0, 1))
     quality = int(rng.integers(20, 80))
     coded = cv2.imencode(".jpg", (film * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.float32) / 255
 
 
 def _collimate(film: Array, mask: Array | None, rng: np.random.Generator) -> Array:
@@ -106,5 +106,7 @@ def _letter(film: Array, rng: np.random.Generator) -> Array:
     layer = np.zeros((side, side), np.uint8)
     place = (int(rng.uniform(0.02, 0.85) * side), int(rng.choice([rng.uniform(0.08, 0.2), 0.95]) * side))
     text = str(rng.choice(["L", "R", "AP", "PA", "PORT"]))
-    cv2.putText(layer, text, place, cv2.FONT_HERSHEY_SIMPLEX, side / 400, 255, max(1, side // 160), cv2.LINE_AA)
+    cv2.putText(
+        layer, text, place, cv2.FONT_HERSHEY_SIMPLEX, side / 400, 255, max(1, side // 160), cv2.LINE_AA
+    )
     return np.maximum(film, layer.astype(np.float32) / 255)

@@ -54,7 +54,9 @@ def load(name: str | Path) -> tuple[nn.Module, Card]:
     card = read_card(folder)
     path = folder / WEIGHTS
     if not path.is_file() or sha256(path) != card.files.get(WEIGHTS):
-        raise CheckpointError(f"{path}: missing or not the file its card names; restore the checkpoint folder")
+        raise CheckpointError(
+            f"{path}: missing or not the file its card names; restore the checkpoint folder"
+        )
     module = build(card.architecture, len(card.labels), seed=0, **card.arguments)
     module.load_state_dict(_loaded(path))
     return module.eval(), card
@@ -69,7 +71,9 @@ def transplant(module: nn.Module, name: str | Path) -> list[str]:
     own = module.state_dict()
     fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
-        raise CheckpointError(f"{name}: does not fit this architecture; set 'architecture' to the checkpoint's")
+        raise CheckpointError(
+            f"{name}: does not fit this architecture; set 'architecture' to the checkpoint's"
+        )
     module.load_state_dict(own | fitting)
     return sorted(set(own) - set(fitting))
 
@@ -134,7 +138,9 @@ def _agree(module: nn.Module, folder: Path) -> None:
         expected = module(torch.from_numpy(films))["logits"].numpy()
     gap = float(np.abs(runtime(films)["logits"] - expected).max())
     if gap > 0.02 * max(1.0, float(np.abs(expected).max())):
-        raise CheckpointError(f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is not faithful")
+        raise CheckpointError(
+            f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is not faithful"
+        )
 
 
 def _publish(draft: Path, folder: Path) -> None:

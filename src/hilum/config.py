@@ -25,7 +25,9 @@ class TrainConfig(BaseModel):
     name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the model's name")
     version: str = "0.1.0"
     task: Task
-    data: tuple[str, ...] = Field(min_length=1, description="data sets, KIND:PATH; the first to hold a film wins")
+    data: tuple[str, ...] = Field(
+        min_length=1, description="data sets, KIND:PATH; the first to hold a film wins"
+    )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
     labels: tuple[str, ...] = Field(default=(), description="none: the six where the data has them, else all")

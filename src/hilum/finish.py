@@ -91,7 +91,11 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     for i, name in enumerate(card.labels):
         known = ~np.isnan(truth[:, i])
         interval = bootstrap(
-            auroc, truth[known, i], scores[known, i], groups=groups[known], rng=np.random.default_rng(card.seed)
+            auroc,
+            truth[known, i],
+            scores[known, i],
+            groups=groups[known],
+            rng=np.random.default_rng(card.seed),
         )
         metrics.append(_metric(f"AUROC {name}", interval, int(known.sum())))
     data = f"{len(truth)} films of {len(set(groups))} patients, the tuning fold of split {card.split_sha256[:12]}"
@@ -105,9 +109,7 @@ def _dice_metrics(table: Array) -> tuple[Metric, ...]:
     for name, column in zip((*STRUCTURES, "lungs"), table.T, strict=True):
         column = column[~np.isnan(column)]
         if len(column):
-            interval = bootstrap(
-                _mean, column, groups=np.arange(len(column)), rng=np.random.default_rng(0)
-            )
+            interval = bootstrap(_mean, column, groups=np.arange(len(column)), rng=np.random.default_rng(0))
             metrics.append(_metric(f"Dice {name}", interval, len(column)))
     return tuple(metrics)
 
@@ -117,7 +119,9 @@ def _metric(name: str, interval: Interval, n: int) -> Metric:
         return round(value, 4) if np.isfinite(value) else None
 
     value = round(interval.value, 4)
-    return Metric(name=name, value=value, low=finite(interval.low), high=finite(interval.high), n=n, part="tuning")
+    return Metric(
+        name=name, value=value, low=finite(interval.low), high=finite(interval.high), n=n, part="tuning"
+    )
 
 
 @torch.no_grad()

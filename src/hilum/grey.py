@@ -5,7 +5,7 @@ A film has at most 65,536 different values, so each step is worked out once per 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from hilum.types import Array
 
 SMALLEST_SIDE = 16  # pixels; nothing can be outlined on less
 
-_LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as in JPEG and in DICOM's YBR
+LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as in JPEG and in DICOM's YBR
 _PERCENTILES = (0.1, 99.9)
 
 
@@ -29,7 +29,7 @@ class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it in
 def check_size(rows: int, columns: int, frames: int, pixel_budget: int) -> None:
     """Refuse what is not one film of a bearable size, before anything is allocated for it.
 
-    Readers admit four samples of two bytes at most, so a film within the budget decodes to 8 bytes a pixel or less.
+    Readers admit four samples of two bytes at most, so what is within the budget decodes to 8 bytes a pixel.
     """
     if rows * columns * max(frames, 1) > pixel_budget:
         size = f"{frames} x {rows} x {columns}" if frames > 1 else f"{rows} x {columns}"
@@ -90,15 +90,15 @@ def stretch(values: Array, counts: Array, notes: list[str]) -> Array:
     if low == high:
         raise constant()
     notes.append(note)
-    return cast(Array, np.clip((values - low) / (high - low), 0, 1))
+    return np.clip((values - low) / (high - low), 0, 1)
 
 
 def luminance(rgb: Array, notes: list[str]) -> Array:
     """(H, W, 3) -> (H, W) of the same type; integers are rounded."""
     notes.append("colour turned to grey")
     kind = rgb.dtype
-    grey = sum(rgb[..., i] * np.float32(weight) for i, weight in enumerate(_LUMA))
-    return cast(Array, np.rint(grey).astype(kind) if kind.kind in "iu" else np.asarray(grey, kind))
+    grey = sum(rgb[..., i] * np.float32(weight) for i, weight in enumerate(LUMA))
+    return np.rint(grey).astype(kind) if kind.kind in "iu" else np.asarray(grey, kind)
 
 
 def graded(grey: Array, notes: list[str]) -> Array:

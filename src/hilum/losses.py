@@ -10,7 +10,7 @@ from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES
 
 
 def multilabel_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy over known labels; `targets` (N, C) 0, 1 or NaN, `weights` (C,) of the positives."""
+    """Binary cross-entropy over known labels: `targets` (N, C) 0, 1 or NaN, `weights` (C,) of positives."""
     known = ~targets.isnan()
     losses = F.binary_cross_entropy_with_logits(
         logits, targets.nan_to_num(0.0), pos_weight=weights, reduction="none"

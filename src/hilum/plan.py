@@ -19,7 +19,9 @@ from hilum.data.split import Split, make_split, read_split, select, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS, build
+from hilum.models.transfer import Transfer
 from hilum.types import STRUCTURES, Sample
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -50,7 +52,9 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     for part in ("train", "tune"):
         chosen = select(samples, split, part, fold=config.fold)
         if not chosen:
-            raise DataError(f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}")
+            raise DataError(
+                f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
+            )
         parts[part] = cached(chosen, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
     _set_aside(parts, config.out)
     train, tune = (
@@ -63,15 +67,19 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         )
         for part, cache in parts.items()
     )
-    return Plan(train=train, tune=tune, labels=labels, activation=_activation(config, samples, labels), split=split)
+    return Plan(
+        train=train, tune=tune, labels=labels, activation=_activation(config, samples, labels), split=split
+    )
 
 
 def network(config: TrainConfig, plan: Plan) -> nn.Module:
     """The network with the weights the configuration starts from."""
     module = build(config.architecture, len(plan.labels), seed=config.seed, **config.arguments)
     if config.start == "imagenet":
-        if not hasattr(module, "load_imagenet"):
-            raise ConfigError(f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'")
+        if not isinstance(module, Transfer):
+            raise ConfigError(
+                f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'"
+            )
         module.load_imagenet()
     elif config.start != "random":
         transplant(module, config.start)

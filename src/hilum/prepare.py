@@ -30,7 +30,7 @@ def levels(image: Array, preparation: Preparation) -> Array:
     low, high = np.percentile(image, (preparation.low, preparation.high))
     scale = 1.0 / max(float(high - low), 1e-6)
     stretched = np.clip((image - np.float32(low)) * np.float32(scale), 0.0, 1.0)
-    return ((stretched - np.float32(preparation.mean)) / np.float32(preparation.std)).astype(np.float32)
+    return np.asarray((stretched - np.float32(preparation.mean)) / np.float32(preparation.std), np.float32)
 
 
 def prepare(pixels: Array, preparation: Preparation) -> Array:

@@ -23,7 +23,9 @@ def find(name: str | Path) -> Path:
         return folder / "checkpoint"
     if not folder.is_dir():
         known = ", ".join(shipped_names()) or "none"
-        raise CheckpointError(f"{name}: no such checkpoint; shipped are: {known}; or give a checkpoint's folder")
+        raise CheckpointError(
+            f"{name}: no such checkpoint; shipped are: {known}; or give a checkpoint's folder"
+        )
     return folder
 
 

@@ -54,7 +54,9 @@ def load_state(
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}
     if about.get("config") != config:
-        raise TrainingError(f"{path}: was saved under other settings; resume with the same, or choose another out=")
+        raise TrainingError(
+            f"{path}: was saved under other settings; resume with the same, or choose another out="
+        )
     tensors = safetensors.torch.load_file(path)
     for name, module in modules.items():
         module.load_state_dict(_below(tensors, name))
@@ -68,4 +70,6 @@ def load_state(
 
 
 def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+    return {
+        key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")
+    }

@@ -86,11 +86,19 @@ def _epoch(run: Run, tick: Tick | None) -> None:
     """All steps of an epoch that are still to do."""
     config, fabric, state = run.config, run.fabric, run.state
     order = Shuffled(
-        len(run.plan.train), config.batch, config.seed, state.epoch, state.step, fabric.global_rank, fabric.world_size
+        len(run.plan.train),
+        config.batch,
+        config.seed,
+        state.epoch,
+        state.step,
+        fabric.global_rank,
+        fabric.world_size,
     )
     saved = time.monotonic()
     run.model.train()
-    for batch in fabric.setup_dataloaders(loader(run.plan.train, order, config.workers), use_distributed_sampler=False):
+    for batch in fabric.setup_dataloaders(
+        loader(run.plan.train, order, config.workers), use_distributed_sampler=False
+    ):
         for group in run.optimizer.param_groups:
             group["lr"] = config.rate * _schedule(run.done / (config.epochs * run.steps), config.warmup)
         with _seeded(config.seed, run.done, fabric.global_rank):
@@ -144,14 +152,17 @@ def _begin(config: TrainConfig, fabric: Fabric, resume: bool, tick: Tick | None)
     decayed = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}], lr=config.rate
+        [{"params": decayed, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.rate,
     )
     state = State()
     path = config.out / "state.safetensors"
     if resume and path.is_file():
         modules = {"module": module, "shadow": shadow, "best": best}
         state = load_state(path, _settings(config), modules, optimizer)
-    model, wrapped = fabric.setup(module.to(memory_format=torch.channels_last), optimizer)
+    # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, wrapped = fabric.setup(module, optimizer)
     return Run(
         config=config,
         plan=plan,
@@ -191,7 +202,9 @@ def _cpu_has_bf16() -> bool:
 
 def _claim(out: Path, resume: bool) -> None:
     if not resume and (out / "history.csv").exists():
-        raise ConfigError(f"{out}: holds a run already; add --resume to go on with it, or choose another out=")
+        raise ConfigError(
+            f"{out}: holds a run already; add --resume to go on with it, or choose another out="
+        )
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -243,5 +256,9 @@ def _status(run: Run) -> str:
 
 
 def _diverged(run: Run) -> str:
-    kept = f"the state after epoch {run.state.epoch} is kept in {run.path}" if run.path.is_file() else "no state yet"
+    kept = (
+        f"the state after epoch {run.state.epoch} is kept in {run.path}"
+        if run.path.is_file()
+        else "no state yet"
+    )
     return f"epoch {run.state.epoch + 1}, step {run.state.step + 1}: the loss is not a number; {kept}; lower rate="

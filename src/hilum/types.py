@@ -59,7 +59,9 @@ class Sample:
     patient: str
     image: Pixels
     labels: Mapping[str, float] = field(default_factory=dict)  # 0, 1 or NaN (unknown); absent = unknown
-    masks: Pixels | None = None  # file, or function -> (H, W) uint8: 0 none, 1.. as STRUCTURES, 4 lung of unknown side
+    masks: Pixels | None = (
+        None  # file, or function -> (H, W) uint8: 0 none, 1.. as STRUCTURES, 4 lung of unknown side
+    )
     structures: frozenset[str] = frozenset()  # what `masks` shows: names of STRUCTURES, or "lungs"
     site: str = ""
     sex: str | None = None  # "F", "M", or None

@@ -46,9 +46,7 @@ class Cache:
     failures: dict[str, str]  # sample id -> why it could not be read
 
 
-def cached(
-    samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | None = None
-) -> Cache:
+def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | None = None) -> Cache:
     """The samples' films at `size`, from the cache under `folder` if it is there, decoded into it if not.
 
     Films that cannot be read are left out and listed; raises DataError when they are more than 5 %.
@@ -124,7 +122,9 @@ def _refuse(failures: dict[str, str], total: int) -> None:
     """Too many unreadable films mean a wrong path or a missing decoder, and such a cache must not be kept."""
     if len(failures) > _CORRUPT * total:
         few = "; ".join(list(failures.values())[:3])
-        raise DataError(f"{len(failures)} of {total} films cannot be read, over {_CORRUPT:.0%}. The first: {few}")
+        raise DataError(
+            f"{len(failures)} of {total} films cannot be read, over {_CORRUPT:.0%}. The first: {few}"
+        )
 
 
 def _publish(draft: Path, place: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.files import film_paths
 from hilum.errors import DataError
+from hilum.files import film_paths
 from hilum.labels import canonical
 from hilum.types import Sample
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hilum.data.files import films
 from hilum.errors import DataError
+from hilum.files import by_stem
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array, Sample
 
 
 def samples(path: str) -> list[Sample]:
     """One sample for each film with a mask; each film counts as a patient of its own."""
     folder = Path(path)
-    images, masks = films(folder / "images"), films(folder / "masks")
+    images, masks = by_stem(folder / "images"), by_stem(folder / "masks")
     pairs = {stem: masks.get(f"{stem}_mask", masks.get(stem)) for stem in images}
     found = [(stem, mask) for stem, mask in pairs.items() if mask is not None]
     if not found:
@@ -52,10 +52,14 @@ def read_mask(path: Path) -> Array:
 
 def _structures(masks: list[Path]) -> frozenset[str]:
     """What the masks show, from a few of them; a data set holds to one convention."""
-    values = {int(value) for path in masks[:: max(1, len(masks) // 8)] for value in np.unique(read_mask(path))}
+    values = {
+        int(value) for path in masks[:: max(1, len(masks) // 8)] for value in np.unique(read_mask(path))
+    }
     if LUNG_OF_UNKNOWN_SIDE in values:
         return frozenset({"lungs"})
     # A 0/1 map shows both lungs without their sides; a label map has both sides in nearly every film.
     if values <= {0, 1}:
-        raise DataError(f"{masks[0].parent}: masks hold only 0 and 1; write both lungs as 255, or sides as 1 and 2")
+        raise DataError(
+            f"{masks[0].parent}: masks hold only 0 and 1; write both lungs as 255, or sides as 1 and 2"
+        )
     return frozenset(name for value, name in enumerate(STRUCTURES, 1) if value in values)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from hilum.data.files import films
 from hilum.errors import DataError
+from hilum.files import by_stem
 from hilum.labels import SIX, canonical
 from hilum.types import Sample
 
@@ -25,16 +25,14 @@ def samples(path: str) -> list[Sample]:
     tables = sorted(folder.glob("Data_Entry_2017*.csv"))
     if not tables:
         raise DataError(f"{folder}: no Data_Entry_2017*.csv; put NIH's csv beside images/")
-    images = films(folder / "images")
+    images = by_stem(folder / "images")
     with tables[-1].open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if rows and (missing := [column for column in _COLUMNS if column not in rows[0]]):
         raise DataError(f"{tables[-1]}: no column {missing[0]!r}; give NIH's own file unchanged")
     names = {canonical(name) for row in rows for name in row["Finding Labels"].split("|")} | set(SIX)
     return [
-        _sample(row, images[stem], names)
-        for row in rows
-        if (stem := Path(row["Image Index"]).stem) in images
+        _sample(row, images[stem], names) for row in rows if (stem := Path(row["Image Index"]).stem) in images
     ]
 
 

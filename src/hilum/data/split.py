@@ -27,9 +27,7 @@ class Split:
     sha256: str  # of the file's bytes
 
 
-def make_split(
-    samples: Sequence[Sample], *, test: float = 0.15, folds: int = 5, seed: int = 0
-) -> Split:
+def make_split(samples: Sequence[Sample], *, test: float = 0.15, folds: int = 5, seed: int = 0) -> Split:
     """Patients dealt to the test part and to folds, each with like shares of sites and labels.
 
     A patient's stratum is the site and the rarest label any of the patient's films carries.
@@ -78,7 +76,9 @@ def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0
     for sample in samples:
         where = split.parts.get(sample.patient)
         if where is None:
-            raise DataError(f"{sample.patient}: not in the split file; make a new one with 'hilum data split'")
+            raise DataError(
+                f"{sample.patient}: not in the split file; make a new one with 'hilum data split'"
+            )
         belongs: Part = "test" if where == "test" else "tune" if where == str(fold) else "train"
         if belongs == part:
             chosen.append(sample)

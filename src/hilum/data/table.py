@@ -31,7 +31,9 @@ def samples(path: str) -> list[Sample]:
     if image is None:
         raise DataError(f"{file}: no column 'path'; name the column that holds the films' paths 'path'")
     about = {name: columns[name] for name in _ABOUT if name in columns}
-    labels = {canonical(name): name for name in columns.values() if name != image and name not in about.values()}
+    labels = {
+        canonical(name): name for name in columns.values() if name != image and name not in about.values()
+    }
     site = file.resolve().parent.name
     return [_sample(file, number, row, image, about, labels, site) for number, row in enumerate(rows, 2)]
 

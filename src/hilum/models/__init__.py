@@ -31,4 +31,6 @@ def build(architecture: str, labels: int, *, seed: int, **arguments: Any) -> nn.
         try:
             return MODELS[architecture](labels, **arguments)
         except TypeError as error:
-            raise ConfigError(f"architecture={architecture!r}: {error}; see its arguments in hilum.models") from None
+            raise ConfigError(
+                f"architecture={architecture!r}: {error}; see its arguments in hilum.models"
+            ) from None

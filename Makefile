@@ -1,0 +1,44 @@
+# Every target builds its own .venv; it needs Python 3.11 to 3.13 and pip, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export HILUM_DATA ?= ../shared/data
+
+.PHONY: demo test check bench clean
+
+demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
+	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
+	$(BIN)/hilum predict "$$film" --out demo --as csv,json,png,html && \
+	$(BIN)/python -c "import csv; [print(f'{k:28} {v}') for k, v in next(csv.DictReader(open('demo/predictions.csv'))).items()]" && \
+	echo && echo "Open demo/RG1_UNCR.dcm.html in a browser, or look at demo/RG1_UNCR.dcm.overlay.png"
+
+test: .venv/full  ## all tests
+	$(BIN)/python -m pytest
+
+check: .venv/full  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/full  ## speed, memory and size, each beside something real; not a test
+	$(BIN)/python benchmarks/install.py
+	$(BIN)/python benchmarks/predict.py
+
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	@touch $@
+
+.venv/light: .venv/pip pyproject.toml constraints.txt
+	$(PIP) -e ".[demo]"
+	@touch $@
+
+# torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.
+.venv/full: .venv/light
+	$(PIP) "torch==2.13.0"
+	$(PIP) -e ".[train,demo]" --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo dist build

@@ -1,0 +1,376 @@
+"""The command line: thin verbs that parse, call and print. Results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hilum import __version__
+from hilum.errors import HilumError
+
+if TYPE_CHECKING:
+    from hilum.data.cache import Tick
+    from hilum.types import Report
+
+EPILOG = "Research use only. Not a medical device."
+
+app = typer.Typer(
+    name="hilum",
+    help="Frontal chest radiographs: read, outline, classify, explain; train the models that do it.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(
+    help="Data sets, named KIND:PATH: nih, masks, folder, csv, or phantom:COUNT[@SEED] (generated films).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(data, name="data")
+
+Paths = Annotated[list[Path], typer.Argument(help="films or folders of films: DICOM, PNG, JPEG, TIFF")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Threads = Annotated[int, typer.Option(help="threads for each network; 0: one for each core")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="KIND:PATH...", help="data sets; the first to hold a film wins")
+]
+
+
+def main() -> None:
+    """Run the command line; a Hilum error is one line on stderr and exit code 2."""
+    try:
+        app()
+    except HilumError as error:
+        print(f"hilum: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"hilum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and leave")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog=EPILOG)
+def predict(
+    paths: Paths,
+    out: Out,
+    forms: Annotated[
+        str, typer.Option("--as", help="what to write: any of csv, json, mask, png (mask and overlay), html")
+    ] = "csv,json,png",
+    model: Annotated[
+        str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
+    ] = None,
+    threads: Threads = 0,
+) -> None:
+    """Outline and score films; write predictions.csv and, beside it, files for each film.
+
+    Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
+
+    Example: hilum predict films/ --out results --as csv,json,png,html
+    """
+    from hilum.pipeline import load
+
+    _analyse(paths, out, forms, lambda: load(model, threads=threads))
+
+
+@app.command(epilog=EPILOG)
+def segment(
+    paths: Paths,
+    out: Out,
+    model: Annotated[
+        str, typer.Option(help="a shipped segmenter's name or your own checkpoint's folder")
+    ] = "",
+    threads: Threads = 0,
+) -> None:
+    """Outline lungs and heart only; write segmentation.csv and a mask for each film."""
+    from hilum.pipeline import SEGMENTER, Pipeline
+    from hilum.runtime import Runtime, find
+
+    def make() -> Pipeline:
+        return Pipeline(Runtime(find(model or SEGMENTER), threads=threads), None)
+
+    _analyse(paths, out, "csv,mask", make)
+
+
+@app.command(epilog=EPILOG)
+def train(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG.toml] [key=value ...]", help="a TOML file, and settings"),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="KIND:PATH", help="films to train on; may be repeated"),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="classify or segment")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME|DIR", help="fine-tune this shipped or trained checkpoint"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder of the run")] = None,
+    devices: Annotated[int | None, typer.Option(help="devices (GPUs, or processes on a CPU)")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+) -> None:
+    """Train a model from a TOML file, or with good defaults from nothing but films.
+
+    Writes into the run's folder: history.csv, curve.png, and checkpoint/, which predict and evaluate take.
+
+    Examples:
+      hilum train --data folder:films/ --task classify --out runs/mine
+      hilum train --data csv:labels.csv --task classify --from hilum-six epochs=5 rate=1e-4
+      hilum train configs/hilum-lungs.toml preparation.size=128
+    """
+    from hilum.config import read_toml, train_config
+
+    settings = settings or []
+    config: dict[str, Any] = {}
+    if settings and "=" not in settings[0]:
+        config = read_toml(Path(settings.pop(0)))
+    chosen = {"data": dataset, "task": task, "out": out, "devices": devices}
+    config |= {key: value for key, value in chosen.items() if value}
+    if start:
+        config = _fine_tuned(start, config)
+    complete = train_config(config, settings)
+    _needs("torch", "training", "train")
+    from hilum.train import train as run
+
+    with _progress("training") as tick:
+        card = run(complete, resume=resume, tick=tick)
+    for metric in card.metrics:
+        print(f"{metric.name}\t{metric.value:.3f}\t({metric.part}, n={metric.n})")
+    print(f"checkpoint\t{complete.out / 'checkpoint'}")
+
+
+@app.command(epilog=EPILOG)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    dataset: Names,
+    out: Out,
+    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    part: Annotated[str, typer.Option(help="part of the split: test, tune or train")] = "test",
+    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
+) -> None:
+    """Score a model on labelled or outlined films, each figure with its 95 % interval over patients."""
+    from hilum.data import join, open_data, short
+    from hilum.data.cache import cached
+    from hilum.data.split import read_split, select
+    from hilum.evaluate import evaluate as run
+    from hilum.evaluate import write
+    from hilum.runtime import Runtime, find
+
+    runtime = Runtime(find(model))
+    samples = join([open_data(name) for name in dataset])
+    about: dict[str, object] = {"model": runtime.card.name, "sha256": runtime.card.sha256, "seed": seed}
+    about["data"] = [short(name) for name in dataset]
+    if split is not None:
+        if part not in ("train", "tune", "test"):
+            raise typer.BadParameter("must be test, tune or train", param_hint="--part")
+        parts = read_split(split)
+        about |= {"part": part, "split_sha256": parts.sha256}
+        samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
+    with _progress("evaluating") as tick:
+        cache = cached(samples, runtime.card.preparation.size, out / ".hilum-cache", tick=tick)
+        evaluation = run(runtime, cache, seed=seed, tick=tick)
+    about["unreadable"] = cache.failures
+    write(evaluation, about, out)
+    for figure in evaluation.figures:
+        positives = "" if figure.positives is None else f", {figure.positives} positive"
+        interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+        print(f"{figure.subject}\t{figure.measure}\t{interval}\tn={figure.films}{positives}")
+
+
+@app.command(epilog=EPILOG)
+def models(name: Annotated[str | None, typer.Argument(help="show this model's whole card")] = None) -> None:
+    """List the shipped models, or show one model's card."""
+    from hilum.card import card_json, read_card
+    from hilum.runtime import find, shipped_names
+
+    if name:
+        print(card_json(read_card(find(name))), end="")
+        return
+    for shipped in shipped_names():
+        card = read_card(find(shipped))
+        size = card.preparation.size
+        print(f"{card.name}\t{card.version}\t{card.task}\t{size} x {size}\t{', '.join(card.labels)}")
+
+
+@data.command("split")
+def data_split(
+    names: Names,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the split file to write (csv: patient, part)")],
+    test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
+    folds: Annotated[int, typer.Option(help="folds among the others")] = 5,
+    seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+) -> None:
+    """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
+    from hilum.data import join, open_data
+    from hilum.data.split import make_split, write_split
+    from hilum.errors import ConfigError
+
+    if out.exists():
+        raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
+    split = make_split(join([open_data(name) for name in names]), test=test, folds=folds, seed=seed)
+    write_split(split, out)
+    for part in sorted(set(split.parts.values())):
+        print(f"{part}\t{list(split.parts.values()).count(part)} patients")
+    print(f"sha256\t{split.sha256}")
+
+
+@data.command("cache")
+def data_cache(
+    names: Names,
+    size: Annotated[int, typer.Option(help="side of the square films, pixels")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of caches")] = Path("runs/.hilum-cache"),
+) -> None:
+    """Decode films once, to train from memory-mapped arrays."""
+    from hilum.data import join, open_data
+    from hilum.data.cache import cached
+
+    with _progress("decoding") as tick:
+        cache = cached(join([open_data(name) for name in names]), size, out, tick=tick)
+    print(f"films\t{len(cache.samples)}")
+    for why in cache.failures.values():
+        print(f"unreadable\t{why}")
+    raise typer.Exit(1 if cache.failures else 0)
+
+
+@data.command("check")
+def data_check(
+    names: Names,
+    every: Annotated[bool, typer.Option("--all", help="open every film rather than 200 drawn ones")] = False,
+) -> None:
+    """Count films, patients, labels and views, and open films to see that they can be read."""
+    from hilum.data import join, open_data
+    from hilum.data.check import check
+
+    with _progress("opening films") as tick:
+        found = check(join([open_data(name) for name in names]), every=every, tick=tick)
+    for key, value in found.counts.items():
+        print(f"{key}\t{value}")
+    for why in found.failures:
+        print(f"unreadable\t{why}")
+    raise typer.Exit(1 if found.failures else 0)
+
+
+@data.command("phantom")
+def data_phantom(
+    out: Out,
+    count: Annotated[int, typer.Option(help="films to draw")] = 20,
+    seed: Annotated[int, typer.Option(help="the same seed draws the same films")] = 0,
+) -> None:
+    """Draw chest films with known lungs, heart and findings: images/, masks/ and labels.csv."""
+    from hilum.data.phantom import write
+
+    with _progress("drawing") as tick:
+        drawn = iter(range(1, count + 1))
+        write(out, count=count, seed=seed, tick=lambda: tick(next(drawn), count, ""))
+    print(f"{out}\t{count} films")
+
+
+def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Any]) -> None:
+    from hilum.batch import run
+    from hilum.errors import ConfigError
+    from hilum.files import inputs
+    from hilum.report import FORMS
+
+    chosen = [form.strip() for form in forms.split(",") if form.strip()]
+    if unknown := [form for form in chosen if form not in FORMS]:
+        raise ConfigError(f"--as {unknown[0]}: not a form; choose from {', '.join(FORMS)}")
+    named = inputs(paths)
+    pipeline = make()
+    finished = 0
+    with _progress("analysing") as tick:
+
+        def done(name: str, result: Report | HilumError) -> None:
+            nonlocal finished
+            finished += 1
+            if isinstance(result, HilumError):
+                print(f"error: {result}", file=sys.stderr)
+            elif result.status == "rejected":
+                print(f"rejected: {name}: {'; '.join(result.reasons)}", file=sys.stderr)
+            tick(finished, len(named), "")
+
+        everything = run(pipeline, named, out, chosen, done=done)
+    raise typer.Exit(0 if everything else 1)
+
+
+def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Settings that make the run fit the checkpoint it starts from; what the user said comes first."""
+    from hilum.card import read_card
+    from hilum.runtime import find
+
+    card = read_card(find(start))
+    theirs = {
+        "task": card.task,
+        "architecture": card.architecture,
+        "arguments": card.arguments,
+        "preparation": card.preparation.model_dump(),
+    }
+    return theirs | config | {"start": start}
+
+
+def _needs(package: str, what: str, extra: str) -> None:
+    """Fail with the remedy, not a traceback, where an extra is missing."""
+    from importlib.util import find_spec
+
+    from hilum.errors import MissingExtraError
+
+    if find_spec(package) is None:
+        raise MissingExtraError(what, extra)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Tick]:
+    """A bar with the time left on a terminal; elsewhere a line now and then."""
+    if not sys.stderr.isatty():
+        yield _lines(what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(what, text="")
+
+        def tick(done: int, total: int, text: str) -> None:
+            progress.update(bar, completed=done, total=total, text=text)
+
+        yield tick
+
+
+def _lines(what: str) -> Tick:
+    said = time.monotonic()
+
+    def tick(done: int, total: int, text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said > 30:
+            said = time.monotonic()
+            print(f"{what}: {done} of {total} {text}".rstrip(), file=sys.stderr, flush=True)
+
+    return tick

@@ -1,0 +1,32 @@
+"""Evidence maps: where on the film the parts of a label's logit lie."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from hilum.types import Anatomy, Array, Heatmap
+
+
+def heatmap(evidence: Array, *, label: str, anatomy: Anatomy) -> Heatmap:
+    """Lay the network's evidence for one label over the film's own pixels.
+
+    `evidence` is (h, w) float32 and its mean is the logit; it spans the whole film. The mean of the result
+    is the same logit.
+    """
+    height, width = anatomy.mask.shape
+    # Linear: a cubic spline would overshoot, showing evidence that the network never had.
+    values = cv2.resize(evidence.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    # Clamped borders weigh the grid's cells unequally; the shift gives the logit back.
+    values += np.float32(evidence.mean(dtype=np.float64) - cv2.mean(values)[0])
+    return Heatmap(values=values, label=label, method="evidence", in_lungs=_share(values, anatomy.mask))
+
+
+def _share(values: Array, mask: Array) -> float:
+    """Share of the positive values that lies where `mask` is not 0; NaN if none is positive."""
+    positive = np.maximum(values, 0)
+    total = cv2.mean(positive)[0] * positive.size
+    inside = cv2.mean(positive, mask=mask)[0] * cv2.countNonZero(mask)
+    return min(1.0, float(inside / total)) if total else math.nan

@@ -1,0 +1,54 @@
+"""Finding the files that may be films; whether they are, `read` decides by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hilum.errors import ConfigError, DataError
+
+
+def film_paths(folder: Path) -> list[Path]:
+    """Every file under `folder`, sorted; hidden files and folders are passed over."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; check the path")
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """File stem -> path for the films of `folder`; raises DataError where two files share a stem."""
+    found: dict[str, Path] = {}
+    for path in film_paths(folder):
+        if path.stem in found:
+            raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
+        found[path.stem] = path
+    return found
+
+
+def inputs(paths: Sequence[Path]) -> dict[str, Path]:
+    """Name -> file for the files and folders a user gives; the names tell where results go.
+
+    Files of a single folder are named by their place in it, of several folders with the folder's name
+    before it, and single files by their own name. Raises ConfigError for a missing path, an empty folder
+    or two inputs of one name.
+    """
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            prefix = "" if len(paths) == 1 else f"{path.resolve().name}/"
+            found = {prefix + film.relative_to(path).as_posix(): film for film in film_paths(path)}
+            if not found:
+                raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")
+        elif path.exists():
+            found = {path.name: path}
+        else:
+            raise ConfigError(f"{path}: no such file or folder; check the path")
+        if clash := named.keys() & found.keys():
+            name = min(clash)
+            raise ConfigError(f"{found[name]} and {named[name]} would write the same files; run them apart")
+        named |= found
+    return named

@@ -1,0 +1,174 @@
+"""The whole inference path, read from top to bottom. Nothing here, or below it, imports torch."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from hilum.calibrate import predict
+from hilum.errors import CheckpointError, HilumError
+from hilum.explain import heatmap
+from hilum.gate import admit, implausible
+from hilum.measure import measure
+from hilum.outline import outline
+from hilum.prepare import prepare
+from hilum.read import read
+from hilum.runtime import Runtime, find
+from hilum.types import Anatomy, Array, Heatmap, Measurements, Prediction, Radiograph, Report
+
+Source: TypeAlias = str | Path | bytes | Array | Radiograph
+
+SEGMENTER = "hilum-lungs"
+CLASSIFIER = "hilum-six"
+
+_BATCH = 4  # films a run of a network; more gains nothing on a CPU and costs memory
+
+
+def load(name: str | Path | None = None, *, threads: int = 0) -> Pipeline:
+    """The shipped models; or, by name or folder, one of your own in the place of the one with its task.
+
+    `threads` is for each network, 0 one for each core. Raises CheckpointError.
+    """
+    chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
+    own = None if name is None else Runtime(find(name), threads=threads)
+    runtimes = {
+        task: own if own is not None and own.card.task == task else Runtime(find(default), threads=threads)
+        for task, default in chosen.items()
+    }
+    return Pipeline(runtimes["segment"], runtimes["classify"])
+
+
+class Pipeline:
+    """A segmenter and a classifier, together one function from a film to a Report.
+
+    Without a classifier the films are only outlined and measured.
+    """
+
+    def __init__(self, segmenter: Runtime, classifier: Runtime | None) -> None:
+        for runtime, task in ((segmenter, "segment"), (classifier, "classify")):
+            if runtime is not None and runtime.card.task != task:
+                raise CheckpointError(f"{runtime.card.name}: made to {runtime.card.task}, not to {task}")
+        self.segmenter = segmenter
+        self.classifier = classifier
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classifier's labels, in its order; empty without a classifier."""
+        return self.classifier.card.labels if self.classifier else ()
+
+    def __call__(self, source: Source) -> Report:
+        """Analyse one film: a path, bytes, a NumPy array or a Radiograph. Raises ReadError."""
+        return self.analyse([read(source)])[0]
+
+    def analyse(self, films: Sequence[Radiograph]) -> list[Report]:
+        """Analyse films that are already read, the networks running over all of them at once."""
+        reasons = [admit(film) for film in films]
+        anatomies = self._segment(films, [not why for why in reasons])
+        reasons = [why or implausible(a) if a else why for why, a in zip(reasons, anatomies, strict=True)]
+        measurements = [
+            measure(anatomy, film.spacing) if anatomy else None
+            for film, anatomy in zip(films, anatomies, strict=True)
+        ]
+        judged = self._classify(films, anatomies, [not why for why in reasons])
+        return [
+            self._report(*parts)
+            for parts in zip(films, reasons, anatomies, measurements, judged, strict=True)
+        ]
+
+    def stream(self, sources: Iterable[Source]) -> Iterator[Report | HilumError]:
+        """Analyse any number of films in order, decoding ahead; a film that cannot be read is its error.
+
+        At most eight films are held at a time.
+        """
+        sources = iter(sources)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead: deque[Future[Radiograph | HilumError]] = deque()
+            while True:
+                ahead.extend(pool.submit(_attempt, s) for s in islice(sources, 2 * _BATCH - len(ahead)))
+                if not ahead:
+                    return
+                batch = [ahead.popleft().result() for _ in range(min(_BATCH, len(ahead)))]
+                reports = iter(self.analyse([film for film in batch if isinstance(film, Radiograph)]))
+                yield from (film if isinstance(film, HilumError) else next(reports) for film in batch)
+
+    def _segment(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[Anatomy | None]:
+        anatomies: list[Anatomy | None] = [None] * len(films)
+        chosen = [i for i, yes in enumerate(admitted) if yes]
+        outputs = _run(self.segmenter, [films[i] for i in chosen])
+        for i, output in zip(chosen, outputs, strict=True):
+            height, width = films[i].pixels.shape
+            anatomies[i] = outline(output["logits"], (height, width))
+        return anatomies
+
+    def _classify(
+        self, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None], admitted: Sequence[bool]
+    ) -> list[tuple[Prediction, tuple[Heatmap, ...]] | None]:
+        judged: list[tuple[Prediction, tuple[Heatmap, ...]] | None] = [None] * len(films)
+        if self.classifier is None:
+            return judged
+        chosen = [i for i, yes in enumerate(admitted) if yes]
+        outputs = _run(self.classifier, [films[i] for i in chosen])
+        for i, output in zip(chosen, outputs, strict=True):
+            prediction = predict(output["logits"], self.classifier.card)
+            anatomy = anatomies[i]
+            heatmaps = []
+            if anatomy is not None and "evidence" in output:
+                for label in _explained(prediction):
+                    evidence = output["evidence"][prediction.labels.index(label)]
+                    heatmaps.append(heatmap(evidence, label=label, anatomy=anatomy))
+            judged[i] = prediction, tuple(heatmaps)
+        return judged
+
+    def _report(
+        self,
+        film: Radiograph,
+        reasons: tuple[str, ...],
+        anatomy: Anatomy | None,
+        measurements: Measurements | None,
+        judged: tuple[Prediction, tuple[Heatmap, ...]] | None,
+    ) -> Report:
+        cards = {"segment": self.segmenter.card}
+        if self.classifier:
+            cards["classify"] = self.classifier.card
+        return Report(
+            status="rejected" if reasons else "ok",
+            reasons=reasons,
+            radiograph=film,
+            anatomy=anatomy,
+            measurements=measurements,
+            prediction=judged[0] if judged else None,
+            heatmaps=judged[1] if judged else (),
+            cards=cards,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def _run(runtime: Runtime, films: Sequence[Radiograph]) -> list[dict[str, Array]]:
+    """The network's outputs for each film, without the batch axis."""
+    rows: list[dict[str, Array]] = []
+    for start in range(0, len(films), _BATCH):
+        prepared = [prepare(film.pixels, runtime.card.preparation) for film in films[start : start + _BATCH]]
+        outputs = runtime(np.stack(prepared))
+        rows += [{name: value[i] for name, value in outputs.items()} for i in range(len(prepared))]
+    return rows
+
+
+def _explained(prediction: Prediction) -> list[str]:
+    """The labels worth a heatmap: the positive ones, or the most probable where none is."""
+    positive = [name for name, yes in zip(prediction.labels, prediction.positive, strict=True) if yes]
+    return positive or [max(prediction.labels, key=lambda name: prediction[name].probability)]
+
+
+def _attempt(source: Source) -> Radiograph | HilumError:
+    try:
+        return read(source)
+    except HilumError as error:
+        return error

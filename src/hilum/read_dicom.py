@@ -1,0 +1,259 @@
+"""DICOM -> Radiograph: parse, check, decode; the grey levels are worked out in `dicom_grey`."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import Any
+
+from pydicom import Dataset, dcmread
+from pydicom import uid as uids
+from pydicom.encaps import get_frame
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from hilum.dicom_grey import levels_of, numbers, spacing_of, text
+from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
+from hilum.types import Array, Origin, Radiograph
+
+# Transfer syntax -> the decoder trusted with it; by name, so that whatever else is installed changes nothing.
+DECODERS = {
+    uids.ImplicitVRLittleEndian: "",
+    uids.ExplicitVRLittleEndian: "",
+    uids.ExplicitVRBigEndian: "",
+    uids.DeflatedExplicitVRLittleEndian: "",
+    uids.RLELossless: "pylibjpeg",
+    uids.JPEGBaseline8Bit: "pillow",
+    uids.JPEGExtended12Bit: "pillow",  # of 8 bits; _check_codestream refuses 12
+    uids.JPEGLossless: "gdcm",
+    uids.JPEGLosslessSV1: "gdcm",
+    uids.JPEGLSLossless: "pyjpegls",
+    uids.JPEGLSNearLossless: "pyjpegls",
+    uids.JPEG2000Lossless: "pylibjpeg",
+    uids.JPEG2000: "pylibjpeg",
+    uids.HTJ2KLossless: "pylibjpeg",
+    uids.HTJ2KLosslessRPCL: "pylibjpeg",
+    uids.HTJ2K: "pylibjpeg",
+}
+
+_SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(
+    ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
+)
+_AGAIN = "export the film again from its source"
+_UNCOMPRESSED = "export the film uncompressed, or as JPEG 2000"
+_HEADER = 2**22  # bytes; more than any header of a single film
+_START_OF_FRAME = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
+_FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the header says about the stored pixels."""
+
+    rows: int
+    columns: int
+    samples: int
+    allocated: int  # bits
+    stored: int  # bits
+    signed: bool
+    planar: int  # 1: one colour after the other
+    photometric: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of one uncompressed frame."""
+        size = self.rows * self.columns * self.samples * self.allocated // 8
+        # Two pixels share their chroma (PS3.3 C.7.6.3.1.2).
+        return size * 2 // 3 if self.photometric == "YBR_FULL_422" else size
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The same, as pydicom's decoders ask for it."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "number_of_frames": 1,
+            "samples_per_pixel": self.samples,
+            "bits_allocated": self.allocated,
+            "bits_stored": self.stored,
+            "pixel_representation": int(self.signed),
+            "photometric_interpretation": self.photometric,
+            "planar_configuration": self.planar,
+            "pixel_keyword": "PixelData",
+            "allow_excess_frames": False,
+        }
+
+
+def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Radiograph:
+    """Read the bytes of one DICOM file, with or without preamble.
+
+    Raises Refused, or whatever pydicom and the decoders raise on damaged content.
+    """
+    notes: list[str] = []
+    dataset, syntax = _parse(data, pixel_budget, notes)
+    layout = _layout(dataset, pixel_budget, notes)
+    grey = _decode(dataset, syntax, layout, notes)
+    if layout.samples == 3:
+        pixels = graded(grey, notes)
+    else:
+        little = syntax != uids.ExplicitVRBigEndian
+        pixels = look_up(grey, levels_of(dataset, grey, layout.stored, layout.photometric, little, notes))
+    return Radiograph(
+        pixels=finished(pixels),
+        spacing=spacing_of(dataset, notes),
+        view=text(dataset, "ViewPosition") or None,
+        origin=Origin(path=path, sha256=sha256, format="DICOM", header=_without_pixels(dataset)),
+        notes=tuple(notes),
+    )
+
+
+def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID]:
+    if uids.DeflatedExplicitVRLittleEndian.encode() in data:
+        return _inflate(data, pixel_budget), uids.DeflatedExplicitVRLittleEndian
+    dataset = dcmread(BytesIO(data), force=True)
+    dataset.buffer = None  # it would keep the whole file alive
+    if data[128:132] != b"DICM" and not ("SOPClassUID" in dataset or "Rows" in dataset):
+        raise Refused("not a DICOM, PNG, JPEG or TIFF file", "convert it to one of these")
+    said = dataset.file_meta.get("TransferSyntaxUID")
+    if said:
+        return dataset, UID(str(said))
+    implicit, little = dataset.original_encoding
+    syntax = uids.ImplicitVRLittleEndian if implicit else uids.ExplicitVRLittleEndian
+    if not little:
+        syntax = uids.ExplicitVRBigEndian
+    notes.append(f"no transfer syntax in the file; taken for {syntax.name}")
+    return dataset, syntax
+
+
+def _inflate(data: bytes, pixel_budget: int) -> Dataset:
+    """Parse a deflated file; pydicom would inflate it at once, to whatever size it unfolds."""
+    stream = BytesIO(data)
+    read_preamble(stream, force=True)
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
+        raise Refused("the deflated transfer syntax is named in the wrong place", _AGAIN)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
+    plain = inflater.decompress(stream.read(), _HEADER)
+    header = read_dataset(BytesIO(plain), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
+    plain += inflater.decompress(
+        inflater.unconsumed_tail, _layout(header, pixel_budget, [], pixels_follow=True).size + _HEADER
+    )
+    if inflater.unconsumed_tail:
+        raise Refused("inflates to far more than its header declares", _AGAIN)
+    if not inflater.eof:
+        raise Refused("truncated: the deflated part has no end", _AGAIN)
+    dataset = read_dataset(BytesIO(plain), False, True)
+    dataset.file_meta = meta  # type: ignore[assignment]
+    return dataset
+
+
+def _layout(dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_follow: bool = False) -> Layout:
+    def whole(keyword: str, default: int) -> int:
+        return int((numbers(dataset, keyword, notes) or (default,))[0])
+
+    if any(keyword in dataset for keyword in _FLOATS):
+        raise Refused("floating point pixel data", "convert it to 16-bit integers")
+    if not pixels_follow and "PixelData" not in dataset:
+        raise Refused("no pixel data, or the file ends before them", "give a DICOM file that holds an image")
+    layout = Layout(
+        rows=whole("Rows", 0),
+        columns=whole("Columns", 0),
+        samples=whole("SamplesPerPixel", 1),
+        planar=whole("PlanarConfiguration", 0),
+        allocated=whole("BitsAllocated", 0),
+        stored=whole("BitsStored", 0),
+        signed=whole("PixelRepresentation", 0) == 1,
+        photometric=text(dataset, "PhotometricInterpretation"),
+    )
+    if not (layout.rows and layout.columns):
+        raise Refused("no pixel data: the header gives no rows or columns", _AGAIN)
+    check_size(layout.rows, layout.columns, whole("NumberOfFrames", 1), pixel_budget)
+    if _SAMPLES.get(layout.photometric) != layout.samples:
+        kind = layout.photometric[:16] or "missing"
+        raise Refused(
+            f"photometric interpretation {kind} with {layout.samples} samples a pixel",
+            "convert it to MONOCHROME2",
+        )
+    if layout.allocated not in (8, 16):
+        raise Refused(f"{layout.allocated} bits allocated, expected 8 or 16", "convert it to 16 bits")
+    if not 1 <= layout.stored <= layout.allocated:
+        notes.append(f"BitsStored {layout.stored} is impossible; {layout.allocated} are taken for stored")
+        layout = replace(layout, stored=layout.allocated)
+    if (high := whole("HighBit", layout.stored - 1)) != layout.stored - 1:
+        notes.append(f"HighBit {high} disagrees with BitsStored {layout.stored}, which is followed")
+    return layout
+
+
+def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> Array:
+    """(H, W) integers of the machine's own byte order; colour becomes luminance."""
+    if syntax not in DECODERS:
+        raise Refused(f"transfer syntax {syntax.name[:64]} has no permissive decoder", _UNCOMPRESSED)
+    element = dataset["PixelData"]
+    data = element.value
+    if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
+        raise Refused("the pixel data do not fit the transfer syntax", _AGAIN)
+    if syntax.is_encapsulated:
+        _check_codestream(get_frame(data, 0, number_of_frames=1), syntax, layout)
+    elif len(data) < layout.size:
+        raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", _AGAIN)
+    elif len(data) > layout.size + 1:
+        notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
+    options = layout.options | {"pixel_vr": element.VR}
+    array, said = get_decoder(syntax).as_array(
+        data, index=0, raw=True, decoding_plugin=DECODERS[syntax], **options
+    )
+    grey: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if layout.samples == 1:
+        return grey
+    if str(said["photometric_interpretation"]).startswith("YBR"):
+        notes.append("colour turned to grey")
+        return grey[..., 0]  # Y is the luminance already (PS3.3 C.7.6.3.1.2)
+    return luminance(grey, notes)
+
+
+def _check_codestream(frame: bytes, syntax: UID, layout: Layout) -> None:
+    """Refuse a frame that contradicts the header: decoders allocate what the frame itself declares."""
+    if syntax == uids.RLELossless:
+        # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
+        if len(frame) > 2 * layout.size + 2**16:
+            raise Refused("more RLE data than its header declares", _AGAIN)
+        return
+    rows, columns, samples, bits = _frame_header(frame)
+    if (rows, columns, samples) != (layout.rows, layout.columns, layout.samples):
+        raise Refused(
+            f"the compressed frame is {rows} x {columns} x {samples}, "
+            f"the header says {layout.rows} x {layout.columns} x {layout.samples}",
+            _AGAIN,
+        )
+    if syntax == uids.JPEGExtended12Bit and bits > 8:
+        raise Refused(f"{syntax.name} of {bits} bits has no permissive decoder", _UNCOMPRESSED)
+
+
+def _frame_header(frame: bytes) -> tuple[int, int, int, int]:
+    """Rows, columns, samples and bits of a JPEG, JPEG-LS or JPEG 2000 frame (ITU-T T.81, T.87 and T.800)."""
+    try:
+        size = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, SIZ; boxes may stand before
+        if size >= 0:
+            right, bottom, left, top = struct.unpack_from(">4I", frame, size + 8)
+            samples, bits = struct.unpack_from(">HB", frame, size + 40)
+            return bottom - top, right - left, samples, (bits & 0x7F) + 1
+        at = 2
+        while True:
+            marker, length = struct.unpack_from(">HH", frame, at)
+            if marker in _START_OF_FRAME:
+                bits, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
+                return rows, columns, samples, bits
+            at += 2 + length
+    except struct.error:
+        raise Refused("no image in the compressed pixel data", _AGAIN) from None
+
+
+def _without_pixels(dataset: Dataset) -> Dataset:
+    for tag in list(dataset.keys()):
+        overlay = tag.group >> 8 == 0x60 and tag.element == 0x3000
+        if tag.group == 0x7FE0 or overlay or tag == 0x00880200:  # the last is the icon image
+            del dataset[tag]
+    return dataset

@@ -1,0 +1,476 @@
+"""A report's JSON, rows, page and files, on a synthetic chest."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from hilum import report as forms
+from hilum.card import Card, Preparation, Threshold
+from hilum.errors import ConfigError, DataError, HilumError, ReadError
+from hilum.labels import SIX
+from hilum.overlay import overlay
+from hilum.types import (
+    DISCLAIMER,
+    STRUCTURES,
+    Anatomy,
+    Heatmap,
+    Measurements,
+    Origin,
+    Prediction,
+    Radiograph,
+    Report,
+)
+
+SHAPE = (600, 512)
+BOXES = {"right_lung": (60, 420, 50, 200), "left_lung": (60, 420, 320, 470), "heart": (280, 460, 205, 315)}
+PROBABILITIES = (0.08, 0.71, 0.12, 0.65, 0.35, 0.9)
+THRESHOLDS = (0.22, 0.42, 0.2, 0.3, 0.33, 0.5)
+ABSTAINED = (False, False, False, False, True, False)
+HOSTILE = "films/<script>alert('x')</script>.png"
+
+
+def make_card(task: str) -> Card:
+    thresholds = {
+        label: Threshold(value=value, low=0.9 * value, high=1.1 * value, rule="sensitivity 0.90")
+        for label, value in zip(SIX, THRESHOLDS, strict=True)
+    }
+    return Card(
+        name=f"{task}-small",
+        version="3",
+        task="classify" if task == "classify" else "segment",
+        labels=SIX if task == "classify" else ("none", *STRUCTURES),
+        architecture="cnn",
+        preparation=Preparation(size=256),
+        thresholds=thresholds if task == "classify" else {},
+        threshold_data="1,204 films of the tuning part" if task == "classify" else "",
+        split_sha256="5e" * 32,
+        files={"model.onnx": "ab" * 32},
+    )
+
+
+def blob(label: str, row: int, column: int, *, in_lungs: float = 0.5) -> Heatmap:
+    """Evidence of 6 logits in a square of 80 pixels around (row, column), -1 elsewhere."""
+    values = np.full(SHAPE, -1, np.float32)
+    values[row - 40 : row + 40, column - 40 : column + 40] = 6
+    return Heatmap(values=values, label=label, method="evidence", in_lungs=in_lungs)
+
+
+def make_report(**changes: Any) -> Report:
+    mask = np.zeros(SHAPE, np.uint8)
+    for value, (top, bottom, left, right) in enumerate(BOXES.values(), start=1):
+        mask[top:bottom, left:right] = value
+    header = Dataset()
+    header.PatientName, header.PatientID = "DOE^JANE", "MRN-4711"
+    origin = Origin(path="ward/case.dcm", sha256="0f" * 32, format="DICOM", header=header)
+    radiograph = Radiograph(
+        pixels=np.full(SHAPE, 0.4, np.float32),
+        spacing=(0.5, 0.25),
+        view="PA",
+        origin=origin,
+        notes=("window taken from the header",),
+    )
+    report = Report(
+        status="ok",
+        radiograph=radiograph,
+        anatomy=Anatomy(mask=mask, quality={"right_lung": 0.97, "left_lung": 0.95, "heart": 0.88}),
+        measurements=Measurements(
+            cardiothoracic_ratio=0.4567891,
+            right_lung_fraction=0.18,
+            left_lung_fraction=0.17,
+            right_lung_mm2=21000.0,
+            left_lung_mm2=18000.0,
+            heart_width_mm=131.0,
+            thorax_width_mm=287.0,
+        ),
+        prediction=Prediction(
+            labels=SIX,
+            probabilities=PROBABILITIES,
+            thresholds=THRESHOLDS,
+            positive=tuple(p >= t for p, t in zip(PROBABILITIES, THRESHOLDS, strict=True)),
+            abstained=ABSTAINED,
+        ),
+        heatmaps=(blob("Cardiomegaly", 370, 260), blob("Edema", 200, 120, in_lungs=float("nan"))),
+        cards={"segment": make_card("segment"), "classify": make_card("classify")},
+        notes=("film is cropped close",),
+        created="2026-01-05T10:11:12Z",
+    )
+    return replace(report, **changes)
+
+
+def rejected(**changes: Any) -> Report:
+    nothing = {"anatomy": None, "measurements": None, "prediction": None, "heatmaps": ()}
+    why = {"status": "rejected", "reasons": ("no lungs found; give a frontal chest film",)}
+    return make_report(**nothing | why | changes)
+
+
+def named(path: str) -> Report:
+    report = make_report()
+    return replace(
+        report, radiograph=replace(report.radiograph, origin=replace(report.radiograph.origin, path=path))
+    )
+
+
+UNREADABLE = ReadError("ward/bad.dcm", "3 frames, expected 1", "export a single frame")
+
+
+# JSON
+
+
+def test_json_says_everything() -> None:
+    document = json.loads(json.dumps(forms.to_json(make_report()), allow_nan=False))
+    assert document["file"] == "ward/case.dcm"
+    assert (document["status"], document["reasons"]) == ("ok", [])
+    assert document["input"] == {
+        "sha256": "0f" * 32,
+        "format": "DICOM",
+        "rows": 600,
+        "columns": 512,
+        "spacing_mm": [0.5, 0.25],
+        "view": "PA",
+    }
+    assert list(document["prediction"]) == list(SIX)
+    assert document["prediction"]["Pleural Effusion"] == {
+        "probability": 0.35,
+        "threshold": 0.33,
+        "positive": True,
+        "abstained": True,
+    }
+    assert document["measurements"]["heart_width_mm"] == 131.0
+    assert document["quality"] == {"right_lung": 0.97, "left_lung": 0.95, "heart": 0.88}
+    assert document["notes"] == ["window taken from the header", "film is cropped close"]
+    assert document["models"]["classify"] == {
+        "name": "classify-small",
+        "version": "3",
+        "sha256": "ab" * 32,
+        "preprocessing": "stretch-256-p1-99-m0.5-s0.25",
+        "split_sha256": "5e" * 32,
+    }
+    assert document["thresholds"]["data"] == "1,204 films of the tuning part"
+    assert document["thresholds"]["labels"]["Edema"]["rule"] == "sensitivity 0.90"
+    assert (document["created"], document["disclaimer"]) == ("2026-01-05T10:11:12Z", DISCLAIMER)
+    assert re.match(r"\d+\.\d+", document["hilum"])
+
+
+def test_json_has_null_for_nan_and_plain_numbers_for_numpy() -> None:
+    document = forms.to_json(
+        make_report(
+            anatomy=replace(make_report().anatomy, quality={"heart": np.float32("nan"), "x": np.float32(1)})
+        )
+    )
+    assert [m["in_lungs"] for m in document["heatmaps"]] == [0.5, None]
+    assert document["quality"] == {"heart": None, "x": 1.0}
+    assert type(document["quality"]["x"]) is float
+
+
+def test_json_of_a_rejected_film() -> None:
+    document = forms.to_json(rejected(cards={}))
+    assert (document["status"], document["reasons"]) == (
+        "rejected",
+        ["no lungs found; give a frontal chest film"],
+    )
+    absent = ("prediction", "stage", "measurements", "quality", "thresholds")
+    assert [document[key] for key in absent] == [None] * 5
+    assert document["heatmaps"] == []
+
+
+# CSV
+
+
+def test_columns_of_both_tables() -> None:
+    assert ",".join(forms.columns(["A", "B"])) == (
+        "file,status,A,B,A positive,B positive,abstained,"
+        "cardiothoracic_ratio,right_lung_fraction,left_lung_fraction,quality,notes"
+    )
+    assert ",".join(forms.segmentation_columns()) == (
+        "file,status,cardiothoracic_ratio,right_lung_fraction,left_lung_fraction,quality,notes"
+    )
+
+
+def test_row_of_a_scored_film() -> None:
+    row = forms.row("ward/case.dcm", make_report(), SIX)
+    assert row["file"] == "ward/case.dcm"
+    assert row["status"] == "ok"
+    assert [row[label] for label in SIX] == ["0.08", "0.71", "0.12", "0.65", "0.35", "0.9"]
+    assert [row[f"{label} positive"] for label in SIX] == ["0", "1", "0", "1", "1", "1"]
+    assert row["abstained"] == "Pleural Effusion"
+    assert row["cardiothoracic_ratio"] == "0.456789"
+    assert (row["right_lung_fraction"], row["left_lung_fraction"]) == ("0.18", "0.17")
+    assert row["quality"] == "0.88"
+    assert row["notes"] == "window taken from the header; film is cropped close"
+
+
+def test_abstained_labels_are_joined() -> None:
+    prediction = replace(make_report().prediction, abstained=(True, False, True, False, False, False))
+    assert forms.row("x", make_report(prediction=prediction), SIX)["abstained"] == "Atelectasis|Consolidation"
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "notes"),
+    [
+        (rejected(), "rejected", "no lungs found; give a frontal chest film; window taken from the header; "),
+        (UNREADABLE, "error", "3 frames, expected 1; export a single frame"),
+        (DataError("nothing there"), "error", "nothing there"),
+    ],
+)
+def test_row_of_what_failed(result: Report | HilumError, status: str, notes: str) -> None:
+    row = forms.row("x.dcm", result, SIX)
+    assert (row["status"], row["notes"].startswith(notes)) == (status, True)
+    assert {value for key, value in row.items() if key not in ("file", "status", "notes")} == {""}
+
+
+@pytest.mark.parametrize("labels", [(), SIX, ("Edema", "Fracture")])
+@pytest.mark.parametrize("result", [make_report(), rejected(), UNREADABLE])
+def test_rows_fit_their_columns(result: Report | HilumError, labels: tuple[str, ...], tmp_path: Path) -> None:
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, forms.columns(labels))
+        writer.writeheader()
+        writer.writerow(forms.row("a, b.png", result, labels))
+    with (tmp_path / "table.csv").open(newline="") as file:
+        (back,) = csv.DictReader(file)
+    assert back == forms.row("a, b.png", result, labels)
+    assert list(back) == forms.columns(labels)
+    assert back.get("Fracture", "") == ""
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", " =", "\t=", "\n="])
+def test_no_cell_is_a_formula(first: str) -> None:
+    evil = f"{first}HYPERLINK(1)"
+    row = forms.row(evil, ReadError(evil, evil, evil), SIX)
+    assert row["file"].startswith("./")
+    assert row["notes"].startswith("'")
+    assert not {"\n", "\t"} & set(row["notes"])
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """Collects tags and checks that they close in order."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self.words += " " * (tag in {"td", "th"})
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@pytest.mark.parametrize("report", [make_report(), rejected(), rejected(cards={}), named(HOSTILE)])
+def test_page_is_whole_inert_and_self_contained(report: Report) -> None:
+    text = forms.html(report)
+    page = Page(text)
+    assert text.startswith("<!doctype html>")
+    assert page.open == []
+    assert {"script", "link", "iframe", "object", "base", "form", "a"}.isdisjoint(tag for tag, _ in page.tags)
+    assert not re.search(r"https?:|url\(|@import", text)
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") or name == "href" for name in attributes)
+        if tag == "img":
+            assert (attributes["src"] or "").startswith("data:image/jpeg;base64,")
+            assert attributes["alt"]
+    assert ("html", {"lang": "en"}) in page.tags
+    policies = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_page_shows_the_results() -> None:
+    words = " ".join(Page(forms.html(make_report())).words.split())
+    for expected in (
+        "ward/case.dcm",
+        "Read and scored",
+        "Cardiomegaly 0.710 0.420 positive",
+        "Pleural Effusion 0.350 0.330 left open",
+        "Consolidation 0.120 0.200 negative",
+        "Cardiothoracic ratio (PA) 0.46",
+        "Heart width 131 mm",
+        "18.0 % of the image, 210 cm²",
+        "Cardiomegaly: positive, probability 0.71, threshold 0.42",
+        "strongest 6.0 logits; 50 % of the positive evidence in lungs and heart",
+        "film is cropped close",
+        "classify-small 3, preprocessing stretch-256-p1-99-m0.5-s0.25",
+        "sensitivity 0.90; chosen on 1,204 films of the tuning part",
+        DISCLAIMER,
+    ):
+        assert expected in words
+    assert "nan" not in words.lower().split()
+
+
+def test_page_has_a_film_for_the_outlines_and_for_each_heatmap() -> None:
+    sources = [
+        a["src"] for tag, a in Page(forms.html(make_report())).tags if tag == "img" and a.get("class") is None
+    ]
+    sizes = {
+        cv2.imdecode(np.frombuffer(decoded(source), np.uint8), cv2.IMREAD_COLOR).shape for source in sources
+    }
+    assert len(set(sources)) == 3
+    assert sizes == {(*SHAPE, 3)}
+
+
+def decoded(source: str | None) -> bytes:
+    return base64.b64decode((source or "").partition(",")[2])
+
+
+def test_page_of_a_rejected_film_says_why() -> None:
+    words = Page(forms.html(rejected())).words
+    assert "Rejected" in words
+    assert "no lungs found; give a frontal chest film" in words
+    assert "No label was scored" in words
+
+
+def test_page_escapes_names_and_notes() -> None:
+    text = forms.html(replace(named(HOSTILE), notes=('"><img src=x onerror=alert(1)>',)))
+    page = Page(text)
+    assert HOSTILE in page.words
+    assert '"><img src=x onerror=alert(1)>' in page.words
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_no_patient_identifier_leaves_the_header(form: str, tmp_path: Path) -> None:
+    text = make_report().save(tmp_path / f"case.{form}").read_text("utf-8")
+    assert "DOE" not in text
+    assert "MRN-4711" not in text
+
+
+# Files
+
+
+@pytest.mark.parametrize("ending", [".json", ".html", ".png", ".PNG"])
+def test_save_goes_by_the_ending(ending: str, tmp_path: Path) -> None:
+    report = make_report()
+    path = report.save(tmp_path / "new folder" / f"case{ending}")
+    match ending:
+        case ".json":
+            assert json.loads(path.read_text("utf-8")) == forms.to_json(report)
+        case ".html":
+            assert path.read_text("utf-8") == forms.html(report)
+        case _:
+            stored = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+            assert (stored == overlay(report)).all()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["case.pdf", "case"])
+def test_save_refuses_other_endings(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"use \.json, \.html or \.png"):
+        make_report().save(tmp_path / name)
+
+
+def test_a_name_that_is_not_utf_8_survives(tmp_path: Path) -> None:
+    path = named("caf\udce9.png").save(tmp_path / "case.json")
+    assert json.loads(path.read_text("utf-8"))["file"] == "caf\udce9.png"
+    assert forms.row("caf\udce9.png", UNREADABLE, ())["file"] == r"caf\udce9.png"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "case.json"
+    path.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(ConfigError, match=r"case\.json: cannot be written: No space left on device"):
+        make_report().save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["case.json"]
+    assert path.read_text() == "old"
+
+
+def tree(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "endings"),
+    [
+        (["csv"], []),
+        (["json"], ["json"]),
+        (["mask"], ["mask.png"]),
+        (["png"], ["mask.png", "overlay.png"]),
+        (["html"], ["html"]),
+        (forms.FORMS, ["json", "mask.png", "overlay.png", "html"]),
+    ],
+)
+def test_write_makes_the_files_asked_for(wanted: list[str], endings: list[str], tmp_path: Path) -> None:
+    forms.write("ward/a/case.dcm", make_report(), tmp_path / "out", wanted)
+    assert tree(tmp_path) == {f"out/ward/a/case.dcm.{ending}" for ending in endings}
+
+
+def test_the_mask_is_the_anatomy_at_source_size(tmp_path: Path) -> None:
+    report = make_report()
+    forms.write("case.dcm", report, tmp_path, ["mask"])
+    stored = cv2.imread(str(tmp_path / "case.dcm.mask.png"), cv2.IMREAD_UNCHANGED)
+    assert report.anatomy is not None
+    assert stored.dtype == np.uint8
+    assert (stored == report.anatomy.mask).all()
+
+
+def test_write_of_a_rejected_film(tmp_path: Path) -> None:
+    forms.write("case.dcm", rejected(), tmp_path, forms.FORMS)
+    assert tree(tmp_path) == {"case.dcm.json", "case.dcm.overlay.png", "case.dcm.html"}
+
+
+def test_a_rejected_film_that_was_outlined_keeps_its_mask(tmp_path: Path) -> None:
+    forms.write("case.dcm", rejected(anatomy=make_report().anatomy), tmp_path, ["png"])
+    assert tree(tmp_path) == {"case.dcm.mask.png", "case.dcm.overlay.png"}
+
+
+@pytest.mark.parametrize(
+    ("error", "file", "fault"),
+    [
+        (UNREADABLE, "ward/bad.dcm", {"reason": "3 frames, expected 1", "remedy": "export a single frame"}),
+        (DataError("nothing there"), "bad.dcm", {"reason": "nothing there"}),
+    ],
+)
+def test_write_of_an_error(error: HilumError, file: str, fault: dict[str, str], tmp_path: Path) -> None:
+    forms.write("bad.dcm", error, tmp_path, forms.FORMS)
+    assert tree(tmp_path) == {"bad.dcm.json"}
+    document = json.loads((tmp_path / "bad.dcm.json").read_text("utf-8"))
+    assert (document["file"], document["status"], document["error"]) == (file, "error", fault)
+    assert document["disclaimer"] == DISCLAIMER
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["created"])
+
+
+@pytest.mark.parametrize("name", ["../case.dcm", "ward/../../case.dcm", "/etc/case.dcm", "", "."])
+def test_write_never_leaves_its_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="leads out of"):
+        forms.write(name, make_report(), tmp_path / "out", forms.FORMS)
+    assert tree(tmp_path) == set()
+
+
+def test_write_refuses_unknown_forms(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown form pdf; choose from csv, json, mask, png, html"):
+        forms.write("case.dcm", make_report(), tmp_path, ["json", "pdf"])
+    assert tree(tmp_path) == set()
