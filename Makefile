@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HILUM_DATA ?= ../shared/data
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
@@ -24,6 +24,9 @@ check: .venv/full  ## format, lint, types, tests
 bench: .venv/full  ## speed, memory and size, each beside something real; not a test
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/predict.py
+
+docs: .venv/full  ## the command line's manual
+	$(BIN)/python -m typer hilum.cli utils docs --name hilum > docs/cli.md
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

@@ -77,3 +77,14 @@ def test_a_heart_in_two_pieces_counts_from_end_to_end() -> None:
     anatomy = draw(**CHEST)
     anatomy.mask[:, 100:110] = 0
     assert measure(anatomy, None).cardiothoracic_ratio == 0.5
+
+
+def test_remarks_say_what_the_ratio_hides() -> None:
+    from hilum.measure import remarks
+    from hilum.types import Measurements
+
+    whole = Measurements(cardiothoracic_ratio=0.5, right_lung_fraction=0.2, left_lung_fraction=0.2)
+    without = Measurements(cardiothoracic_ratio=None, right_lung_fraction=0.2, left_lung_fraction=0.0)
+    assert remarks(whole, "PA") == remarks(whole, None) == ()
+    assert "magnified" in remarks(whole, "AP")[0]
+    assert "was not found" in remarks(without, "AP")[0]

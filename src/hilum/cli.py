@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hilum import __version__
+from hilum.cli_data import Names, Out, data
 from hilum.errors import HilumError
+from hilum.progress import progress
 
 if TYPE_CHECKING:
-    from hilum.data.cache import Tick
     from hilum.types import Report
 
 EPILOG = "Research use only. Not a medical device."
@@ -30,19 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(
-    help="Data sets, named KIND:PATH: nih, masks, folder, csv, or phantom:COUNT[@SEED] (generated films).",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(data, name="data")
 
 Paths = Annotated[list[Path], typer.Argument(help="films or folders of films: DICOM, PNG, JPEG, TIFF")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Threads = Annotated[int, typer.Option(help="threads for each network; 0: one for each core")]
-Names = Annotated[
-    list[str], typer.Argument(metavar="KIND:PATH...", help="data sets; the first to hold a film wins")
-]
 
 
 def main() -> None:
@@ -153,7 +143,7 @@ def train(
     _needs("torch", "training", "train")
     from hilum.train import train as run
 
-    with _progress("training") as tick:
+    with progress("training") as tick:
         card = run(complete, resume=resume, tick=tick)
     for metric in card.metrics:
         print(f"{metric.name}\t{metric.value:.3f}\t({metric.part}, n={metric.n})")
@@ -188,7 +178,7 @@ def evaluate(
         parts = read_split(split)
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
-    with _progress("evaluating") as tick:
+    with progress("evaluating") as tick:
         cache = cached(samples, runtime.card.preparation.size, out / ".hilum-cache", tick=tick)
         evaluation = run(runtime, cache, seed=seed, tick=tick)
     about["unreadable"] = cache.failures
@@ -214,79 +204,6 @@ def models(name: Annotated[str | None, typer.Argument(help="show this model's wh
         print(f"{card.name}\t{card.version}\t{card.task}\t{size} x {size}\t{', '.join(card.labels)}")
 
 
-@data.command("split")
-def data_split(
-    names: Names,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the split file to write (csv: patient, part)")],
-    test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
-    folds: Annotated[int, typer.Option(help="folds among the others")] = 5,
-    seed: Annotated[int, typer.Option(help="of the draw")] = 0,
-) -> None:
-    """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
-    from hilum.data import join, open_data
-    from hilum.data.split import make_split, write_split
-    from hilum.errors import ConfigError
-
-    if out.exists():
-        raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
-    split = make_split(join([open_data(name) for name in names]), test=test, folds=folds, seed=seed)
-    write_split(split, out)
-    for part in sorted(set(split.parts.values())):
-        print(f"{part}\t{list(split.parts.values()).count(part)} patients")
-    print(f"sha256\t{split.sha256}")
-
-
-@data.command("cache")
-def data_cache(
-    names: Names,
-    size: Annotated[int, typer.Option(help="side of the square films, pixels")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder of caches")] = Path("runs/.hilum-cache"),
-) -> None:
-    """Decode films once, to train from memory-mapped arrays."""
-    from hilum.data import join, open_data
-    from hilum.data.cache import cached
-
-    with _progress("decoding") as tick:
-        cache = cached(join([open_data(name) for name in names]), size, out, tick=tick)
-    print(f"films\t{len(cache.samples)}")
-    for why in cache.failures.values():
-        print(f"unreadable\t{why}")
-    raise typer.Exit(1 if cache.failures else 0)
-
-
-@data.command("check")
-def data_check(
-    names: Names,
-    every: Annotated[bool, typer.Option("--all", help="open every film rather than 200 drawn ones")] = False,
-) -> None:
-    """Count films, patients, labels and views, and open films to see that they can be read."""
-    from hilum.data import join, open_data
-    from hilum.data.check import check
-
-    with _progress("opening films") as tick:
-        found = check(join([open_data(name) for name in names]), every=every, tick=tick)
-    for key, value in found.counts.items():
-        print(f"{key}\t{value}")
-    for why in found.failures:
-        print(f"unreadable\t{why}")
-    raise typer.Exit(1 if found.failures else 0)
-
-
-@data.command("phantom")
-def data_phantom(
-    out: Out,
-    count: Annotated[int, typer.Option(help="films to draw")] = 20,
-    seed: Annotated[int, typer.Option(help="the same seed draws the same films")] = 0,
-) -> None:
-    """Draw chest films with known lungs, heart and findings: images/, masks/ and labels.csv."""
-    from hilum.data.phantom import write
-
-    with _progress("drawing") as tick:
-        drawn = iter(range(1, count + 1))
-        write(out, count=count, seed=seed, tick=lambda: tick(next(drawn), count, ""))
-    print(f"{out}\t{count} films")
-
-
 def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Any]) -> None:
     from hilum.batch import run
     from hilum.errors import ConfigError
@@ -299,7 +216,7 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Any]) 
     named = inputs(paths)
     pipeline = make()
     finished = 0
-    with _progress("analysing") as tick:
+    with progress("analysing") as tick:
 
         def done(name: str, result: Report | HilumError) -> None:
             nonlocal finished
@@ -337,40 +254,3 @@ def _needs(package: str, what: str, extra: str) -> None:
 
     if find_spec(package) is None:
         raise MissingExtraError(what, extra)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Tick]:
-    """A bar with the time left on a terminal; elsewhere a line now and then."""
-    if not sys.stderr.isatty():
-        yield _lines(what)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(what, text="")
-
-        def tick(done: int, total: int, text: str) -> None:
-            progress.update(bar, completed=done, total=total, text=text)
-
-        yield tick
-
-
-def _lines(what: str) -> Tick:
-    said = time.monotonic()
-
-    def tick(done: int, total: int, text: str) -> None:
-        nonlocal said
-        if time.monotonic() - said > 30:
-            said = time.monotonic()
-            print(f"{what}: {done} of {total} {text}".rstrip(), file=sys.stderr, flush=True)
-
-    return tick

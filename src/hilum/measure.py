@@ -32,6 +32,16 @@ def measure(anatomy: Anatomy, spacing: tuple[float, float] | None) -> Measuremen
     )
 
 
+def remarks(measurements: Measurements, view: str | None) -> tuple[str, ...]:
+    """What a reader of the measurements must know; empty if nothing."""
+    notes = []
+    if measurements.cardiothoracic_ratio is None:
+        notes.append("no cardiothoracic ratio: the heart or a lung was not found")
+    elif (view or "").upper() == "AP":
+        notes.append("AP view: the heart's shadow, and so the cardiothoracic ratio, is magnified")
+    return tuple(notes)
+
+
 def _scaled(pixels: int, unit: float | None) -> float | None:
     return pixels * unit if pixels and unit else None
 

@@ -17,7 +17,7 @@ from hilum.calibrate import predict
 from hilum.errors import CheckpointError, HilumError
 from hilum.explain import heatmap
 from hilum.gate import admit, implausible
-from hilum.measure import measure
+from hilum.measure import measure, remarks
 from hilum.outline import outline
 from hilum.prepare import prepare
 from hilum.read import read
@@ -147,6 +147,7 @@ class Pipeline:
             prediction=judged[0] if judged else None,
             heatmaps=judged[1] if judged else (),
             cards=cards,
+            notes=remarks(measurements, film.view) if measurements else (),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -10,11 +9,12 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom import uid as uids
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from hilum.codestream import checked
 from hilum.dicom_grey import levels_of, numbers, spacing_of, text
 from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
@@ -27,7 +27,7 @@ DECODERS = {
     uids.DeflatedExplicitVRLittleEndian: "",
     uids.RLELossless: "pylibjpeg",
     uids.JPEGBaseline8Bit: "pillow",
-    uids.JPEGExtended12Bit: "pillow",  # of 8 bits; _check_codestream refuses 12
+    uids.JPEGExtended12Bit: "pillow",  # of 8 bits; _frame refuses 12
     uids.JPEGLossless: "gdcm",
     uids.JPEGLosslessSV1: "gdcm",
     uids.JPEGLSLossless: "pyjpegls",
@@ -45,7 +45,6 @@ _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromk
 _AGAIN = "export the film again from its source"
 _UNCOMPRESSED = "export the film uncompressed, or as JPEG 2000"
 _HEADER = 2**22  # bytes; more than any header of a single film
-_START_OF_FRAME = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
 _FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -196,7 +195,7 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
     if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
         raise Refused("the pixel data do not fit the transfer syntax", _AGAIN)
     if syntax.is_encapsulated:
-        _check_codestream(get_frame(data, 0, number_of_frames=1), syntax, layout)
+        data = encapsulate([_frame(data, syntax, layout)])
     elif len(data) < layout.size:
         raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", _AGAIN)
     elif len(data) > layout.size + 1:
@@ -214,41 +213,23 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
     return luminance(grey, notes)
 
 
-def _check_codestream(frame: bytes, syntax: UID, layout: Layout) -> None:
-    """Refuse a frame that contradicts the header: decoders allocate what the frame itself declares."""
+def _frame(data: bytes, syntax: UID, layout: Layout) -> bytes:
+    """The one compressed frame, once it agrees with the header."""
+    frame = get_frame(data, 0, number_of_frames=1)
     if syntax == uids.RLELossless:
         # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
         if len(frame) > 2 * layout.size + 2**16:
             raise Refused("more RLE data than its header declares", _AGAIN)
-        return
-    rows, columns, samples, bits = _frame_header(frame)
-    if (rows, columns, samples) != (layout.rows, layout.columns, layout.samples):
-        raise Refused(
-            f"the compressed frame is {rows} x {columns} x {samples}, "
-            f"the header says {layout.rows} x {layout.columns} x {layout.samples}",
-            _AGAIN,
-        )
+        return frame
+    size = layout.rows, layout.columns, layout.samples
+    frame, bits = checked(frame, size, lossless=DECODERS[syntax] == "gdcm")
     if syntax == uids.JPEGExtended12Bit and bits > 8:
         raise Refused(f"{syntax.name} of {bits} bits has no permissive decoder", _UNCOMPRESSED)
-
-
-def _frame_header(frame: bytes) -> tuple[int, int, int, int]:
-    """Rows, columns, samples and bits of a JPEG, JPEG-LS or JPEG 2000 frame (ITU-T T.81, T.87 and T.800)."""
-    try:
-        size = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, SIZ; boxes may stand before
-        if size >= 0:
-            right, bottom, left, top = struct.unpack_from(">4I", frame, size + 8)
-            samples, bits = struct.unpack_from(">HB", frame, size + 40)
-            return bottom - top, right - left, samples, (bits & 0x7F) + 1
-        at = 2
-        while True:
-            marker, length = struct.unpack_from(">HH", frame, at)
-            if marker in _START_OF_FRAME:
-                bits, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
-                return rows, columns, samples, bits
-            at += 2 + length
-    except struct.error:
-        raise Refused("no image in the compressed pixel data", _AGAIN) from None
+    if bits > layout.allocated:
+        raise Refused(
+            f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", _AGAIN
+        )
+    return frame
 
 
 def _without_pixels(dataset: Dataset) -> Dataset:

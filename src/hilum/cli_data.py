@@ -1,0 +1,94 @@
+"""The verbs under ``hilum data``: thin, as in `hilum.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.progress import progress
+
+data = typer.Typer(
+    help="Data sets, named KIND:PATH: nih, masks, folder, csv, or phantom:COUNT[@SEED] (generated films).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Names = Annotated[
+    list[str], typer.Argument(metavar="KIND:PATH...", help="data sets; the first to hold a film wins")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+
+
+@data.command("split")
+def data_split(
+    names: Names,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the split file to write (csv: patient, part)")],
+    test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
+    folds: Annotated[int, typer.Option(help="folds among the others")] = 5,
+    seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+) -> None:
+    """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
+    from hilum.data import join, open_data
+    from hilum.data.split import make_split, write_split
+    from hilum.errors import ConfigError
+
+    if out.exists():
+        raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
+    split = make_split(join([open_data(name) for name in names]), test=test, folds=folds, seed=seed)
+    write_split(split, out)
+    for part in sorted(set(split.parts.values())):
+        print(f"{part}\t{list(split.parts.values()).count(part)} patients")
+    print(f"sha256\t{split.sha256}")
+
+
+@data.command("cache")
+def data_cache(
+    names: Names,
+    size: Annotated[int, typer.Option(help="side of the square films, pixels")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of caches")] = Path("runs/.hilum-cache"),
+) -> None:
+    """Decode films once, to train from memory-mapped arrays."""
+    from hilum.data import join, open_data
+    from hilum.data.cache import cached
+
+    with progress("decoding") as tick:
+        cache = cached(join([open_data(name) for name in names]), size, out, tick=tick)
+    print(f"films\t{len(cache.samples)}")
+    for why in cache.failures.values():
+        print(f"unreadable\t{why}")
+    raise typer.Exit(1 if cache.failures else 0)
+
+
+@data.command("check")
+def data_check(
+    names: Names,
+    every: Annotated[bool, typer.Option("--all", help="open every film rather than 200 drawn ones")] = False,
+) -> None:
+    """Count films, patients, labels and views, and open films to see that they can be read."""
+    from hilum.data import join, open_data
+    from hilum.data.check import check
+
+    with progress("opening films") as tick:
+        found = check(join([open_data(name) for name in names]), every=every, tick=tick)
+    for key, value in found.counts.items():
+        print(f"{key}\t{value}")
+    for why in found.failures:
+        print(f"unreadable\t{why}")
+    raise typer.Exit(1 if found.failures else 0)
+
+
+@data.command("phantom")
+def data_phantom(
+    out: Out,
+    count: Annotated[int, typer.Option(help="films to draw")] = 20,
+    seed: Annotated[int, typer.Option(help="the same seed draws the same films")] = 0,
+) -> None:
+    """Draw chest films with known lungs, heart and findings: images/, masks/ and labels.csv."""
+    from hilum.data.phantom import write
+
+    with progress("drawing") as tick:
+        drawn = iter(range(1, count + 1))
+        write(out, count=count, seed=seed, tick=lambda: tick(next(drawn), count, ""))
+    print(f"{out}\t{count} films")

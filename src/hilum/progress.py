@@ -1,0 +1,51 @@
+"""Progress of long work on stderr: a bar with the time left on a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hilum.data.cache import Tick
+
+_EVERY = 30  # seconds between two lines
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Tick]:
+    """Show how far the work in the block has come; yields the function to tell it."""
+    if not sys.stderr.isatty():
+        yield _lines(what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        bar = display.add_task(what, text="")
+
+        def tick(done: int, total: int, text: str) -> None:
+            display.update(bar, completed=done, total=total, text=text)
+
+        yield tick
+
+
+def _lines(what: str) -> Tick:
+    said = time.monotonic()
+
+    def tick(done: int, total: int, text: str) -> None:
+        nonlocal said
+        if time.monotonic() - said > _EVERY:
+            said = time.monotonic()
+            print(f"{what}: {done} of {total} {text}".rstrip(), file=sys.stderr, flush=True)
+
+    return tick

@@ -1,0 +1,185 @@
+"""The command line as a user meets it: files, tables, exit codes, messages."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.data.phantom import draw
+
+ROOT = Path(__file__).parent.parent
+NO_TORCH = (
+    "import sys; sys.modules['torch'] = None; sys.argv[0] = 'hilum'; from hilum.cli import main; main()"
+)
+
+
+def hilum(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, in which importing torch fails."""
+    command = [sys.executable, "-W", "error", "-c", NO_TORCH, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
+    )
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten good films and ten bad inputs, some in a sub-folder."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "ward").mkdir()
+    good, blank = [draw(seed, size=300).pixels for seed in range(10)], np.zeros((300, 300), np.uint8)
+    for i, film in enumerate(good):
+        cv2.imwrite(str(folder / ("ward" if i % 2 else "") / f"good{i}.png"), film)
+    coded = cv2.imencode(".png", good[0])[1].tobytes()
+    bad = {
+        "empty.dcm": b"",
+        "truncated.png": coded[: len(coded) // 2],
+        "text.png": b"this is not an image\n" * 20,
+        "zeros.dcm": bytes(4096),
+        "blank.png": cv2.imencode(".png", blank)[1].tobytes(),
+        "page.html": b"<html><body>no film</body></html>",
+        "archive.zip": b"PK\x03\x04" + bytes(100),
+        "header.dcm": bytes(128) + b"DICM",
+        "tiny.png": cv2.imencode(".png", good[0][:8, :8])[1].tobytes(),
+        "animation.gif": b"GIF89a" + bytes(60),
+    }
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_ten_bad_inputs_among_ten_good_ones_end_in_ten_refusals(mixed: Path, tmp_path: Path) -> None:
+    done = hilum("predict", mixed, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    rows = table(tmp_path / "out" / "predictions.csv")
+    assert len(rows) == 20
+    assert [row["file"] for row in rows] == sorted(row["file"] for row in rows)
+    status = {Path(row["file"]).name: row["status"] for row in rows}
+    assert sum(value == "error" for value in status.values()) == 10
+    assert all(status[f"good{i}.png"] == "ok" for i in range(10))
+    for row in rows:
+        if row["status"] == "error":
+            assert row["notes"] and not row["Edema"]
+        else:
+            assert 0 <= float(row["Edema"]) <= 1 and row["Edema positive"] in ("0", "1")
+    assert done.stderr.count("error: ") == 10
+    results = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert {"ward/good1.png.json", "ward/good1.png.mask.png", "ward/good1.png.overlay.png"} <= results
+    mask = cv2.imread(str(tmp_path / "out" / "ward" / "good1.png.mask.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (300, 300) and set(np.unique(mask)) <= {0, 1, 2, 3}
+    document = json.loads((tmp_path / "out" / "good0.png.json").read_text(encoding="utf-8"))
+    assert document["models"]["classify"]["name"] == "hilum-six"
+    assert json.loads((tmp_path / "out" / "empty.dcm.json").read_text(encoding="utf-8"))["status"] == "error"
+
+
+def test_good_films_alone_end_with_exit_code_0(mixed: Path, tmp_path: Path) -> None:
+    done = hilum("predict", *sorted(mixed.glob("good*.png")), "--out", tmp_path, "--as", "csv,html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(table(tmp_path / "predictions.csv")) == 5
+    page = (tmp_path / "good0.png.html").read_text(encoding="utf-8")
+    assert "Not a medical device" in page and "<script" not in page
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> None:
+    done = hilum("segment", mixed / "good0.png", "--out", tmp_path)
+    assert done.returncode == 0
+    (row,) = table(tmp_path / "segmentation.csv")
+    assert 0.3 < float(row["cardiothoracic_ratio"]) < 0.8
+    assert "Edema" not in row
+    assert {path.name for path in tmp_path.iterdir()} == {"segmentation.csv", "good0.png.mask.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "nowhere.png", "--out", "out"], "nowhere.png: no such file"),
+        (["predict", ROOT / "README.md", "--out", "out", "--as", "pdf"], "--as pdf: not a form"),
+        (["predict", ROOT / "README.md", "--out", "out", "--model", "resnet"], "resnet: no such checkpoint"),
+        (["data", "check", "dicom:films"], "not a data set; write KIND:PATH"),
+        (["train", "nowhere.toml"], "nowhere.toml: no such file"),
+        (["train", "--task", "classify"], "data: Field required"),
+        (["train", "--task", "paint", "--data", "phantom:9"], "must be 'segment' or 'classify'"),
+        (["train", "--task", "classify", "--data", "phantom:9", "epochs"], "write key=value"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_remedy(
+    tmp_path: Path, arguments: list[object], message: str
+) -> None:
+    done = hilum(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("hilum: ") and done.stderr.count("\n") == 1
+
+
+def test_training_without_torch_names_the_extra(tmp_path: Path) -> None:
+    hook = (
+        "import importlib.util as u; f=u.find_spec; u.find_spec=lambda n,*a: None if n=='torch' else f(n,*a);"
+    )
+    command = [sys.executable, "-c", hook + NO_TORCH, "train", "--data", "phantom:9", "--task", "classify"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "training needs: pip install 'hilum[train]'" in done.stderr
+
+
+def test_models_lists_what_is_shipped_and_shows_cards() -> None:
+    listed = hilum("models")
+    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == ["hilum-lungs", "hilum-six"]
+    card = json.loads(hilum("models", "hilum-six").stdout)
+    assert card["labels"][0] == "Atelectasis" and card["thresholds"] and card["split_sha256"]
+
+
+def test_phantoms_are_drawn_checked_and_split_by_patient(tmp_path: Path) -> None:
+    assert hilum("data", "phantom", "--out", tmp_path / "films", "--count", 12, "--seed", 4).returncode == 0
+    name = f"csv:{tmp_path / 'films' / 'labels.csv'}"
+    checked = hilum("data", "check", name)
+    assert checked.returncode == 0
+    counts = dict(line.split("\t") for line in checked.stdout.splitlines())
+    assert counts["films"] == counts["opened"] == "12"
+    assert int(counts["patients"]) < 12
+    split = tmp_path / "split.csv"
+    assert hilum("data", "split", name, "--out", split, "--test", 0.3, "--folds", 2).returncode == 0
+    assert len(table(split)) == int(counts["patients"])
+    again = hilum("data", "split", name, "--out", split)
+    assert again.returncode == 2 and "made once" in again.stderr
+    cached = hilum("data", "cache", name, "--size", 64, "--out", tmp_path / "cache")
+    assert cached.stdout == "films\t12\n"
+
+
+def test_evaluate_writes_figures_with_intervals(tmp_path: Path) -> None:
+    done = hilum("evaluate", "hilum-lungs", "phantom:12@3", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    dice = next(f for f in document["figures"] if (f["subject"], f["measure"]) == ("lungs", "Dice"))
+    assert dice["films"] == 12 and dice["low"] <= dice["value"] <= dice["high"]
+    assert "lungs\tDice" in done.stdout
+
+
+def test_help_starts_fast_because_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import hilum.cli; heavy = {'numpy', 'cv2', 'onnxruntime', 'pydantic', 'pydicom', 'torch'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_manual_is_what_the_command_line_says() -> None:
+    command = [sys.executable, "-m", "typer", "hilum.cli", "utils", "docs", "--name", "hilum"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").strip(), (
+        "run: make docs"
+    )

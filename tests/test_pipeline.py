@@ -1,0 +1,140 @@
+"""The whole way of a film through the shipped models."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hilum
+from hilum.data.phantom import draw
+from hilum.errors import CheckpointError, ReadError
+from hilum.labels import SIX
+from hilum.metrics import dice
+from hilum.pipeline import Pipeline
+from hilum.runtime import Runtime, find
+from hilum.types import Report
+
+RG1 = ["RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI"]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return hilum.load()
+
+
+@pytest.fixture(scope="module")
+def dicom() -> Path:
+    """Folder of the films in the package pydicom-data."""
+    found = importlib.util.find_spec("data_store")
+    assert found is not None and found.origin is not None, "the tests need the package pydicom-data"
+    return Path(found.origin).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def report(pipeline: Pipeline, dicom: Path) -> Report:
+    return pipeline(dicom / "RG1_UNCR.dcm")
+
+
+def test_a_real_film_is_analysed_from_end_to_end(report: Report) -> None:
+    assert report.status == "ok"
+    assert report.prediction is not None and report.anatomy is not None and report.measurements is not None
+    assert report.prediction.labels == SIX
+    assert all(0 <= p <= 1 for p in report.prediction.probabilities)
+    assert report.anatomy.mask.shape == report.radiograph.pixels.shape == (1955, 1841)
+    right, left, heart = (np.argwhere(report.anatomy.mask == value).mean(axis=0) for value in (1, 2, 3))
+    assert right[1] < heart[1] < left[1]  # the patient's right lung lies on the picture's left
+    assert heart[0] > min(right[0], left[0])
+    assert 0.3 < report.measurements.cardiothoracic_ratio < 0.6  # type: ignore[operator]
+    assert min(report.anatomy.quality.values()) > 0.9
+
+
+def test_evidence_is_the_logit_spread_over_the_film(pipeline: Pipeline, report: Report) -> None:
+    from hilum.prepare import prepare
+
+    classifier = pipeline.classifier
+    assert classifier is not None and report.prediction is not None
+    films = prepare(report.radiograph.pixels, classifier.card.preparation)[None]
+    logits = dict(zip(classifier.card.labels, classifier(films)["logits"][0], strict=True))
+    assert report.heatmaps
+    for heatmap in report.heatmaps:
+        assert heatmap.values.shape == report.radiograph.pixels.shape
+        assert float(heatmap.values.mean()) == pytest.approx(float(logits[heatmap.label]), abs=1e-3)
+        assert 0 <= heatmap.in_lungs <= 1
+
+
+@pytest.mark.parametrize("name", RG1[1:])
+def test_every_encoding_of_a_film_gives_the_same_answer(
+    pipeline: Pipeline, report: Report, dicom: Path, name: str
+) -> None:
+    other = pipeline(dicom / f"{name}.dcm")
+    assert other.prediction is not None and report.prediction is not None
+    assert other.prediction.probabilities == pytest.approx(report.prediction.probabilities, abs=0.01)
+    assert other.anatomy is not None and report.anatomy is not None
+    for value in (1, 2, 3):
+        assert dice(other.anatomy.mask == value, report.anatomy.mask == value) > 0.99
+
+
+@pytest.mark.parametrize("name", ["RG3_UNCR", "MR2_UNCR"])
+def test_what_is_no_chest_film_is_rejected_with_a_reason(pipeline: Pipeline, dicom: Path, name: str) -> None:
+    result = pipeline(dicom / f"{name}.dcm")
+    assert result.status == "rejected"
+    assert result.reasons
+    assert result.prediction is None and not result.heatmaps
+
+
+def test_a_batch_says_what_each_film_says_alone(pipeline: Pipeline) -> None:
+    films = [draw(seed, size=200 + 40 * seed).pixels for seed in range(6)]
+    together = list(pipeline.stream(films))
+    for film, result in zip(films, together, strict=True):
+        assert isinstance(result, Report)
+        alone = pipeline(film)
+        assert alone.status == result.status
+        assert np.array_equal(alone.anatomy.mask, result.anatomy.mask)  # type: ignore[union-attr]
+        if alone.prediction:
+            assert result.prediction is not None
+            assert result.prediction.probabilities == pytest.approx(alone.prediction.probabilities, abs=1e-5)
+
+
+def test_stream_keeps_order_passes_errors_on_and_reads_no_further_than_it_must(pipeline: Pipeline) -> None:
+    asked: list[int] = []
+
+    def sources() -> Iterator[bytes | np.ndarray]:
+        for i in range(100):
+            asked.append(i)
+            yield b"not a film" if i % 3 == 1 else draw(i).pixels
+
+    stream = pipeline.stream(sources())
+    first = [next(stream) for _ in range(6)]
+    assert [isinstance(result, ReadError) for result in first] == [i % 3 == 1 for i in range(6)]
+    assert len(asked) <= 20
+    stream.close()
+
+
+def test_brightness_and_contrast_do_not_change_the_answer(pipeline: Pipeline, report: Report) -> None:
+    dimmed = pipeline(0.3 + 0.5 * report.radiograph.pixels)
+    assert dimmed.prediction is not None and report.prediction is not None
+    assert dimmed.prediction.probabilities == pytest.approx(report.prediction.probabilities, abs=1e-3)
+
+
+def test_models_are_not_put_in_each_others_place() -> None:
+    with pytest.raises(CheckpointError, match="made to segment, not to classify"):
+        Pipeline(Runtime(find("hilum-lungs")), Runtime(find("hilum-lungs")))
+
+
+def test_an_own_model_takes_the_place_of_the_one_with_its_task() -> None:
+    pipeline = hilum.load(find("hilum-six"))
+    assert pipeline.segmenter.card.name == "hilum-lungs"
+    assert pipeline.labels == SIX
+
+
+def test_the_shipped_models_outline_real_films_they_never_saw(pipeline: Pipeline, films: Path) -> None:
+    """The two DICOM films are of neither mask data set; both lungs and a heart must be found in place."""
+    for path in sorted((films / "dicom").glob("*.dcm")):
+        result = pipeline(path)
+        assert result.status == "ok", (path.name, result.reasons)
+        assert result.anatomy is not None
+        assert set(np.unique(result.anatomy.mask)) == {0, 1, 2, 3}
