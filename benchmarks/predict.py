@@ -68,15 +68,11 @@ def main() -> None:
                 command = [sys.executable, "-c", NETWORKS.format(load=script), str(folder / "films")]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 networks[runtime].append(float(done.stdout))
-        print(
-            f"| {FILMS} generated films of 1024 x 1024, whole command | films a second, median | best |\n|---|---|---|"
-        )
+        print(f"| {FILMS} generated films of 1024 x 1024 | films a second, median | best |\n|---|---|---|")
         for form, rates in forms.items():
             print(f"| hilum predict --as {form} | {statistics.median(rates):.1f} | {max(rates):.1f} |")
         print(f"\npeak memory of the command: {memory / 1e6:.0f} MB\n")
-        print(
-            "| the two networks alone, batches of 4 | ms a film, median | against eager torch |\n|---|---|---|"
-        )
+        print("| the two networks alone | ms a film, median | against eager torch |\n|---|---|---|")
         base = statistics.median(networks["eager torch"])
         for runtime, taken in networks.items():
             middle = statistics.median(taken)
