@@ -116,9 +116,7 @@ def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> 
         (["train", "--task", "classify", "--data", "phantom:9", "epochs"], "write key=value"),
     ],
 )
-def test_wrong_usage_is_one_line_with_the_remedy(
-    tmp_path: Path, arguments: list[object], message: str
-) -> None:
+def test_wrong_usage_is_one_line_with_the_remedy(arguments: list[object], message: str) -> None:
     done = hilum(*arguments)
     assert done.returncode == 2
     assert message in done.stderr

@@ -105,11 +105,11 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     try:
         return Card.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except OSError:
         raise CheckpointError(f"{folder}: no {CARD}; give the folder of a Hilum checkpoint") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "content"
         raise CheckpointError(f"{path}: {where}: {first['msg']}; the card is damaged or too new") from None
 
 

@@ -1,7 +1,7 @@
 """What a compressed frame declares about itself, compared with the header before a decoder believes it.
 
-Decoders allocate what the frame declares. GDCM, which alone reads lossless JPEG, ends the whole process over a
-segment that it does not expect.
+Decoders allocate what the frame declares. GDCM, which alone reads lossless JPEG, ends the whole process over
+a segment that it does not expect.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -64,11 +64,13 @@ def evaluate(
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
     bench = _Bench(np.array([sample.patient for sample in cache.samples]), seed, repeats)
-    outputs = np.concatenate(list(_logits(runtime, cache, tick)))
+    outputs = _logits(runtime, cache, tick)
     if runtime.card.task == "segment":
         return Evaluation(figures=tuple(_outlines(outputs, cache, bench)), confusion={})
     truth = np.array([[s.labels.get(name, np.nan) for name in runtime.card.labels] for s in cache.samples])
-    scores = probabilities(outputs, runtime.card)
+    if np.isnan(truth).all():
+        raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
+    scores = probabilities(np.stack(list(outputs)), runtime.card)
     figures = list(_by_label(truth, scores, runtime.card.labels, bench))
     six, table = _six_way(truth, scores, runtime.card.labels, bench)
     return Evaluation(figures=(*figures, *six), confusion=table)
@@ -137,6 +139,8 @@ def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: _Bench)
                 label, name, measure, truth[:, i], scores[:, i], films=known, positives=positives
             )
     findings = [i for i, label in enumerate(labels) if label != "No Finding"]
+    if not findings:
+        return
 
     def mean_auroc(*columns: Array) -> float:
         pairs = zip(columns[: len(findings)], columns[len(findings) :], strict=True)
@@ -175,11 +179,12 @@ def _six_way(
     return figures, table
 
 
-def _outlines(logits: Array, cache: Cache, bench: _Bench) -> Iterator[Figure]:
+def _outlines(logits: Iterable[Array], cache: Cache, bench: _Bench) -> Iterator[Figure]:
     """Scores of each structure and of both lungs together, on the outlines as users get them."""
-    table = {name: np.full((len(logits), 5), np.nan) for name in (*STRUCTURES, "lungs")}
+    if cache.masks is None:
+        raise ConfigError("the films have no masks to compare outlines with; give masks:PATH")
+    table = {name: np.full((len(cache.samples), 5), np.nan) for name in (*STRUCTURES, "lungs")}
     for i, (sample, planes) in enumerate(zip(cache.samples, logits, strict=True)):
-        assert cache.masks is not None  # noqa: S101 - samples of a mask data set
         mask, found = cache.masks[i], outline(planes, cache.masks[i].shape).mask
         for value, name in enumerate(STRUCTURES, 1):
             if name in sample.structures:
@@ -212,8 +217,10 @@ def _mean(values: Array) -> float:
 
 
 def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:
+    """The logits of one film after another; those of a segmenter are too large to hold for all films."""
     for start in range(0, len(cache.samples), _BATCH):
         films = cache.films[start : start + _BATCH].astype(np.float32) / 255
-        yield runtime(np.stack([levels(film, runtime.card.preparation)[None] for film in films]))["logits"]
+        prepared = np.stack([levels(film, runtime.card.preparation)[None] for film in films])
+        yield from runtime(prepared)["logits"]
         if tick:
             tick(min(start + _BATCH, len(cache.samples)), len(cache.samples), "running the model")

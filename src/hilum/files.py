@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def by_stem(folder: Path) -> dict[str, Path]:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
         found[path.stem] = path
     return found
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The heading of a csv, and the line number and cells of each row; raises DataError if malformed.
+
+    A byte-order mark, as spreadsheets write it, is passed over.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: {error}; give a csv in UTF-8") from None
+    for line, row in rows:
+        # An unquoted comma or a cut-off file moves cells under other columns' names.
+        if None in row or None in row.values():
+            raise DataError(f"{path}, line {line}: not {len(columns)} cells as the heading has; mend the row")
+    return columns, rows
 
 
 def inputs(paths: Sequence[Path]) -> dict[str, Path]:

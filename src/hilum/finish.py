@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +28,25 @@ _PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "opencv-python-hea
 def score(
     module: nn.Module, plan: Plan, loss: Callable[[Tensor, Batch], Tensor], device: torch.device
 ) -> tuple[float, float]:
-    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures."""
+    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures.
+
+    The score is NaN where the films cannot tell it, and where the loss is not a number.
+    """
     losses, values, sizes = [], [], []
     for logits, batch in _outputs(module, plan.tune, device):
         losses.append(float(loss(logits, batch)))
         sizes.append(len(logits))
         values.append(_dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy())
     table = np.concatenate(values)
+    loss_of_all = float(np.average(losses, weights=sizes))
+    if not np.isfinite(loss_of_all):
+        return loss_of_all, float("nan")
     if plan.train.labels:
         truth = _truth(plan.tune)
         by_label = [auroc(truth[:, i], table[:, i]) for i in range(len(plan.labels))]
     else:
         by_label = [_mean(column) for column in table.T]
-    return float(np.average(losses, weights=sizes)), _mean(np.array(by_label))
+    return loss_of_all, _mean(np.array(by_label))
 
 
 def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
@@ -60,7 +66,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
         config=config.model_dump(mode="json", exclude={"out", "split"}),
         commit=_commit(),
         seed=config.seed,
-        packages={"hilum": __version__} | {name: version(name) for name in _PACKAGES},
+        packages={"hilum": __version__} | {d.name: d.version for d in distributions() if d.name in _PACKAGES},
         intended_use=config.intended_use,
         citations=config.citations,
     )
@@ -72,7 +78,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
     if config.task == "classify":
         card = _calibrated(card, plan, table)
     else:
-        card = card.model_copy(update={"metrics": _dice_metrics(table)})
+        card = card.model_copy(update={"metrics": _dice_metrics(table, _patients(plan), config.seed)})
     return save(config.out / "checkpoint", module.cpu(), card)
 
 
@@ -86,8 +92,8 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     thresholds: dict[str, Threshold] = {}
     if card.activation == "sigmoid":
         thresholds = {name: fit_threshold(scores[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
-    groups = np.array([sample.patient for sample in plan.tune.cache.samples])
-    metrics = []
+    groups = _patients(plan)
+    metrics: list[Metric] = []
     for i, name in enumerate(card.labels):
         known = ~np.isnan(truth[:, i])
         interval = bootstrap(
@@ -97,31 +103,33 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
             groups=groups[known],
             rng=np.random.default_rng(card.seed),
         )
-        metrics.append(_metric(f"AUROC {name}", interval, int(known.sum())))
-    data = f"{len(truth)} films of {len(set(groups))} patients, the tuning fold of split {card.split_sha256[:12]}"
+        metrics += _metric(f"AUROC {name}", interval, int(known.sum()))
+    patients = len(set(groups))
+    data = f"{len(truth)} films of {patients} patients, the tuning fold of split {card.split_sha256[:12]}"
     return card.model_copy(
         update={"thresholds": thresholds, "threshold_data": data, "metrics": tuple(metrics)}
     )
 
 
-def _dice_metrics(table: Array) -> tuple[Metric, ...]:
-    metrics = []
+def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:
+    metrics: list[Metric] = []
     for name, column in zip((*STRUCTURES, "lungs"), table.T, strict=True):
-        column = column[~np.isnan(column)]
-        if len(column):
-            interval = bootstrap(_mean, column, groups=np.arange(len(column)), rng=np.random.default_rng(0))
-            metrics.append(_metric(f"Dice {name}", interval, len(column)))
+        known = ~np.isnan(column)
+        rng = np.random.default_rng(seed)
+        interval = bootstrap(_mean, column[known], groups=groups[known], rng=rng)
+        metrics += _metric(f"Dice {name}", interval, int(known.sum()))
     return tuple(metrics)
 
 
-def _metric(name: str, interval: Interval, n: int) -> Metric:
-    def finite(value: float) -> float | None:
-        return round(value, 4) if np.isfinite(value) else None
-
-    value = round(interval.value, 4)
-    return Metric(
-        name=name, value=value, low=finite(interval.low), high=finite(interval.high), n=n, part="tuning"
+def _metric(name: str, interval: Interval, n: int) -> list[Metric]:
+    """The figure for the card; none where the films cannot tell it, for JSON knows no NaN."""
+    value, low, high = (
+        round(figure, 4) if np.isfinite(figure) else None
+        for figure in (interval.value, interval.low, interval.high)
     )
+    if value is None:
+        return []
+    return [Metric(name=name, value=value, low=low, high=high, n=n, part="tuning")]
 
 
 @torch.no_grad()
@@ -129,6 +137,11 @@ def _outputs(module: nn.Module, films: Films, device: torch.device) -> Iterator[
     for batch in in_order(films, 32):
         moved = {key: value.to(device) for key, value in batch.items()}
         yield module(moved["films"])["logits"], moved
+
+
+def _patients(plan: Plan) -> Array:
+    """The patient of each tuning film, (N,)."""
+    return np.array([sample.patient for sample in plan.tune.cache.samples])
 
 
 def _truth(films: Films) -> Array:
@@ -157,7 +170,7 @@ def _mean(values: Array) -> float:
 
 
 def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
-    """Films and patients each site gave to the training part; the data sets' names say where they lay."""
+    """Films and patients that the data sets together gave to the training part."""
     samples = plan.train.cache.samples
     patients = len({sample.patient for sample in samples})
     name = " + ".join(short(data) for data in config.data)
@@ -166,8 +179,13 @@ def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
 
 def _commit() -> str:
     """The git commit of the code, where it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    git = ["git", "-C", str(Path(__file__).parent)]
+    # Installed inside another project's checkout, the code would pass for a part of that project.
+    own = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+    describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        if subprocess.run(own, capture_output=True, check=False).returncode:
+            return ""
+        return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:
         return ""

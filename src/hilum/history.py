@@ -21,9 +21,13 @@ def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: st
     left = figure.subplots()
     right = left.twinx()
     epochs = [row["epoch"] for row in rows]
-    left.plot(epochs, [row["loss"] for row in rows], color="#0072B2", label="loss, training")
-    left.plot(epochs, [row["tune_loss"] for row in rows], color="#56B4E9", ls="--", label="loss, tuning")
-    right.plot(epochs, [row["score"] for row in rows], color="#D55E00", label=f"{measure}, tuning")
+    left.plot(epochs, [row["loss"] for row in rows], color="#0072B2", marker=".", label="loss, training")
+    left.plot(
+        epochs, [row["tune_loss"] for row in rows], color="#56B4E9", marker=".", ls="--", label="loss, tuning"
+    )
+    right.plot(
+        epochs, [row["score"] for row in rows], color="#D55E00", marker=".", label=f"{measure}, tuning"
+    )
     left.set(xlabel="epoch", ylabel="loss")
     right.set(ylabel=measure)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)

@@ -33,7 +33,7 @@ def canonical(name: str) -> str:
 
     ``"10. PLEURAL EFFUSION"`` -> ``"Pleural Effusion"``; an unknown name comes back in title case.
     """
-    words = re.sub(r"[_\-\s]+", " ", re.sub(r"^\s*\d+\s*[.)_\-]*\s*", "", name)).strip().lower()
+    words = re.sub(r"[_\-\s]+", " ", re.sub(r"^\s*\d+[\s.)_\-]*(?=[^\W\d_])", "", name)).strip().lower()
     if words in _SYNONYMS:
         return _SYNONYMS[words]
     for label in SIX:

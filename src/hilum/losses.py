@@ -23,7 +23,7 @@ def single_label_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tenso
     known = (targets == 1).sum(dim=1) == 1
     if not known.any():
         return logits.sum() * 0.0
-    return F.cross_entropy(logits[known], targets[known].argmax(dim=1), weight=weights)
+    return F.cross_entropy(logits[known], (targets[known] == 1).int().argmax(dim=1), weight=weights)
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor, known: Tensor) -> Tensor:

@@ -127,7 +127,8 @@ def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, .
         return "sigmoid"
     if config.activation != "auto":
         return config.activation
-    exclusive = all([s.labels.get(name) for name in labels].count(1.0) == 1 for s in samples)
+    one_of_all = [0.0] * (len(labels) - 1) + [1.0]
+    exclusive = all(sorted(s.labels.get(name, np.nan) for name in labels) == one_of_all for s in samples)
     return "softmax" if exclusive and len(labels) > 1 else "sigmoid"
 
 

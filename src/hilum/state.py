@@ -23,7 +23,7 @@ class State:
     epoch: int = 0
     step: int = 0  # steps of this epoch already done
     losses: float = 0.0  # their sum
-    seconds: float = 0.0  # spent in this epoch before it was interrupted
+    seconds: float = 0.0  # this epoch has taken so far
     best: float = float("-inf")  # score on the tuning part
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)

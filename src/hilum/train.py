@@ -25,6 +25,8 @@ from hilum.losses import multilabel_loss, segmentation_loss, single_label_loss
 from hilum.plan import Plan, class_weights, make_plan, network
 from hilum.state import State, load_state, save_state
 
+_STATE = "state.safetensors"
+
 
 @dataclass(slots=True, kw_only=True)
 class Run:
@@ -44,7 +46,7 @@ class Run:
 
     @property
     def path(self) -> Path:
-        return self.config.out / "state.safetensors"
+        return self.config.out / _STATE
 
     @property
     def done(self) -> int:
@@ -65,14 +67,16 @@ def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None
     fabric = _fabric(config)
     if fabric.is_global_zero:
         _claim(config.out, resume)
+    else:
+        tick = None
     run = _begin(config, fabric, resume, tick)
     while run.state.epoch < config.epochs and not _stale(run):
-        began = time.monotonic()
         _epoch(run, tick)
-        _score(run, time.monotonic() - began)
+        _score(run)
         if fabric.is_global_zero:
-            run.save()
+            # In this order: a run killed in between writes the row again.
             write_history(run.state.history, config.out, measure=run.plan.measure)
+            run.save()
         fabric.barrier()
     card = None
     if fabric.is_global_zero:
@@ -95,13 +99,14 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         fabric.world_size,
     )
     saved = time.monotonic()
+    began = saved - state.seconds
     run.model.train()
     for batch in fabric.setup_dataloaders(
         loader(run.plan.train, order, config.workers), use_distributed_sampler=False
     ):
         for group in run.optimizer.param_groups:
-            group["lr"] = config.rate * _schedule(run.done / (config.epochs * run.steps), config.warmup)
-        with _seeded(config.seed, run.done, fabric.global_rank):
+            group["lr"] = _rate(run, run.done)
+        with _seeded(config.seed, run.done, fabric):
             logits = run.model(batch["films"].contiguous(memory_format=torch.channels_last))["logits"]
         loss = run.loss(logits, batch)
         fabric.backward(loss)
@@ -113,6 +118,7 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         _follow(run.shadow, run.module, min(config.ema, (1 + run.done) / (10 + run.done)))
         state.step += 1
         state.losses += float(fabric.all_reduce(loss.detach()))
+        state.seconds = time.monotonic() - began
         if tick:
             tick(run.done, config.epochs * run.steps, _status(run))
         if fabric.is_global_zero and time.monotonic() - saved > 60 * config.save_minutes:
@@ -120,21 +126,25 @@ def _epoch(run: Run, tick: Tick | None) -> None:
             saved = time.monotonic()
 
 
-def _score(run: Run, seconds: float) -> None:
+def _score(run: Run) -> None:
     """Score the averaged weights on the tuning part, close the epoch, keep the best."""
     state = run.state
     scored = score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
     tune_loss, value = run.fabric.broadcast(scored)
+    if not math.isfinite(tune_loss):
+        raise TrainingError(_diverged(run))
     row = {
         "epoch": state.epoch + 1,
         "loss": state.losses / run.steps,
         "tune_loss": tune_loss,
         "score": value,
-        "rate": run.optimizer.param_groups[0]["lr"],
-        "seconds": round(seconds, 1),
+        "rate": _rate(run, run.done - 1),
+        "seconds": round(state.seconds, 1),
     }
+    # Where the tuning part has no score, as with one class only, its loss decides.
+    value = -tune_loss if math.isnan(value) else value
     best, best_epoch = state.best, state.best_epoch
-    if value > best or best_epoch < 0:
+    if value > best:
         best, best_epoch = value, state.epoch
         run.best.load_state_dict(run.shadow.state_dict())
     run.state = State(epoch=state.epoch + 1, best=best, best_epoch=best_epoch, history=[*state.history, row])
@@ -146,8 +156,12 @@ def _begin(config: TrainConfig, fabric: Fabric, resume: bool, tick: Tick | None)
     plan = make_plan(config, tick)
     if fabric.is_global_zero:
         fabric.barrier()
-    module = network(config, plan)
-    shadow = copy.deepcopy(module).eval().requires_grad_(False).to(fabric.device)
+    resumes = resume and (config.out / _STATE).is_file()
+    # A state holds all weights: what the run once started from may be out of reach by now.
+    start = config.model_copy(update={"start": "random"}) if resumes else config
+    # On its device before the optimizer sees it: a restored optimizer follows its parameters.
+    module = network(start, plan).to(fabric.device)
+    shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
     decayed = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
@@ -156,10 +170,9 @@ def _begin(config: TrainConfig, fabric: Fabric, resume: bool, tick: Tick | None)
         lr=config.rate,
     )
     state = State()
-    path = config.out / "state.safetensors"
-    if resume and path.is_file():
+    if resumes:
         modules = {"module": module, "shadow": shadow, "best": best}
-        state = load_state(path, _settings(config), modules, optimizer)
+        state = load_state(config.out / _STATE, _settings(config), modules, optimizer)
     # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model, wrapped = fabric.setup(module, optimizer)
@@ -201,7 +214,11 @@ def _cpu_has_bf16() -> bool:
 
 
 def _claim(out: Path, resume: bool) -> None:
-    if not resume and (out / "history.csv").exists():
+    """Make the run's folder; refuse to write over a run, and to go on with a finished one."""
+    unfinished = (out / _STATE).exists()
+    if resume and not unfinished and (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: this run is finished; choose another out= to train again")
+    if not resume and (unfinished or (out / "history.csv").exists()):
         raise ConfigError(
             f"{out}: holds a run already; add --resume to go on with it, or choose another out="
         )
@@ -216,6 +233,11 @@ def _loss(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Te
     return lambda logits, batch: chosen(logits, batch["labels"], weights)
 
 
+def _rate(run: Run, step: int) -> float:
+    """The learning rate of a step, counted from the run's first."""
+    return run.config.rate * _schedule(step / (run.config.epochs * run.steps), run.config.warmup)
+
+
 def _schedule(progress: float, warmup: float) -> float:
     """Linear warm-up, then half a cosine down to zero; `progress` and the result are in [0, 1]."""
     if progress < warmup:
@@ -224,10 +246,11 @@ def _schedule(progress: float, warmup: float) -> float:
 
 
 @contextmanager
-def _seeded(seed: int, step: int, rank: int) -> Iterator[None]:
+def _seeded(seed: int, step: int, fabric: Fabric) -> Iterator[None]:
     """Dropout draws from torch's global generator: lend it a state that the step alone decides."""
-    with torch.random.fork_rng():
-        torch.manual_seed(hash((seed, step, rank)) % 2**63)
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(hash((seed, step, fabric.global_rank)) % 2**63)
         yield
 
 
@@ -256,9 +279,6 @@ def _status(run: Run) -> str:
 
 
 def _diverged(run: Run) -> str:
-    kept = (
-        f"the state after epoch {run.state.epoch} is kept in {run.path}"
-        if run.path.is_file()
-        else "no state yet"
-    )
-    return f"epoch {run.state.epoch + 1}, step {run.state.step + 1}: the loss is not a number; {kept}; lower rate="
+    kept = f"the last good state is kept in {run.path}" if run.path.is_file() else "no state yet"
+    where = f"epoch {run.state.epoch + 1}, step {run.state.step + 1}"
+    return f"{where}: the loss is not a number; {kept}; lower rate= and start again"

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,11 +64,12 @@ def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | N
             shutil.rmtree(draft, ignore_errors=True)
     index = json.loads((place / "index.json").read_text(encoding="utf-8"))
     by_id = {sample.id: sample for sample in samples}
-    masks = place / "masks.npy"
+    masks, count = place / "masks.npy", len(index["films"])
+    # The arrays have a row for every sample; the last ones are blank where films could not be read.
     return Cache(
         samples=tuple(by_id[name] for name in index["films"]),
-        films=np.load(place / "films.npy", mmap_mode="r", allow_pickle=False),
-        masks=np.load(masks, mmap_mode="r", allow_pickle=False) if masks.is_file() else None,
+        films=np.load(place / "films.npy", mmap_mode="r", allow_pickle=False)[:count],
+        masks=np.load(masks, mmap_mode="r", allow_pickle=False)[:count] if masks.is_file() else None,
         failures=index["failures"],
     )
 
@@ -142,8 +144,9 @@ def _publish(draft: Path, place: Path) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what killed builds left behind, once it is a day old."""
     for draft in folder.glob(".*-*"):
-        if time.time() - draft.stat().st_mtime > 86_400:
-            shutil.rmtree(draft, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just published or removed it
+            if time.time() - draft.stat().st_mtime > 86_400:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def _key(samples: Sequence[Sample], size: int) -> str:

@@ -36,7 +36,7 @@ def check(samples: Sequence[Sample], *, every: bool = False, tick: Tick | None =
         except HilumError as error:
             failures.append(str(error))
         if tick:
-            tick(done, len(chosen), sample.id)
+            tick(done, len(chosen), "opening films")
     counts = {
         "films": str(len(samples)),
         "patients": str(len({sample.patient for sample in samples})),

@@ -20,15 +20,16 @@ def samples(path: str) -> list[Sample]:
         for entry in sorted(folder.iterdir())
         if entry.is_dir() and not entry.name.startswith(".")
     }
-    if len(classes) < 2:
-        raise DataError(f"{folder}: {len(classes)} sub-folders; make one for each class, at least two")
+    labels = sorted(set(classes.values()))
+    if len(labels) < 2:
+        raise DataError(f"{folder}: {len(labels)} classes; make a sub-folder for each class, at least two")
     site = folder.resolve().name
     return [
         Sample(
             id=f"{site}:{film.relative_to(folder).as_posix()}",
             patient=f"{site}:{film.relative_to(folder).as_posix()}",
             image=film,
-            labels={name: float(name == label) for name in sorted(set(classes.values()))},
+            labels={name: float(name == label) for name in labels},
             site=site,
         )
         for entry, label in classes.items()

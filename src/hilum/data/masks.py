@@ -41,13 +41,18 @@ def samples(path: str) -> list[Sample]:
 
 def read_mask(path: Path) -> Array:
     """A mask file -> (H, W) uint8 label map in the values of ``Sample.masks``; raises DataError."""
-    coded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
-    if coded is None:
-        raise DataError(f"{path}: not an image; write masks as PNG")
-    if coded.max(initial=0) <= len(STRUCTURES):
-        return np.asarray(coded)
+    # Without ANYDEPTH a 16-bit label map would lose its low bits, and with them all of its labels.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    coded = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    if coded is None or coded.dtype.kind != "u":
+        raise DataError(f"{path}: not an image of whole numbers; write masks as PNG")
+    highest, half = int(coded.max()), np.iinfo(coded.dtype).max // 2
+    if highest <= len(STRUCTURES):
+        return np.asarray(coded, np.uint8)
+    if highest <= half:
+        raise DataError(f"{path}: values up to {highest}; write 1, 2, 3 for the structures, or 255 for lung")
     # Resized or JPEG-coded masks have greys between: half way decides.
-    return np.where(coded > 127, LUNG_OF_UNKNOWN_SIDE, 0).astype(np.uint8)
+    return np.where(coded > half, LUNG_OF_UNKNOWN_SIDE, 0).astype(np.uint8)
 
 
 def _structures(masks: list[Path]) -> frozenset[str]:

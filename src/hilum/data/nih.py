@@ -5,11 +5,10 @@ Source: Wang et al., CVPR 2017. Labels were mined from reports; "No Finding" mea
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from hilum.errors import DataError
-from hilum.files import by_stem
+from hilum.files import by_stem, read_csv
 from hilum.labels import SIX, canonical
 from hilum.types import Sample
 
@@ -26,17 +25,20 @@ def samples(path: str) -> list[Sample]:
     if not tables:
         raise DataError(f"{folder}: no Data_Entry_2017*.csv; put NIH's csv beside images/")
     images = by_stem(folder / "images")
-    with tables[-1].open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if rows and (missing := [column for column in _COLUMNS if column not in rows[0]]):
+    columns, rows = read_csv(tables[-1])
+    if missing := [column for column in _COLUMNS if column not in columns]:
         raise DataError(f"{tables[-1]}: no column {missing[0]!r}; give NIH's own file unchanged")
-    names = {canonical(name) for row in rows for name in row["Finding Labels"].split("|")} | set(SIX)
+    names = {canonical(name) for _, row in rows for name in row["Finding Labels"].split("|")} | set(SIX)
     return [
-        _sample(row, images[stem], names) for row in rows if (stem := Path(row["Image Index"]).stem) in images
+        _sample(row, f"{tables[-1]}, line {line}", images[stem], names)
+        for line, row in rows
+        if (stem := Path(row["Image Index"]).stem) in images
     ]
 
 
-def _sample(row: dict[str, str], image: Path, names: set[str]) -> Sample:
+def _sample(row: dict[str, str], where: str, image: Path, names: set[str]) -> Sample:
+    if not row["Patient ID"].isdecimal():
+        raise DataError(f"{where}: 'Patient ID' is not a number; give NIH's own file unchanged")
     found = {canonical(name) for name in row["Finding Labels"].split("|")}
     return Sample(
         id=f"nih:{image.stem}",

@@ -64,10 +64,13 @@ def read_split(path: Path) -> Split:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; make a split with 'hilum data split'") from None
-    rows = list(csv.reader(io.StringIO(data.decode("utf-8"))))
+    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"))))
     if not rows or rows[0] != ["patient", "part"] or any(len(row) != 2 for row in rows):
         raise DataError(f"{path}: not a split file; make one with 'hilum data split'")
-    return Split(parts=dict(rows[1:]), sha256=hashlib.sha256(data).hexdigest())
+    parts = dict(rows[1:])
+    if len(parts) < len(rows) - 1 or not all(part == "test" or part.isdecimal() for part in parts.values()):
+        raise DataError(f"{path}: a patient stands twice, or a part is neither 'test' nor a fold; mend it")
+    return Split(parts=parts, sha256=hashlib.sha256(data).hexdigest())
 
 
 def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0) -> list[Sample]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
 from hilum.errors import DataError
+from hilum.files import read_csv
 from hilum.labels import canonical
 from hilum.types import Sample
 
@@ -23,19 +23,26 @@ def samples(path: str) -> list[Sample]:
     file = Path(path)
     if not file.is_file():
         raise DataError(f"{file}: no such csv; check the path")
-    with file.open(newline="", encoding="utf-8-sig") as text:
-        reader = csv.DictReader(text)
-        columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
-        rows = list(reader)
+    heading, rows = read_csv(file)
+    columns = {name.strip().lower(): name for name in heading}
     image = next((columns[name] for name in _PATH if name in columns), None)
     if image is None:
         raise DataError(f"{file}: no column 'path'; name the column that holds the films' paths 'path'")
     about = {name: columns[name] for name in _ABOUT if name in columns}
-    labels = {
-        canonical(name): name for name in columns.values() if name != image and name not in about.values()
-    }
+    labels: dict[str, str] = {}
+    for name in heading:
+        if name != image and name not in about.values():
+            if canonical(name) in labels:
+                raise DataError(f"{file}: column {name!r}: a second {canonical(name)}; keep one of them")
+            labels[canonical(name)] = name
     site = file.resolve().parent.name
-    return [_sample(file, number, row, image, about, labels, site) for number, row in enumerate(rows, 2)]
+    found: dict[str, Sample] = {}
+    for number, row in rows:
+        sample = _sample(file, number, row, image, about, labels, site)
+        if sample.id in found:
+            raise DataError(f"{file}, line {number}: a film of an earlier row; write one row a film")
+        found[sample.id] = sample
+    return list(found.values())
 
 
 def _sample(
@@ -75,6 +82,7 @@ def _value(text: str | None, file: Path, number: int, column: str) -> float:
 
 def _years(text: str | None, file: Path, number: int) -> float | None:
     try:
-        return None if text is None else float(text)
+        years = math.nan if text is None else float(text)
     except ValueError:
         raise DataError(f"{file}, line {number}: age {text!r}; write years as a number") from None
+    return None if math.isnan(years) else years

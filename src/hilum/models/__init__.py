@@ -27,7 +27,7 @@ def build(architecture: str, labels: int, *, seed: int, **arguments: Any) -> nn.
         raise ConfigError(f"architecture={architecture!r}: must be one of {', '.join(MODELS)}")
     # torch draws initial weights from its global generator: borrow it and give it back.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         try:
             return MODELS[architecture](labels, **arguments)
         except TypeError as error:

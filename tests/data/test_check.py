@@ -1,0 +1,73 @@
+"""What `hilum data check` counts and opens."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hilum.data.check import check
+from hilum.types import Array, Sample
+
+NAN = float("nan")
+
+
+def blank(grey: float) -> Array:
+    return np.full((64, 64), grey, np.float32)
+
+
+def films(count: int) -> list[Sample]:
+    return [Sample(id=f"f{i}", patient=f"p{i // 2}", image=partial(blank, 0.5), site="here") for i in range(count)]
+
+
+def test_counts_are_those_of_the_samples(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a film")
+    one = Sample(
+        id="a", patient="p", image=partial(blank, 0.5), site="x", view="PA", sex="F", labels={"Edema": 1.0}
+    )
+    two = Sample(id="b", patient="p", image=partial(blank, 0.1), site="y", labels={"Edema": NAN, "Mass": 0.0})
+    three = Sample(id="c", patient="q", image=broken, site="x", view="PA", masks=partial(blank, 0))
+    found = check([one, two, three])
+    assert found.counts == {
+        "films": "3",
+        "patients": "2",
+        "opened": "3",
+        "with masks": "1",
+        "site x": "2",
+        "site y": "1",
+        "view PA": "2",
+        "view unknown": "1",
+        "sex unknown": "2",
+        "sex F": "1",
+        "label Edema": "1 positive, 2 unknown",
+        "label Mass": "0 positive, 2 unknown",
+    }
+    assert len(found.failures) == 1
+    assert str(broken) in found.failures[0]
+
+
+def test_of_many_films_two_hundred_are_opened_unless_all_are_asked_for() -> None:
+    drawn: list[int] = []
+
+    def opening(number: int) -> Array:
+        drawn.append(number)
+        return blank(0.5)
+
+    many = [Sample(id=str(i), patient=str(i), image=partial(opening, i)) for i in range(250)]
+    assert check(many).counts["opened"] == "200"
+    first, drawn[:] = list(drawn), []
+    assert len(set(first)) == 200
+    assert max(first) > 200  # drawn from the whole, not the first ones
+    check(many)
+    assert drawn == first
+    drawn.clear()
+    assert check(many, every=True).counts["opened"] == "250"
+    assert drawn == list(range(250))
+
+
+def test_progress_tells_numbers_and_no_names() -> None:
+    said: list[tuple[int, int, str]] = []
+    check(films(3), tick=lambda *now: said.append(now))
+    assert said == [(1, 3, "opening films"), (2, 3, "opening films"), (3, 3, "opening films")]

@@ -1,0 +1,57 @@
+"""A folder a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hilum.data.folder import samples
+from hilum.errors import DataError
+
+
+def lay(folder: Path, *films: str) -> str:
+    for film in films:
+        (folder / film).parent.mkdir(parents=True, exist_ok=True)
+        (folder / film).touch()
+    return str(folder)
+
+
+def test_numbered_shouted_names_are_the_six_labels(tmp_path: Path) -> None:
+    found = samples(lay(tmp_path / "ward", "10. PLEURAL EFFUSION/1.png", "2_edema/1.png", "normal/deep/2.dcm"))
+    carried = {sample.id: [name for name, value in sample.labels.items() if value == 1] for sample in found}
+    assert carried == {
+        "ward:10. PLEURAL EFFUSION/1.png": ["Pleural Effusion"],
+        "ward:2_edema/1.png": ["Edema"],
+        "ward:normal/deep/2.dcm": ["No Finding"],
+    }
+    for sample in found:
+        assert set(sample.labels) == {"Pleural Effusion", "Edema", "No Finding"}
+        assert set(sample.labels.values()) == {0, 1}
+
+
+def test_films_of_one_name_in_two_classes_are_two_patients(tmp_path: Path) -> None:
+    found = samples(lay(tmp_path, "edema/1.png", "normal/1.png"))
+    assert len({sample.id for sample in found}) == len({sample.patient for sample in found}) == 2
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    lay(tmp_path, "edema/1.png", "edema/.DS_Store", "edema/.thumbs/1.png", "normal/2.png", ".cache/3.png", "notes.txt")
+    assert [sample.image.name for sample in samples(str(tmp_path))] == ["1.png", "2.png"]  # type: ignore[union-attr]
+
+
+def test_classes_that_are_numbers_stay_apart(tmp_path: Path) -> None:
+    negative, positive = samples(lay(tmp_path, "0/a.png", "1/b.png"))
+    assert negative.labels == {"0": 1, "1": 0}
+    assert positive.labels == {"0": 0, "1": 1}
+
+
+@pytest.mark.parametrize("films", [(), ("edema/1.png",), ("Normal/1.png", "No Finding/2.png")])
+def test_fewer_than_two_classes_are_refused(tmp_path: Path, films: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match=r"\d classes; make a sub-folder for each class, at least two"):
+        samples(lay(tmp_path, *films))
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder; give a folder with one sub-folder a class"):
+        samples(str(tmp_path / "nowhere"))

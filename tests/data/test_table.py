@@ -1,0 +1,123 @@
+"""A csv of films: what its columns mean, and what is refused by line and column."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from hilum.data.table import samples
+from hilum.errors import DataError
+from hilum.types import Sample
+
+
+def table(folder: Path, text: str, encoding: str = "utf-8") -> list[Sample]:
+    path = folder / "films.csv"
+    path.write_bytes(text.encode(encoding))
+    return samples(str(path))
+
+
+def test_every_column_has_its_meaning(tmp_path: Path) -> None:
+    text = (
+        "path,patient,sex,age,view,site,Edema,10. PLEURAL EFFUSION\n"
+        "a/1.png,p7,F,61.5,AP,north,1,0\n"
+        "a/2.png,p7,,,,north,0,\n"
+    )
+    one, two = table(tmp_path, text)
+    assert one == Sample(
+        id="north:a/1.png",
+        patient="north:p7",
+        image=tmp_path / "a/1.png",
+        labels={"Edema": 1, "Pleural Effusion": 0},
+        site="north",
+        sex="F",
+        age=61.5,
+        view="AP",
+    )
+    assert two.patient == "north:p7"
+    assert (two.sex, two.age, two.view) == (None, None, None)
+    assert two.labels["Edema"] == 0
+    assert math.isnan(two.labels["Pleural Effusion"])
+
+
+def test_only_the_path_is_needed(tmp_path: Path) -> None:
+    one, two = table(tmp_path, "path\n1.png\n2.png\n")
+    assert one.site == tmp_path.name
+    assert one.patient == one.id == f"{tmp_path.name}:1.png"
+    assert two.patient != one.patient
+    assert dict(one.labels) == {}
+
+
+@pytest.mark.parametrize("name", ["path", "File", " IMAGE ", "filename", "Image Index"])
+def test_the_path_column_has_several_names(tmp_path: Path, name: str) -> None:
+    (sample,) = table(tmp_path, f"Edema,{name}\n1,x.png\n")
+    assert sample.image == tmp_path / "x.png"
+    assert sample.labels == {"Edema": 1}
+
+
+def test_paths_count_from_the_csv_and_absolute_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    relative, absolute = table(tmp_path, f"path\nsub/x.png\n{tmp_path}/y.png\n")
+    assert relative.image == tmp_path / "sub" / "x.png"
+    assert absolute.image == tmp_path / "y.png"
+
+
+def test_an_id_column_names_the_film(tmp_path: Path) -> None:
+    (sample,) = table(tmp_path, "path,id,site\nx.png,exam-3,south\n")
+    assert sample.id == sample.patient == "south:exam-3"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1), ("1.0", 1), ("True", 1), ("0", 0), ("0.0", 0), ("false", 0), (" 1 ", 1)]
+    + [("", None), ("NaN", None), ("nan", None), ("NA", None)],
+)
+def test_labels_are_zero_one_or_unknown(tmp_path: Path, text: str, value: float | None) -> None:
+    (sample,) = table(tmp_path, f"path,Edema\nx.png,{text}\n")
+    assert sample.labels["Edema"] == value or (value is None and math.isnan(sample.labels["Edema"]))
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN"])
+def test_an_age_that_is_no_number_is_unknown(tmp_path: Path, text: str) -> None:
+    assert table(tmp_path, f"path,age\nx.png,{text}\n")[0].age is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, encoding: str, end: str) -> None:
+    (sample,) = table(tmp_path, end.join(["path,Ödem,Edema", "Müller.png,0,1", ""]), encoding)
+    assert sample.image == tmp_path / "Müller.png"
+    assert sample.labels == {"Ödem": 0, "Edema": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,Edema\na.png,1\nb.png,2\n", r"line 3, column 'Edema': '2'; labels are 0, 1 or empty"),
+        ("path,Edema\na.png,1\n\n\nb.png,-1\n", r"line 5, column 'Edema': '-1'"),
+        ("path,Edema\na.png,yes\n", r"line 2, column 'Edema': 'yes'"),
+        ("path,age\na.png,old\n", r"line 2: age 'old'; write years as a number"),
+        ("path,age\na.png,058Y\n", r"line 2: age '058Y'"),
+        ("path,Edema\n,1\n", r"line 2: no path; fill it in or remove the row"),
+        ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; mend the row"),
+        ("path,Edema\na, b.png,1\n", r"line 2: not 2 cells"),
+        ("film,Edema\na.png,1\n", r"no column 'path'; name the column"),
+        ("", r"no column 'path'"),
+        ("path,Effusion,Pleural Effusion\na.png,0,1\n", r"column 'Pleural Effusion': a second Pleural Effusion"),
+        ("path,Edema\na.png,1\nb.png,1\na.png,0\n", r"line 4: a film of an earlier row; write one row a film"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as refusal:
+        table(tmp_path, text)
+    assert str(tmp_path / "films.csv") in str(refusal.value)
+
+
+def test_a_csv_that_is_not_utf8_or_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="give a csv in UTF-8"):
+        table(tmp_path, "path\nMüller.png\n", "latin-1")
+    with pytest.raises(DataError, match=r"other\.csv: no such csv; check the path"):
+        samples(str(tmp_path / "other.csv"))

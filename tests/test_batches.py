@@ -1,0 +1,123 @@
+"""What a step sees follows from (seed, epoch, film) alone: not from processes, workers or what came before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hilum.batches import Films, Shuffled, in_order, known, loader
+from hilum.card import Preparation
+from hilum.data import open_data
+from hilum.data.cache import Cache, cached
+from hilum.labels import SIX
+from hilum.prepare import levels
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return cached(open_data("phantom:9"), SIZE, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def outlined(cache: Cache) -> Films:
+    return Films(cache=cache, labels=(), preparation=Preparation(size=SIZE), strength=1.0, seed=7)
+
+
+def test_an_item_is_the_film_with_its_mask(cache: Cache, outlined: Films) -> None:
+    item = replace(outlined, strength=0.0)[0, 2]
+    film = levels(cache.films[2].astype(np.float32) / 255, outlined.preparation)
+    assert item["films"].dtype == np.float32
+    np.testing.assert_array_equal(item["films"], film[None])
+    assert cache.masks is not None
+    np.testing.assert_array_equal(item["masks"], cache.masks[2])
+    assert item["known"].tolist() == [True, True, True, False]
+
+
+def test_an_item_is_the_film_with_its_labels_nan_where_unknown(cache: Cache, outlined: Films) -> None:
+    item = replace(outlined, labels=("Never Heard Of", *SIX))[0, 2]
+    assert item.keys() == {"films", "labels"}
+    assert np.isnan(item["labels"][0])
+    assert item["labels"][1:].tolist() == [cache.samples[2].labels[name] for name in SIX]
+
+
+def test_known_tells_sides_from_both_lungs_together() -> None:
+    assert known(frozenset({"lungs"})).tolist() == [False, False, False, True]
+    assert known(frozenset({"heart", "left_lung"})).tolist() == [False, True, True, False]
+
+
+def test_augmentation_follows_from_seed_epoch_and_film_alone(outlined: Films) -> None:
+    first = outlined[3, 5]
+    np.random.seed(1)  # noqa: NPY002 - the global generators must have no say
+    torch.manual_seed(1)
+    cv2.setRNGSeed(1)
+    outlined[0, 0], outlined[3, 4]
+    again = outlined[3, 5]
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    for other in (outlined[4, 5], replace(outlined, seed=8)[3, 5], outlined[3, 6]):
+        assert not np.array_equal(first["films"], other["films"])
+
+
+def test_augmentation_leaves_the_cache_as_it_was(cache: Cache, outlined: Films) -> None:
+    before = np.array(cache.films[5])
+    outlined[3, 5]
+    np.testing.assert_array_equal(cache.films[5], before)
+
+
+def test_an_epoch_shows_each_film_at_most_once_in_an_order_of_its_own() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return [i for batch in Shuffled(11, 3, seed, epoch) for _, i in batch]
+
+    assert len(order(0, 0)) == 9  # whole batches only
+    assert len(set(order(0, 0))) == 9
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+    assert {epoch for batch in Shuffled(11, 3, 0, 4) for epoch, _ in batch} == {4}
+
+
+def test_fewer_films_than_a_batch_make_one_step_of_them_all() -> None:
+    (batch,) = Shuffled(5, 8, 0, 0)
+    assert sorted(i for _, i in batch) == [0, 1, 2, 3, 4]
+
+
+def test_two_processes_share_each_batch_of_one() -> None:
+    whole = list(Shuffled(22, 4, 1, 2))
+    shards = [list(Shuffled(22, 4, 1, 2, rank=rank, processes=2)) for rank in (0, 1)]
+    assert len(whole) == len(shards[0]) == len(shards[1]) == 5
+    for batch, one, other in zip(whole, *shards, strict=True):
+        assert len(one) == len(other) == 2
+        assert not set(one) & set(other)
+        assert {*one, *other} == set(batch)
+
+
+@pytest.mark.parametrize("start", [1, 4, 5])
+def test_start_skips_exactly_the_steps_done(start: int) -> None:
+    whole = list(Shuffled(22, 4, 1, 2))
+    rest = Shuffled(22, 4, 1, 2, start)
+    assert len(rest) == 5 - start
+    assert list(rest) == whole[start:]
+
+
+# Python 3.12 and later warn of fork where any thread runs; the loader's processes only read.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_worker_processes_make_the_same_batches(outlined: Films) -> None:
+    order = Shuffled(len(outlined), 2, 0, 1)
+    alone, helped = (list(loader(outlined, order, workers)) for workers in (0, 2))
+    assert len(alone) == len(helped) == 4
+    for one, other in zip(alone, helped, strict=True):
+        assert one.keys() == other.keys() == {"films", "masks", "known"}
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_in_order_gives_every_film_once(outlined: Films, cache: Cache) -> None:
+    batches = list(in_order(replace(outlined, strength=0.0), 4))
+    assert [len(batch["films"]) for batch in batches] == [4, 4, 1]
+    assert cache.masks is not None
+    masks = torch.cat([batch["masks"] for batch in batches]).numpy()
+    np.testing.assert_array_equal(masks, cache.masks)

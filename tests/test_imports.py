@@ -1,0 +1,161 @@
+"""Imports run one way, prediction never needs torch, and `import hilum` costs next to nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hilum
+
+PACKAGE = Path(hilum.__file__).parent
+
+# The house, from the ground up: a module may import those of the floors below its own, never its neighbours.
+# A new module must be given its place here.
+FLOORS = """
+    __init__
+    errors labels types
+    card files grey
+    augment config dicom_grey explain gate history losses measure metrics models.unet overlay prepare state
+    calibrate codestream outline models.transfer progress read_image report runtime data.phantom_body
+    data.phantom_film read_dicom models
+    checkpoint data.phantom_findings read
+    pipeline data.folder data.masks data.nih data.phantom data.split data.table
+    batch data.cache
+    data data.check
+    batches evaluate
+    plan
+    finish
+    train cli_data
+    cli
+"""
+
+# Resolved when called, so that the records at the bottom can write themselves.
+UPWARDS = {("types", "report")}
+
+
+def modules() -> dict[str, Path]:
+    """Name below the package -> file; a package goes by its own name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+FLOOR = {name: floor for floor, names in enumerate(FLOORS.strip().splitlines()) for name in names.split()}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The package's own modules that a file imports, also inside functions, but not for type checking alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names = [name if name.removeprefix("hilum.") in MODULES else str(node.module) for name in whole]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "hilum":
+                yield name.removeprefix("hilum.") if name != "hilum" else "__init__"
+
+
+def test_every_module_has_its_floor() -> None:
+    assert MODULES.keys() == FLOOR.keys(), "give the module its place in FLOORS"
+
+
+def test_the_check_sees_imports_at_the_top_inside_functions_and_of_submodules() -> None:
+    assert {"errors", "__init__", "config", "train"} <= set(imported(MODULES["cli"]))
+    assert {"report"} == set(imported(MODULES["types"]))  # the card is for type checking alone
+    assert {"data.phantom", "data.table"} <= set(imported(MODULES["data"]))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name: str) -> None:
+    for other in imported(MODULES[name]):
+        if (name, other) not in UPWARDS:
+            assert FLOOR[other] < FLOOR[name], f"hilum.{name} imports hilum.{other}, which lies no lower"
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+WITHOUT_TRAINING = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "timm", "lightning_fabric", "sklearn", "matplotlib", "safetensors"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+TRAINING = {"models", "batches", "losses", "state", "plan", "finish", "train", "checkpoint"}
+LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
+
+
+def test_everything_but_training_imports_without_torch() -> None:
+    imports = "".join(f"import hilum.{name}\n" for name in LIGHT)
+    assert {"pipeline", "report", "batch", "evaluate", "calibrate", "data", "data.cache", "cli"} <= set(LIGHT)
+    python(f"{WITHOUT_TRAINING}\n{imports}")
+
+
+def test_the_absence_is_real() -> None:
+    with pytest.raises(AssertionError, match="No module named 'torch'"):
+        python(f"{WITHOUT_TRAINING}\nimport hilum.losses")
+
+
+def test_public_names_resolve_without_torch() -> None:
+    names = sorted(set(hilum.__all__))
+    python(f"{WITHOUT_TRAINING}\nimport hilum\nfor name in {names}: getattr(hilum, name)")
+
+
+def test_training_says_what_it_needs_where_torch_is_missing() -> None:
+    code = f"""{WITHOUT_TRAINING}
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "torch" else real(name, *rest)
+sys.argv = ["hilum", "train", "--data", "phantom:4", "--task", "segment"]
+from hilum.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "hilum[train]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = python("import sys, hilum; print(*sys.modules)").split()
+    assert "hilum" in loaded
+    roots = {name.split(".")[0] for name in loaded}
+    assert not roots & {"numpy", "pydantic", "cv2", "pydicom", "onnxruntime", "PIL", "typer", "torch"}
+
+
+def test_the_command_lines_help_loads_nothing_heavy() -> None:
+    code = """import sys
+sys.argv = ["hilum", "--help"]
+from hilum.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+print(*sys.modules)"""
+    roots = {name.split(".")[0] for name in python(code).splitlines()[-1].split()}
+    assert "typer" in roots
+    assert not roots & {"numpy", "pydantic", "cv2", "pydicom", "onnxruntime", "torch"}
