@@ -72,14 +72,23 @@ def changed(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (changed(surprise=1), r"card\.json: surprise: Extra inputs are not permitted; the card is damaged or too new"),
+        (
+            changed(surprise=1),
+            r"card\.json: surprise: Extra inputs are not permitted; the card is damaged or too new",
+        ),
         (changed(preparation={"size": 64, "flip": True}), r"preparation\.flip: Extra inputs"),
         (changed(preparation={"size": 1}), r"preparation\.size: .*greater than or equal to 32"),
         (changed(preparation={"size": 64, "std": 0}), r"preparation\.std: .*greater than 0"),
         (changed(calibration={"Edema": {"slope": -1}}), r"calibration\.Edema\.slope"),
-        (changed(thresholds={"Edema": {"value": 2, "low": 0, "high": 1, "rule": ""}}), r"thresholds\.Edema\.value"),
+        (
+            changed(thresholds={"Edema": {"value": 2, "low": 0, "high": 1, "rule": ""}}),
+            r"thresholds\.Edema\.value",
+        ),
         (changed(task="detect"), r"task: "),
-        (json.dumps({key: value for key, value in LEAST.items() if key != "labels"}), r"labels: Field required"),
+        (
+            json.dumps({key: value for key, value in LEAST.items() if key != "labels"}),
+            r"labels: Field required",
+        ),
         (card_json(FULL)[:200], r"card\.json: content: Invalid JSON.*damaged or too new"),
         ("", r"content: Invalid JSON"),
         ("[]", r"content: "),

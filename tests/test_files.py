@@ -19,7 +19,9 @@ def lay(folder: Path, *names: str) -> Path:
 
 def test_every_file_but_the_hidden_is_found_in_order(tmp_path: Path) -> None:
     names = ["b.dcm", "a/z.png", "a/no_ending", ".DS_Store", ".git/a.png", "a/.b/c.png"]
-    assert film_paths(lay(tmp_path, *names)) == [tmp_path / name for name in ("a/no_ending", "a/z.png", "b.dcm")]
+    assert film_paths(lay(tmp_path, *names)) == [
+        tmp_path / name for name in ("a/no_ending", "a/z.png", "b.dcm")
+    ]
 
 
 def test_a_folder_inside_a_hidden_one_is_still_a_folder(tmp_path: Path) -> None:
@@ -53,7 +55,9 @@ def test_results_are_named_after_a_films_place_in_its_folder(tmp_path: Path) -> 
 def test_two_inputs_of_one_name_would_overwrite_each_other(tmp_path: Path) -> None:
     lay(tmp_path, "one/films/a.dcm", "two/films/a.dcm")
     for pair in (["one/films/a.dcm", "two/films/a.dcm"], ["one/films", "two/films"], ["one", "one"]):
-        with pytest.raises(ConfigError, match=r"a\.dcm and .*a\.dcm would write the same files; run them apart"):
+        with pytest.raises(
+            ConfigError, match=r"a\.dcm and .*a\.dcm would write the same files; run them apart"
+        ):
             inputs([tmp_path / name for name in pair])
 
 

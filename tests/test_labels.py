@@ -8,7 +8,7 @@ from hilum.labels import FINDINGS, SIX, canonical
 
 
 def test_the_six_are_five_findings_and_their_absence() -> None:
-    assert SIX == (*FINDINGS, "No Finding")
+    assert (*FINDINGS, "No Finding") == SIX
     assert len(set(SIX)) == 6
 
 

@@ -80,6 +80,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The TOML file as a dictionary; raises ConfigError naming the file and line."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a TOML file") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -135,5 +135,6 @@ def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, .
 def _set_aside(parts: dict[str, Cache], out: Path) -> None:
     """List the films that could not be read."""
     if failures := {name: why for cache in parts.values() for name, why in cache.failures.items()}:
+        out.mkdir(parents=True, exist_ok=True)
         with (out / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("film", "reason"), *sorted(failures.items())])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,28 +63,30 @@ def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None
     """Train a model, write its run folder ``config.out``, and return the finished checkpoint's card.
 
     With `resume`, an interrupted run goes on exactly where its last saved state stands. Raises ConfigError,
-    DataError, or TrainingError when the loss stops being a number (the last good state is kept).
+    DataError, or TrainingError when the loss stops being a number (the last good state is kept). With several
+    devices, the script that calls it runs once for each; all but the first end in here.
     """
-    fabric = _fabric(config)
+    fabric, plan = _fabric(config), None
     if fabric.is_global_zero:
+        # Before the other processes start: they find split and cache made, and an error is told once.
         _claim(config.out, resume)
-    else:
-        tick = None
-    run = _begin(config, fabric, resume, tick)
+        plan = make_plan(config, tick)
+    fabric.launch()
+    run = _begin(config, plan or make_plan(config), fabric, resume)
     while run.state.epoch < config.epochs and not _stale(run):
-        _epoch(run, tick)
+        _epoch(run, tick if fabric.is_global_zero else None)
         _score(run)
         if fabric.is_global_zero:
             # In this order: a run killed in between writes the row again.
             write_history(run.state.history, config.out, measure=run.plan.measure)
             run.save()
-        fabric.barrier()
-    card = None
-    if fabric.is_global_zero:
-        card = finish(run.best, config, run.plan)
-        run.path.unlink(missing_ok=True)
-    finished: Card = fabric.broadcast(card)
-    return finished
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if not fabric.is_global_zero:
+        sys.exit()
+    card = finish(run.best, config, run.plan)
+    run.path.unlink(missing_ok=True)
+    return card
 
 
 def _epoch(run: Run, tick: Tick | None) -> None:
@@ -150,12 +153,7 @@ def _score(run: Run) -> None:
     run.state = State(epoch=state.epoch + 1, best=best, best_epoch=best_epoch, history=[*state.history, row])
 
 
-def _begin(config: TrainConfig, fabric: Fabric, resume: bool, tick: Tick | None) -> Run:
-    if not fabric.is_global_zero:
-        fabric.barrier()  # the first process fills the cache, the others find it
-    plan = make_plan(config, tick)
-    if fabric.is_global_zero:
-        fabric.barrier()
+def _begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     resumes = resume and (config.out / _STATE).is_file()
     # A state holds all weights: what the run once started from may be out of reach by now.
     start = config.model_copy(update={"start": "random"}) if resumes else config
@@ -198,14 +196,12 @@ def _fabric(config: TrainConfig) -> Fabric:
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
         precision = "bf16-mixed" if fast else "32-true"
-    fabric = Fabric(
+    return Fabric(
         accelerator="auto",
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
         precision=precision,
     )
-    fabric.launch()
-    return fabric
 
 
 def _cpu_has_bf16() -> bool:

@@ -138,6 +138,12 @@ def test_each_size_has_its_own_cache(tmp_path: Path, opened: list[Path]) -> None
     assert len(opened) == 6
 
 
+def test_generated_films_are_told_apart_by_what_makes_them(tmp_path: Path) -> None:
+    one, other = (Sample(id="a", patient="a", image=partial(picture, seed)) for seed in (1, 2))
+    before, after = (cached([sample], 16, tmp_path).films for sample in (one, other))
+    assert not np.array_equal(before, after)
+
+
 def test_labels_are_the_callers_and_need_no_new_cache(tmp_path: Path, opened: list[Path]) -> None:
     samples = lay(tmp_path, 2)
     cached(samples, 16, tmp_path / "cache")
@@ -190,6 +196,19 @@ def test_masks_keep_their_values_and_their_place(tmp_path: Path) -> None:
         assert set(np.unique(resized)) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("side", [48, 64, 100, 256, 1000])
+def test_a_resized_mask_stays_on_its_film(tmp_path: Path, side: int) -> None:
+    rows, columns = np.mgrid[:side, :side] / side
+    disc = (((rows - 0.4) ** 2 + (columns - 0.55) ** 2) < 0.04).astype(np.uint8)
+    paths = [save(tmp_path / f"{name}.png", disc * value) for name, value in (("film", 255), ("mask", 1))]
+    film, mask = decode(Sample(id="a", patient="a", image=paths[0], masks=paths[1]), 64)
+    assert mask is not None
+    for axis in (0, 1):
+        places = np.arange(64)
+        shown, drawn = (np.average(places, weights=plane.sum(axis=axis)) for plane in (film / 255, mask))
+        assert shown == pytest.approx(drawn, abs=0.25)
+
+
 def test_films_with_and_without_masks_may_be_mixed(tmp_path: Path) -> None:
     one, two = lay(tmp_path, 2, masks=True)
     made = cached([replace(one, masks=None), two], 16, tmp_path / "cache")
@@ -203,7 +222,9 @@ def test_a_generated_film_is_the_same_as_the_file_of_it(tmp_path: Path) -> None:
     from_file = Sample(id="a", patient="a", image=save(tmp_path / "a.png", picture(4)))
     generated = Sample(id="a", patient="a", image=partial(picture, 4))
     np.testing.assert_array_equal(decode(from_file, 24)[0], decode(generated, 24)[0])
-    np.testing.assert_array_equal(decode(replace(generated, image=partial(picture, 4, 24)), 24)[0].shape, (24, 24))
+    np.testing.assert_array_equal(
+        decode(replace(generated, image=partial(picture, 4, 24)), 24)[0].shape, (24, 24)
+    )
 
 
 def test_arrays_are_memory_mapped_and_read_only(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def blank(grey: float) -> Array:
 
 
 def films(count: int) -> list[Sample]:
-    return [Sample(id=f"f{i}", patient=f"p{i // 2}", image=partial(blank, 0.5), site="here") for i in range(count)]
+    return [
+        Sample(id=f"f{i}", patient=f"p{i // 2}", image=partial(blank, 0.5), site="here") for i in range(count)
+    ]
 
 
 def test_counts_are_those_of_the_samples(tmp_path: Path) -> None:

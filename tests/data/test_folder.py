@@ -18,7 +18,9 @@ def lay(folder: Path, *films: str) -> str:
 
 
 def test_numbered_shouted_names_are_the_six_labels(tmp_path: Path) -> None:
-    found = samples(lay(tmp_path / "ward", "10. PLEURAL EFFUSION/1.png", "2_edema/1.png", "normal/deep/2.dcm"))
+    found = samples(
+        lay(tmp_path / "ward", "10. PLEURAL EFFUSION/1.png", "2_edema/1.png", "normal/deep/2.dcm")
+    )
     carried = {sample.id: [name for name, value in sample.labels.items() if value == 1] for sample in found}
     assert carried == {
         "ward:10. PLEURAL EFFUSION/1.png": ["Pleural Effusion"],
@@ -36,7 +38,15 @@ def test_films_of_one_name_in_two_classes_are_two_patients(tmp_path: Path) -> No
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
-    lay(tmp_path, "edema/1.png", "edema/.DS_Store", "edema/.thumbs/1.png", "normal/2.png", ".cache/3.png", "notes.txt")
+    lay(
+        tmp_path,
+        "edema/1.png",
+        "edema/.DS_Store",
+        "edema/.thumbs/1.png",
+        "normal/2.png",
+        ".cache/3.png",
+        "notes.txt",
+    )
     assert [sample.image.name for sample in samples(str(tmp_path))] == ["1.png", "2.png"]  # type: ignore[union-attr]
 
 

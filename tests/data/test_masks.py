@@ -35,11 +35,22 @@ def lay(folder: Path, mask: Array, suffix: str = "", count: int = 3) -> str:
     [
         (LABEL_MAP, "", set(STRUCTURES), LABEL_MAP),
         (LABEL_MAP, "_mask", set(STRUCTURES), LABEL_MAP),
-        (np.where(LABEL_MAP == 3, 0, LABEL_MAP), "", {"right_lung", "left_lung"}, LABEL_MAP * (LABEL_MAP < 3)),
+        (
+            np.where(LABEL_MAP == 3, 0, LABEL_MAP),
+            "",
+            {"right_lung", "left_lung"},
+            LABEL_MAP * (LABEL_MAP < 3),
+        ),
         (BLACK_AND_WHITE, "", {"lungs"}, BLACK_AND_WHITE // 255 * LUNG_OF_UNKNOWN_SIDE),
         (BLACK_AND_WHITE, "_mask", {"lungs"}, BLACK_AND_WHITE // 255 * LUNG_OF_UNKNOWN_SIDE),
     ],
-    ids=["label map", "label map named _mask", "lungs with sides", "black and white", "black and white _mask"],
+    ids=[
+        "label map",
+        "label map named _mask",
+        "lungs with sides",
+        "black and white",
+        "black and white _mask",
+    ],
 )
 def test_conventions_are_told_apart(
     tmp_path: Path, mask: Array, suffix: str, structures: set[str], expected: Array

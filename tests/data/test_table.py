@@ -72,8 +72,11 @@ def test_an_id_column_names_the_film(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1", 1), ("1.0", 1), ("True", 1), ("0", 0), ("0.0", 0), ("false", 0), (" 1 ", 1)]
-    + [("", None), ("NaN", None), ("nan", None), ("NA", None)],
+    [
+        *((text, 1) for text in ("1", "1.0", "True", " 1 ")),
+        *((text, 0) for text in ("0", "0.0", "false")),
+        *((text, None) for text in ("", "NaN", "nan", "NA")),
+    ],
 )
 def test_labels_are_zero_one_or_unknown(tmp_path: Path, text: str, value: float | None) -> None:
     (sample,) = table(tmp_path, f"path,Edema\nx.png,{text}\n")
@@ -106,8 +109,14 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
         ("path,Edema\na, b.png,1\n", r"line 2: not 2 cells"),
         ("film,Edema\na.png,1\n", r"no column 'path'; name the column"),
         ("", r"no column 'path'"),
-        ("path,Effusion,Pleural Effusion\na.png,0,1\n", r"column 'Pleural Effusion': a second Pleural Effusion"),
-        ("path,Edema\na.png,1\nb.png,1\na.png,0\n", r"line 4: a film of an earlier row; write one row a film"),
+        (
+            "path,Effusion,Pleural Effusion\na.png,0,1\n",
+            r"column 'Pleural Effusion': a second Pleural Effusion",
+        ),
+        (
+            "path,Edema\na.png,1\nb.png,1\na.png,0\n",
+            r"line 4: a film of an earlier row; write one row a film",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:

@@ -29,7 +29,7 @@ from hilum.prepare import fit
 from hilum.read import read
 from hilum.types import Array, Pixels, Sample
 
-_FORMAT = 1  # raise when the way films are decoded or stored changes
+_FORMAT = 2  # raise when the way films are decoded or stored changes
 
 _CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
 
@@ -83,7 +83,8 @@ def decode(sample: Sample, size: int) -> tuple[Array, Array | None]:
     if sample.masks is None:
         return film, None
     mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
-    return film, np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST))
+    # Plain INTER_NEAREST takes each block's first pixel, which moves the mask half a pixel off the film.
+    return film, np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None) -> None:

@@ -1,0 +1,366 @@
+"""Evaluation: figures worked out by hand, on films whose right answer is known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.card import Calibration, Card, Preparation
+from hilum.data import open_data
+from hilum.data.cache import Cache, cached
+from hilum.errors import ConfigError
+from hilum.evaluate import Evaluation, Figure, evaluate, write
+from hilum.labels import SIX
+from hilum.prepare import levels
+from hilum.types import STRUCTURES, Array, Sample
+
+NAN = float("nan")
+SIZE = 64
+
+
+@dataclass
+class Stub:
+    """In the place of a loaded checkpoint: says the logits it was given, film after film."""
+
+    card: Card
+    logits: Sequence[Any] | Array
+    seen: list[Array] = field(default_factory=list)
+
+    def __call__(self, films: Array) -> dict[str, Array]:
+        start = sum(map(len, self.seen))
+        self.seen.append(films)
+        return {"logits": np.asarray(self.logits[start : start + len(films)], np.float32)}
+
+
+def card(task: str = "classify", labels: Sequence[str] = SIX, **more: object) -> Card:
+    fields = {"name": "stub", "version": "1", "task": task, "labels": labels, "architecture": "none"}
+    return Card.model_validate(fields | {"preparation": Preparation(size=SIZE)} | more)
+
+
+def films(labels: Sequence[dict[str, float]], patients: Sequence[str] = ()) -> Cache:
+    """A cache of blank films with these labels."""
+    names = patients or [f"p{i}" for i in range(len(labels))]
+    samples = tuple(
+        Sample(id=f"f{i}", patient=name, image=Path("x.png"), labels=carried)
+        for i, (carried, name) in enumerate(zip(labels, names, strict=True))
+    )
+    return Cache(
+        samples=samples, films=np.zeros((len(samples), SIZE, SIZE), np.uint8), masks=None, failures={}
+    )
+
+
+def outlined(masks: Sequence[Array], structures: Sequence[set[str]]) -> Cache:
+    """A cache of blank films with these masks."""
+    samples = tuple(
+        Sample(
+            id=f"f{i}", patient=f"p{i}", image=Path("x.png"), masks=Path("y.png"), structures=frozenset(shown)
+        )
+        for i, shown in enumerate(structures)
+    )
+    blank = np.zeros((len(samples), SIZE, SIZE), np.uint8)
+    return Cache(samples=samples, films=blank, masks=np.stack(masks), failures={})
+
+
+def run(stub: Stub, cache: Cache, **more: Any) -> Evaluation:
+    return evaluate(stub, cache, **{"repeats": 50, **more})  # type: ignore[arg-type]
+
+
+def values(evaluation: Evaluation) -> dict[tuple[str, str], float]:
+    return {(figure.subject, figure.measure): figure.value for figure in evaluation.figures}
+
+
+def one(evaluation: Evaluation, subject: str, measure: str) -> Figure:
+    (found,) = (f for f in evaluation.figures if (f.subject, f.measure) == (subject, measure))
+    return found
+
+
+def box(top: int, bottom: int, left: int, right: int) -> Array:
+    shape = np.zeros((SIZE, SIZE), bool)
+    shape[top:bottom, left:right] = True
+    return shape
+
+
+def planes(*shapes: Array) -> Array:
+    """Logits (3, S, S) of a network that is sure of these shapes."""
+    found = [np.where(shape, 12.0, -12.0) for shape in shapes]
+    return np.stack([*found, *[np.full((SIZE, SIZE), -12.0)] * (3 - len(found))])
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return cached(open_data("phantom:40@4"), SIZE, tmp_path_factory.mktemp("cache"))
+
+
+def test_scores_of_a_label_by_hand() -> None:
+    truth = [1.0, 1.0, 0.0, 0.0, NAN]
+    logits = [2.0, -1.0, 0.0, -2.0, 9.0]
+    cache = films([{"Edema": value} for value in truth])
+    evaluation = run(Stub(card(labels=["Edema"]), np.array(logits)[:, None]), cache)
+    p = 1 / (1 + np.exp(-np.array(logits[:4])))
+    found = values(evaluation)
+    # Of four pairs, a positive outscores a negative in three. The film of unknown label counts nowhere.
+    assert found["Edema", "AUROC"] == pytest.approx(0.75)
+    assert found["Edema", "average precision"] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert found["Edema", "Brier score"] == pytest.approx(np.mean((p - truth[:4]) ** 2))
+    assert found["Edema", "calibration error"] == pytest.approx(np.mean(np.abs(p - truth[:4])))
+    figure = one(evaluation, "Edema", "AUROC")
+    assert (figure.films, figure.positives) == (4, 2)
+    assert evaluation.confusion == {}
+
+
+def test_the_cards_calibration_is_applied() -> None:
+    calibrated = card(labels=["Edema"], calibration={"Edema": Calibration(slope=2, intercept=-1)})
+    cache = films([{"Edema": 1.0}, {"Edema": 0.0}])
+    found = values(run(Stub(calibrated, [[1.5], [0.5]]), cache))
+    expected = np.mean([(1 / (1 + math.exp(-2)) - 1) ** 2, 0.5**2])
+    assert found["Edema", "Brier score"] == pytest.approx(expected)
+
+
+def test_the_mean_over_findings_leaves_no_finding_out() -> None:
+    labels = ["No Finding", "Edema", "Mass"]
+    rows = [(0, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 1), (0, NAN, 1)]
+    logits = [(-3, 2, 1), (-3, 1, -1), (3, 0, 0), (-3, 0.5, 2), (0, 0, 0)]
+    cache = films([dict(zip(labels, map(float, row), strict=True)) for row in rows])
+    evaluation = run(Stub(card(labels=labels), logits), cache)
+    figure = one(evaluation, "mean of 2 findings", "AUROC")
+    # On the four films where both are known: Edema 3 of 4 pairs; Mass 1 > 0 > -1 < 2 gives 2 of 4.
+    assert figure.value == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert figure.films == 4
+
+
+def test_six_way_figures_rest_on_films_with_exactly_one_label() -> None:
+    labels = [
+        "Edema",
+        "Atelectasis",
+        "No Finding",
+        "Mass",
+    ]  # not in the six's order, and one that is none of them
+    order = [SIX.index(name) for name in ("Atelectasis", "Edema", "No Finding")]
+    assert order == sorted(order)
+    rows = [
+        ((1, 0, 0, 0), (3, 1, 0, 9)),  # edema, called edema although "Mass" scores higher
+        ((1, 0, 0, 1), (0, 1, 0, 0)),  # edema and a mass: one of the six; called atelectasis
+        ((0, 1, 0, 0), (0, 1, 0, 0)),  # atelectasis, called so
+        ((0, 0, 1, 0), (0, 0, 5, 0)),  # no finding, called so
+        ((1, 1, 0, 0), (9, 0, 0, 0)),  # two of the six
+        ((0, 0, 0, 1), (9, 0, 0, 0)),  # none of the six
+    ]
+    cache = films([dict(zip(labels, map(float, truth), strict=True)) for truth, _ in rows])
+    evaluation = run(Stub(card(labels=labels), [logits for _, logits in rows]), cache)
+    subject = "films with exactly one of the 3"
+    assert evaluation.confusion == {
+        "Atelectasis": {"Atelectasis": 1, "Edema": 0, "No Finding": 0},
+        "Edema": {"Atelectasis": 1, "Edema": 1, "No Finding": 0},
+        "No Finding": {"Atelectasis": 0, "Edema": 0, "No Finding": 1},
+    }
+    assert one(evaluation, subject, "accuracy").value == pytest.approx(3 / 4)
+    assert one(evaluation, subject, "accuracy").films == 4
+    assert one(evaluation, subject, "macro F1").value == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+def test_films_that_the_labels_cannot_tell_give_nan() -> None:
+    cache = films([{"Edema": 0.0}, {"Edema": 0.0}])
+    evaluation = run(Stub(card(labels=["Edema", "Mass"]), [[0, 1], [1, 0]]), cache)
+    assert math.isnan(one(evaluation, "Edema", "AUROC").value)
+    assert one(evaluation, "Edema", "Brier score").value > 0
+    figure = one(evaluation, "Mass", "Brier score")
+    assert math.isnan(figure.value)
+    assert (figure.films, figure.positives) == (0, 0)
+
+
+def test_a_model_of_no_finding_alone_has_no_mean_over_findings() -> None:
+    cache = films([{"No Finding": 1.0}, {"No Finding": 0.0}])
+    found = values(run(Stub(card(labels=["No Finding"]), [[1], [0]]), cache))
+    assert {subject for subject, _ in found} == {"No Finding"}
+    assert found["No Finding", "AUROC"] == 1
+
+
+def test_intervals_hold_the_value_and_are_drawn_over_patients() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.tile([0.0, 1.0], 30)
+    logits = (truth + rng.normal(size=60))[:, None]
+    labels = [{"Edema": value} for value in truth]
+    alone = one(run(Stub(card(labels=["Edema"]), logits), films(labels)), "Edema", "AUROC")
+    again = one(run(Stub(card(labels=["Edema"]), logits), films(labels)), "Edema", "AUROC")
+    other = one(run(Stub(card(labels=["Edema"]), logits), films(labels), seed=1), "Edema", "AUROC")
+    assert alone.low < alone.value < alone.high
+    assert alone == again
+    assert other.value == alone.value
+    assert (other.low, other.high) != (alone.low, alone.high)
+    same = films(labels, ["p"] * 60)  # sixty films of one patient tell nothing about other patients
+    single = one(run(Stub(card(labels=["Edema"]), logits), same), "Edema", "AUROC")
+    assert math.isnan(single.low)
+    assert math.isnan(single.high)
+    assert single.value == alone.value
+
+
+def test_a_model_that_knows_the_phantoms_scores_perfectly(phantoms: Cache) -> None:
+    logits = [[4 * sample.labels[name] - 2 for name in SIX] for sample in phantoms.samples]
+    stub = Stub(card(), logits)
+    evaluation = run(stub, phantoms)
+    found = values(evaluation)
+    for name in SIX:
+        positives = sum(sample.labels[name] == 1 for sample in phantoms.samples)
+        assert 0 < positives < 40
+        assert one(evaluation, name, "AUROC").positives == positives
+        assert found[name, "AUROC"] == found[name, "average precision"] == 1
+        assert found[name, "Brier score"] == pytest.approx((1 / (1 + math.exp(2))) ** 2)
+    assert found["mean of 5 findings", "AUROC"] == 1
+    single = [s for s in phantoms.samples if sum(s.labels.values()) == 1]
+    figure = one(evaluation, "films with exactly one of the 6", "accuracy")
+    assert (figure.value, figure.low, figure.high, figure.films) == (1, 1, 1, len(single))
+    assert sum(sum(row.values()) for row in evaluation.confusion.values()) == len(single)
+
+
+def test_the_model_sees_every_film_once_prepared_as_its_card_says(phantoms: Cache) -> None:
+    preparation = Preparation(size=SIZE, low=5, high=95, mean=0.4, std=0.3)
+    stub, said = Stub(card(preparation=preparation), np.zeros((40, 6))), []
+    run(stub, phantoms, tick=lambda *now: said.append(now))
+    assert max(map(len, stub.seen)) <= 16
+    seen = np.concatenate(stub.seen)
+    assert seen.shape == (40, 1, SIZE, SIZE)
+    assert seen.dtype == np.float32
+    for film, stored in zip(seen, phantoms.films, strict=True):
+        np.testing.assert_array_equal(film[0], levels(stored.astype(np.float32) / 255, preparation))
+    assert [done for done, _, _ in said] == [16, 32, 40]
+    assert {total for _, total, _ in said} == {40}
+
+
+def test_films_that_could_not_be_read_shift_nothing(tmp_path: Path) -> None:
+    samples = []
+    for i in range(20):
+        path = tmp_path / f"{i}.png"
+        ramp = np.tile(np.linspace(0, 10 * (i + 1), 96).astype(np.uint8), (96, 1))
+        path.write_bytes(b"broken" if i == 3 else cv2.imencode(".png", ramp)[1].tobytes())
+        samples.append(Sample(id=str(i), patient=str(i), image=path, labels={"Edema": float(i % 2)}))
+    cache = cached(samples, SIZE, tmp_path / "cache")
+    stub = Stub(card(labels=["Edema"]), [[float(i % 2)] for i in range(20) if i != 3])
+    figure = one(run(stub, cache), "Edema", "AUROC")
+    assert (figure.films, figure.positives, figure.value) == (19, 9, 1)
+    assert sum(map(len, stub.seen)) == 19
+
+
+def test_overlap_by_hand() -> None:
+    right, left, heart = box(4, 12, 4, 12), box(20, 40, 40, 60), box(44, 60, 20, 40)
+    mask = np.select([right, left, heart], [1, 2, 3], 0).astype(np.uint8)
+    found = planes(box(4, 12, 5, 13), left, np.zeros((SIZE, SIZE), bool))  # a column off, exact, missing
+    evaluation = run(Stub(card("segment", STRUCTURES), [found]), outlined([mask], [set(STRUCTURES)]))
+    scores = values(evaluation)
+    assert scores["right_lung", "Dice"] == pytest.approx(56 / 64)
+    assert scores["right_lung", "IoU"] == pytest.approx(56 / 72)
+    assert scores["right_lung", "pixel accuracy"] == pytest.approx(1 - 16 / SIZE**2)
+    assert scores["right_lung", "HD95, pixels"] == pytest.approx(1)
+    assert 0 < scores["right_lung", "surface distance, pixels"] < 1
+    assert scores["right_lung", "share below Dice 0.90"] == 1
+    assert scores["left_lung", "Dice"] == scores["left_lung", "IoU"] == 1
+    assert scores["left_lung", "HD95, pixels"] == scores["left_lung", "share below Dice 0.90"] == 0
+    assert scores["heart", "Dice"] == 0
+    assert scores["heart", "share below Dice 0.90"] == 1
+    assert math.isnan(scores["heart", "HD95, pixels"])  # no distance to what is not there
+    assert scores["lungs", "Dice"] == pytest.approx(2 * (56 + 400) / (2 * (64 + 400)))
+    assert evaluation.confusion == {}
+
+
+def test_a_missed_structure_has_no_distance_but_counts_as_missed() -> None:
+    heart = box(20, 40, 20, 40)
+    mask, nothing = (heart * 3).astype(np.uint8), np.zeros((SIZE, SIZE), bool)
+    seen = [planes(nothing, nothing, box(20, 40, 22, 42)), planes()]
+    evaluation = run(Stub(card("segment", STRUCTURES), seen), outlined([mask, mask], [{"heart"}, {"heart"}]))
+    distance = one(evaluation, "heart", "HD95, pixels")
+    assert (distance.value, distance.films) == (2, 1)
+    overlapping = one(evaluation, "heart", "Dice")
+    assert overlapping.value == pytest.approx((360 / 400 + 0) / 2)
+    assert overlapping.films == 2
+
+
+def test_only_what_the_masks_show_is_scored() -> None:
+    lungs, right, left = box(4, 12, 4, 44), box(4, 12, 4, 24), box(4, 12, 24, 44)
+    unknown_side = (lungs * 4).astype(np.uint8)
+    sided = np.select([right, left], [1, 2], 0).astype(np.uint8)
+    cache = outlined([unknown_side, sided], [{"lungs"}, {"right_lung", "left_lung"}])
+    evaluation = run(Stub(card("segment", STRUCTURES), [planes(right, left)] * 2), cache)
+    films_by_subject = {figure.subject: figure.films for figure in evaluation.figures}
+    assert films_by_subject == {"right_lung": 1, "left_lung": 1, "lungs": 2}
+    assert values(evaluation)["lungs", "Dice"] == values(evaluation)["right_lung", "Dice"] == 1
+
+
+def test_a_perfect_segmenter_scores_perfectly_on_phantoms(phantoms: Cache) -> None:
+    masks = np.array(phantoms.masks)
+    logits = np.stack([np.where(masks == value, 12.0, -12.0) for value in (1, 2, 3)], axis=1)
+    evaluation = run(Stub(card("segment", STRUCTURES), logits), phantoms)
+    for name in (*STRUCTURES, "lungs"):
+        assert one(evaluation, name, "Dice").films == 40
+        # Less than 1 only where a structure came in two parts at this size.
+        assert values(evaluation)[name, "Dice"] > 0.995
+        assert values(evaluation)[name, "share below Dice 0.90"] == 0
+    swapped = run(Stub(card("segment", STRUCTURES), logits[:, [1, 0, 2]]), phantoms)
+    assert values(swapped)["right_lung", "Dice"] == 0
+    assert values(swapped)["lungs", "Dice"] > 0.995
+
+
+@pytest.mark.parametrize(
+    ("make", "task", "message"),
+    [
+        (lambda: films([]), "classify", "no films to evaluate on; check the data set and the part"),
+        (
+            lambda: films([{"Hernia": 1.0}]),
+            "classify",
+            "the films carry none of Atelectasis, .*; give other data",
+        ),
+        (lambda: films([{"Edema": NAN}]), "classify", "the films carry none of Atelectasis"),
+        (lambda: films([{"Edema": 1.0}]), "segment", "the films have no masks to compare outlines with"),
+    ],
+)
+def test_films_that_do_not_suit_the_model_are_refused(
+    make: Callable[[], Cache], task: str, message: str
+) -> None:
+    labels = STRUCTURES if task == "segment" else SIX
+    shape = (3, SIZE, SIZE) if task == "segment" else (6,)
+    with pytest.raises(ConfigError, match=message):
+        run(Stub(card(task, labels), np.zeros((1, *shape))), make())
+
+
+def strict(constant: str) -> None:
+    pytest.fail(f"{constant} is not JSON")
+
+
+def test_figures_are_written_as_json_and_csv_with_null_for_the_unknown(tmp_path: Path) -> None:
+    cache = films([{"Edema": 0.0, "Mass": 1.0}, {"Edema": 0.0, "Mass": 0.0}])
+    evaluation = run(Stub(card(labels=["Edema", "Mass"]), [[0, 1], [1, 0]]), cache)
+    out = tmp_path / "new" / "folder"
+    write(evaluation, {"model": "stub", "data": ["phantom:2"]}, out)
+    text = (out / "evaluation.json").read_text(encoding="utf-8")
+    document = json.loads(text, parse_constant=strict)
+    assert document["model"] == "stub"
+    assert document["data"] == ["phantom:2"]
+    by_name = {(row["subject"], row["measure"]): row for row in document["figures"]}
+    assert by_name["Edema", "AUROC"]["value"] is None
+    assert by_name["Edema", "AUROC"]["low"] is None
+    assert by_name["Mass", "AUROC"]["value"] == 1
+    assert by_name["Mass", "AUROC"]["positives"] == 1
+    with (out / "figures.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["subject", "measure", "films", "positives", "value", "low", "high"]
+    assert len(rows) == len(evaluation.figures) == len(document["figures"])
+    for row, figure in zip(rows, evaluation.figures, strict=True):
+        assert (row["subject"], row["measure"]) == (figure.subject, figure.measure)
+        assert row["value"] == "" if math.isnan(figure.value) else float(row["value"]) == figure.value
+
+
+def test_the_confusion_table_is_written(tmp_path: Path) -> None:
+    cache = films([{"Edema": 1.0, "No Finding": 0.0}, {"Edema": 0.0, "No Finding": 1.0}])
+    write(run(Stub(card(labels=["Edema", "No Finding"]), [[1, 0], [1, 0]]), cache), {}, tmp_path)
+    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert document["confusion"] == {
+        "Edema": {"Edema": 1, "No Finding": 0},
+        "No Finding": {"Edema": 1, "No Finding": 0},
+    }

@@ -1,0 +1,204 @@
+"""What a run works on, settled before its first step."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.config import TrainConfig, train_config
+from hilum.data.split import Split, write_split
+from hilum.errors import ConfigError, DataError
+from hilum.labels import SIX
+from hilum.plan import Plan, class_weights, make_plan, network
+from hilum.types import STRUCTURES
+
+Rows = list[dict[str, object]]
+
+
+def config(out: Path, **settings: Any) -> TrainConfig:
+    about: dict[str, Any] = {"task": "classify", "out": out / "run", "preparation": {"size": 32}}
+    return train_config(about | {"start": "random"} | settings)
+
+
+def table(folder: Path, rows: Rows, broken: int = 0) -> str:
+    """A csv data set of one grey film after another; the first `broken` of them are no images."""
+    folder.mkdir(exist_ok=True)
+    for i, row in enumerate(rows):
+        image = np.full((64, 64), i % 256, np.uint8)
+        image[:32] += 60
+        data = cv2.imencode(".png", image)[1].tobytes()
+        (folder / f"{i}.png").write_bytes(b"not an image" if i < broken else data)
+        row["path"] = f"{i}.png"
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return f"csv:{folder / 'labels.csv'}"
+
+
+def tuned_by(folder: Path, count: int, tune: int) -> Path:
+    """A split in which the last `tune` of a table's films tune and the others train."""
+    parts = {f"{folder.name}:{i}.png": "0" if i >= count - tune else "1" for i in range(count)}
+    write_split(Split(parts=parts, sha256=""), folder / "split.csv")
+    return folder / "split.csv"
+
+
+def edema(values: str) -> Rows:
+    """A row for each of the characters 0, 1 and ? (unknown)."""
+    return [{"Edema": value.replace("?", "")} for value in values]
+
+
+def patients(plan: Plan, part: str) -> set[str]:
+    films = plan.train if part == "train" else plan.tune
+    return {sample.patient for sample in films.cache.samples}
+
+
+def test_patients_never_cross_and_the_test_part_stays_out(tmp_path: Path) -> None:
+    plan = make_plan(config(tmp_path, data=["phantom:40"]))
+    train, tune = patients(plan, "train"), patients(plan, "tune")
+    assert train
+    assert tune
+    assert not train & tune
+    assert {plan.split.parts[patient] for patient in tune} == {"0"}
+    assert {plan.split.parts[patient] for patient in train} == {"1", "2", "3", "4"}
+
+
+def test_the_split_is_made_once_and_known_by_its_hash(tmp_path: Path) -> None:
+    first = make_plan(config(tmp_path, data=["phantom:20"]))
+    path = tmp_path / "run" / "split.csv"
+    assert first.split.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    # Another seed would deal otherwise; a run that goes on keeps what it has.
+    again = make_plan(config(tmp_path, data=["phantom:20"], seed=5))
+    assert again.split == first.split
+    other = make_plan(config(tmp_path / "other", data=["phantom:20"], seed=5))
+    assert other.split != first.split
+
+
+def test_only_the_training_part_is_augmented(tmp_path: Path) -> None:
+    plan = make_plan(config(tmp_path, data=["phantom:20"], augment=0.7))
+    assert (plan.train.strength, plan.tune.strength) == (0.7, 0.0)
+
+
+def test_outlines_are_learnt_from_films_that_have_some(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 10))
+    plan = make_plan(config(tmp_path, task="segment", data=["phantom:16", data]))
+    assert plan.labels == STRUCTURES
+    assert plan.measure == "mean Dice"
+    assert plan.train.labels == ()
+    assert all(sample.masks is not None for sample in plan.train.cache.samples)
+    with pytest.raises(DataError, match="no films in the train part"):
+        make_plan(config(tmp_path / "other", task="segment", data=[data]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "labels"),
+    [
+        (["Zebra", "Edema", "Effusion"], (), ("Edema", "Pleural Effusion")),  # those of the six, in order
+        (["Zebra", "Apple"], (), ("Apple", "Zebra")),  # none of the six: all
+        (["Zebra", "Edema", "Apple"], ("Zebra", "Edema"), ("Zebra", "Edema")),
+    ],
+)
+def test_labels_are_those_asked_for_else_the_six_else_all(
+    columns: list[str], asked: tuple[str, ...], labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    rows: Rows = [{name: (i + j) % 2 for j, name in enumerate(columns)} for i in range(20)]
+    plan = make_plan(config(tmp_path, data=[table(tmp_path / "films", rows)], labels=asked))
+    assert plan.labels == plan.train.labels == plan.tune.labels == labels
+    assert plan.measure == "mean AUROC"
+
+
+def test_a_label_the_data_lack_is_named(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 10))
+    with pytest.raises(DataError, match=r"'Zebra'.*carry Edema"):
+        make_plan(config(tmp_path, data=[data], labels=["Zebra"]))
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "activation"),
+    [
+        ({"A": 1, "B": 0, "C": 0}, "auto", "softmax"),
+        ({"A": 1, "B": 0, "C": 0}, "sigmoid", "sigmoid"),
+        ({"A": 1, "B": 1, "C": 0}, "auto", "sigmoid"),
+        ({"A": 0, "B": 0, "C": 0}, "auto", "sigmoid"),
+        ({"A": 1, "B": "", "C": 0}, "auto", "sigmoid"),  # B might be there, too
+        ({"A": 1, "B": "", "C": 0}, "softmax", "softmax"),
+        ({"A": 1}, "auto", "sigmoid"),  # softmax over one label knows nothing
+    ],
+)
+def test_softmax_is_for_films_with_exactly_one_of_several_labels(
+    row: dict[str, object], asked: str, activation: str, tmp_path: Path
+) -> None:
+    sure: Rows = [{name: int(name == "A") for name in row} for _ in range(19)]
+    plan = make_plan(config(tmp_path, data=[table(tmp_path / "films", [*sure, row])], activation=asked))
+    assert plan.activation == activation
+
+
+@pytest.mark.parametrize(
+    ("weighting", "weights"), [("balanced", [4.0, 20.0]), ("sqrt", [2.0, 24**0.5]), ("none", [1.0, 1.0])]
+)
+def test_sigmoid_weights_are_negatives_over_positives_of_the_training_part(
+    weighting: str, weights: list[float], tmp_path: Path
+) -> None:
+    # 25 train: A is known of 10, 2 positive; B of all, 1 positive (24, cut to 20). What tunes has no say.
+    rows: Rows = [{"A": ("" if i >= 10 else int(i < 2)), "B": int(i == 3 or i >= 25)} for i in range(30)]
+    data = table(tmp_path / "films", rows)
+    split = tuned_by(tmp_path / "films", 30, 5)
+    plan = make_plan(config(tmp_path, data=[data], split=split))
+    assert class_weights(plan, weighting).tolist() == pytest.approx(weights)
+
+
+def test_softmax_weights_are_the_inverse_shares(tmp_path: Path) -> None:
+    rows: Rows = [{"A": int(i % 4 > 0), "B": int(i % 4 == 0)} for i in range(24)]
+    data = table(tmp_path / "films", rows)
+    plan = make_plan(config(tmp_path, data=[data], split=tuned_by(tmp_path / "films", 24, 4)))
+    assert class_weights(plan, "balanced").tolist() == pytest.approx([20 / 15 / 2, 20 / 5 / 2])
+
+
+def test_few_unreadable_films_are_set_aside_and_listed(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 15), broken=1)
+    split = tuned_by(tmp_path / "films", 30, 5)
+    plan = make_plan(config(tmp_path, data=[data], split=split))
+    assert (len(plan.train), len(plan.tune)) == (24, 5)
+    with (tmp_path / "run" / "unreadable.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["film"] == "films:0.png"
+    assert "0.png" in row["reason"]
+
+
+def test_more_than_a_twentieth_unreadable_is_no_data_set(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 15), broken=3)
+    split = tuned_by(tmp_path / "films", 30, 5)
+    with pytest.raises(DataError, match="3 of 25 films cannot be read"):
+        make_plan(config(tmp_path, data=[data], split=split))
+
+
+def test_a_split_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 10))
+    split = tuned_by(tmp_path / "films", 20, 5)
+    with pytest.raises(DataError, match="no films in the tune part"):
+        make_plan(config(tmp_path, data=[data], split=split, fold=3))
+    with pytest.raises(DataError, match="not in the split file"):
+        make_plan(config(tmp_path, data=[data, "phantom:2"], split=split))
+
+
+def test_an_architecture_of_the_other_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'unet' is made to segment"):
+        make_plan(config(tmp_path, data=["phantom:20"], architecture="unet"))
+
+
+def test_a_unet_has_no_imagenet_start(tmp_path: Path) -> None:
+    chosen = config(tmp_path, task="segment", data=["phantom:20"], start="imagenet")
+    with pytest.raises(ConfigError, match="unet has no ImageNet weights"):
+        network(chosen, make_plan(chosen))
+
+
+def test_the_network_has_an_output_for_each_label(tmp_path: Path) -> None:
+    chosen = config(tmp_path, data=["phantom:20"])
+    module = network(chosen, make_plan(chosen))
+    assert module.get_parameter("head.bias").shape == (len(SIX),)

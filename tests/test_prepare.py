@@ -1,0 +1,139 @@
+"""From a film to the network's input and back, checked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.card import Preparation
+from hilum.data.cache import Cache, cached
+from hilum.data.phantom import draw
+from hilum.prepare import fit, levels, prepare, restore
+from hilum.read import read
+from hilum.types import Array, Sample
+
+USUAL = Preparation(size=64)
+
+
+def noise(seed: int, shape: tuple[int, int] = (64, 64)) -> Array:
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def test_fit_averages_over_areas_when_it_shrinks() -> None:
+    image = np.zeros((6, 6), np.float32)
+    image[0, 0], image[2, 5], image[4, 1] = 9, 18, 27  # one in nine pixels of a quarter; the fourth is empty
+    np.testing.assert_allclose(fit(image, 2), [[1, 2], [3, 0]])
+    wide = np.repeat(image, 3, axis=1)  # stretched, not padded or cropped
+    np.testing.assert_allclose(fit(wide, 2), [[1, 2], [3, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(200, 150), (40, 50), (40, 150), (64, 64)])
+def test_fit_keeps_the_range_of_any_grey_type(dtype: type, shape: tuple[int, int]) -> None:
+    image = (noise(1, shape) * 200).astype(dtype)
+    fitted = fit(image, 64)
+    assert fitted.shape == (64, 64)
+    assert fitted.dtype == np.float32
+    assert image.min() <= fitted.min() <= fitted.max() <= image.max()
+    assert fitted.mean() == pytest.approx(image.mean(), rel=0.02)
+
+
+def test_fit_changes_nothing_at_its_own_size() -> None:
+    np.testing.assert_array_equal(fit(noise(2), 64), noise(2))
+
+
+def test_levels_by_hand() -> None:
+    image = np.arange(101, dtype=np.float32)[None]  # the percentiles are the values themselves
+    usual = levels(image, USUAL)[0]
+    assert usual[50] == pytest.approx(0, abs=1e-6)  # (49 / 98 - 0.5) / 0.25
+    assert usual[25] == pytest.approx((24 / 98 - 0.5) / 0.25, abs=1e-6)
+    assert usual[0] == usual[1] == -2
+    assert usual[99] == usual[100] == 2
+    other = levels(image, Preparation(size=64, low=10, high=60, mean=0.2, std=0.1))[0]
+    assert other[35] == pytest.approx((0.5 - 0.2) / 0.1, abs=1e-5)
+    assert other[:11] == pytest.approx(-2)
+    assert other[60:] == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("gain", "offset"), [(0.5, 0), (1, 0.25), (0.3, 0.6), (255, 0), (4095, -1024), (1e-3, 0)]
+)
+def test_levels_do_not_depend_on_gain_and_offset(gain: float, offset: float) -> None:
+    image = noise(3)
+    changed = (gain * image + offset).astype(np.float32)
+    np.testing.assert_allclose(levels(changed, USUAL), levels(image, USUAL), atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (80, 70), (50, 300)])
+@pytest.mark.parametrize("grey", [0.0, 0.1, 0.3, 0.7, 1.0])
+def test_a_constant_image_stays_finite_and_nearly_constant(grey: float, shape: tuple[int, int]) -> None:
+    prepared = prepare(np.full(shape, grey, np.float32), USUAL)
+    assert np.isfinite(prepared).all()
+    assert np.ptp(prepared) < 0.5  # the rounding of the averages is not blown up to a picture
+
+
+def test_a_nearly_constant_image_stays_within_bounds() -> None:
+    image = np.full((64, 64), 0.5, np.float32)
+    image[0, 0] = 1  # one pixel of 4096 lies above the 99th percentile
+    prepared = prepare(image, USUAL)
+    assert np.isfinite(prepared).all()
+    assert -2 <= prepared.min() <= prepared.max() <= 2
+
+
+def test_prepare_gives_the_networks_shape_and_leaves_the_film_alone() -> None:
+    pixels = noise(4, (300, 200))
+    kept = pixels.copy()
+    prepared = prepare(pixels, USUAL)
+    assert prepared.shape == (1, 64, 64)
+    assert prepared.dtype == np.float32
+    assert -2 <= prepared.min() < -1.9 < 1.9 < prepared.max() <= 2
+    np.testing.assert_array_equal(pixels, kept)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (300, 200), (65, 500), (32, 48)])
+def test_restore_leads_back_to_the_films_own_pixels(shape: tuple[int, int]) -> None:
+    rows, columns = np.meshgrid(*((np.arange(n) + 0.5) / n for n in shape), indexing="ij")
+    film = (rows + 2 * columns).astype(np.float32)  # says of every pixel where it lies
+    back = restore(fit(film, 64), shape)
+    assert back.shape == shape
+    inner = (slice(shape[0] // 16, -shape[0] // 16), slice(shape[1] // 16, -shape[1] // 16))
+    np.testing.assert_allclose(back[inner], film[inner], atol=2e-3)
+
+
+def test_restore_stays_within_the_planes_range() -> None:
+    plane = noise(5)
+    back = restore(plane, (251, 130))
+    assert plane.min() <= back.min() <= back.max() <= plane.max()
+    np.testing.assert_array_equal(restore(plane, (64, 64)), plane)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache]:
+    """A film's file, and the cache that training would make of it."""
+    folder = tmp_path_factory.mktemp("film")
+    path = folder / "film.png"
+    path.write_bytes(cv2.imencode(".png", draw(8, size=320).pixels)[1].tobytes())
+    sample = Sample(id="a", patient="a", image=path, labels={"Edema": 1.0})
+    return path, cached([sample], 64, folder / "cache")
+
+
+def test_training_and_inference_prepare_alike(film: tuple[Path, Cache]) -> None:
+    path, cache = film
+    seen = prepare(read(path).pixels, USUAL)
+    # The cache rounds to 256 grey levels; nothing else may differ.
+    step = 1 / 255 / float(np.subtract(*np.percentile(read(path).pixels, (99, 1)))) / USUAL.std
+    trained = levels(cache.films[0].astype(np.float32) / 255, USUAL)
+    assert np.abs(trained - seen[0]).max() < 2 * step
+    assert np.abs(trained - seen[0]).mean() < step / 2
+
+
+def test_the_training_loader_calls_the_same_function(film: tuple[Path, Cache]) -> None:
+    pytest.importorskip("torch")
+    from hilum.batches import Films
+
+    films = Films(cache=film[1], labels=("Edema",), preparation=USUAL, strength=0, seed=0)
+    expected = levels(film[1].films[0].astype(np.float32) / 255, USUAL)
+    np.testing.assert_array_equal(films[0, 0]["films"][0], expected)

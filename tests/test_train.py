@@ -1,0 +1,613 @@
+"""The training loop on films of phantoms: it learns, it can be killed anywhere, and it says what went wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from hilum import checkpoint
+from hilum import train as loop
+from hilum.card import Card
+from hilum.config import TrainConfig, train_config
+from hilum.data import phantom
+from hilum.data.split import Split, write_split
+from hilum.errors import CheckpointError, ConfigError, TrainingError
+from hilum.finish import score
+from hilum.models import MODELS, TASKS
+from hilum.plan import Plan, make_plan, network
+from hilum.runtime import Runtime, find
+from hilum.train import train
+from hilum.types import STRUCTURES
+
+Weights = dict[str, Tensor]
+History = list[dict[str, str]]
+
+
+class Dots(nn.Module):
+    """A classifier that learns and is exported in a second: a few filters, then evidence."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.filters = nn.Sequential(nn.Conv2d(1, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Conv2d(8, labels, 1)
+
+    def forward(self, films: Tensor) -> dict[str, Tensor]:
+        evidence = self.head(self.filters(films))
+        return {"logits": evidence.mean(dim=(2, 3)), "evidence": evidence}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """A tiny classifier in the table; one thread, for more only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "dots", Dots)
+        patch.setitem(TASKS, "dots", "classify")
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs: they share its cache of decoded films."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written films with labels.csv: the last ten of 50 tune, the others train."""
+    folder = tmp_path_factory.mktemp("written") / "films"
+    phantom.write(folder, count=50, seed=3)
+    for path in (folder / "images").iterdir():
+        path.write_bytes(cv2.imencode(".png", cv2.resize(cv2.imread(str(path), 0), (64, 64)))[1].tobytes())
+    return folder
+
+
+def segment(out: Path, **settings: Any) -> TrainConfig:
+    about = {
+        "task": "segment",
+        "data": ["phantom:30@1"],
+        "preparation": {"size": 64},
+        "arguments": {"width": 4, "depth": 2},
+        "epochs": 3,
+        "batch": 4,
+        "rate": 1e-2,
+        "precision": "32-true",
+        "out": out,
+    }
+    return train_config(about | settings)
+
+
+def classify(out: Path, data: str, split: Path | None = None, **settings: Any) -> TrainConfig:
+    about = {
+        "task": "classify",
+        "data": [data],
+        "split": split,
+        "architecture": "dots",
+        "preparation": {"size": 64},
+        "epochs": 2,
+        "batch": 8,
+        "rate": 3e-3,
+        "precision": "32-true",
+        "out": out,
+    }
+    return train_config(about | settings)
+
+
+def labelled(films: Path, keep: dict[str, str], broken: int = 0) -> tuple[str, Path]:
+    """A csv beside the films: column -> values to leave out of it; the first `broken` films are no images."""
+    with (films / "labels.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[:broken]:
+        row["path"] = "labels.csv"
+    table, split = films / "own.csv", films / "split.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "path", *keep])
+        for i, row in enumerate(rows):
+            values = ["" if row[label] == hidden else row[label] for label, hidden in keep.items()]
+            writer.writerow([i, row["path"], *values])
+    parts = {f"{films.name}:{i}": "0" if i >= 40 else "1" for i in range(50)}
+    write_split(Split(parts=parts, sha256=""), split)
+    return f"csv:{table}", split
+
+
+def history(out: Path) -> History:
+    with (out / "history.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            {key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)
+        ]
+
+
+def values(out: Path, column: str) -> list[float]:
+    return [float(row[column]) for row in history(out)]
+
+
+def copied(module: nn.Module) -> Weights:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+class Kept:
+    """Stands in for `finish`: keeps the weights to be shipped, without the seconds it takes to ship them."""
+
+    def __init__(self) -> None:
+        self.weights: list[Weights] = []
+        self.plans: list[Plan] = []
+
+    def __call__(self, module: nn.Module, _config: TrainConfig, plan: Plan) -> None:
+        self.weights.append(copied(module))
+        self.plans.append(plan)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    keeper = Kept()
+    monkeypatch.setattr(loop, "finish", keeper)
+    return keeper
+
+
+@pytest.fixture(scope="module")
+def reference(runs: Path) -> tuple[Weights, History]:
+    """Three epochs without interruption: the weights to be shipped, and the history."""
+    keeper = Kept()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "finish", keeper)
+        train(segment(runs / "reference"))
+    return keeper.weights[0], history(runs / "reference")
+
+
+@pytest.fixture(scope="module")
+def segmented(runs: Path) -> tuple[TrainConfig, Card]:
+    """A whole run that learns to outline."""
+    config = segment(runs / "segmented", data=["phantom:60@1"], epochs=12, augment=0.3)
+    return config, train(config)
+
+
+# --- learning ---
+
+
+def test_a_segmenter_learns_to_outline(segmented: tuple[TrainConfig, Card]) -> None:
+    config, card = segmented
+    fresh = replace_out(config, config.out.parent / "fresh")
+    plan = make_plan(fresh)
+    loss = loop._loss(fresh, plan, torch.device("cpu"))
+    before, dice = score(network(fresh, plan).eval(), plan, loss, torch.device("cpu"))
+    losses, scores = values(config.out, "loss"), values(config.out, "score")
+    assert len(losses) == 12
+    assert losses[-1] < 0.7 * losses[0]
+    assert values(config.out, "tune_loss")[-1] < 0.8 * before
+    assert scores[-1] > dice + 0.25
+    assert card.metrics[-1].name == "Dice lungs"
+    assert card.metrics[-1].value > 0.7
+    assert np.mean([metric.value for metric in card.metrics]) == pytest.approx(max(scores), abs=0.01)
+
+
+def test_a_finished_run_leaves_what_a_user_needs_and_no_more(segmented: tuple[TrainConfig, Card]) -> None:
+    config, card = segmented
+    names = {path.name for path in config.out.iterdir()}
+    assert names == {"checkpoint", "curve.png", "history.csv", "split.csv"}
+    assert values(config.out, "epoch") == list(range(1, 13))
+    runtime = Runtime(find(config.out), threads=1)
+    assert runtime.card == card
+    module, read = checkpoint.load(config.out)
+    assert read == card
+    films = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(films))["logits"].numpy()
+    np.testing.assert_allclose(runtime(films)["logits"], expected, atol=1e-2)
+
+
+def test_the_rate_rises_then_falls_to_nothing(segmented: tuple[TrainConfig, Card]) -> None:
+    config, _ = segmented
+    rates = values(config.out, "rate")
+    assert rates == sorted(rates, reverse=True)
+    assert 0.9 * config.rate < rates[0] <= config.rate
+    assert 0 < rates[-1] < 0.01 * config.rate
+    assert loop._schedule(0.0, 0.1) < 0.02
+    assert loop._schedule(0.05, 0.1) == pytest.approx(0.5, abs=0.01)
+    assert loop._schedule(0.1, 0.1) == pytest.approx(1.0)
+    assert loop._schedule(0.55, 0.1) == pytest.approx(0.5)
+    assert loop._schedule(1.0, 0.0) == pytest.approx(0.0)
+
+
+def test_the_shipped_backbone_learns_from_films_alone(runs: Path, films: Path, kept: Kept) -> None:
+    data, split = labelled(films, {"Edema": "", "No Finding": ""})
+    config = classify(
+        runs / "mobilenet", data, split, architecture="mobilenetv2", start="random", epochs=5, augment=0.0
+    )
+    train(config)
+    losses = values(config.out, "loss")
+    assert losses[-1] < 0.9 * losses[0]
+    assert kept.plans[0].labels == ("Edema", "No Finding")
+
+
+def test_unknown_labels_and_unreadable_films_are_put_up_with(runs: Path, films: Path) -> None:
+    data, split = labelled(films, {"Edema": "0", "Cardiomegaly": ""}, broken=2)
+    config = classify(runs / "csv", data, split)
+    card = train(config)
+    assert card.activation == "sigmoid"
+    assert card.labels == ("Cardiomegaly", "Edema")
+    assert [metric.name for metric in card.metrics] == [
+        "AUROC Cardiomegaly"
+    ]  # no film is known to lack Edema
+    assert card.sources[0].films == 38
+    with (config.out / "unreadable.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["film"] for row in csv.DictReader(file)] == ["films:0", "films:1"]
+    assert checkpoint.load(config.out)[1] == card
+    assert np.isfinite(values(config.out, "loss")).all()
+
+
+def test_folders_of_classes_are_told_apart_by_softmax(runs: Path, tmp_path: Path, kept: Kept) -> None:
+    for i in range(60):
+        image = np.random.default_rng(i).integers(0, 100, (64, 64), np.uint8)
+        if i % 3:
+            image[16:48, 16:48] += 50 * (i % 3)
+        place = tmp_path / "films" / ("1. NORMAL", "2. CARDIOMEGALY", "3. EFFUSION")[i % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    config = classify(runs / "folder", f"folder:{tmp_path / 'films'}", epochs=15, rate=0.03, augment=0.0)
+    train(config)
+    assert kept.plans[0].activation == "softmax"
+    assert kept.plans[0].labels == ("Cardiomegaly", "Pleural Effusion", "No Finding")
+    assert values(config.out, "loss")[0] > 0.8  # log 3 before anything is learnt
+    assert values(config.out, "loss")[-1] < 0.5
+    assert values(config.out, "score")[-1] > 0.9
+
+
+def test_a_tuning_part_that_cannot_be_scored_is_judged_by_its_loss(
+    runs: Path, films: Path, kept: Kept
+) -> None:
+    """Edema is known only where it is present: no AUROC, but later weights are still preferred to the first."""
+    data, split = labelled(films, {"Edema": "0"})
+    shadows: list[Weights] = []
+
+    def spy(module: nn.Module, *rest: Any) -> tuple[float, float]:
+        shadows.append(copied(module))
+        return score(module, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "score", spy)
+        train(classify(runs / "one-class", data, split, epochs=4))
+    losses = values(runs / "one-class", "tune_loss")
+    assert np.isnan(values(runs / "one-class", "score")).all()
+    best = int(np.argmin(losses))
+    assert best > 0
+    assert same(kept.weights[0], shadows[best])
+
+
+# --- fine-tuning ---
+
+
+def test_a_run_may_start_from_another(runs: Path, segmented: tuple[TrainConfig, Card]) -> None:
+    trained, _ = segmented
+    config = segment(runs / "tuned", data=["phantom:60@1"], start=str(trained.out))
+    module = network(config, make_plan(config))
+    assert same(copied(module), copied(checkpoint.load(trained.out)[0]))
+
+
+def test_it_starts_where_the_other_stood(runs: Path, segmented: tuple[TrainConfig, Card], kept: Kept) -> None:
+    trained, _ = segmented
+    train(segment(runs / "tuned-on", data=["phantom:60@1"], start=str(trained.out), epochs=1, rate=1e-4))
+    assert values(runs / "tuned-on", "score")[0] > 0.9 * values(trained.out, "score")[-1]
+    assert kept.weights
+
+
+def test_other_labels_keep_the_backbone_and_get_a_head_of_their_own(
+    runs: Path, films: Path, segmented: tuple[TrainConfig, Card], kept: Kept
+) -> None:
+    data, split = labelled(films, {"Edema": "", "Cardiomegaly": ""})
+    first = classify(runs / "two", data, split)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "finish", finish_quickly)
+        train(first)
+    start = str(runs / "two")
+    data, split = labelled(films, {"Edema": "", "Cardiomegaly": "", "No Finding": ""})
+    second = classify(runs / "three", data, split, start=start, epochs=1)
+    module = network(second, make_plan(second))
+    theirs = checkpoint.load(start)[0].state_dict()
+    own = network(second.model_copy(update={"start": "random"}), make_plan(second)).state_dict()
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, own[key] if key.startswith("head.") else theirs[key]), key
+    train(second)
+    assert kept.weights[-1]["head.bias"].shape == (3,)
+    misfit = replace_out(second, runs / "misfit").model_copy(update={"start": str(segmented[0].out)})
+    with pytest.raises(CheckpointError, match="does not fit this architecture"):
+        train(misfit)
+
+
+def finish_quickly(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
+    card = Card(
+        name="quick",
+        version="0",
+        task=config.task,
+        labels=plan.labels,
+        architecture=config.architecture,
+        arguments=config.arguments,
+        preparation=config.preparation,
+    )
+    return checkpoint.save(config.out / "checkpoint", module, card)
+
+
+def replace_out(config: TrainConfig, out: Path) -> TrainConfig:
+    return config.model_copy(update={"out": out})
+
+
+# --- interruption ---
+
+KILLED = """
+import json, sys, time
+from pathlib import Path
+from hilum import train as loop
+from hilum.config import train_config
+
+settings, place, flag = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
+
+def wait():
+    flag.touch()
+    time.sleep(600)
+
+def tick(done, total, text):
+    if done == place and text.startswith("epoch"):
+        wait()
+
+score = loop._score
+loop._score = lambda run: wait() if place == "score" and run.state.epoch == 1 else score(run)
+loop.train(train_config(settings), tick=tick)
+"""
+
+
+def killed(config: TrainConfig, place: int | str) -> None:
+    """Run in a process of its own, and kill it after the step `place`, or before the second score."""
+    flag = config.out.parent / f"{config.out.name}.reached"
+    settings = config.model_dump_json()
+    code = [sys.executable, "-c", KILLED, settings, json.dumps(place), str(flag)]
+    process = subprocess.Popen(code, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        until = time.monotonic() + 120
+        while not flag.exists():
+            assert process.poll() is None, "ended before the place was reached"
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+
+
+def saved_state(out: Path) -> dict[str, Any]:
+    with safe_open(out / "state.safetensors", "np") as file:
+        state: dict[str, Any] = json.loads(file.metadata()["state"])
+    return state
+
+
+# 30 films of seed 1 give this many steps an epoch; the test below sees to it.
+STEPS = 4
+
+
+def test_the_places_to_kill_lie_where_they_should(runs: Path) -> None:
+    assert len(make_plan(segment(runs / "counted")).train) // 4 == STEPS
+
+
+@pytest.mark.parametrize(
+    ("name", "save_minutes", "place", "epoch", "step"),
+    [
+        ("inside", 1e-9, STEPS + 3, 1, 2),  # the state of the step before is the last saved one
+        ("between", 60, STEPS + 1, 1, 0),
+        ("unscored", 1e-9, "score", 1, STEPS),
+    ],
+)
+def test_a_killed_run_goes_on_to_the_same_end_bit_for_bit(
+    name: str,
+    save_minutes: float,
+    place: int | str,
+    epoch: int,
+    step: int,
+    runs: Path,
+    reference: tuple[Weights, History],
+    kept: Kept,
+) -> None:
+    config = segment(runs / name, save_minutes=save_minutes)
+    killed(config, place)
+    state = saved_state(config.out)
+    assert (state["epoch"], state["step"]) == (epoch, step)
+    assert (state["seconds"] > 0) == (step > 0)
+    with pytest.raises(ConfigError, match="add --resume"):
+        train(config)
+    with pytest.raises(TrainingError, match="other settings"):
+        train(config.model_copy(update={"rate": 1e-3}), resume=True)
+    torch.manual_seed(12345)  # no global generator has a say
+    train(config.model_copy(update={"save_minutes": 5.0}), resume=True)
+    weights, rows = reference
+    assert history(config.out) == rows
+    assert same(kept.weights[0], weights)
+    assert not (config.out / "state.safetensors").exists()
+
+
+def test_a_resumed_run_needs_nothing_of_what_it_started_from(
+    runs: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state holds all weights: neither a checkpoint nor a package index need be in reach."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    config = segment(runs / "moved", start="somewhere", epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("hilum.plan.transplant", lambda *_: [])
+        patch.setattr(loop, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    with pytest.raises(CheckpointError, match="somewhere"):
+        network(config, make_plan(config))
+    train(config, resume=True)
+    assert len(kept.weights) == 1
+
+
+def test_resuming_what_never_began_begins_it(
+    runs: Path, reference: tuple[Weights, History], kept: Kept
+) -> None:
+    train(segment(runs / "unbegun"), resume=True)
+    assert same(kept.weights[0], reference[0])
+
+
+def test_a_finished_run_is_neither_written_over_nor_resumed(segmented: tuple[TrainConfig, Card]) -> None:
+    config, _ = segmented
+    before = {path: path.stat().st_mtime_ns for path in config.out.rglob("*")}
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(config)
+    with pytest.raises(ConfigError, match="finished"):
+        train(config, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
+
+
+def test_worker_processes_change_nothing(runs: Path, reference: tuple[Weights, History], kept: Kept) -> None:
+    train(segment(runs / "helped", workers=1))
+    assert same(kept.weights[0], reference[0])
+
+
+def test_another_seed_gives_another_model(runs: Path, reference: tuple[Weights, History], kept: Kept) -> None:
+    train(segment(runs / "seeded", seed=1))
+    assert not same(kept.weights[0], reference[0])
+
+
+# --- stopping ---
+
+
+def test_it_stops_when_patience_is_up_and_ships_the_best(
+    runs: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.5, 0.6, 0.55, 0.58, 0.9])
+    shadows: list[Weights] = []
+
+    def scripted(module: nn.Module, *_: Any) -> tuple[float, float]:
+        shadows.append(copied(module))
+        return 1.0, next(scores)
+
+    monkeypatch.setattr(loop, "score", scripted)
+    train(segment(runs / "stale", epochs=20, patience=2))
+    assert values(runs / "stale", "score") == [0.5, 0.6, 0.55, 0.58]
+    assert same(kept.weights[0], shadows[1])
+    assert not same(shadows[1], shadows[2])
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
+    runs: Path, reference: tuple[Weights, History], kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = segment(runs / "diverged", save_minutes=60)
+    real, broken = loop.segmentation_loss, False
+
+    def loss(*arguments: Tensor) -> Tensor:
+        return real(*arguments) * (float("nan") if broken else 1.0)
+
+    def tick(done: int, _: int, text: str) -> None:
+        nonlocal broken
+        broken = broken or (done == STEPS + 2 and text.startswith("epoch"))
+
+    monkeypatch.setattr(loop, "segmentation_loss", loss)
+    with pytest.raises(TrainingError, match=r"epoch 2, step 3: .*state\.safetensors.*lower rate="):
+        train(config, tick=tick)
+    assert not kept.weights
+    assert saved_state(config.out)["epoch"] == 1
+    broken = False
+    train(config, resume=True)
+    assert same(kept.weights[0], reference[0])
+
+
+@pytest.mark.parametrize("batch", [4, 64])
+def test_too_high_a_rate_is_told(batch: int, runs: Path, kept: Kept) -> None:
+    """With one step an epoch, it shows only in the score."""
+    with pytest.raises(TrainingError, match="epoch 1, step [12]: the loss is not a number; no state yet"):
+        train(segment(runs / f"hot-{batch}", rate=1e30, batch=batch, warmup=0.0))
+    assert not kept.weights
+
+
+def test_progress_counts_every_step_and_speaks_of_the_score(runs: Path, kept: Kept) -> None:
+    said: list[tuple[int, int, str]] = []
+    train(segment(runs / "said", epochs=2), tick=lambda *words: said.append(words))
+    steps = [words for words in said if words[2].startswith("epoch")]
+    assert [done for done, _, _ in steps] == list(range(1, 2 * STEPS + 1))
+    assert {total for _, total, _ in steps} == {2 * STEPS}
+    assert "best" not in steps[0][2]
+    assert "best mean Dice" in steps[-1][2]
+    assert kept.plans[0].labels == STRUCTURES
+
+
+# --- several processes ---
+
+COMMAND = "from hilum.cli import main\nmain()\n"
+
+
+def test_two_processes_train_as_one(runs: Path, kept: Kept) -> None:
+    """Without batch statistics, which each process takes of its own films, the gradients are the same."""
+    settings: dict[str, Any] = {"arguments": {"width": 4, "depth": 2, "norm": False}, "epochs": 2}
+    (runs / "command.py").write_text(COMMAND)  # what the installed `hilum` does
+    said = [
+        *("data=['phantom:30@1']", "task=segment", "preparation.size=64", "batch=4", "rate=1e-2"),
+        *("epochs=2", "precision=32-true", "arguments.width=4", "arguments.depth=2", "arguments.norm=false"),
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            runs / "command.py",
+            "train",
+            *said,
+            "--devices",
+            "2",
+            "--out",
+            runs / "two-devices",
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("checkpoint\t") == 1  # told once, not by every process
+    assert "terminate" not in done.stderr
+    train(segment(runs / "one-device", **settings))
+    for column in ("loss", "tune_loss", "score"):
+        pairs = zip(values(runs / "two-devices", column), values(runs / "one-device", column), strict=True)
+        for two, one in pairs:
+            assert two == pytest.approx(one, rel=1e-3)
+    module, card = checkpoint.load(runs / "two-devices")
+    assert card.config["devices"] == 2
+    assert Runtime(find(runs / "two-devices"), threads=1).card == card
+    for key, value in module.state_dict().items():
+        torch.testing.assert_close(value, kept.weights[0][key], atol=2e-3, rtol=2e-3)
+
+
+def test_what_is_wrong_is_told_before_other_processes_start(runs: Path) -> None:
+    (runs / "command.py").write_text(COMMAND)
+    said = ["train", "data=['phantom:1']", "task=segment", "--devices", "2", "--out", runs / "no-films"]
+    done = subprocess.run(
+        [sys.executable, runs / "command.py", *said], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("hilum: no films in the")
+
+
+def test_a_batch_must_divide_among_the_devices(runs: Path) -> None:
+    with pytest.raises(ConfigError, match="batch=5: must divide by devices=2"):
+        train(segment(runs / "odd", batch=5, devices=2))
