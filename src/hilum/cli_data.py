@@ -16,7 +16,8 @@ data = typer.Typer(
 )
 
 Names = Annotated[
-    list[str], typer.Argument(metavar="KIND:PATH...", help="data sets; the first to hold a film wins")
+    list[str],
+    typer.Argument(metavar="KIND:PATH...", help="data sets; of an NIH film in several, the first is taken"),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 

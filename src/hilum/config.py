@@ -26,7 +26,7 @@ class TrainConfig(BaseModel):
     version: str = "0.1.0"
     task: Task
     data: tuple[str, ...] = Field(
-        min_length=1, description="data sets, KIND:PATH; the first to hold a film wins"
+        min_length=1, description="data sets, KIND:PATH; of an NIH film in several, the first is taken"
     )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")

@@ -8,7 +8,7 @@ from hilum.types import Anatomy, Radiograph
 
 _SMALLEST = 64  # pixels a side; the models were never shown less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
-_MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "RF", "XA", "PX", "IO", "XC", ""}
+_MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "RF", "XA", "XC", ""}
 _CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
 _LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
 _LEAST_LUNG = 0.02  # of the image's area, either lung

@@ -98,12 +98,12 @@ def test_a_data_set_without_films_is_refused(tmp_path: Path) -> None:
         open_data(f"nih:{tmp_path}")
 
 
-def test_the_first_data_set_to_hold_a_film_wins() -> None:
+def test_the_first_data_set_to_hold_an_nih_film_wins() -> None:
     small, large, other = (Path(name) for name in ("small.png", "large.png", "other.png"))
-    first = [Sample(id="nih:1", patient="nih:1", image=large)]
+    first = [Sample(id="nih:1", patient="nih:1", site="nih", image=large)]
     second = [
-        Sample(id="nih:1", patient="nih:1", image=small),
-        Sample(id="nih:2", patient="nih:1", image=other),
+        Sample(id="nih:1", patient="nih:1", site="nih", image=small),
+        Sample(id="nih:2", patient="nih:1", site="nih", image=other),
     ]
     assert [sample.image for sample in join([first, second])] == [large, other]
     assert [sample.image for sample in join([second, first])] == [small, other]
@@ -133,3 +133,14 @@ def test_without_real_films_a_test_skips_unless_they_are_required(
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert outcome in done.stdout
     assert (done.returncode == 0) == (required == "")
+
+
+def test_two_folders_of_one_name_do_not_hide_each_others_films(tmp_path: Path) -> None:
+    names = []
+    for parent in ("a", "b"):
+        for kind in ("normal", "edema"):
+            (tmp_path / parent / "films" / kind).mkdir(parents=True)
+            (tmp_path / parent / "films" / kind / "1.png").write_bytes(b"film")
+        names.append(f"folder:{tmp_path / parent / 'films'}")
+    with pytest.raises(DataError, match="stands in two data sets"):
+        join([open_data(name) for name in names])

@@ -31,10 +31,16 @@ def open_data(name: str) -> list[Sample]:
 
 
 def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
-    """All samples of several data sets; of a film that stands in more than one, the first is taken."""
+    """All samples of several data sets; of an NIH film that stands in more than one, the first is taken.
+
+    NIH's names tell films apart wherever they lie. Elsewhere an equal name says nothing, so two data sets
+    whose folders share their name raise DataError before one could hide the other's films.
+    """
     seen: dict[str, Sample] = {}
     for samples in parts:
         for sample in samples:
+            if sample.id in seen and sample.site != nih.SITE:
+                raise DataError(f"{sample.id}: stands in two data sets; rename one's folder, or give it once")
             seen.setdefault(sample.id, sample)
     return list(seen.values())
 
@@ -42,4 +48,4 @@ def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
 def short(name: str) -> str:
     """A data set's name without the path before its last folder, for cards and tables."""
     kind, _, path = name.partition(":")
-    return f"{kind}:{Path(path).name}"
+    return f"{kind}:{Path(path).resolve().name}"

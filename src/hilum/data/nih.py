@@ -12,6 +12,8 @@ from hilum.files import by_stem, read_csv
 from hilum.labels import SIX, canonical
 from hilum.types import Sample
 
+SITE = "nih"
+
 _COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
 
 
@@ -41,11 +43,11 @@ def _sample(row: dict[str, str], where: str, image: Path, names: set[str]) -> Sa
         raise DataError(f"{where}: 'Patient ID' is not a number; give NIH's own file unchanged")
     found = {canonical(name) for name in row["Finding Labels"].split("|")}
     return Sample(
-        id=f"nih:{image.stem}",
-        patient=f"nih:{int(row['Patient ID'])}",
+        id=f"{SITE}:{image.stem}",
+        patient=f"{SITE}:{int(row['Patient ID'])}",
         image=image,
         labels={name: float(name in found) for name in sorted(names)},
-        site="nih",
+        site=SITE,
         sex=row["Patient Gender"] or None,
         age=_age(row["Patient Age"]),
         view=row["View Position"] or None,
