@@ -1,7 +1,10 @@
-"""What a step sees follows from (seed, epoch, film) alone: not from processes, workers or what came before."""
+"""What a step sees follows from (seed, epoch, film) alone, not from processes, workers or the past."""
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -22,6 +25,20 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     return cached(open_data("phantom:9"), SIZE, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def in_five_minutes() -> Iterator[None]:
+    """A loader that waits for its workers for ever fails the test."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("still waiting after five minutes")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -61,6 +78,12 @@ def test_augmentation_follows_from_seed_epoch_and_film_alone(outlined: Films) ->
     assert all(np.array_equal(first[key], again[key]) for key in first)
     for other in (outlined[4, 5], replace(outlined, seed=8)[3, 5], outlined[3, 6]):
         assert not np.array_equal(first["films"], other["films"])
+
+
+def test_equal_films_are_changed_each_in_its_own_way(cache: Cache, outlined: Films) -> None:
+    twins = replace(cache, films=np.repeat(cache.films[:1], 2, axis=0), samples=cache.samples[:2])
+    first, second = (replace(outlined, cache=twins)[0, i]["films"] for i in (0, 1))
+    assert not np.array_equal(first, second)
 
 
 def test_augmentation_leaves_the_cache_as_it_was(cache: Cache, outlined: Films) -> None:
@@ -106,13 +129,30 @@ def test_start_skips_exactly_the_steps_done(start: int) -> None:
 
 # Python 3.12 and later warn of fork where any thread runs; the loader's processes only read.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_worker_processes_make_the_same_batches(outlined: Films) -> None:
+def test_worker_processes_make_the_same_batches_whatever_opencv_did_before(outlined: Films) -> None:
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (31, 31), 5)  # starts OpenCV's threads
+    time.sleep(0.5)  # until they wait for work: a worker that inherits them so never ends
     order = Shuffled(len(outlined), 2, 0, 1)
     alone, helped = (list(loader(outlined, order, workers)) for workers in (0, 2))
     assert len(alone) == len(helped) == 4
     for one, other in zip(alone, helped, strict=True):
         assert one.keys() == other.keys() == {"films", "masks", "known"}
         assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+class Threads:
+    """Tells how many threads OpenCV would use in the process that loads it."""
+
+    def __getitem__(self, _: tuple[int, int]) -> dict[str, int]:
+        return {"threads": cv2.getNumThreads()}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_worker_processes_leave_the_other_cores_alone() -> None:
+    cv2.setNumThreads(2)
+    (batch,) = loader(Threads(), Shuffled(4, 4, 0, 0), 1)  # type: ignore[arg-type]
+    assert batch["threads"].tolist() == [1] * 4
 
 
 def test_in_order_gives_every_film_once(outlined: Films, cache: Cache) -> None:

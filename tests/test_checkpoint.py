@@ -180,9 +180,7 @@ def test_weights_all_move_to_the_same_network(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"width": 8}, {"depth": 4, "width": 4}])
-def test_a_network_that_hardly_fits_is_refused_and_left_alone(
-    arguments: dict[str, int], saved: Path
-) -> None:
+def test_a_network_that_hardly_fits_is_refused_and_left_alone(arguments: dict[str, int], saved: Path) -> None:
     module = unet(seed=9, **arguments)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     with pytest.raises(CheckpointError, match="does not fit"):

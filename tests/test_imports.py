@@ -52,7 +52,7 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS.strip().splitlines()) 
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The package's own modules that a file imports, also inside functions, but not for type checking alone."""
+    """The package's own modules that a file imports, also in functions, but not for type checking alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -97,9 +97,11 @@ def python(code: str) -> str:
 WITHOUT_TRAINING = """
 import sys
 
+TRAINING = {"torch", "timm", "lightning_fabric", "sklearn", "matplotlib", "safetensors", "onnx"}
+
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "timm", "lightning_fabric", "sklearn", "matplotlib", "safetensors"}:
+        if name.split(".")[0] in TRAINING:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())

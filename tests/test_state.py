@@ -90,7 +90,9 @@ def test_the_file_is_plain_safetensors_and_json(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_save_that_fails_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_that_fails_leaves_the_state_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modules, optimizer = fresh()
     path = tmp_path / "s.safetensors"
     save_state(path, State(epoch=1), CONFIG, modules, optimizer)

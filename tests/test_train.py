@@ -1,4 +1,4 @@
-"""The training loop on films of phantoms: it learns, it can be killed anywhere, and it says what went wrong."""
+"""The training loop: it learns, it can be killed anywhere, and it says what went wrong."""
 
 from __future__ import annotations
 
@@ -179,7 +179,9 @@ def reference(runs: Path) -> tuple[Weights, History]:
 @pytest.fixture(scope="module")
 def segmented(runs: Path) -> tuple[TrainConfig, Card]:
     """A whole run that learns to outline."""
-    config = segment(runs / "segmented", data=["phantom:60@1"], epochs=12, augment=0.3)
+    config = segment(
+        runs / "segmented", data=["phantom:60@1"], arguments={"width": 6, "depth": 3}, epochs=16, augment=0.3
+    )
     return config, train(config)
 
 
@@ -193,12 +195,12 @@ def test_a_segmenter_learns_to_outline(segmented: tuple[TrainConfig, Card]) -> N
     loss = loop._loss(fresh, plan, torch.device("cpu"))
     before, dice = score(network(fresh, plan).eval(), plan, loss, torch.device("cpu"))
     losses, scores = values(config.out, "loss"), values(config.out, "score")
-    assert len(losses) == 12
-    assert losses[-1] < 0.7 * losses[0]
+    assert len(losses) == 16
+    assert losses[-1] < 0.5 * losses[0]
     assert values(config.out, "tune_loss")[-1] < 0.8 * before
-    assert scores[-1] > dice + 0.25
+    assert scores[-1] > dice + 0.5
     assert card.metrics[-1].name == "Dice lungs"
-    assert card.metrics[-1].value > 0.7
+    assert card.metrics[-1].value > 0.85
     assert np.mean([metric.value for metric in card.metrics]) == pytest.approx(max(scores), abs=0.01)
 
 
@@ -206,7 +208,7 @@ def test_a_finished_run_leaves_what_a_user_needs_and_no_more(segmented: tuple[Tr
     config, card = segmented
     names = {path.name for path in config.out.iterdir()}
     assert names == {"checkpoint", "curve.png", "history.csv", "split.csv"}
-    assert values(config.out, "epoch") == list(range(1, 13))
+    assert values(config.out, "epoch") == list(range(1, 17))
     runtime = Runtime(find(config.out), threads=1)
     assert runtime.card == card
     module, read = checkpoint.load(config.out)
@@ -260,8 +262,10 @@ def test_unknown_labels_and_unreadable_films_are_put_up_with(runs: Path, films: 
 def test_folders_of_classes_are_told_apart_by_softmax(runs: Path, tmp_path: Path, kept: Kept) -> None:
     for i in range(60):
         image = np.random.default_rng(i).integers(0, 100, (64, 64), np.uint8)
-        if i % 3:
-            image[16:48, 16:48] += 50 * (i % 3)
+        if i % 3 == 1:
+            image[::4] += 100
+        if i % 3 == 2:
+            image[:, ::4] += 100
         place = tmp_path / "films" / ("1. NORMAL", "2. CARDIOMEGALY", "3. EFFUSION")[i % 3]
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{i}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
@@ -277,7 +281,7 @@ def test_folders_of_classes_are_told_apart_by_softmax(runs: Path, tmp_path: Path
 def test_a_tuning_part_that_cannot_be_scored_is_judged_by_its_loss(
     runs: Path, films: Path, kept: Kept
 ) -> None:
-    """Edema is known only where it is present: no AUROC, but later weights are still preferred to the first."""
+    """Edema is known only where it is present: no AUROC, but later weights still replace the first."""
     data, split = labelled(films, {"Edema": "0"})
     shadows: list[Weights] = []
 
@@ -300,14 +304,17 @@ def test_a_tuning_part_that_cannot_be_scored_is_judged_by_its_loss(
 
 def test_a_run_may_start_from_another(runs: Path, segmented: tuple[TrainConfig, Card]) -> None:
     trained, _ = segmented
-    config = segment(runs / "tuned", data=["phantom:60@1"], start=str(trained.out))
+    config = segment(
+        runs / "tuned", data=["phantom:60@1"], arguments=trained.arguments, start=str(trained.out)
+    )
     module = network(config, make_plan(config))
     assert same(copied(module), copied(checkpoint.load(trained.out)[0]))
 
 
 def test_it_starts_where_the_other_stood(runs: Path, segmented: tuple[TrainConfig, Card], kept: Kept) -> None:
     trained, _ = segmented
-    train(segment(runs / "tuned-on", data=["phantom:60@1"], start=str(trained.out), epochs=1, rate=1e-4))
+    about = {"data": trained.data, "arguments": trained.arguments, "epochs": 1, "rate": 1e-4}
+    train(segment(runs / "tuned-on", start=str(trained.out), **about))
     assert values(runs / "tuned-on", "score")[0] > 0.9 * values(trained.out, "score")[-1]
     assert kept.weights
 
@@ -331,7 +338,7 @@ def test_other_labels_keep_the_backbone_and_get_a_head_of_their_own(
     train(second)
     assert kept.weights[-1]["head.bias"].shape == (3,)
     misfit = replace_out(second, runs / "misfit").model_copy(update={"start": str(segmented[0].out)})
-    with pytest.raises(CheckpointError, match="does not fit this architecture"):
+    with pytest.raises(CheckpointError, match="does not fit"):
         train(misfit)
 
 
@@ -383,7 +390,7 @@ def killed(config: TrainConfig, place: int | str) -> None:
     code = [sys.executable, "-c", KILLED, settings, json.dumps(place), str(flag)]
     process = subprocess.Popen(code, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not flag.exists():
             assert process.poll() is None, "ended before the place was reached"
             assert time.monotonic() < until
@@ -480,6 +487,14 @@ def test_a_finished_run_is_neither_written_over_nor_resumed(segmented: tuple[Tra
     assert {path: path.stat().st_mtime_ns for path in config.out.rglob("*")} == before
 
 
+def test_a_run_killed_in_its_first_epoch_is_not_written_over(runs: Path) -> None:
+    config = segment(runs / "early")
+    config.out.mkdir()
+    (config.out / "state.safetensors").touch()
+    with pytest.raises(ConfigError, match="add --resume"):
+        train(config)
+
+
 def test_worker_processes_change_nothing(runs: Path, reference: tuple[Weights, History], kept: Kept) -> None:
     train(segment(runs / "helped", workers=1))
     assert same(kept.weights[0], reference[0])
@@ -536,7 +551,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
 @pytest.mark.parametrize("batch", [4, 64])
 def test_too_high_a_rate_is_told(batch: int, runs: Path, kept: Kept) -> None:
     """With one step an epoch, it shows only in the score."""
-    with pytest.raises(TrainingError, match="epoch 1, step [12]: the loss is not a number; no state yet"):
+    with pytest.raises(TrainingError, match=r"epoch 1, step [12]: the loss is not a number; no state yet"):
         train(segment(runs / f"hot-{batch}", rate=1e30, batch=batch, warmup=0.0))
     assert not kept.weights
 
@@ -580,7 +595,7 @@ def test_two_processes_train_as_one(runs: Path, kept: Kept) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("checkpoint\t") == 1  # told once, not by every process
@@ -601,11 +616,12 @@ def test_what_is_wrong_is_told_before_other_processes_start(runs: Path) -> None:
     (runs / "command.py").write_text(COMMAND)
     said = ["train", "data=['phantom:1']", "task=segment", "--devices", "2", "--out", runs / "no-films"]
     done = subprocess.run(
-        [sys.executable, runs / "command.py", *said], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, runs / "command.py", *said], capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("hilum: no films in the")
+    assert done.stderr.count("hilum: no films in the") == 1
+    assert "Traceback" not in done.stderr
+    assert "GLOBAL_RANK" not in done.stderr
 
 
 def test_a_batch_must_divide_among_the_devices(runs: Path) -> None:

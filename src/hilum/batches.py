@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -80,12 +79,14 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
 
 
 def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) -> DataLoader[Batch]:
-    """A torch loader whose worker processes leave the other cores alone."""
+    """A torch loader; its worker processes, one thread each, leave the other cores alone."""
+    if workers:
+        # Threads do not survive a fork, and OpenCV in the worker would wait for its own for ever.
+        cv2.setNumThreads(1)
     return DataLoader(
         films,  # type: ignore[arg-type]  # the loader yields the collated batch, not the item
         batch_sampler=order,
         num_workers=workers,
-        worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -95,7 +96,3 @@ def in_order(films: Films, batch: int) -> Iterator[Batch]:
     for start in range(0, len(films), batch):
         items = [films[0, i] for i in range(start, min(start + batch, len(films)))]
         yield {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}
-
-
-def _one_thread(_: Any) -> None:
-    cv2.setNumThreads(1)

@@ -67,12 +67,14 @@ def transplant(module: nn.Module, name: str | Path) -> list[str]:
 
     Raises CheckpointError when fewer than half fit: the checkpoint is of another architecture.
     """
-    theirs = load(name)[0].state_dict()
+    trained, card = load(name)
+    theirs = trained.state_dict()
     own = module.state_dict()
     fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
         raise CheckpointError(
-            f"{name}: does not fit this architecture; set 'architecture' to the checkpoint's"
+            f"{name}: does not fit this network; set architecture={card.architecture!r} and "
+            f"arguments={card.arguments}"
         )
     module.load_state_dict(own | fitting)
     return sorted(set(own) - set(fitting))

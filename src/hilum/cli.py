@@ -141,8 +141,11 @@ def train(
         config = _fine_tuned(start, config)
     complete = train_config(config, settings)
     _needs("torch", "training", "train")
+    import logging
+
     from hilum.train import train as run
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision and ranks
     with progress("training") as tick:
         card = run(complete, resume=resume, tick=tick)
     for metric in card.metrics:
