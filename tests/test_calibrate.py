@@ -282,3 +282,24 @@ def test_softmax_with_thresholds_uses_them() -> None:
     assert result["Edema"].abstained
     assert not result["Atelectasis"].positive
     assert result["Atelectasis"].threshold == 0.5
+
+
+def test_the_baseline_is_the_logit_whose_probability_is_the_threshold() -> None:
+    from hilum.calibrate import baseline, probabilities
+    from hilum.card import Calibration, Card, Preparation, Threshold
+
+    card = Card(
+        name="m",
+        version="1",
+        task="classify",
+        labels=("Edema", "Mass"),
+        architecture="mobilenetv2",
+        preparation=Preparation(size=64),
+        calibration={"Edema": Calibration(slope=0.6, intercept=-2.3)},
+        thresholds={"Edema": Threshold(value=0.015, low=0.01, high=0.02, rule="")},
+    )
+    logit = baseline(card, "Edema")
+    assert logit < -2
+    assert probabilities(np.array([[logit, 0.0]]), card)[0, 0] == pytest.approx(0.015)
+    assert baseline(card, "Mass") == 0
+    assert baseline(card.model_copy(update={"activation": "softmax"}), "Edema") == 0

@@ -113,7 +113,7 @@ def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> 
         (["train", "nowhere.toml"], "nowhere.toml: no such file"),
         (["train", "--task", "classify"], "data: Field required"),
         (["train", "--task", "paint", "--data", "phantom:9"], "must be 'segment' or 'classify'"),
-        (["train", "--task", "classify", "--data", "phantom:9", "epochs"], "write key=value"),
+        (["train", "--task", "classify", "--data", "phantom:9", "epochs=1", "batch"], "write key=value"),
     ],
 )
 def test_wrong_usage_is_one_line_with_the_remedy(arguments: list[object], message: str) -> None:
@@ -168,7 +168,8 @@ def test_evaluate_writes_figures_with_intervals(tmp_path: Path) -> None:
 
 def test_help_starts_fast_because_it_imports_nothing_heavy() -> None:
     code = (
-        "import sys; import hilum.cli; heavy = {'numpy', 'cv2', 'onnxruntime', 'pydantic', 'pydicom', 'torch'}; "
+        "import sys, hilum.cli; "
+        "heavy = {'numpy', 'cv2', 'onnxruntime', 'pydantic', 'pydicom', 'torch'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -57,3 +57,15 @@ def test_the_network_s_array_is_left_alone() -> None:
     evidence = np.arange(4, dtype=np.float32).reshape(2, 2)
     heatmap(evidence, label="Edema", anatomy=blank(2, 2))
     assert evidence.tolist() == [[0, 1], [2, 3]]
+
+
+def test_evidence_counts_from_the_label_s_own_threshold() -> None:
+    evidence = np.full((2, 2), -5, np.float32)
+    evidence[0, 0] = -1
+    anatomy = Anatomy(mask=np.zeros((32, 32), np.uint8), quality={})
+    anatomy.mask[:16, :16] = 1
+    below_zero = heatmap(evidence, label="Edema", anatomy=anatomy)
+    assert np.isnan(below_zero.in_lungs)
+    above = heatmap(evidence, label="Edema", anatomy=anatomy, baseline=-3)
+    assert above.in_lungs > 0.7
+    assert float(above.values.mean()) == pytest.approx(-4, abs=1e-5)

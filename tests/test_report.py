@@ -315,7 +315,7 @@ def test_page_shows_the_results() -> None:
         "Heart width 131 mm",
         "18.0 % of the image, 210 cm²",
         "Cardiomegaly: positive, probability 0.71, threshold 0.42",
-        "strongest 6.0 logits; 50 % of the positive evidence in lungs and heart",
+        "strongest 6.0 logits above the threshold; 50 % of the evidence in lungs and heart",
         "film is cropped close",
         "classify-small 3, preprocessing stretch-256-p1-99-m0.5-s0.25",
         "sensitivity 0.90; chosen on 1,204 films of the tuning part",

@@ -153,6 +153,14 @@ def predict(logits_row: Array, card: Card) -> Prediction:
     )
 
 
+def baseline(card: Card, label: str) -> float:
+    """The logit at which one label turns positive; 0 for softmax, where only differences count."""
+    if card.activation == "softmax" or label not in card.thresholds:
+        return 0.0
+    fitted = card.calibration.get(label, Calibration())
+    return float((_logit(card.thresholds[label].value) - fitted.intercept) / fitted.slope)
+
+
 def _sigmoid(logits: Array) -> Array:
     """1 / (1 + exp(-logits)), without overflow at either end."""
     return np.asarray(np.exp(-np.logaddexp(0, -logits)))

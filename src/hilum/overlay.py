@@ -32,7 +32,7 @@ _DIM: Colour = (146, 152, 162)
 # The wash, from faint to strong evidence: purple to pink, hues that no outline has.
 _ANCHORS = np.array([0, 48, 150, 255])
 _WASH = np.array([[110, 50, 190], [140, 40, 190], [206, 24, 150], [255, 40, 120]], dtype=np.float64)
-_OPACITY = np.array([0.0, 0.12, 0.5, 0.75])
+_OPACITY = np.array([0.0, 0.05, 0.35, 0.75])  # slow at first: weak evidence covers half a film
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +74,16 @@ def picture(report: Report, heatmap: Heatmap | None, *, longest: int = 1024) -> 
     if heatmap is None:
         image: Array = cv2.merge([film, film, film])
     else:
-        image = _washed(film, _grey(_resized(heatmap.values, size) / strongest(heatmap)))
+        image = _washed(film, _grey((_resized(heatmap.values, size) - heatmap.baseline) / strongest(heatmap)))
     if report.anatomy is not None:
         _outline(image, report.anatomy.mask)
     return image
 
 
 def strongest(heatmap: Heatmap) -> float:
-    """The evidence, in logits, that is drawn strongest: the map's peak."""
+    """The evidence, in logits above the baseline, that is drawn strongest: the map's peak."""
     # At least one logit, so that the faint evidence against a finding does not glow like a finding.
-    return max(1.0, float(heatmap.values.max()))
+    return max(1.0, float(heatmap.values.max()) - heatmap.baseline)
 
 
 def bar(width: int, height: int) -> Array:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from hilum.calibrate import predict
+from hilum.calibrate import baseline, predict
 from hilum.errors import CheckpointError, HilumError
 from hilum.explain import heatmap
 from hilum.gate import admit, implausible
@@ -123,7 +123,8 @@ class Pipeline:
             if anatomy is not None and "evidence" in output:
                 for label in _explained(prediction):
                     evidence = output["evidence"][prediction.labels.index(label)]
-                    heatmaps.append(heatmap(evidence, label=label, anatomy=anatomy))
+                    start = baseline(self.classifier.card, label)
+                    heatmaps.append(heatmap(evidence, label=label, anatomy=anatomy, baseline=start))
             judged[i] = prediction, tuple(heatmaps)
         return judged
 

@@ -127,10 +127,11 @@ class Prediction:
 class Heatmap:
     """Where the evidence for one label lies, on the source's own pixels."""
 
-    values: Array  # (H, W) float32, logit units; positive speaks for the label; the mean is the logit
+    values: Array  # (H, W) float32, logit units; the mean is the logit
+    baseline: float = 0.0  # the logit at which the label turns positive; more than that speaks for it
     label: str
     method: str  # "evidence": exact parts of the logit
-    in_lungs: float  # share of the positive evidence inside lungs and heart, 0..1; NaN if there is none
+    in_lungs: float  # share of the evidence above the baseline inside lungs and heart, 0..1; NaN if none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,12 +33,12 @@ class Exposure:
 
 def soft(image: Array, sigma: float) -> Array:
     """Gaussian blur, float32; `sigma` in film sides. Wide ones are made on a coarser grid: cheaper."""
-    size = image.shape[0]
+    size, image = image.shape[0], image.astype(np.float32)
     step = max(1, int(sigma * size / 2))
     if step == 1:
-        return np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma * size))
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * size))
     coarse = cv2.resize(image, (size // step, size // step), interpolation=cv2.INTER_AREA)
-    blurred = cv2.GaussianBlur(coarse.astype(np.float32), (0, 0), sigma * size / step)
+    blurred = cv2.GaussianBlur(coarse, (0, 0), sigma * size / step)
     return np.asarray(cv2.resize(blurred, (size, size), interpolation=cv2.INTER_LINEAR))
 
 
