@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import sys
 import time
@@ -73,20 +74,33 @@ def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None
         plan = make_plan(config, tick)
     fabric.launch()
     run = _begin(config, plan or make_plan(config), fabric, resume)
-    while run.state.epoch < config.epochs and not _stale(run):
-        _epoch(run, tick if fabric.is_global_zero else None)
-        _score(run)
-        if fabric.is_global_zero:
-            # In this order: a run killed in between writes the row again.
-            write_history(run.state.history, config.out, measure=run.plan.measure)
-            run.save()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    try:
+        while run.state.epoch < config.epochs and not _stale(run):
+            _epoch(run, tick if fabric.is_global_zero else None)
+            _score(run)
+            if fabric.is_global_zero:
+                # In this order: a run killed in between writes the row again.
+                write_history(run.state.history, config.out, measure=run.plan.measure)
+                run.save()
+    finally:
+        _part(run)
     if not fabric.is_global_zero:
         sys.exit()
     card = finish(run.best, config, run.plan)
     run.path.unlink(missing_ok=True)
     return card
+
+
+def _part(run: Run) -> None:
+    """End the group of processes.
+
+    The wrapped model goes first. Were it the last to hold the group, torch would end the group's threads
+    while it holds the interpreter, which they need to let go of what they sent: the process would hang.
+    """
+    run.model = run.module
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _epoch(run: Run, tick: Tick | None) -> None:
