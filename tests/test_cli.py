@@ -182,3 +182,34 @@ def test_the_manual_is_what_the_command_line_says() -> None:
     assert done.stdout.strip() == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").strip(), (
         "run: make docs"
     )
+
+
+def test_results_in_the_input_folder_are_not_read_as_films(mixed: Path) -> None:
+    films = mixed / "ward"
+    for _ in range(2):
+        assert hilum("predict", films, "--out", films / "results").returncode == 0
+        assert len(table(films / "results" / "predictions.csv")) == 5
+
+
+def test_a_film_whose_results_cannot_be_written_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), draw(1).pixels)
+    (tmp_path / "out" / "b.png.json").mkdir(parents=True)
+    done = hilum("predict", *sorted(tmp_path.glob("*.png")), "--out", tmp_path / "out", "--as", "csv,json")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert [row["status"] for row in table(tmp_path / "out" / "predictions.csv")] == ["ok", "error", "ok"]
+
+
+def test_an_out_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
+    film = tmp_path / "film.png"
+    cv2.imwrite(str(film), draw(1).pixels)
+    done = hilum("predict", film, "--out", film)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "film.png" in done.stderr
+
+
+def test_all_settings_of_training_are_listed() -> None:
+    done = hilum("train", "--settings", "--task", "segment")
+    names = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert {"epochs", "rate", "patience", "augment"} <= set(names)
+    assert "unet" in done.stdout

@@ -10,8 +10,11 @@ from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
 from pydicom.datadict import tag_for_keyword
 
+from hilum.dicom_grey import text
 from hilum.gate import admit, implausible
 from hilum.types import Anatomy, Origin, Radiograph
+
+WORDS = {"modality": "Modality", "body_part": "BodyPartExamined"}
 
 
 def film(
@@ -25,7 +28,8 @@ def film(
             assert tag is not None
             # Real files hold values that the standard does not allow, such as lower case.
             dataset.add(DataElement(tag, "CS", value, validation_mode=IGNORE))
-    origin = Origin(path="x", sha256="", format="DICOM" if header is not None else "PNG", header=dataset)
+    said = {name: text(dataset, word) for name, word in WORDS.items()} if dataset is not None else {}
+    origin = Origin(path="x", sha256="", format="DICOM" if said else "PNG", header=dataset, **said)
     return Radiograph(pixels=np.zeros(shape, np.float32), view=view, origin=origin)
 
 

@@ -138,3 +138,42 @@ def test_the_shipped_models_outline_real_films_they_never_saw(pipeline: Pipeline
         assert result.status == "ok", (path.name, result.reasons)
         assert result.anatomy is not None
         assert set(np.unique(result.anatomy.mask)) == {0, 1, 2, 3}
+
+
+def test_a_film_that_breaks_the_analysis_does_not_stop_the_others(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hilum.pipeline
+
+    def fragile(logits: np.ndarray, shape: tuple[int, int]) -> object:
+        if shape == (300, 300):
+            raise RuntimeError("planted")
+        return outline(logits, shape)
+
+    outline = hilum.pipeline.outline
+    monkeypatch.setattr(hilum.pipeline, "outline", fragile)
+    films = [draw(seed, size=300 if seed == 1 else 256).pixels for seed in range(5)]
+    results = list(pipeline.stream(films))
+    assert [isinstance(result, ReadError) for result in results] == [False, True, False, False, False]
+    assert "could not be analysed (RuntimeError)" in str(results[1])
+    assert "planted" not in str(results[1])  # a message may quote the header
+
+
+def test_a_segmenter_is_read_by_its_labels_and_not_their_order(pipeline: Pipeline) -> None:
+    from hilum.outline import in_order
+
+    logits = np.stack([np.full((2, 2), value) for value in (3, 2, 1)])
+    ordered = in_order(logits, ("heart", "left_lung", "right_lung"))
+    assert ordered[:, 0, 0].tolist() == [1, 2, 3]
+    card = pipeline.segmenter.card
+    stranger = Runtime(find("hilum-lungs"))
+    stranger.card = card.model_copy(update={"labels": ("heart", "left_lung", "trachea")})
+    with pytest.raises(CheckpointError, match="does not outline right_lung"):
+        Pipeline(stranger, None)
+
+
+def test_a_report_shown_in_a_notebook_shows_no_patient(report: Report) -> None:
+    shown = repr(report)
+    assert len(shown) < 4000
+    assert str(report.radiograph.origin.header.PatientName) not in shown
+    assert "Patient" not in shown

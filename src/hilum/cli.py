@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,6 +41,12 @@ def main() -> None:
         app()
     except HilumError as error:
         print(f"hilum: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        print(
+            f"hilum: {error.filename or 'output'}: {error.strerror}; check the path and the disk",
+            file=sys.stderr,
+        )
         raise SystemExit(2) from None
 
 
@@ -118,7 +124,13 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder of the run")] = None,
     devices: Annotated[int | None, typer.Option(help="devices (GPUs, or processes on a CPU)")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="go on where an interrupted run stopped; repeat its other arguments"),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--settings", help="list all settings with their defaults, and leave")
+    ] = False,
 ) -> None:
     """Train a model from a TOML file, or with good defaults from nothing but films.
 
@@ -131,6 +143,9 @@ def train(
     """
     from hilum.config import read_toml, train_config
 
+    if show:
+        _show_settings("segment" if task == "segment" else "classify")
+        return
     settings = settings or []
     config: dict[str, Any] = {}
     if settings and "=" not in settings[0]:
@@ -149,7 +164,8 @@ def train(
     with progress("training") as tick:
         card = run(complete, resume=resume, tick=tick)
     for metric in card.metrics:
-        print(f"{metric.name}\t{metric.value:.3f}\t({metric.part}, n={metric.n})")
+        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
+        print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
     print(f"checkpoint\t{complete.out / 'checkpoint'}")
 
 
@@ -169,22 +185,26 @@ def evaluate(
     from hilum.data.split import read_split, select
     from hilum.evaluate import evaluate as run
     from hilum.evaluate import write
+    from hilum.report import identity, provenance
     from hilum.runtime import Runtime, find
+    from hilum.types import now
 
     runtime = Runtime(find(model))
     samples = join([open_data(name) for name in dataset])
-    about: dict[str, object] = {"model": runtime.card.name, "sha256": runtime.card.sha256, "seed": seed}
+    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed}
     about["data"] = [short(name) for name in dataset]
-    if split is not None:
+    if split is None:
+        print("no --split: films that the model learned from may be among these", file=sys.stderr)
+    else:
         if part not in ("train", "tune", "test"):
             raise typer.BadParameter("must be test, tune or train", param_hint="--part")
         parts = read_split(split)
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
     with progress("evaluating") as tick:
-        cache = cached(samples, runtime.card.preparation.size, out / ".hilum-cache", tick=tick)
+        cache = cached(samples, runtime.card.preparation.size, out.parent / ".hilum-cache", tick=tick)
         evaluation = run(runtime, cache, seed=seed, tick=tick)
-    about["unreadable"] = cache.failures
+    about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
     for figure in evaluation.figures:
         positives = "" if figure.positives is None else f", {figure.positives} positive"
@@ -214,24 +234,36 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Any]) 
     from hilum.report import FORMS
 
     chosen = [form.strip() for form in forms.split(",") if form.strip()]
-    if unknown := [form for form in chosen if form not in FORMS]:
-        raise ConfigError(f"--as {unknown[0]}: not a form; choose from {', '.join(FORMS)}")
-    named = inputs(paths)
+    if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
+        wrong = unknown[0] if chosen else "''"
+        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
+    named = inputs(paths, out)
     pipeline = make()
-    finished = 0
+    counts = {"ok": 0, "rejected": 0, "error": 0}
     with progress("analysing") as tick:
 
         def done(name: str, result: Report | HilumError) -> None:
-            nonlocal finished
-            finished += 1
+            counts["error" if isinstance(result, HilumError) else result.status] += 1
             if isinstance(result, HilumError):
                 print(f"error: {result}", file=sys.stderr)
             elif result.status == "rejected":
                 print(f"rejected: {name}: {'; '.join(result.reasons)}", file=sys.stderr)
-            tick(finished, len(named), "")
+            tick(sum(counts.values()), len(named), "")
 
         everything = run(pipeline, named, out, chosen, done=done)
+    print(
+        f"{len(named)} films\t"
+        + ", ".join(f"{count} {status}" for status, count in counts.items())
+        + f"\t{out}"
+    )
     raise typer.Exit(0 if everything else 1)
+
+
+def _show_settings(task: Literal["segment", "classify"]) -> None:
+    from hilum.config import settings
+
+    for name, default, meaning in settings(task):
+        print(f"{name}\t{default}\t{meaning}")
 
 
 def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:

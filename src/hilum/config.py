@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,9 @@ class TrainConfig(BaseModel):
     )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
-    labels: tuple[str, ...] = Field(default=(), description="none: the six where the data has them, else all")
+    labels: tuple[str, ...] = Field(
+        default=(), description="none: the six where the data carry all six, else all they carry"
+    )
     activation: Literal["auto", "sigmoid", "softmax"] = "auto"
     architecture: str
     arguments: dict[str, Any] = Field(default_factory=dict, description="the architecture's own")
@@ -101,7 +104,9 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
         merged = _merge(merged, nested)
     task = merged.get("task")
     if task not in _DEFAULTS:
-        raise ConfigError(f"task={task!r}: must be 'segment' or 'classify'")
+        raise ConfigError(
+            f"task={task!r}: must be 'segment' or 'classify'; give --task and --data, or a TOML file"
+        )
     # A start or arguments fit one architecture: a default must not leak to another.
     defaults = dict(_DEFAULTS[task])
     if merged.get("architecture", defaults["architecture"]) != defaults["architecture"]:
@@ -109,8 +114,27 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
     try:
         return TrainConfig.model_validate(_merge(defaults, merged))
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("; ".join(lines) + "; run 'hilum train --help' for the settings") from None
+        raise ConfigError(
+            "; ".join(map(_fault, error.errors())) + "; 'hilum train --settings' lists them all"
+        ) from None
+
+
+def settings(task: Task) -> list[tuple[str, str, str]]:
+    """Name, default for the task, and meaning of every setting of a training run."""
+    rows = []
+    for name, field in TrainConfig.model_fields.items():
+        default = _DEFAULTS[task].get(name, "" if field.is_required() else field.default)
+        rows.append((name, "" if field.default_factory else str(default), field.description or ""))
+    return rows
+
+
+def _fault(error: Any) -> str:
+    """One thing that is wrong with the settings, in words, with the name that was perhaps meant."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}"
+    near = get_close_matches(name, TrainConfig.model_fields, 1)
+    return f"{name}: no such setting" + (f", did you mean {near[0]}?" if near else "")
 
 
 def expand(name: str) -> str:

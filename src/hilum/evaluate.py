@@ -27,7 +27,7 @@ from hilum.metrics import (
     macro_f1,
     surface_distances,
 )
-from hilum.outline import outline
+from hilum.outline import in_order, outline
 from hilum.prepare import levels
 from hilum.runtime import Runtime
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
@@ -66,7 +66,8 @@ def evaluate(
     bench = _Bench(np.array([sample.patient for sample in cache.samples]), seed, repeats)
     outputs = _logits(runtime, cache, tick)
     if runtime.card.task == "segment":
-        return Evaluation(figures=tuple(_outlines(outputs, cache, bench)), confusion={})
+        planes = (in_order(logits, runtime.card.labels) for logits in outputs)
+        return Evaluation(figures=tuple(_outlines(planes, cache, bench)), confusion={})
     truth = np.array([[s.labels.get(name, np.nan) for name in runtime.card.labels] for s in cache.samples])
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")

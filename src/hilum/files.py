@@ -49,18 +49,22 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     return columns, rows
 
 
-def inputs(paths: Sequence[Path]) -> dict[str, Path]:
+def inputs(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
     """Name -> file for the files and folders a user gives; the names tell where results go.
 
     Files of a single folder are named by their place in it, of several folders with the folder's name
-    before it, and single files by their own name. Raises ConfigError for a missing path, an empty folder
-    or two inputs of one name.
+    before it, and single files by their own name. What lies under `out`, where results go, is passed over.
+    Raises ConfigError for a missing path, an empty folder or two inputs of one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
             prefix = "" if len(paths) == 1 else f"{path.resolve().name}/"
-            found = {prefix + film.relative_to(path).as_posix(): film for film in film_paths(path)}
+            found = {
+                prefix + film.relative_to(path).as_posix(): film
+                for film in film_paths(path)
+                if out is None or not film.resolve().is_relative_to(out.resolve())
+            }
             if not found:
                 raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")
         elif path.exists():

@@ -107,7 +107,11 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     patients = len(set(groups))
     data = f"{len(truth)} films of {patients} patients, the tuning fold of split {card.split_sha256[:12]}"
     return card.model_copy(
-        update={"thresholds": thresholds, "threshold_data": data, "metrics": tuple(metrics)}
+        update={
+            "thresholds": thresholds,
+            "threshold_data": data if thresholds else "",
+            "metrics": tuple(metrics),
+        }
     )
 
 

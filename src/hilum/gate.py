@@ -26,14 +26,11 @@ def admit(radiograph: Radiograph) -> tuple[str, ...]:
         reasons.append(f"{width} x {height} pixels is too long for a chest film; crop it to the chest")
     if (radiograph.view or "").upper() in _LATERAL:
         reasons.append(f"the header says view {radiograph.view}; the models read frontal films only")
-    header = radiograph.origin.header
-    if header is not None:
-        modality = str(header.get("Modality", "") or "").upper()
-        if modality not in _MODALITIES:
-            reasons.append(f"the header says modality {modality}; the models read radiographs only")
-        part = str(header.get("BodyPartExamined", "") or "").upper()
-        if part and not any(word in part for word in _CHEST):
-            reasons.append("the header names another body part than the chest")
+    origin = radiograph.origin
+    if origin.modality not in _MODALITIES:
+        reasons.append(f"the header says modality {origin.modality[:16]}; the models read radiographs only")
+    if origin.body_part and not any(word in origin.body_part for word in _CHEST):
+        reasons.append("the header names another body part than the chest")
     return tuple(reasons)
 
 

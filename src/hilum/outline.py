@@ -9,6 +9,11 @@ from hilum.prepare import restore
 from hilum.types import STRUCTURES, Anatomy, Array
 
 
+def in_order(logits: Array, labels: tuple[str, ...]) -> Array:
+    """A network's planes (..., C, S, S), whose structures `labels` names, in the order of STRUCTURES."""
+    return logits[..., [labels.index(name) for name in STRUCTURES], :, :]
+
+
 def outline(logits: Array, shape: tuple[int, int]) -> Anatomy:
     """Logits (3, S, S) in the order of STRUCTURES -> Anatomy on (H, W) pixels.
 

@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -14,15 +13,25 @@ from typing import TypeAlias
 import numpy as np
 
 from hilum.calibrate import baseline, predict
-from hilum.errors import CheckpointError, HilumError
+from hilum.errors import CheckpointError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, implausible
 from hilum.measure import measure, remarks
-from hilum.outline import outline
+from hilum.outline import in_order, outline
 from hilum.prepare import prepare
 from hilum.read import read
 from hilum.runtime import Runtime, find
-from hilum.types import Anatomy, Array, Heatmap, Measurements, Prediction, Radiograph, Report
+from hilum.types import (
+    STRUCTURES,
+    Anatomy,
+    Array,
+    Heatmap,
+    Measurements,
+    Prediction,
+    Radiograph,
+    Report,
+    now,
+)
 
 Source: TypeAlias = str | Path | bytes | Array | Radiograph
 
@@ -30,6 +39,7 @@ SEGMENTER = "hilum-lungs"
 CLASSIFIER = "hilum-six"
 
 _BATCH = 4  # films a run of a network; more gains nothing on a CPU and costs memory
+HELD = 40_000_000  # pixels of all films held at a time, a single larger film excepted
 
 
 def load(name: str | Path | None = None, *, threads: int = 0) -> Pipeline:
@@ -56,6 +66,8 @@ class Pipeline:
         for runtime, task in ((segmenter, "segment"), (classifier, "classify")):
             if runtime is not None and runtime.card.task != task:
                 raise CheckpointError(f"{runtime.card.name}: made to {runtime.card.task}, not to {task}")
+        if missing := set(STRUCTURES) - set(segmenter.card.labels):
+            raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
         self.segmenter = segmenter
         self.classifier = classifier
 
@@ -84,20 +96,39 @@ class Pipeline:
         ]
 
     def stream(self, sources: Iterable[Source]) -> Iterator[Report | HilumError]:
-        """Analyse any number of films in order, decoding ahead; a film that cannot be read is its error.
+        """Analyse any number of films in order, decoding ahead; a film that cannot be analysed is its error.
 
-        At most eight films are held at a time.
+        At most eight films are held at a time, fewer where they are large.
         """
         sources = iter(sources)
+        room = 2  # until the films' size is known
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead: deque[Future[Radiograph | HilumError]] = deque()
             while True:
-                ahead.extend(pool.submit(_attempt, s) for s in islice(sources, 2 * _BATCH - len(ahead)))
+                more = islice(sources, max(0, room - len(ahead)))
+                ahead.extend(pool.submit(_attempt, source) for source in more)
                 if not ahead:
                     return
-                batch = [ahead.popleft().result() for _ in range(min(_BATCH, len(ahead)))]
-                reports = iter(self.analyse([film for film in batch if isinstance(film, Radiograph)]))
-                yield from (film if isinstance(film, HilumError) else next(reports) for film in batch)
+                batch = [ahead.popleft().result() for _ in range(min(_BATCH, (len(ahead) + 1) // 2))]
+                films = [film for film in batch if isinstance(film, Radiograph)]
+                if films:
+                    room = max(1, min(2 * _BATCH, HELD // max(film.pixels.size for film in films)))
+                reports = deque(self._analyse_apart(films))
+                del films
+                for film in batch:
+                    yield film if isinstance(film, HilumError) else reports.popleft()
+                del batch, film
+
+    def _analyse_apart(self, films: Sequence[Radiograph]) -> list[Report | HilumError]:
+        """All reports; where something fails that should not, film by film: one must not stop the rest."""
+        try:
+            return list(self.analyse(films))
+        except Exception as error:  # a batch of other people's files goes on whatever one of them does
+            if len(films) > 1:
+                return [report for film in films for report in self._analyse_apart([film])]
+            reason = f"could not be analysed ({type(error).__name__})"
+            remedy = "check the film; if it looks sound, report this with the film's kind"
+            return [ReadError(films[0].origin.path, reason, remedy)]
 
     def _segment(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[Anatomy | None]:
         anatomies: list[Anatomy | None] = [None] * len(films)
@@ -105,7 +136,8 @@ class Pipeline:
         outputs = _run(self.segmenter, [films[i] for i in chosen])
         for i, output in zip(chosen, outputs, strict=True):
             height, width = films[i].pixels.shape
-            anatomies[i] = outline(output["logits"], (height, width))
+            logits = in_order(output["logits"], self.segmenter.card.labels)
+            anatomies[i] = outline(logits, (height, width))
         return anatomies
 
     def _classify(
@@ -149,7 +181,7 @@ class Pipeline:
             heatmaps=judged[1] if judged else (),
             cards=cards,
             notes=remarks(measurements, film.view) if measurements else (),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=now(),
         )
 
 

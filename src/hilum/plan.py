@@ -46,6 +46,8 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     samples = join([open_data(name) for name in config.data])
     if config.task == "segment":
         samples = [sample for sample in samples if sample.masks is not None]
+        if not samples:
+            raise DataError("no film has a mask to learn outlines from; give masks:PATH")
     split = _split(config, samples)
     labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
     parts = {}
@@ -111,11 +113,12 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
 
 
 def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
-    """The labels asked for; else those of the six that the data carry; else all that they carry."""
+    """The labels asked for; else the six, where the data carry all of them; else all that they carry."""
     known = {name for sample in samples for name in sample.labels}
     if missing := [name for name in config.labels if name not in known]:
         raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
-    labels = config.labels or tuple(name for name in SIX if name in known) or tuple(sorted(known))
+    six = tuple(name for name in SIX if name in known)
+    labels = config.labels or (six if six == SIX else six + tuple(sorted(known - set(six))))
     if not labels:
         raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
     return labels

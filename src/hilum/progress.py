@@ -31,7 +31,7 @@ def progress(what: str) -> Iterator[Tick]:
         TextColumn("{task.fields[text]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as display:
-        bar = display.add_task(what, text="")
+        bar = display.add_task(what, total=None, text="")
 
         def tick(done: int, total: int, text: str) -> None:
             display.update(bar, completed=done, total=total, text=text)

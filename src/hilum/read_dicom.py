@@ -104,7 +104,14 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
         pixels=finished(pixels),
         spacing=spacing_of(dataset, notes),
         view=text(dataset, "ViewPosition") or None,
-        origin=Origin(path=path, sha256=sha256, format="DICOM", header=_without_pixels(dataset)),
+        origin=Origin(
+            path=path,
+            sha256=sha256,
+            format="DICOM",
+            header=_without_pixels(dataset),
+            modality=text(dataset, "Modality"),
+            body_part=text(dataset, "BodyPartExamined"),
+        ),
         notes=tuple(notes),
     )
 

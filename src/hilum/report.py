@@ -8,7 +8,6 @@ import math
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ import numpy as np
 from hilum import __version__
 from hilum.errors import ConfigError, HilumError, ReadError
 from hilum.overlay import COLOURS, bar, overlay, picture, strongest
-from hilum.types import DISCLAIMER, Array, Prediction, Report
+from hilum.types import DISCLAIMER, Array, Prediction, Report, now
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -56,15 +55,16 @@ def to_json(report: Report) -> dict[str, Any]:
         "quality": anatomy.quality if anatomy else None,
         "heatmaps": [{"label": m.label, "method": m.method, "in_lungs": m.in_lungs} for m in report.heatmaps],
         "notes": (*radiograph.notes, *report.notes),
-        "models": {task: _identity(card) for task, card in report.cards.items()},
+        "models": {task: identity(card) for task, card in report.cards.items()},
         "thresholds": _thresholds(classifier) if classifier else None,
-        **_provenance(report.created),
+        **provenance(report.created),
     }
     cleaned: dict[str, Any] = _clean(document)
     return cleaned
 
 
-def _provenance(created: str) -> dict[str, Any]:
+def provenance(created: str) -> dict[str, Any]:
+    """What every result carries, whatever it is of."""
     return {"created": created, "hilum": __version__, "disclaimer": DISCLAIMER}
 
 
@@ -73,7 +73,8 @@ def _scores(prediction: Prediction) -> dict[str, dict[str, Any]]:
     return {score.pop("label"): score for score in scores}
 
 
-def _identity(card: Card) -> dict[str, str]:
+def identity(card: Card) -> dict[str, str]:
+    """Which model it was, in every result."""
     return {
         "name": card.name,
         "version": card.version,
@@ -244,8 +245,7 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
 
 def _error_json(name: str, error: HilumError) -> dict[str, Any]:
     file = error.file if isinstance(error, ReadError) else name
-    created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"file": file, "status": "error", "error": _fault(error), **_provenance(created)}
+    return {"file": file, "status": "error", "error": _fault(error), **provenance(now())}
 
 
 def _encoded(document: dict[str, Any]) -> bytes:

@@ -54,8 +54,20 @@ class Runtime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # 0: one for each core
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class of its own for every way to fail
+            kind = type(error).__name__
+            raise CheckpointError(
+                f"{path}: not a graph that ONNX Runtime can run ({kind}); export it again"
+            ) from None
+        outputs = {output.name: output.shape for output in self._session.get_outputs()}
+        size, labels = self.card.preparation.size, len(self.card.labels)
+        if self._session.get_inputs()[0].shape[1:] != [1, size, size] or outputs.get("logits", [])[1:2] != [
+            labels
+        ]:
+            raise CheckpointError(f"{path}: takes or gives another shape than its card says; export it again")
+        self._outputs = list(outputs)
 
     def __call__(self, films: Array) -> dict[str, Array]:
         """Prepared films (N, 1, S, S) float32 -> the graph's outputs by name, each with N rows."""

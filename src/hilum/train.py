@@ -82,6 +82,10 @@ def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None
                 # In this order: a run killed in between writes the row again.
                 write_history(run.state.history, config.out, measure=run.plan.measure)
                 run.save()
+    except TrainingError:
+        if fabric.is_global_zero and run.state.best_epoch >= 0:
+            finish(run.best, config, run.plan)
+        raise
     finally:
         _part(run)
     if not fabric.is_global_zero:
@@ -289,6 +293,8 @@ def _status(run: Run) -> str:
 
 
 def _diverged(run: Run) -> str:
-    kept = f"the last good state is kept in {run.path}" if run.path.is_file() else "no state yet"
     where = f"epoch {run.state.epoch + 1}, step {run.state.step + 1}"
-    return f"{where}: the loss is not a number; {kept}; lower rate= and start again"
+    kept = "no epoch was finished"
+    if run.state.best_epoch >= 0:
+        kept = f"the weights of epoch {run.state.best_epoch + 1} are kept in {run.config.out / 'checkpoint'}"
+    return f"{where}: the loss is not a number; {kept}; lower rate= and choose another out="

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -26,6 +27,11 @@ LUNG_OF_UNKNOWN_SIDE = 4
 DISCLAIMER = "Research use only. Not a medical device."
 
 
+def now() -> str:
+    """The time as results carry it: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a radiograph came from."""
@@ -33,14 +39,18 @@ class Origin:
     path: str  # as the caller gave it; "<bytes>" or "<array>" where there was no file
     sha256: str  # of the file's or buffer's bytes, lower-case hex
     format: str  # "DICOM", "PNG", "JPEG", "TIFF" or "array"
-    header: Any = None  # pydicom Dataset without its pixels; None for other formats
+    header: Any = field(
+        default=None, repr=False
+    )  # pydicom Dataset without its pixels; None for other formats
+    modality: str = ""  # upper case, as the header says; "" where it does not
+    body_part: str = ""  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Radiograph:
     """One film as the models see it: air dark, bone bright."""
 
-    pixels: Array  # (H, W) float32 in [0, 1], air dark
+    pixels: Array = field(repr=False)  # (H, W) float32 in [0, 1], air dark
     spacing: tuple[float, float] | None = None  # mm between (rows, columns)
     view: str | None = None  # "PA", "AP", "LL", "RL", ... as the header says; None if unsaid
     origin: Origin
@@ -73,7 +83,9 @@ class Sample:
 class Anatomy:
     """Outlines on the source's own pixels."""
 
-    mask: Array  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart (the patient's right and left)
+    mask: Array = field(
+        repr=False
+    )  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart (the patient's right and left)
     quality: Mapping[str, float]  # structure -> 0..1, the Dice the network itself expects of its outline
 
 
@@ -127,7 +139,7 @@ class Prediction:
 class Heatmap:
     """Where the evidence for one label lies, on the source's own pixels."""
 
-    values: Array  # (H, W) float32, logit units; the mean is the logit
+    values: Array = field(repr=False)  # (H, W) float32, logit units; the mean is the logit
     baseline: float = 0.0  # the logit at which the label turns positive; more than that speaks for it
     label: str
     method: str  # "evidence": exact parts of the logit
@@ -145,7 +157,9 @@ class Report:
     measurements: Measurements | None
     prediction: Prediction | None  # None when rejected
     heatmaps: tuple[Heatmap, ...] = ()
-    cards: Mapping[str, Card]  # "segment" and "classify" -> the card of the model that did it
+    cards: Mapping[str, Card] = field(
+        repr=False
+    )  # "segment" and "classify" -> the card of the model that did it
     notes: tuple[str, ...] = ()
     created: str  # UTC, ISO 8601
 

@@ -101,6 +101,8 @@ def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None)
             return decode(sample, size)
         except HilumError as error:
             return error
+        except (OSError, ValueError, MemoryError, cv2.error) as error:
+            return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, (sample, result) in enumerate(zip(samples, pool.map(attempt, samples), strict=True), 1):
