@@ -16,7 +16,7 @@ from hilum.pipeline import HELD, Pipeline
 from hilum.report import columns, row, segmentation_columns, write
 from hilum.types import Report
 
-_WAITING = 8  # results held while they are being written
+_WAITING = 6  # results held while they are being written
 
 
 def run(
