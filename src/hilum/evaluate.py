@@ -68,7 +68,7 @@ def evaluate(
     if runtime.card.task == "segment":
         planes = (in_order(logits, runtime.card.labels) for logits in outputs)
         return Evaluation(figures=tuple(_outlines(planes, cache, bench)), confusion={})
-    truth = np.array([[s.labels.get(name, np.nan) for name in runtime.card.labels] for s in cache.samples])
+    truth = cache.truth(runtime.card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
     scores = probabilities(np.stack(list(outputs)), runtime.card)
@@ -190,7 +190,7 @@ def _outlines(logits: Iterable[Array], cache: Cache, bench: _Bench) -> Iterator[
         for value, name in enumerate(STRUCTURES, 1):
             if name in sample.structures:
                 table[name][i] = _compare(mask == value, found == value)
-        if sample.structures & {"lungs", "right_lung"}:
+        if "lungs" in sample.structures or {"right_lung", "left_lung"} <= sample.structures:
             lungs = np.isin(mask, (1, 2, LUNG_OF_UNKNOWN_SIDE))
             table["lungs"][i] = _compare(lungs, np.isin(found, (1, 2)))
     measures = ("Dice", "IoU", "pixel accuracy", "HD95, pixels", "surface distance, pixels")

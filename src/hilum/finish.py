@@ -42,7 +42,7 @@ def score(
     if not np.isfinite(loss_of_all):
         return loss_of_all, float("nan")
     if plan.train.labels:
-        truth = _truth(plan.tune)
+        truth = plan.tune.cache.truth(plan.labels)
         by_label = [auroc(truth[:, i], table[:, i]) for i in range(len(plan.labels))]
     else:
         by_label = [_mean(column) for column in table.T]
@@ -84,7 +84,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
 
 def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     """The card with calibration, thresholds and AUROC, all from the tuning part."""
-    truth = _truth(plan.tune)
+    truth = plan.tune.cache.truth(plan.labels)
     if card.activation == "sigmoid":
         fitted = {name: fit_platt(logits[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
         card = card.model_copy(update={"calibration": fitted})
@@ -146,11 +146,6 @@ def _outputs(module: nn.Module, films: Films, device: torch.device) -> Iterator[
 def _patients(plan: Plan) -> Array:
     """The patient of each tuning film, (N,)."""
     return np.array([sample.patient for sample in plan.tune.cache.samples])
-
-
-def _truth(films: Films) -> Array:
-    """The labels (N, C) float64 with NaN for unknown."""
-    return np.array([[s.labels.get(name, np.nan) for name in films.labels] for s in films.cache.samples])
 
 
 def _dices(logits: Tensor, batch: Batch) -> Array:

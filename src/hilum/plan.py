@@ -93,7 +93,7 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
 
     The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class.
     """
-    table = np.array([[s.labels.get(name, np.nan) for name in plan.labels] for s in plan.train.cache.samples])
+    table = plan.train.cache.truth(plan.labels)
     positives = np.maximum(np.nansum(table == 1, axis=0), 1)
     if plan.activation == "softmax":
         full = positives.sum() / (len(positives) * positives)

@@ -46,6 +46,10 @@ class Cache:
     masks: Array | None  # (N, S, S) uint8 label maps, memory-mapped
     failures: dict[str, str]  # sample id -> why it could not be read
 
+    def truth(self, labels: Sequence[str]) -> Array:
+        """What the films carry of these labels, (N, C) float64: 0, 1, or NaN where unknown."""
+        return np.array([[sample.labels.get(name, np.nan) for name in labels] for sample in self.samples])
+
 
 def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | None = None) -> Cache:
     """The samples' films at `size`, from the cache under `folder` if it is there, decoded into it if not.
