@@ -24,6 +24,7 @@ check: .venv/full  ## format, lint, types, tests
 bench: .venv/full  ## speed, memory and size, each beside something real; not a test
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/outlines.py
 
 docs: .venv/full  ## the command line's manual
 	$(BIN)/python -m typer hilum.cli utils docs --name hilum > docs/cli.md

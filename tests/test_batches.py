@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from hilum import augment
 from hilum.batches import Films, Shuffled, in_order, known, loader
 from hilum.card import Preparation
 from hilum.data import open_data
 from hilum.data.cache import Cache, cached
 from hilum.labels import SIX
 from hilum.prepare import levels
+from hilum.types import LUNG_OF_UNKNOWN_SIDE
 
 SIZE = 64
 
@@ -86,6 +88,48 @@ def test_equal_films_are_changed_each_in_its_own_way(cache: Cache, outlined: Fil
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("recipe", ["general", "outlines"])
+def test_the_recipe_names_the_augmentation(cache: Cache, outlined: Films, recipe: str) -> None:
+    assert cache.masks is not None
+    change = augment.outlined if recipe == "outlines" else augment.augment
+    film, mask = change(
+        cache.films[5].astype(np.float32) / 255,
+        np.array(cache.masks[5]),
+        np.random.default_rng([outlined.seed, 3, 5]),
+        strength=1.0,
+    )
+    item = replace(outlined, recipe=recipe)[3, 5]
+    np.testing.assert_array_equal(item["films"], levels(film, outlined.preparation)[None])
+    np.testing.assert_array_equal(item["masks"], mask)
+
+
+def test_a_film_to_classify_is_never_changed_as_one_to_outline(outlined: Films) -> None:
+    general = replace(outlined, labels=SIX)
+    for epoch in range(6):
+        one, other = (replace(general, recipe=recipe)[epoch, 5] for recipe in ("general", "outlines"))
+        np.testing.assert_array_equal(one["films"], other["films"])
+
+
+def test_what_a_mask_shows_is_told_by_all_of_it_however_little_is_left_in_view(
+    cache: Cache, outlined: Films
+) -> None:
+    assert cache.masks is not None
+    samples = [replace(sample, structures=frozenset({"lungs"})) for sample in cache.samples[:3]]
+    masks = np.array(cache.masks[:3])
+    masks[masks == 3] = 0
+    masks[1, masks[1] > 0] = LUNG_OF_UNKNOWN_SIDE
+    masks[2] = 0
+    masks[2, :2, :20], masks[2, -2:, -20:] = 1, 2  # at the film's edges: a shift takes them away
+    lungs = replace(cache, samples=tuple(samples), films=cache.films[:3], masks=masks)
+    films = replace(outlined, cache=lungs, recipe="outlines")
+    views = [films[epoch, 2] for epoch in range(12)]
+    assert min(len(np.unique(view["masks"])) for view in views) < 3
+    for view in views:
+        assert view["known"].tolist() == [True, True, False, False]
+    assert films[0, 0]["known"].tolist() == [True, True, False, False]
+    assert films[0, 1]["known"].tolist() == [False, False, False, True]
+
+
 def test_augmentation_leaves_the_cache_as_it_was(cache: Cache, outlined: Films) -> None:
     before = np.array(cache.films[5])
     outlined[3, 5]
@@ -125,6 +169,46 @@ def test_start_skips_exactly_the_steps_done(start: int) -> None:
     rest = Shuffled(22, 4, 1, 2, start)
     assert len(rest) == 5 - start
     assert list(rest) == whole[start:]
+
+
+def drawn(films: int, extra: int, epoch: int, batch: int = 2) -> list[int]:
+    """The films of one epoch in their order."""
+    return [i for step in Shuffled(films, batch, 3, epoch, extra=extra) for _, i in step]
+
+
+def test_an_epoch_draws_as_many_extra_films_as_there_are_others() -> None:
+    seen, early = set(), set()
+    for epoch in range(12):
+        order = drawn(30, 20, epoch)
+        assert len(order) == len(set(order)) == 20
+        assert set(range(10)) < set(order)  # the others all, once
+        seen |= set(order)
+        early |= set(order[:4])
+    assert seen == set(range(30))  # in time, each of the extra films has its turn
+    assert min(early) < 10 <= max(early)  # mixed, not one kind after the other
+    assert drawn(30, 20, 1) == drawn(30, 20, 1) != drawn(30, 20, 2)
+
+
+def test_fewer_extra_films_than_others_are_all_drawn() -> None:
+    assert sorted(drawn(12, 3, 0)) == list(range(12))
+    assert sorted(drawn(8, 4, 0)) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("films", "extra", "batch", "steps"),
+    [(30, 20, 4, 5), (12, 3, 4, 3), (13, 3, 4, 3), (5, 2, 8, 1), (9, 0, 4, 2)],
+)
+def test_steps_count_the_films_that_are_drawn(films: int, extra: int, batch: int, steps: int) -> None:
+    order = Shuffled(films, batch, 0, 0, extra=extra)
+    assert len(order) == len(list(order)) == steps
+    assert all(len(step) == min(batch, films) for step in order)
+
+
+def test_with_extra_films_processes_share_and_runs_go_on_as_without() -> None:
+    whole = list(Shuffled(30, 4, 1, 2, extra=20))
+    shards = [list(Shuffled(30, 4, 1, 2, rank=rank, processes=2, extra=20)) for rank in (0, 1)]
+    assert [{*one, *other} for one, other in zip(*shards, strict=True)] == [set(step) for step in whole]
+    assert list(Shuffled(30, 4, 1, 2, 3, extra=20)) == whole[3:]
 
 
 # Python 3.12 and later warn of fork where any thread runs; the loader's processes only read.

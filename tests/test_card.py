@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from hilum.card import CARD, Calibration, Card, Metric, Preparation, Source, Threshold, card_json, read_card
+from hilum.card import (
+    CARD,
+    Calibration,
+    Card,
+    Metric,
+    Preparation,
+    Reliability,
+    Source,
+    Threshold,
+    card_json,
+    read_card,
+)
 from hilum.errors import CheckpointError
 from hilum.labels import SIX
 
@@ -23,6 +34,7 @@ FULL = Card(
     preparation=Preparation(size=128, low=0.5, high=99.5, mean=0.48, std=0.23),
     calibration={"Edema": Calibration(slope=0.7, intercept=-1.25, events=33)},
     thresholds={"Edema": Threshold(value=0.3, low=0.25, high=0.35, rule="Youden index")},
+    reliability={"heart": Reliability(intercept=-0.1, slope=1.2, threshold=0.9)},
     threshold_data="200 films of 90 patients",
     sources=(Source(name="nih:nih14", films=8506, patients=2497),),
     split_sha256="ab" * 32,
@@ -62,6 +74,7 @@ def test_the_file_is_plain_json_in_utf8() -> None:
     document = json.loads(card_json(FULL))
     assert document["labels"] == list(SIX)
     assert document["thresholds"]["Edema"]["value"] == 0.3
+    assert document["reliability"]["heart"] == {"intercept": -0.1, "slope": 1.2, "threshold": 0.9}
     assert "Ödeme" in card_json(FULL)
 
 
@@ -84,6 +97,18 @@ def changed(**changes: object) -> str:
             changed(thresholds={"Edema": {"value": 2, "low": 0, "high": 1, "rule": ""}}),
             r"thresholds\.Edema\.value",
         ),
+        (
+            changed(reliability={"heart": {"intercept": 0, "slope": 1, "threshold": 1.1}}),
+            r"reliability\.heart\.threshold: .*less than or equal to 1",
+        ),
+        (
+            changed(reliability={"heart": {"intercept": 0, "threshold": 0.5}}),
+            r"reliability\.heart\.slope: Field required",
+        ),
+        (
+            changed(reliability={"heart": {"intercept": 0, "slope": -0.1, "threshold": 0}}),
+            r"reliability\.heart\.slope: .*greater than or equal to 0",
+        ),
         (changed(task="detect"), r"task: "),
         (
             json.dumps({key: value for key, value in LEAST.items() if key != "labels"}),
@@ -104,6 +129,10 @@ def test_what_holds_no_card_is_no_checkpoint(tmp_path: Path, place: str) -> None
     (tmp_path / "model.onnx").touch()
     with pytest.raises(CheckpointError, match=r"no card\.json; give the folder of a Hilum checkpoint"):
         read_card(tmp_path / place)
+
+
+def test_a_card_of_an_earlier_version_tells_no_reliability(tmp_path: Path) -> None:
+    assert read_card(write(tmp_path, json.dumps(LEAST))).reliability == {}
 
 
 def test_the_models_identity_is_its_graphs_hash() -> None:

@@ -1,9 +1,7 @@
-"""Evaluation: figures worked out by hand, on films whose right answer is known."""
+"""Evaluation of classifiers: figures worked out by hand, on films whose right answer is known."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +16,11 @@ from hilum.card import Calibration, Card, Preparation
 from hilum.data import open_data
 from hilum.data.cache import Cache, cached
 from hilum.errors import ConfigError
-from hilum.evaluate import Evaluation, Figure, evaluate, write
+from hilum.evaluate import evaluate
+from hilum.figures import Evaluation, Figure
 from hilum.labels import SIX
 from hilum.prepare import levels
-from hilum.types import STRUCTURES, Array, Sample
+from hilum.types import Array, Sample
 
 NAN = float("nan")
 SIZE = 64
@@ -41,8 +40,8 @@ class Stub:
         return {"logits": np.asarray(self.logits[start : start + len(films)], np.float32)}
 
 
-def card(task: str = "classify", labels: Sequence[str] = SIX, **more: object) -> Card:
-    fields = {"name": "stub", "version": "1", "task": task, "labels": labels, "architecture": "none"}
+def card(labels: Sequence[str] = SIX, **more: object) -> Card:
+    fields = {"name": "stub", "version": "1", "task": "classify", "labels": labels, "architecture": "none"}
     return Card.model_validate(fields | {"preparation": Preparation(size=SIZE)} | more)
 
 
@@ -58,18 +57,6 @@ def films(labels: Sequence[dict[str, float]], patients: Sequence[str] = ()) -> C
     )
 
 
-def outlined(masks: Sequence[Array], structures: Sequence[set[str]]) -> Cache:
-    """A cache of blank films with these masks."""
-    samples = tuple(
-        Sample(
-            id=f"f{i}", patient=f"p{i}", image=Path("x.png"), masks=Path("y.png"), structures=frozenset(shown)
-        )
-        for i, shown in enumerate(structures)
-    )
-    blank = np.zeros((len(samples), SIZE, SIZE), np.uint8)
-    return Cache(samples=samples, films=blank, masks=np.stack(masks), failures={})
-
-
 def run(stub: Stub, cache: Cache, **more: Any) -> Evaluation:
     return evaluate(stub, cache, **{"repeats": 50, **more})  # type: ignore[arg-type]
 
@@ -81,18 +68,6 @@ def values(evaluation: Evaluation) -> dict[tuple[str, str], float]:
 def one(evaluation: Evaluation, subject: str, measure: str) -> Figure:
     (found,) = (f for f in evaluation.figures if (f.subject, f.measure) == (subject, measure))
     return found
-
-
-def box(top: int, bottom: int, left: int, right: int) -> Array:
-    shape = np.zeros((SIZE, SIZE), bool)
-    shape[top:bottom, left:right] = True
-    return shape
-
-
-def planes(*shapes: Array) -> Array:
-    """Logits (3, S, S) of a network that is sure of these shapes."""
-    found = [np.where(shape, 12.0, -12.0) for shape in shapes]
-    return np.stack([*found, *[np.full((SIZE, SIZE), -12.0)] * (3 - len(found))])
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +89,8 @@ def test_scores_of_a_label_by_hand() -> None:
     assert found["Edema", "calibration error"] == pytest.approx(np.mean(np.abs(p - truth[:4])))
     figure = one(evaluation, "Edema", "AUROC")
     assert (figure.films, figure.positives) == (4, 2)
-    assert evaluation.confusion == {}
+    assert {figure.condition for figure in evaluation.figures} == {""}
+    assert (evaluation.confusion, evaluation.tables) == ({}, {})
 
 
 def test_the_cards_calibration_is_applied() -> None:
@@ -249,118 +225,14 @@ def test_films_that_could_not_be_read_shift_nothing(tmp_path: Path) -> None:
     assert sum(map(len, stub.seen)) == 19
 
 
-def test_overlap_by_hand() -> None:
-    right, left, heart = box(4, 12, 4, 12), box(20, 40, 40, 60), box(44, 60, 20, 40)
-    mask = np.select([right, left, heart], [1, 2, 3], 0).astype(np.uint8)
-    found = planes(box(4, 12, 5, 13), left, np.zeros((SIZE, SIZE), bool))  # a column off, exact, missing
-    evaluation = run(Stub(card("segment", STRUCTURES), [found]), outlined([mask], [set(STRUCTURES)]))
-    scores = values(evaluation)
-    assert scores["right_lung", "Dice"] == pytest.approx(56 / 64)
-    assert scores["right_lung", "IoU"] == pytest.approx(56 / 72)
-    assert scores["right_lung", "pixel accuracy"] == pytest.approx(1 - 16 / SIZE**2)
-    assert scores["right_lung", "HD95, pixels"] == pytest.approx(1)
-    assert 0 < scores["right_lung", "surface distance, pixels"] < 1
-    assert scores["right_lung", "share below Dice 0.90"] == 1
-    assert scores["left_lung", "Dice"] == scores["left_lung", "IoU"] == 1
-    assert scores["left_lung", "HD95, pixels"] == scores["left_lung", "share below Dice 0.90"] == 0
-    assert scores["heart", "Dice"] == 0
-    assert scores["heart", "share below Dice 0.90"] == 1
-    assert math.isnan(scores["heart", "HD95, pixels"])  # no distance to what is not there
-    assert scores["lungs", "Dice"] == pytest.approx(2 * (56 + 400) / (2 * (64 + 400)))
-    assert evaluation.confusion == {}
-
-
-def test_a_missed_structure_has_no_distance_but_counts_as_missed() -> None:
-    heart = box(20, 40, 20, 40)
-    mask, nothing = (heart * 3).astype(np.uint8), np.zeros((SIZE, SIZE), bool)
-    seen = [planes(nothing, nothing, box(20, 40, 22, 42)), planes()]
-    evaluation = run(Stub(card("segment", STRUCTURES), seen), outlined([mask, mask], [{"heart"}, {"heart"}]))
-    distance = one(evaluation, "heart", "HD95, pixels")
-    assert (distance.value, distance.films) == (2, 1)
-    overlapping = one(evaluation, "heart", "Dice")
-    assert overlapping.value == pytest.approx((360 / 400 + 0) / 2)
-    assert overlapping.films == 2
-
-
-def test_only_what_the_masks_show_is_scored() -> None:
-    lungs, right, left = box(4, 12, 4, 44), box(4, 12, 4, 24), box(4, 12, 24, 44)
-    unknown_side = (lungs * 4).astype(np.uint8)
-    sided = np.select([right, left], [1, 2], 0).astype(np.uint8)
-    cache = outlined([unknown_side, sided], [{"lungs"}, {"right_lung", "left_lung"}])
-    evaluation = run(Stub(card("segment", STRUCTURES), [planes(right, left)] * 2), cache)
-    films_by_subject = {figure.subject: figure.films for figure in evaluation.figures}
-    assert films_by_subject == {"right_lung": 1, "left_lung": 1, "lungs": 2}
-    assert values(evaluation)["lungs", "Dice"] == values(evaluation)["right_lung", "Dice"] == 1
-
-
-def test_a_perfect_segmenter_scores_perfectly_on_phantoms(phantoms: Cache) -> None:
-    masks = np.array(phantoms.masks)
-    logits = np.stack([np.where(masks == value, 12.0, -12.0) for value in (1, 2, 3)], axis=1)
-    evaluation = run(Stub(card("segment", STRUCTURES), logits), phantoms)
-    for name in (*STRUCTURES, "lungs"):
-        assert one(evaluation, name, "Dice").films == 40
-        # Less than 1 only where a structure came in two parts at this size.
-        assert values(evaluation)[name, "Dice"] > 0.995
-        assert values(evaluation)[name, "share below Dice 0.90"] == 0
-    swapped = run(Stub(card("segment", STRUCTURES), logits[:, [1, 0, 2]]), phantoms)
-    assert values(swapped)["right_lung", "Dice"] == 0
-    assert values(swapped)["lungs", "Dice"] > 0.995
-
-
 @pytest.mark.parametrize(
-    ("make", "task", "message"),
+    ("make", "message"),
     [
-        (lambda: films([]), "classify", "no films to evaluate on; check the data set and the part"),
-        (
-            lambda: films([{"Hernia": 1.0}]),
-            "classify",
-            "the films carry none of Atelectasis, .*; give other data",
-        ),
-        (lambda: films([{"Edema": NAN}]), "classify", "the films carry none of Atelectasis"),
-        (lambda: films([{"Edema": 1.0}]), "segment", "the films have no masks to compare outlines with"),
+        (lambda: films([]), "no films to evaluate on; check the data set and the part"),
+        (lambda: films([{"Hernia": 1.0}]), "the films carry none of Atelectasis, .*; give other data"),
+        (lambda: films([{"Edema": NAN}]), "the films carry none of Atelectasis"),
     ],
 )
-def test_films_that_do_not_suit_the_model_are_refused(
-    make: Callable[[], Cache], task: str, message: str
-) -> None:
-    labels = STRUCTURES if task == "segment" else SIX
-    shape = (3, SIZE, SIZE) if task == "segment" else (6,)
+def test_films_that_do_not_suit_the_model_are_refused(make: Callable[[], Cache], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        run(Stub(card(task, labels), np.zeros((1, *shape))), make())
-
-
-def strict(constant: str) -> None:
-    pytest.fail(f"{constant} is not JSON")
-
-
-def test_figures_are_written_as_json_and_csv_with_null_for_the_unknown(tmp_path: Path) -> None:
-    cache = films([{"Edema": 0.0, "Mass": 1.0}, {"Edema": 0.0, "Mass": 0.0}])
-    evaluation = run(Stub(card(labels=["Edema", "Mass"]), [[0, 1], [1, 0]]), cache)
-    out = tmp_path / "new" / "folder"
-    write(evaluation, {"model": "stub", "data": ["phantom:2"]}, out)
-    text = (out / "evaluation.json").read_text(encoding="utf-8")
-    document = json.loads(text, parse_constant=strict)
-    assert document["model"] == "stub"
-    assert document["data"] == ["phantom:2"]
-    by_name = {(row["subject"], row["measure"]): row for row in document["figures"]}
-    assert by_name["Edema", "AUROC"]["value"] is None
-    assert by_name["Edema", "AUROC"]["low"] is None
-    assert by_name["Mass", "AUROC"]["value"] == 1
-    assert by_name["Mass", "AUROC"]["positives"] == 1
-    with (out / "figures.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["subject", "measure", "films", "positives", "value", "low", "high"]
-    assert len(rows) == len(evaluation.figures) == len(document["figures"])
-    for row, figure in zip(rows, evaluation.figures, strict=True):
-        assert (row["subject"], row["measure"]) == (figure.subject, figure.measure)
-        assert row["value"] == "" if math.isnan(figure.value) else float(row["value"]) == figure.value
-
-
-def test_the_confusion_table_is_written(tmp_path: Path) -> None:
-    cache = films([{"Edema": 1.0, "No Finding": 0.0}, {"Edema": 0.0, "No Finding": 1.0}])
-    write(run(Stub(card(labels=["Edema", "No Finding"]), [[1, 0], [1, 0]]), cache), {}, tmp_path)
-    document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
-    assert document["confusion"] == {
-        "Edema": {"Edema": 1, "No Finding": 0},
-        "No Finding": {"Edema": 1, "No Finding": 0},
-    }
+        run(Stub(card(), np.zeros((1, 6))), make())

@@ -23,7 +23,7 @@ from hilum.config import TrainConfig, train_config
 from hilum.data import open_data
 from hilum.data.split import Split, write_split
 from hilum.finish import finish, score
-from hilum.losses import multilabel_loss, segmentation_loss
+from hilum.losses import Outputs, multilabel_loss, segmentation_loss
 from hilum.models import MODELS, TASKS, build
 from hilum.plan import Plan, make_plan
 from hilum.runtime import Runtime
@@ -170,7 +170,7 @@ def test_outlines_are_measured_by_dice_on_the_tuning_films(tmp_path: Path) -> No
     optimizer = torch.optim.Adam(module.parameters(), 0.01)
     for _ in range(30):  # until the outlines are of some use
         for batch in in_order(plan.train, 8):
-            segmentation_loss(module(batch["films"])["logits"], batch["masks"], batch["known"]).backward()
+            segmentation_loss(module(batch["films"]), batch["masks"], batch["known"]).backward()
             optimizer.step()
             optimizer.zero_grad()
     card = finish(module.eval(), chosen, plan)
@@ -192,14 +192,15 @@ def test_the_score_is_the_mean_auroc_of_labels_that_occur(tmp_path: Path) -> Non
     plan = make_plan(config(tmp_path, "Edema", task="classify"))
     module = build("dots", len(LABELS), seed=1).eval()
 
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return multilabel_loss(logits, batch["labels"], torch.ones(len(LABELS)))
+    def loss(outputs: Outputs, batch: Batch) -> Tensor:
+        return multilabel_loss(outputs["logits"], batch["labels"], torch.ones(len(LABELS)))
 
     value, mean = score(module, plan, loss, torch.device("cpu"))
     (batch,) = in_order(plan.tune, len(plan.tune))
     with torch.no_grad():
-        logits = module(batch["films"])["logits"]
-    assert value == pytest.approx(loss(logits, batch).item(), rel=1e-5)
+        outputs = module(batch["films"])
+    logits = outputs["logits"]
+    assert value == pytest.approx(loss(outputs, batch).item(), rel=1e-5)
     aurocs = [roc_auc_score(batch["labels"][:, i], logits[:, i]) for i in (0, 2)]  # no Edema tunes
     assert mean == pytest.approx(np.mean(aurocs))
 

@@ -20,17 +20,18 @@ FLOORS = """
     __init__
     errors labels types
     card files grey
-    augment config dicom_grey explain gate history losses measure metrics models.unet overlay prepare state
-    calibrate codestream outline models.transfer progress read_image report runtime data.phantom_body
-    data.phantom_film read_dicom models
-    checkpoint data.phantom_findings read
-    pipeline data.folder data.masks data.nih data.phantom data.split data.table
-    batch data.cache
-    data data.check
-    batches evaluate
-    plan
+    augment config dicom_grey explain gate history losses measure metrics models.unet overlay prepare quality
+    calibrate codestream figures models.imagenet outline progress read_image runtime state data.phantom_body
+    data.phantom_film models.transfer read_dicom report segment
+    data.phantom_findings models read
+    checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
+    batch cost data.cache data.table
+    data data.check data.pseudo
+    batches evaluate_outlines reliability
+    evaluate evaluate_pictures plan
     finish
     train cli_data
+    study
     cli
 """
 
@@ -107,7 +108,9 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 """
 
-TRAINING = {"models", "batches", "losses", "state", "plan", "finish", "train", "checkpoint"}
+TRAINING = {
+    "models", "batches", "losses", "state", "plan", "finish", "train", "checkpoint", "cost", "study"
+}  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 
 

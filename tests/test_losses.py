@@ -27,7 +27,7 @@ def test_multilabel_is_the_mean_cross_entropy_of_the_known_with_positives_weight
 
 def test_multilabel_teaches_nothing_where_the_label_is_unknown() -> None:
     logits = torch.tensor([[2.0, -1.0], [0.5, 3.0]], requires_grad=True)
-    multilabel_loss(logits, torch.tensor([[1.0, NAN], [NAN, 0.0]]), torch.ones(2)).backward()
+    multilabel_loss(logits, torch.tensor([[1.0, NAN], [NAN, 0.0]]), torch.ones(2)).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert (logits.grad == 0).tolist() == [[False, True], [True, False]]
 
@@ -54,7 +54,7 @@ def test_single_label_is_softmax_cross_entropy_weighted_by_class() -> None:
 def test_single_label_passes_over_films_of_unknown_or_several_classes() -> None:
     logits = torch.randn(4, 3, requires_grad=True)
     targets = torch.tensor([[0.0, 1.0, 0.0], [NAN] * 3, [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    single_label_loss(logits, targets, torch.ones(3)).backward()
+    single_label_loss(logits, targets, torch.ones(3)).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert (logits.grad != 0).any(dim=1).tolist() == [True, False, False, False]
 
@@ -75,7 +75,7 @@ def test_segmentation_by_hand_for_one_known_structure() -> None:
     masks = torch.tensor([[[3, 0], [0, 0]]], dtype=torch.uint8)
     p, q = torch.sigmoid(torch.tensor([4.0, -4.0])).tolist()
     dice = (2 * p + 1) / (p + 3 * q + 1 + 1)
-    loss = segmentation_loss(logits, masks, _known("heart"))
+    loss = segmentation_loss({"logits": logits}, masks, _known("heart"))
     assert loss.item() == pytest.approx(softplus(-4) + 1 - dice, rel=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_structures_a_film_does_not_show_are_not_taught() -> None:
     logits = torch.randn(1, 3, 8, 8, requires_grad=True)
     masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
     masks[0, 2:5, 2:5] = LUNG_OF_UNKNOWN_SIDE
-    segmentation_loss(logits, masks, _known("lungs")).backward()
+    segmentation_loss({"logits": logits}, masks, _known("lungs")).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert torch.equal(logits.grad[0, HEART], torch.zeros(8, 8))
     assert (logits.grad[0, :HEART] != 0).any()
@@ -94,9 +94,9 @@ def test_films_count_by_what_they_show() -> None:
     logits = torch.randn(2, 3, 8, 8)
     masks = torch.randint(0, 4, (2, 8, 8), dtype=torch.uint8)
     known = torch.cat([_known(*STRUCTURES), _known()])
-    alone = segmentation_loss(logits[:1], masks[:1], known[:1])
-    torch.testing.assert_close(segmentation_loss(logits, masks, known), alone)
-    assert segmentation_loss(logits[1:], masks[1:], known[1:]).item() == 0
+    alone = segmentation_loss({"logits": logits[:1]}, masks[:1], known[:1])
+    torch.testing.assert_close(segmentation_loss({"logits": logits}, masks, known), alone)
+    assert segmentation_loss({"logits": logits[1:]}, masks[1:], known[1:]).item() == 0
 
 
 def test_either_lung_may_claim_a_pixel_of_unknown_side() -> None:
@@ -106,7 +106,10 @@ def test_either_lung_may_claim_a_pixel_of_unknown_side() -> None:
     left = right[:, [1, 0, 2]]
     neither = right.clone()
     neither[0, 0] = -9.0
-    losses = [segmentation_loss(logits, masks, _known("lungs")).item() for logits in (right, left, neither)]
+    losses = [
+        segmentation_loss({"logits": logits}, masks, _known("lungs")).item()
+        for logits in (right, left, neither)
+    ]
     p = torch.sigmoid(torch.tensor(9.0)).item()
     assert losses[0] == pytest.approx(softplus(-9) + 1 - (2 * p + 1) / (1 + 1 + 1), abs=1e-5)
     assert losses[1] == losses[0]
@@ -118,5 +121,42 @@ def test_sides_that_are_known_count_towards_both_lungs_too() -> None:
     logits = torch.randn(1, 3, 4, 4)
     sided = torch.randint(0, 3, (1, 4, 4), dtype=torch.uint8)
     plain = torch.where(sided > 0, LUNG_OF_UNKNOWN_SIDE, 0).to(torch.uint8)
-    one, other = (segmentation_loss(logits, masks, _known("lungs")) for masks in (sided, plain))
+    one, other = (segmentation_loss({"logits": logits}, masks, _known("lungs")) for masks in (sided, plain))
     torch.testing.assert_close(one, other)
+
+
+def test_coarse_outputs_together_count_half_against_the_masks_shares() -> None:
+    masks = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    masks[0, :2, :2] = 3
+    masks[0, 2, 2] = 3
+    fine, coarse, coarsest = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 1, 1)
+    coarse[0, HEART] = torch.tensor([[3.0, -3.0], [-3.0, -1.0]])
+    known = _known("heart")
+    loss = segmentation_loss({"logits": fine, "coarse": [coarsest, coarse]}, masks, known)
+    # A quarter of the last 2 x 2 pixels is heart, and 5 of all 16.
+    p, q, r = torch.sigmoid(torch.tensor([3.0, -3.0, -1.0])).tolist()
+    entropy = (softplus(-3) + 2 * softplus(-3) + 0.25 * softplus(1) + 0.75 * softplus(-1)) / 4
+    dice = (2 * (p + r / 4) + 1) / (p + 2 * q + r + 1.25 + 1)
+    coarse_loss = entropy + 1 - dice
+    coarsest_loss = math.log(2) + 1 - (2 * 0.5 * 5 / 16 + 1) / (0.5 + 5 / 16 + 1)
+    fine_loss = segmentation_loss({"logits": fine}, masks, known).item()
+    assert loss.item() == pytest.approx(fine_loss + 0.25 * (coarse_loss + coarsest_loss), rel=1e-5)
+
+
+def test_a_coarse_output_learns_only_what_the_film_shows() -> None:
+    masks = torch.randint(0, 4, (2, 8, 8), dtype=torch.uint8)
+    coarse = torch.randn(2, 3, 4, 4, requires_grad=True)
+    outputs = {"logits": torch.randn(2, 3, 8, 8), "coarse": [coarse]}
+    segmentation_loss(outputs, masks, torch.cat([_known("heart"), _known()])).backward()  # type: ignore[no-untyped-call]
+    assert coarse.grad is not None
+    assert (coarse.grad != 0).any(dim=(2, 3)).tolist() == [[False, False, True], [False] * 3]
+
+
+def test_right_outlines_cost_next_to_nothing_and_wrong_ones_much() -> None:
+    masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    masks[0, :, :4], masks[0, :, 5:], masks[0, 4:, 3:6] = 1, 2, 3
+    right = torch.stack([torch.where(masks == value, 20.0, -20.0) for value in (1, 2, 3)], dim=1)
+    for structures in (STRUCTURES, ("heart",), ("right_lung", "lungs")):
+        known = _known(*structures)
+        assert segmentation_loss({"logits": right}, masks, known).item() < 1e-4
+        assert segmentation_loss({"logits": -right}, masks, known).item() > 10

@@ -23,6 +23,7 @@ from hilum.metrics import (
     iou,
     labelled,
     macro_f1,
+    spearman,
     surface_distances,
 )
 
@@ -110,6 +111,38 @@ def test_binary_scores_agree_with_scikit_learn(seed: int, levels: int | None) ->
         referee.average_precision_score(truth, probability)
     )
     assert brier(truth, probability) == pytest.approx(referee.brier_score_loss(truth, probability))
+
+
+def test_rank_correlation_by_hand() -> None:
+    # Ranks 1 2 3 4 and 1 2 4 3: 1 - 6 (0 + 0 + 1 + 1) / (4 (16 - 1)).
+    assert spearman(np.array([10, 20, 30, 40]), np.array([-5, 0, 9, 8])) == pytest.approx(0.8)
+    # Ranks 1 2.5 2.5 4 and 1 2 3 4: deviations -1.5 0 0 1.5 and -1.5 -0.5 0.5 1.5.
+    tied = spearman(np.array([1, 7, 7, 9]), np.array([1, 2, 3, 4]))
+    assert tied == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+
+
+@pytest.mark.parametrize("levels", [None, 7, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_rank_correlation_agrees_with_scipy(seed: int, levels: int | None) -> None:
+    referee = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(seed)
+    one, other = rng.normal(size=(2, 300))
+    other += rng.choice([-1, 1]) * one
+    if levels:
+        one = np.round(one * levels / 4)
+    assert spearman(one, other) == pytest.approx(referee.spearmanr(one, other).statistic)
+    assert spearman(one, other) == pytest.approx(spearman(other, one))
+
+
+def test_rank_correlation_knows_order_alone() -> None:
+    values = np.random.default_rng(2).normal(size=50)
+    assert spearman(values, np.exp(values)) == pytest.approx(1)
+    assert spearman(values, -(values**3)) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(("one", "other"), [([], []), ([1], [2]), ([3, 3, 3], [1, 2, 3]), ([1, 2], [0, 0])])
+def test_rank_correlation_of_what_does_not_vary_is_nan(one: list[float], other: list[float]) -> None:
+    assert math.isnan(spearman(np.array(one), np.array(other)))
 
 
 @pytest.mark.parametrize("name", BINARY)

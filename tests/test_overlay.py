@@ -7,10 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from hilum.errors import ConfigError
 from hilum.overlay import COLOURS, bar, overlay, picture
-from hilum.types import STRUCTURES, Anatomy, Array, Heatmap, Origin, Prediction, Radiograph, Report
+from hilum.types import (
+    STRUCTURES,
+    Anatomy,
+    Array,
+    Heatmap,
+    Measurements,
+    Origin,
+    Prediction,
+    Radiograph,
+    Report,
+)
 
 SHAPE = (600, 512)
 BOXES = {"right_lung": (60, 420, 50, 200), "left_lung": (60, 420, 320, 470), "heart": (280, 460, 205, 315)}
@@ -165,3 +176,118 @@ def test_a_rejected_film_is_shown_with_its_reason() -> None:
     assert (brief[: SHAPE[0], : SHAPE[1]] == FILM).all()
     assert (brief[:200, SHAPE[1] :] > 200).any()
     assert wordy.shape[0] > brief.shape[0]  # the legend grows; no word is lost
+
+
+# The widths of the cardiothoracic ratio. The heart is widest at rows 400 to 409; of the lungs, the right one
+# reaches farthest out at rows 300 to 309 and the left one elsewhere.
+HEART = ((280, 460, 230, 290), (400, 410, 205, 315))
+RIGHT = ((60, 420, 80, 200), (300, 310, 40, 200))
+LEFT = ((60, 420, 320, 440), (100, 110, 320, 470))
+WHITE = (232, 234, 237)
+WIDTHS = {"heart": (205, 315, 405, COLOURS["heart"]), "thorax": (40, 470, 305, WHITE)}
+
+
+def measured(**changes: Any) -> Report:
+    mask = np.zeros(SHAPE, np.uint8)
+    for value, boxes in enumerate((RIGHT, LEFT, HEART), start=1):
+        for top, bottom, left, right in boxes:
+            mask[top:bottom, left:right] = value
+    measurements = Measurements(
+        cardiothoracic_ratio=110 / 430,
+        right_lung_fraction=0.14,
+        left_lung_fraction=0.14,
+        heart_span=(205, 315),
+        thorax_span=(40, 470),
+    )
+    return make_report(
+        anatomy=Anatomy(mask=mask, quality=dict(zip(STRUCTURES, (0.97, 0.95, 0.884), strict=True))),
+        measurements=replace(measurements, **changes),
+        heatmaps=(),
+    )
+
+
+def unmeasured() -> Report:
+    return replace(measured(), measurements=None)
+
+
+def close(image: Array, colour: tuple[int, int, int]) -> Array:
+    """Where a pixel is nearly of this colour; a smoothed line is a little darker than its own."""
+    return np.asarray(np.abs(image.astype(int) - colour).max(axis=-1) <= 25)
+
+
+@pytest.mark.parametrize("longest", [1024, 300])
+@pytest.mark.parametrize(("left", "right", "row", "colour"), WIDTHS.values(), ids=WIDTHS)
+def test_a_width_is_a_line_with_stops_where_the_structure_is_widest(
+    left: int, right: int, row: int, colour: tuple[int, int, int], longest: int
+) -> None:
+    scale = min(longest, 600) / 600
+    image = picture(measured(), None, longest=longest)
+    start, end, middle = round(left * scale), round(right * scale), round(row * scale)
+    assert close(image[middle, start : end + 1], colour).all()
+    for stop in (start, end):
+        assert close(image[middle - 4 : middle + 5, stop], colour).all()
+    plain = picture(measured(cardiothoracic_ratio=None), None, longest=longest)
+    for outside in (start - 8, end + 8):
+        assert (image[middle, outside] == plain[middle, outside]).all()
+
+
+def test_nothing_but_the_two_widths_is_drawn_for_the_ratio() -> None:
+    changed = (picture(measured(), None) != picture(unmeasured(), None)).any(axis=2)
+    rows = np.flatnonzero(changed.any(axis=1))
+    assert all(min(abs(row - 305), abs(row - 405)) < 10 for row in rows)
+    between = [row for row in rows if changed[row, 260]]  # away from the stops a line is thin
+    assert all(min(abs(row - 305), abs(row - 405)) < 5 for row in between)
+
+
+def test_a_withheld_ratio_is_not_drawn() -> None:
+    withheld = picture(measured(cardiothoracic_ratio=None), None)
+    assert (withheld == picture(unmeasured(), None)).all()
+    assert (withheld != picture(measured(), None)).any()
+
+
+@pytest.fixture
+def legend(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What is written beside the film, line by line: the text at the left, and the value at the right."""
+    lines: dict[str, str] = {}
+    heights: dict[float, str] = {}
+    write = ImageDraw.ImageDraw.text
+
+    def noted(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, **how: Any) -> None:
+        write(draw, place, text, **how)
+        if how.get("anchor") == "ra":
+            lines[heights[place[1]]] = text
+        else:
+            heights[place[1]] = text
+            lines[text] = ""
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    return lines
+
+
+def test_the_legend_shows_the_quality_of_each_outline_and_the_ratio(legend: dict[str, str]) -> None:
+    overlay(measured())
+    assert legend["Outlines"] == "quality"
+    assert [legend[name] for name in ("Right lung", "Left lung", "Heart")] == ["0.97", "0.95", "0.88"]
+    assert legend["Cardiothoracic ratio"] == "0.26"
+
+
+def test_the_legend_marks_an_outline_that_is_not_reliable(legend: dict[str, str]) -> None:
+    report = measured(cardiothoracic_ratio=None)
+    assert report.anatomy is not None
+    overlay(replace(report, anatomy=replace(report.anatomy, unreliable=frozenset({"heart"}))))
+    assert [legend[name] for name in ("Right lung", "Left lung", "Heart")] == ["0.97", "0.95", "0.88 !"]
+    assert legend["Cardiothoracic ratio"] == "not given"
+
+
+def test_the_legend_of_unjudged_outlines_has_no_figures(legend: dict[str, str]) -> None:
+    report = unmeasured()
+    assert report.anatomy is not None
+    overlay(replace(report, anatomy=replace(report.anatomy, quality={})))
+    assert [legend[name] for name in ("Right lung", "Left lung", "Heart")] == [""] * 3
+    assert "Cardiothoracic ratio" not in legend
+
+
+def test_the_legend_of_a_film_without_outlines_speaks_of_none(legend: dict[str, str]) -> None:
+    overlay(rejected("lateral"))
+    assert "lateral" in legend
+    assert not {"Outlines", "Heart", "Cardiothoracic ratio"} & set(legend)

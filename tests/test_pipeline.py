@@ -16,7 +16,7 @@ from hilum.labels import SIX
 from hilum.metrics import dice
 from hilum.pipeline import Pipeline
 from hilum.runtime import Runtime, find
-from hilum.types import Report
+from hilum.types import Array, Report
 
 RG1 = ["RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI"]
 
@@ -145,13 +145,14 @@ def test_a_film_that_breaks_the_analysis_does_not_stop_the_others(
 ) -> None:
     import hilum.pipeline
 
-    def fragile(logits: np.ndarray, shape: tuple[int, int]) -> object:
-        if shape == (300, 300):
-            raise RuntimeError("planted")
-        return outline(logits, shape)
+    segment = hilum.pipeline.segment
 
-    outline = hilum.pipeline.outline
-    monkeypatch.setattr(hilum.pipeline, "outline", fragile)
+    def fragile(runtime: Runtime, film: Array) -> object:
+        if film.shape == (300, 300):
+            raise RuntimeError("planted")
+        return segment(runtime, film)
+
+    monkeypatch.setattr(hilum.pipeline, "segment", fragile)
     films = [draw(seed, size=300 if seed == 1 else 256).pixels for seed in range(5)]
     results = list(pipeline.stream(films))
     assert [isinstance(result, ReadError) for result in results] == [False, True, False, False, False]

@@ -15,6 +15,7 @@ from hilum.config import TrainConfig, train_config
 from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
+from hilum.models import imagenet
 from hilum.plan import Plan, class_weights, make_plan, network
 from hilum.types import STRUCTURES
 
@@ -94,6 +95,78 @@ def test_outlines_are_learnt_from_films_that_have_some(tmp_path: Path) -> None:
     assert all(sample.masks is not None for sample in plan.train.cache.samples)
     with pytest.raises(DataError, match="no film has a mask"):
         make_plan(config(tmp_path / "other", task="segment", data=[data]))
+
+
+def test_extra_films_only_train_and_stand_last(tmp_path: Path) -> None:
+    plain = make_plan(config(tmp_path, data=["phantom:20"]))
+    plan = make_plan(config(tmp_path, data=["phantom:20"], extra=["phantom:6@1", "phantom:3@2"]))
+    assert (plain.extra, plan.extra) == (0, 9)
+    ids = [sample.id for sample in plan.train.cache.samples]
+    assert ids[:-9] == [sample.id for sample in plain.train.cache.samples]
+    assert [name.rsplit("-", 1)[0] for name in ids[-9:]] == ["phantom-1"] * 6 + ["phantom-2"] * 3
+    assert patients(plan, "tune") == patients(plain, "tune")
+    assert len(plan.tune) == len(plain.tune)
+    assert plan.split == plain.split  # they are dealt to no part
+
+
+def test_extra_films_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
+    data, extra = (
+        table(tmp_path / "films", edema("01" * 15)),
+        table(tmp_path / "more", edema("01?"), broken=1),
+    )
+    split = tuned_by(tmp_path / "films", 30, 5)
+    plan = make_plan(config(tmp_path, data=[data], extra=[extra], split=split))
+    assert plan.extra == 2
+    assert [sample.id for sample in plan.train.cache.samples[-3:]] == [
+        "films:24.png",
+        "more:1.png",
+        "more:2.png",
+    ]
+
+
+def test_extra_films_bring_no_labels_of_their_own(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 10))
+    extra = table(tmp_path / "more", [{"Edema": 1, "Zebra": 1}])
+    assert make_plan(config(tmp_path, data=[data], extra=[extra])).labels == ("Edema",)
+
+
+def test_a_film_is_data_or_extra_never_both(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="phantom-0-00000: stands in data and in extra; give it once"):
+        make_plan(config(tmp_path, data=["phantom:20"], extra=["phantom:2"]))
+
+
+def test_extra_films_of_patients_held_back_are_refused(tmp_path: Path) -> None:
+    rows: Rows = [{"Edema": i % 2, "site": "north", "patient": f"p{i}", "id": f"a{i}"} for i in range(20)]
+    data = table(tmp_path / "films", rows)
+    parts = {f"north:p{i}": "test" if i < 3 else str(i % 2) for i in range(20)}
+    write_split(Split(parts=parts, sha256=""), tmp_path / "split.csv")
+
+    def plan(patient: str) -> Plan:
+        more: Rows = [{"Edema": 1, "site": "north", "patient": patient, "id": "b"}]
+        extra = table(tmp_path / patient, more)
+        return make_plan(config(tmp_path, data=[data], extra=[extra], split=tmp_path / "split.csv"))
+
+    assert plan("p5").extra == plan("stranger").extra == 1
+    for patient in ("p2", "p4"):  # of the test, of the fold that tunes
+        with pytest.raises(
+            DataError, match="north:b: in extra, but the split holds its patient back; leave it out"
+        ):
+            plan(patient)
+
+
+def test_extra_films_without_an_outline_are_refused_where_outlines_are_learned(tmp_path: Path) -> None:
+    extra = table(tmp_path / "more", [{"Edema": 1, "site": "north", "id": "b"}])
+    with pytest.raises(DataError, match="north:b: in extra, but has no mask; outline it with"):
+        make_plan(config(tmp_path, task="segment", data=["phantom:20"], extra=[extra]))
+    data = table(tmp_path / "films", edema("01" * 10))
+    assert make_plan(config(tmp_path, data=[data], extra=[extra])).extra == 1
+
+
+def test_the_recipe_of_the_augmentation_comes_from_the_task_or_from_who_asks(tmp_path: Path) -> None:
+    for task, recipe in (("classify", "general"), ("segment", "outlines")):
+        assert make_plan(config(tmp_path, task=task, data=["phantom:20"])).train.recipe == recipe
+    asked = make_plan(config(tmp_path, task="segment", data=["phantom:20"], recipe="general"))
+    assert asked.train.recipe == "general"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +270,23 @@ def test_a_unet_has_no_imagenet_start(tmp_path: Path) -> None:
     chosen = config(tmp_path, task="segment", data=["phantom:20"], start="imagenet")
     with pytest.raises(ConfigError, match="unet has no ImageNet weights"):
         network(chosen, make_plan(chosen))
+
+
+@pytest.mark.parametrize(
+    ("task", "architecture"),
+    [("classify", "mobilenetv2"), ("segment", "unet-mobilenetv2"), ("segment", "unet-efficientnet-lite0")],
+)
+def test_networks_on_a_backbone_start_from_imagenet_where_asked(
+    task: str, architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[str] = []
+    monkeypatch.setattr(imagenet, "fill", lambda _, name: filled.append(name))
+    chosen = config(tmp_path, task=task, architecture=architecture, data=["phantom:20"])
+    plan = make_plan(chosen)
+    network(chosen, plan)
+    assert filled == []
+    network(chosen.model_copy(update={"start": "imagenet"}), plan)
+    assert len(filled) == 1
 
 
 def test_the_network_has_an_output_for_each_label(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import resource
 import struct
 import time
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def grey(notes: tuple[str, ...]) -> str:
 
 def percentiles(array: np.ndarray) -> np.ndarray:
     low, high = np.percentile(array.astype(np.float64), (0.1, 99.9))
-    return np.clip((array - low) / (high - low), 0, 1)
+    return np.asarray(np.clip((array - low) / (high - low), 0, 1))
 
 
 def window(values: np.ndarray, centre: float, width: float) -> np.ndarray:
@@ -124,7 +125,7 @@ def test_window_of_width_one_is_a_threshold() -> None:
 
 
 def test_window_functions() -> None:
-    base = {"BitsStored": 12, "WindowCenter": 1500, "WindowWidth": 1000}
+    base: dict[str, Any] = {"BitsStored": 12, "WindowCenter": 1500, "WindowWidth": 1000}
     exact = read(dicom(**base, VOILUTFunction="LINEAR_EXACT"))
     np.testing.assert_allclose(exact.pixels, np.clip((RAMP12 - 1500.0) / 1000 + 0.5, 0, 1), atol=1e-6)
     sigmoid = read(dicom(**base, VOILUTFunction="SIGMOID"))
@@ -164,7 +165,7 @@ def test_percentiles_without_a_window() -> None:
 def test_padding_is_left_out_of_the_percentiles(value: int, limit: int | None) -> None:
     array = RAMP12.copy()
     array[:10] = value
-    extra = {} if limit is None else {"PixelPaddingRangeLimit": limit}
+    extra: dict[str, Any] = {} if limit is None else {"PixelPaddingRangeLimit": limit}
     radiograph = read(dicom(array, BitsStored=12, PixelPaddingValue=value, **extra))
     low, high = min(value, limit or value), max(value, limit or value)
     seen = array[(array < low) | (array > high)].astype(float)
@@ -191,7 +192,7 @@ def test_a_negative_slope_turns_the_grey_levels_round() -> None:
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 def test_signed_pixels(dtype: type) -> None:
-    array = (RAMP8.astype(np.int16) - 128).astype(dtype)
+    array: np.ndarray = (RAMP8.astype(np.int16) - 128).astype(dtype)
     radiograph = read(dicom(array, WindowCenter=0, WindowWidth=101))
     np.testing.assert_allclose(radiograph.pixels, window(array.astype(float), 0, 101), atol=1e-6)
     plain = read(dicom(array)).pixels
@@ -254,7 +255,7 @@ def test_a_short_lut_is_refused() -> None:
 
 
 @pytest.mark.parametrize("extra", [{}, {"WindowCenter": 2000, "WindowWidth": 1500}])
-def test_monochrome1_equals_monochrome2_of_the_same_film(extra: dict[str, int]) -> None:
+def test_monochrome1_equals_monochrome2_of_the_same_film(extra: dict[str, Any]) -> None:
     two = read(dicom(BitsStored=12, **extra))
     mirrored = {"WindowCenter": 4096 - extra["WindowCenter"]} if extra else {}  # the window is half open
     data = dicom(4095 - RAMP12, BitsStored=12, PhotometricInterpretation="MONOCHROME1", **(extra | mirrored))
@@ -299,7 +300,7 @@ def test_colour() -> None:
 
 
 def test_palette() -> None:
-    tables: dict[str, object] = {}
+    tables: dict[str, Any] = {}
     for name, weight in (("Red", 1), ("Green", 2), ("Blue", 3)):
         tables[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
         entries = (np.arange(256) * 65535 // 255 // weight).astype("<u2")
@@ -346,7 +347,7 @@ def test_a_preamble_may_hold_a_tiff_header() -> None:
         ({}, None, ""),
     ],
 )
-def test_spacing(elements: dict[str, object], spacing: tuple[float, float] | None, note: str) -> None:
+def test_spacing(elements: dict[str, Any], spacing: tuple[float, float] | None, note: str) -> None:
     radiograph = read(dicom(**elements))
     assert radiograph.spacing == spacing
     assert not note or note in radiograph.notes
@@ -371,6 +372,28 @@ def test_view_header_and_notes() -> None:
     assert "PixelData" not in radiograph.origin.header
     assert not any(SECRET in note for note in radiograph.notes)
     assert read(dicom(ViewPosition="")).view is read(dicom()).view is None
+
+
+@pytest.mark.parametrize(
+    ("elements", "supine"),
+    [
+        ({}, False),
+        ({"PatientPosition": "HFS"}, True),
+        ({"PatientPosition": "FFS"}, True),
+        ({"PatientPosition": "HFP"}, False),  # prone
+        ({"PatientPosition": "HFDL"}, False),  # on the left side
+        ({"PatientPosition": ""}, False),
+        ({"ViewPosition": "AP"}, False),
+        ({"ViewPosition": "AP SUPINE"}, True),
+        ({"SeriesDescription": "Chest ap, supine"}, True),
+        ({"StudyDescription": "Thorax SUPINE bedside"}, True),
+        ({"AcquisitionDeviceProcessingDescription": "CHEST SUPINE"}, True),
+        ({"SeriesDescription": "Chest pa, erect", "PatientPosition": "HFP"}, False),
+        ({"BodyPartExamined": "SUPINE"}, False),  # not an element that tells the position
+    ],
+)
+def test_a_patient_on_the_back_is_known_from_code_or_text(elements: dict[str, Any], supine: bool) -> None:
+    assert read(dicom(**elements)).origin.supine is supine
 
 
 @pytest.mark.parametrize(
@@ -561,7 +584,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_at_once(name: str) -> None:
     make, reason = BOMBS[name]
-    data = make()
+    data: bytes = make()  # type: ignore[no-untyped-call]
     read(dicom())  # imports and caches must not count
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     assert reason in refusal(data)

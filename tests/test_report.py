@@ -89,8 +89,14 @@ def make_report(**changes: Any) -> Report:
             cardiothoracic_ratio=0.4567891,
             right_lung_fraction=0.18,
             left_lung_fraction=0.17,
-            right_lung_mm2=21000.0,
-            left_lung_mm2=18000.0,
+            right_lung_pixels=54000,
+            left_lung_pixels=53500,
+            lung_symmetry=0.83,
+            heart_offset=0.06,
+            heart_span=(205, 315),
+            thorax_span=(50, 470),
+            right_lung_cm2=210.4,
+            left_lung_cm2=180.0,
             heart_width_mm=131.0,
             thorax_width_mm=287.0,
         ),
@@ -113,6 +119,17 @@ def rejected(**changes: Any) -> Report:
     nothing = {"anatomy": None, "measurements": None, "prediction": None, "heatmaps": ()}
     why = {"status": "rejected", "reasons": ("no lungs found; give a frontal chest film",)}
     return make_report(**nothing | why | changes)
+
+
+def unsure() -> Report:
+    """A film whose left lung and heart cannot be relied on, so that its ratio is withheld."""
+    report = make_report(notes=("no cardiothoracic ratio: an outline is not reliable",))
+    assert report.anatomy is not None and report.measurements is not None
+    return replace(
+        report,
+        anatomy=replace(report.anatomy, unreliable=frozenset({"left_lung", "heart"})),
+        measurements=replace(report.measurements, cardiothoracic_ratio=None),
+    )
 
 
 def named(path: str) -> Report:
@@ -147,8 +164,23 @@ def test_json_says_everything() -> None:
         "positive": True,
         "abstained": True,
     }
-    assert document["measurements"]["heart_width_mm"] == 131.0
+    assert document["measurements"] == {
+        "cardiothoracic_ratio": 0.4567891,
+        "right_lung_fraction": 0.18,
+        "left_lung_fraction": 0.17,
+        "right_lung_pixels": 54000,
+        "left_lung_pixels": 53500,
+        "lung_symmetry": 0.83,
+        "heart_offset": 0.06,
+        "heart_span": [205, 315],
+        "thorax_span": [50, 470],
+        "right_lung_cm2": 210.4,
+        "left_lung_cm2": 180.0,
+        "heart_width_mm": 131.0,
+        "thorax_width_mm": 287.0,
+    }
     assert document["quality"] == {"right_lung": 0.97, "left_lung": 0.95, "heart": 0.88}
+    assert document["unreliable"] == []
     assert document["notes"] == ["window taken from the header", "film is cropped close"]
     assert document["models"]["classify"] == {
         "name": "classify-small",
@@ -164,14 +196,19 @@ def test_json_says_everything() -> None:
 
 
 def test_json_has_null_for_nan_and_plain_numbers_for_numpy() -> None:
-    document = forms.to_json(
-        make_report(
-            anatomy=replace(make_report().anatomy, quality={"heart": np.float32("nan"), "x": np.float32(1)})
-        )
-    )
+    quality: dict[str, Any] = {"heart": np.float32("nan"), "x": np.float32(1)}
+    document = forms.to_json(make_report(anatomy=Anatomy(mask=np.zeros(SHAPE, np.uint8), quality=quality)))
     assert [m["in_lungs"] for m in document["heatmaps"]] == [0.5, None]
     assert document["quality"] == {"heart": None, "x": 1.0}
     assert type(document["quality"]["x"]) is float
+
+
+def test_json_of_outlines_that_are_not_reliable() -> None:
+    document = forms.to_json(unsure())
+    assert document["unreliable"] == ["heart", "left_lung"]
+    assert document["measurements"]["cardiothoracic_ratio"] is None
+    assert document["measurements"]["heart_span"] == [205, 315]  # what was measured is still told
+    assert document["quality"]["heart"] == 0.88
 
 
 def test_json_of_a_rejected_film() -> None:
@@ -180,8 +217,8 @@ def test_json_of_a_rejected_film() -> None:
         "rejected",
         ["no lungs found; give a frontal chest film"],
     )
-    absent = ("prediction", "stage", "measurements", "quality", "thresholds")
-    assert [document[key] for key in absent] == [None] * 5
+    absent = ("prediction", "stage", "measurements", "quality", "unreliable", "thresholds")
+    assert [document[key] for key in absent] == [None] * 6
     assert document["heatmaps"] == []
 
 
@@ -211,8 +248,16 @@ def test_row_of_a_scored_film() -> None:
     assert row["notes"] == "window taken from the header; film is cropped close"
 
 
+def test_row_of_a_withheld_ratio_has_an_empty_cell() -> None:
+    row = forms.row("ward/case.dcm", unsure(), SIX)
+    assert (row["cardiothoracic_ratio"], row["right_lung_fraction"], row["quality"]) == ("", "0.18", "0.88")
+    assert row["notes"].endswith("no cardiothoracic ratio: an outline is not reliable")
+
+
 def test_abstained_labels_are_joined() -> None:
-    prediction = replace(make_report().prediction, abstained=(True, False, True, False, False, False))
+    prediction = make_report().prediction
+    assert prediction is not None
+    prediction = replace(prediction, abstained=(True, False, True, False, False, False))
     assert forms.row("x", make_report(prediction=prediction), SIX)["abstained"] == "Atelectasis|Consolidation"
 
 
@@ -231,7 +276,7 @@ def test_row_of_what_failed(result: Report | HilumError, status: str, notes: str
 
 
 @pytest.mark.parametrize("labels", [(), SIX, ("Edema", "Fracture")])
-@pytest.mark.parametrize("result", [make_report(), rejected(), UNREADABLE])
+@pytest.mark.parametrize("result", [make_report(), unsure(), rejected(), UNREADABLE])
 def test_rows_fit_their_columns(result: Report | HilumError, labels: tuple[str, ...], tmp_path: Path) -> None:
     with (tmp_path / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, forms.columns(labels))
@@ -285,7 +330,7 @@ class Page(HTMLParser):
         self.words += data
 
 
-@pytest.mark.parametrize("report", [make_report(), rejected(), rejected(cards={}), named(HOSTILE)])
+@pytest.mark.parametrize("report", [make_report(), unsure(), rejected(), rejected(cards={}), named(HOSTILE)])
 def test_page_is_whole_inert_and_self_contained(report: Report) -> None:
     text = forms.html(report)
     page = Page(text)
@@ -313,7 +358,11 @@ def test_page_shows_the_results() -> None:
         "Consolidation 0.120 0.200 negative",
         "Cardiothoracic ratio (PA) 0.46",
         "Heart width 131 mm",
-        "18.0 % of the image, 210 cm²",
+        "Thorax width 287 mm",
+        "Right lung 18.0 % of the image, 210 cm²",
+        "Left lung 17.0 % of the image, 180 cm²",
+        "Smaller lung over larger 0.83",
+        "Right lung 0.97 Left lung 0.95 Heart 0.88",
         "Cardiomegaly: positive, probability 0.71, threshold 0.42",
         "strongest 6.0 logits above the threshold; 50 % of the evidence in lungs and heart",
         "film is cropped close",
@@ -325,15 +374,29 @@ def test_page_shows_the_results() -> None:
     assert "nan" not in words.lower().split()
 
 
+def test_page_marks_what_is_not_reliable() -> None:
+    words = " ".join(Page(forms.html(unsure())).words.split())
+    assert "Cardiothoracic ratio (PA) \N{EN DASH}" in words
+    assert "Right lung 0.97 Left lung 0.95, not reliable Heart 0.88, not reliable" in words
+    assert "no cardiothoracic ratio: an outline is not reliable" in words
+
+
+def test_page_says_nothing_of_lengths_and_symmetry_that_are_not_known() -> None:
+    measurements = Measurements(
+        cardiothoracic_ratio=None, right_lung_fraction=0.18, left_lung_fraction=0.0, right_lung_pixels=54000
+    )
+    words = " ".join(Page(forms.html(make_report(measurements=measurements))).words.split())
+    assert "Right lung 18.0 % of the image Left lung 0.0 % of the image" in words
+    assert not any(word in words for word in ("cm²", "Heart width", "Thorax width", "Smaller lung"))
+
+
 def test_page_has_a_film_for_the_outlines_and_for_each_heatmap() -> None:
     sources = [
         a["src"] for tag, a in Page(forms.html(make_report())).tags if tag == "img" and a.get("class") is None
     ]
-    sizes = {
-        cv2.imdecode(np.frombuffer(decoded(source), np.uint8), cv2.IMREAD_COLOR).shape for source in sources
-    }
+    films = [cv2.imdecode(np.frombuffer(decoded(source), np.uint8), cv2.IMREAD_COLOR) for source in sources]
     assert len(set(sources)) == 3
-    assert sizes == {(*SHAPE, 3)}
+    assert {film.shape for film in films if film is not None} == {(*SHAPE, 3)}
 
 
 def decoded(source: str | None) -> bytes:
@@ -433,8 +496,9 @@ def test_the_mask_is_the_anatomy_at_source_size(tmp_path: Path) -> None:
     forms.write("case.dcm", report, tmp_path, ["mask"])
     stored = cv2.imread(str(tmp_path / "case.dcm.mask.png"), cv2.IMREAD_UNCHANGED)
     assert report.anatomy is not None
+    assert stored is not None
     assert stored.dtype == np.uint8
-    assert (stored == report.anatomy.mask).all()
+    np.testing.assert_array_equal(stored, report.anatomy.mask)
 
 
 def test_write_of_a_rejected_film(tmp_path: Path) -> None:

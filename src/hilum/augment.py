@@ -1,6 +1,7 @@
 """Training-only changes of a film, its mask kept in step; randomness is an argument.
 
-No flips: a mirrored chest is another anatomy, and the sides carry meaning.
+A film to classify is never mirrored: that is another anatomy. A film to outline may be, for the sides of its
+lungs are those of the picture: what lies to the left is the right lung, wherever the heart points.
 """
 
 from __future__ import annotations
@@ -31,6 +32,95 @@ def augment(
     if rng.random() < 0.2 * strength:
         film = _letter(film, rng)
     return film, mask
+
+
+def outlined(
+    film: Array, mask: Array, rng: np.random.Generator, *, strength: float = 1.0
+) -> tuple[Array, Array]:
+    """`augment`, and on top what makes outlines travel to other hospitals: (S, S) float32 and uint8 as there.
+
+    Bent shapes, mirrored chests, veiled lungs, other tone curves, inverted and coarsely quantised greys.
+    """
+    if strength == 0:
+        return film, mask
+    if rng.random() < 0.3 * strength and sided(mask):
+        film, mask = mirror(film, mask)
+    if rng.random() < 0.5 * strength:
+        film, mask = _bend(film, mask, rng, strength)
+    if rng.random() < 0.4 * strength:
+        film = _veil(film, mask, rng)
+    if rng.random() < 0.4 * strength:
+        film = _recurve(film, rng)
+    changed, followed = augment(film, mask, rng, strength=strength)
+    assert followed is not None  # noqa: S101 - a mask given is a mask returned
+    if rng.random() < 0.1 * strength:
+        levels = np.float32(rng.integers(12, 48))
+        changed = np.floor(changed * levels) / levels
+    if rng.random() < 0.1 * strength:
+        changed = 1 - changed
+    return changed, followed
+
+
+def sided(mask: Array) -> bool:
+    """Whether a label map tells both lungs apart, or neither; a lung alone must not become the other one."""
+    return bool((mask == 1).any() == (mask == 2).any())
+
+
+def mirror(film: Array, mask: Array) -> tuple[Array, Array]:
+    """The film seen from behind: left and right swap, in the picture and so in the lungs' names."""
+    swapped = np.array([0, 2, 1, *range(3, 256)], np.uint8)
+    return np.ascontiguousarray(film[:, ::-1]), swapped[mask[:, ::-1]]
+
+
+def _bend(film: Array, mask: Array, rng: np.random.Generator, strength: float) -> tuple[Array, Array]:
+    """A smooth displacement of some hundredths of the side."""
+    side = film.shape[0]
+    coarse = rng.normal(0, 0.015 * strength * side, (2, 5, 5)).astype(np.float32)
+    shift = [cv2.resize(plane, (side, side), interpolation=cv2.INTER_CUBIC) for plane in coarse]
+    rows, columns = np.indices((side, side), np.float32)
+    where = columns + shift[0], rows + shift[1]
+    film = cv2.remap(film, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return film, cv2.remap(mask, *where, cv2.INTER_NEAREST)
+
+
+def _veil(film: Array, mask: Array, rng: np.random.Generator) -> Array:
+    """Disease that hides lung: fluid from below, a patch, or one whole side, as bright as soft tissue."""
+    side = film.shape[0]
+    lungs = mask == rng.integers(1, 3) if rng.random() < 0.6 else (mask > 0) & (mask != 3)
+    if not lungs.any():
+        return film
+    rows, columns = np.nonzero(lungs)
+    top, bottom = rows.min(), rows.max() + 1
+    y, x = np.ogrid[:side, :side]
+    kind = rng.random()
+    if kind < 0.4:
+        level = bottom - rng.uniform(0.1, 0.8) * (bottom - top)
+        tilt = rng.uniform(-0.3, 0.3)
+        share = 1 / (
+            1 + np.exp(-(y - level + tilt * (x - columns.mean())) / (side * rng.uniform(0.005, 0.05)))
+        )
+    elif kind < 0.8:
+        share = np.zeros((side, side))
+        for _ in range(rng.integers(1, 5)):
+            i = rng.integers(len(rows))
+            height, width = rng.uniform(0.03, 0.2, 2) * side
+            share = np.maximum(
+                share, np.exp(-(((y - rows[i]) / height) ** 2) - ((x - columns[i]) / width) ** 2)
+            )
+    else:
+        share = np.ones((side, side))
+    soft = cv2.GaussianBlur(lungs.astype(np.float32), (0, 0), side * rng.uniform(0.004, 0.03))
+    share = (share * soft * rng.uniform(0.4, 1.0)).astype(np.float32)
+    # As bright as what surrounds the lungs, give or take, and never flat.
+    tissue = float(np.quantile(film[~lungs], rng.uniform(0.5, 0.9)))
+    grain = cv2.resize(rng.normal(0, 0.05, (32, 32)).astype(np.float32), (side, side))
+    return np.asarray(np.clip(film + share * np.maximum(tissue + grain - film, 0), 0, 1))
+
+
+def _recurve(film: Array, rng: np.random.Generator) -> Array:
+    """Another film's characteristic curve: any monotone one through (0, 0) and (1, 1)."""
+    knots = np.cumsum(rng.dirichlet(np.full(6, 1.5)))
+    return np.asarray(np.interp(film, np.linspace(0, 1, 7), np.concatenate([[0], knots])), np.float32)
 
 
 def _warp(

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hilum.augment import augment
+from hilum.augment import augment, outlined
 from hilum.card import Preparation
 from hilum.data.cache import Cache
+from hilum.data.masks import shown
 from hilum.prepare import levels
 from hilum.types import STRUCTURES, Array
 
@@ -31,6 +32,7 @@ class Films(Dataset[dict[str, Array]]):
     labels: tuple[str, ...]  # empty: the targets are masks
     preparation: Preparation
     strength: float  # of the augmentation
+    recipe: str = "general"  # of the augmentation, or "outlines"
     seed: int
 
     def __len__(self) -> int:
@@ -40,14 +42,18 @@ class Films(Dataset[dict[str, Array]]):
         epoch, i = place
         sample = self.cache.samples[i]
         film = self.cache.films[i].astype(np.float32) / 255
-        mask = None if self.labels or self.cache.masks is None else np.array(self.cache.masks[i])
+        whole = None if self.labels or self.cache.masks is None else np.array(self.cache.masks[i])
         rng = np.random.default_rng([self.seed, epoch, i])
-        film, mask = augment(film, mask, rng, strength=self.strength)
+        if whole is None or self.recipe == "general":
+            film, mask = augment(film, whole, rng, strength=self.strength)
+        else:
+            film, mask = outlined(film, whole, rng, strength=self.strength)
         item: dict[str, Array] = {"films": levels(film, self.preparation)[None]}
-        if mask is None:
+        if mask is None or whole is None:
             item["labels"] = np.array([sample.labels.get(name, np.nan) for name in self.labels], np.float32)
         else:
-            item |= {"masks": mask, "known": known(sample.structures)}
+            # What the whole mask shows: a shift may have moved a lung out of this view of it.
+            item |= {"masks": mask, "known": known(shown(sample.structures, whole))}
         return item
 
 
@@ -67,12 +73,21 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
     start: int = 0  # first step that is still to do
     rank: int = 0
     processes: int = 1
+    extra: int = 0  # of the films, the last ones: an epoch draws as many of them as there are others
 
     def __len__(self) -> int:
-        return max(1, self.films // self.batch) - self.start
+        return max(1, (self.films - self.extra + self._drawn) // self.batch) - self.start
+
+    @property
+    def _drawn(self) -> int:
+        return min(self.extra, self.films - self.extra)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.films)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        own = self.films - self.extra
+        order = rng.permutation(own)
+        if self.extra:
+            order = rng.permutation(np.concatenate([order, own + rng.permutation(self.extra)[: self._drawn]]))
         for step in range(self.start, self.start + len(self)):
             whole = order[step * self.batch : (step + 1) * self.batch]
             yield [(self.epoch, int(i)) for i in whole[self.rank :: self.processes]]

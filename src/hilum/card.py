@@ -44,6 +44,14 @@ class Threshold(_Strict):
     rule: str = Field(description="how it was chosen")
 
 
+class Reliability(_Strict):
+    """How the quality of one structure's outline follows from the Dice it promises: `hilum.quality.judge`."""
+
+    intercept: float
+    slope: float = Field(ge=0, description="of the log of what is missing to a full Dice")
+    threshold: float = Field(ge=0, le=1, description="quality below which the outline is not reliable")
+
+
 class Metric(_Strict):
     """One figure with its 95 % interval."""
 
@@ -76,6 +84,7 @@ class Card(_Strict):
     preparation: Preparation
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    reliability: dict[str, Reliability] = Field(default_factory=dict, description="of each outline")
     threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
     sources: tuple[Source, ...] = ()
     split_sha256: str = Field(default="", description="hash of the patient split that held films back")

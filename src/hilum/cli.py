@@ -178,13 +178,22 @@ def evaluate(
     part: Annotated[str, typer.Option(help="part of the split: test, tune or train")] = "test",
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
     seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
+    ] = False,
 ) -> None:
-    """Score a model on labelled or outlined films, each figure with its 95 % interval over patients."""
+    """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
+
+    Writes evaluation.json and figures.csv; for outlines also outlines.csv and ratios.csv, film by film, and
+    pictures of the worst films and of the ratio's errors.
+    """
     from hilum.data import join, open_data, short
     from hilum.data.cache import cached
     from hilum.data.split import read_split, select
     from hilum.evaluate import evaluate as run
-    from hilum.evaluate import write
+    from hilum.evaluate_outlines import SIZE
+    from hilum.evaluate_pictures import write_pictures
+    from hilum.figures import write
     from hilum.report import identity, provenance
     from hilum.runtime import Runtime, find
     from hilum.types import now
@@ -202,14 +211,37 @@ def evaluate(
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
     with progress("evaluating") as tick:
-        cache = cached(samples, runtime.card.preparation.size, out.parent / ".hilum-cache", tick=tick)
-        evaluation = run(runtime, cache, seed=seed, tick=tick)
+        size = SIZE if runtime.card.task == "segment" else runtime.card.preparation.size
+        cache = cached(samples, size, out.parent / ".hilum-cache", tick=tick)
+        evaluation = run(runtime, cache, stress=stress, seed=seed, tick=tick)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
+    write_pictures(runtime, cache, evaluation, out, seed=seed)
     for figure in evaluation.figures:
         positives = "" if figure.positives is None else f", {figure.positives} positive"
         interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-        print(f"{figure.subject}\t{figure.measure}\t{interval}\tn={figure.films}{positives}")
+        under = f", {figure.condition}" if figure.condition else ""
+        print(f"{figure.subject}\t{figure.measure}{under}\t{interval}\tn={figure.films}{positives}")
+
+
+@app.command(epilog=EPILOG)
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="its runs, sources and tests")],
+    only: Annotated[list[str] | None, typer.Option(help="this run alone; may be repeated")] = None,
+) -> None:
+    """Train many models on one split, score each on the same films, and write one table.
+
+    What is trained or scored already is not done again. It writes a csv of all figures and the table.
+    """
+    _needs("torch", "training", "train")
+    import logging
+
+    from hilum.study import read_study, run
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    with progress("study") as tick:
+        table = run(read_study(file), only=only or (), tick=tick)
+    print(table.read_text(encoding="utf-8"), end="")
 
 
 @app.command(epilog=EPILOG)

@@ -93,3 +93,47 @@ def data_phantom(
         drawn = iter(range(1, count + 1))
         write(out, count=count, seed=seed, tick=lambda: tick(next(drawn), count, ""))
     print(f"{out}\t{count} films")
+
+
+@data.command("outline")
+def data_outline(
+    names: Names,
+    out: Out,
+    model: Annotated[str, typer.Option(help="a segmenter's name or its checkpoint's folder")] = "hilum-lungs",
+    least: Annotated[float, typer.Option(help="lowest quality, 0 to 1, of an outline that is kept")] = 0.9,
+    split: Annotated[Path | None, typer.Option(help="patient split; its test patients are left out")] = None,
+) -> None:
+    """Outline films without masks and keep those that can be trusted, to train on as csv:OUT/outlined.csv.
+
+    Example:
+      hilum data outline nih:films --split splits/nih.csv --out runs/pseudo
+      hilum train configs/hilum-lungs.toml 'extra=["csv:runs/pseudo/outlined.csv"]'
+    """
+    import json
+    import sys
+
+    from hilum.data import join, open_data, short
+    from hilum.data.pseudo import outline_films
+    from hilum.data.split import read_split, select
+    from hilum.report import identity
+    from hilum.runtime import Runtime, find
+
+    samples = join([open_data(name) for name in names])
+    if split is None:
+        print("no --split: films held back for tests may be among these", file=sys.stderr)
+    else:
+        parts = read_split(split)
+        samples = [s for part in ("train", "tune") for s in select(samples, parts, part)]
+    runtime = Runtime(find(model))
+    with progress("outlining") as tick:
+        counts = outline_films(runtime, samples, out, least=least, tick=tick)
+    about = {
+        "model": identity(runtime.card),
+        "data": [short(name) for name in names],
+        "least": least,
+        **counts,
+    }
+    about["split_sha256"] = parts.sha256 if split is not None else None
+    (out / "outlined.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for what, count in counts.items():
+        print(f"{what}\t{count}")

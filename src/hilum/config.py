@@ -29,6 +29,10 @@ class TrainConfig(BaseModel):
     data: tuple[str, ...] = Field(
         min_length=1, description="data sets, KIND:PATH; of an NIH film in several, the first is taken"
     )
+    extra: tuple[str, ...] = Field(
+        default=(),
+        description="data sets that only train, as many films an epoch as the others: pseudo-labels, say",
+    )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
     labels: tuple[str, ...] = Field(
@@ -49,6 +53,9 @@ class TrainConfig(BaseModel):
     patience: int = Field(default=10, ge=1, description="epochs without gain before it stops")
     weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
     augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
+    recipe: Literal["general", "outlines"] = Field(
+        default="general", description="of the augmentation; 'outlines' mirrors, bends and veils as well"
+    )
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     seed: int = Field(default=0, ge=0)
     devices: int = Field(default=1, ge=1)
@@ -67,6 +74,7 @@ _DEFAULTS: dict[Task, dict[str, Any]] = {
         "batch": 8,
         "rate": 1e-3,
         "decay": 0.01,
+        "recipe": "outlines",
     },
     "classify": {
         "architecture": "mobilenetv2",

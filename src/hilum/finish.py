@@ -18,23 +18,26 @@ from hilum.card import Card, Metric, Source, Threshold
 from hilum.checkpoint import save
 from hilum.config import TrainConfig
 from hilum.data import short
+from hilum.losses import Outputs
 from hilum.metrics import Interval, auroc, bootstrap, dice
 from hilum.plan import Plan
+from hilum.reliability import reliabilities
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
 _PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "lightning-fabric")
 
 
 def score(
-    module: nn.Module, plan: Plan, loss: Callable[[Tensor, Batch], Tensor], device: torch.device
+    module: nn.Module, plan: Plan, loss: Callable[[Outputs, Batch], Tensor], device: torch.device
 ) -> tuple[float, float]:
     """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures.
 
     The score is NaN where the films cannot tell it, and where the loss is not a number.
     """
     losses, values, sizes = [], [], []
-    for logits, batch in _outputs(module, plan.tune, device):
-        losses.append(float(loss(logits, batch)))
+    for outputs, batch in _outputs(module, plan.tune, device):
+        logits = outputs["logits"]
+        losses.append(float(loss(outputs, batch)))
         sizes.append(len(logits))
         values.append(_dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy())
     table = np.concatenate(values)
@@ -71,14 +74,18 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
         citations=config.citations,
     )
     values = [
-        _dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy()
-        for logits, batch in _outputs(module, plan.tune, device)
+        _dices(outputs["logits"], batch) if "masks" in batch else outputs["logits"].float().cpu().numpy()
+        for outputs, batch in _outputs(module, plan.tune, device)
     ]
     table = np.concatenate(values)
     if config.task == "classify":
         card = _calibrated(card, plan, table)
     else:
-        card = card.model_copy(update={"metrics": _dice_metrics(table, _patients(plan), config.seed)})
+        metrics = _dice_metrics(table, _patients(plan), config.seed)
+        trusted = reliabilities(
+            lambda films: _numpy(module, films, device), config.preparation, plan.tune.cache, seed=config.seed
+        )
+        card = card.model_copy(update={"metrics": metrics, "reliability": trusted})
     return save(config.out / "checkpoint", module.cpu(), card)
 
 
@@ -137,10 +144,17 @@ def _metric(name: str, interval: Interval, n: int) -> list[Metric]:
 
 
 @torch.no_grad()
-def _outputs(module: nn.Module, films: Films, device: torch.device) -> Iterator[tuple[Tensor, Batch]]:
+def _numpy(module: nn.Module, films: Array, device: torch.device) -> Array:
+    """Logits of prepared films, from and to NumPy."""
+    logits: Tensor = module(torch.from_numpy(films).to(device))["logits"]
+    return logits.float().cpu().numpy()
+
+
+@torch.no_grad()
+def _outputs(module: nn.Module, films: Films, device: torch.device) -> Iterator[tuple[Outputs, Batch]]:
     for batch in in_order(films, 32):
         moved = {key: value.to(device) for key, value in batch.items()}
-        yield module(moved["films"])["logits"], moved
+        yield module(moved["films"]), moved
 
 
 def _patients(plan: Plan) -> Array:
@@ -172,7 +186,7 @@ def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
     """Films and patients that the data sets together gave to the training part."""
     samples = plan.train.cache.samples
     patients = len({sample.patient for sample in samples})
-    name = " + ".join(short(data) for data in config.data)
+    name = " + ".join(short(data) for data in (*config.data, *config.extra))
     return (Source(name=name, films=len(samples), patients=patients),)
 
 

@@ -68,6 +68,17 @@ def average_precision(truth: Array, score: Array) -> float:
     return float(positives @ precision / found[-1])
 
 
+def spearman(one: Array, other: Array) -> float:
+    """Rank correlation of two columns (N,): -1..1, ties sharing their mean rank; NaN if one is constant."""
+    centred = []
+    for column in (one, other):
+        _, place, films = np.unique(np.asarray(column), return_inverse=True, return_counts=True)
+        ranks = (np.cumsum(films) - (films + 1) / 2)[place]
+        centred.append(ranks - ranks.mean() if len(ranks) else ranks)
+    spread = float(np.sqrt(np.prod([column @ column for column in centred])))
+    return float(centred[0] @ centred[1]) / spread if spread else float("nan")
+
+
 def brier(truth: Array, probability: Array) -> float:
     """Mean squared difference between probability and truth: 0 (best) to 1; NaN without films."""
     truth, probability = forecasts(truth, probability)

@@ -11,7 +11,17 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hilum.errors import ConfigError
-from hilum.types import DISCLAIMER, STRUCTURES, Array, Heatmap, Prediction, Report, Score
+from hilum.types import (
+    DISCLAIMER,
+    STRUCTURES,
+    Anatomy,
+    Array,
+    Heatmap,
+    Measurements,
+    Prediction,
+    Report,
+    Score,
+)
 
 Colour: TypeAlias = tuple[int, int, int]  # RGB, 0..255
 
@@ -77,6 +87,8 @@ def picture(report: Report, heatmap: Heatmap | None, *, longest: int = 1024) -> 
         image = _washed(film, _grey((_resized(heatmap.values, size) - heatmap.baseline) / strongest(heatmap)))
     if report.anatomy is not None:
         _outline(image, report.anatomy.mask)
+        if report.measurements is not None and report.measurements.cardiothoracic_ratio is not None:
+            _spans(image, report.anatomy.mask, report.measurements)
     return image
 
 
@@ -162,6 +174,43 @@ def _outline(image: Array, mask: Array) -> None:
         cv2.polylines(image, lines, True, COLOURS[name], thick, cv2.LINE_AA, _FRACTION_BITS)
 
 
+def _spans(image: Array, mask: Array, measurements: Measurements) -> None:
+    """Draw the two widths of the cardiothoracic ratio as lines with stops, in place.
+
+    Each structure's extremes lie on different rows, so a line stands at the row where it is widest.
+    """
+    height, width = image.shape[:2]
+    thick = max(1, round(max(height, width) / 640))
+    reach = 6 * thick
+    lines = (
+        (measurements.heart_span, mask == 3, COLOURS["heart"]),
+        (measurements.thorax_span, (mask == 1) | (mask == 2), _TEXT),
+    )
+    for span, where, colour in lines:
+        if span is None:
+            continue
+        row = round(_widest(where) * height / mask.shape[0])
+        left, right = (round(column * width / mask.shape[1]) for column in span)
+        strokes = (
+            ((left, row), (right, row)),
+            ((left, row - reach), (left, row + reach)),
+            ((right, row - reach), (right, row + reach)),
+        )
+        for tint, wide in ((_HALO, thick + 2), (colour, thick)):
+            for start, end in strokes:
+                cv2.line(image, start, end, tint, wide, cv2.LINE_AA)
+
+
+def _widest(where: Array) -> float:
+    """The row, its middle counted, on which the first and last true pixels lie farthest apart."""
+    rows = np.flatnonzero(where.any(axis=1))
+    found = where[rows].view(np.uint8)
+    # Mirrored by OpenCV: argmax over a reversed NumPy view takes ten times as long.
+    last = found.shape[1] - 1 - cv2.flip(found, 1).argmax(axis=1)
+    widths = last - found.argmax(axis=1)
+    return float(np.median(rows[widths == widths.max()])) + 0.5
+
+
 def _smooth(points: Array, reach: int) -> Array:
     """Round off the pixel steps of a closed contour by a running mean over about `reach` points.
 
@@ -181,19 +230,24 @@ def _legend(report: Report, heatmap: Heatmap | None) -> list[_Line]:
         lines += [_Line(text="Rejected", size=1.3)]
         lines += [line for reason in report.reasons for line in (_Line(text=reason), _Line())]
     if report.anatomy is not None:
-        lines += [_Line(text="Outlines", colour=_DIM)]
-        lines += [
-            _Line(text=name.replace("_", " ").capitalize(), swatch=COLOURS[name]) for name in STRUCTURES
-        ]
+        lines += [_Line(text="Outlines", value="quality", colour=_DIM)]
+        lines += [_named_outline(name, report.anatomy) for name in STRUCTURES]
         lines += [_Line()]
-    ratio = report.measurements.cardiothoracic_ratio if report.measurements else None
-    if ratio is not None:
-        lines += [_Line(text="Cardiothoracic ratio", value=f"{ratio:.2f}"), _Line()]
+    if report.measurements is not None and report.anatomy is not None:
+        ratio = report.measurements.cardiothoracic_ratio
+        said = "not given" if ratio is None else f"{ratio:.2f}"
+        lines += [_Line(text="Cardiothoracic ratio", value=said), _Line()]
     if heatmap is not None:
         peak = _Line(text="none", value=f"{strongest(heatmap):.1f} logits", colour=_DIM)
         lines += [_Line(text="Evidence for", colour=_DIM), _Line(text=heatmap.label, size=1.3)]
         lines += [*_scores(report.prediction, heatmap.label), _Line(), _Line(bar=True), peak]
     return lines
+
+
+def _named_outline(name: str, anatomy: Anatomy) -> _Line:
+    quality = anatomy.quality.get(name)
+    said = "" if quality is None else f"{quality:.2f}{' !' if name in anatomy.unreliable else ''}"
+    return _Line(text=name.replace("_", " ").capitalize(), value=said, swatch=COLOURS[name])
 
 
 def _scores(prediction: Prediction | None, label: str) -> list[_Line]:

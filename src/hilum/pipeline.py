@@ -17,10 +17,10 @@ from hilum.errors import CheckpointError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, implausible
 from hilum.measure import measure, remarks
-from hilum.outline import in_order, outline
 from hilum.prepare import prepare
 from hilum.read import read
 from hilum.runtime import Runtime, find
+from hilum.segment import segment
 from hilum.types import (
     STRUCTURES,
     Anatomy,
@@ -81,7 +81,7 @@ class Pipeline:
         return self.analyse([read(source)])[0]
 
     def analyse(self, films: Sequence[Radiograph]) -> list[Report]:
-        """Analyse films that are already read, the networks running over all of them at once."""
+        """Analyse films that are already read, the classifier running over all of them at once."""
         reasons = [admit(film) for film in films]
         anatomies = self._segment(films, [not why for why in reasons])
         reasons = [why or implausible(a) if a else why for why, a in zip(reasons, anatomies, strict=True)]
@@ -131,14 +131,10 @@ class Pipeline:
             return [ReadError(films[0].origin.path, reason, remedy)]
 
     def _segment(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[Anatomy | None]:
-        anatomies: list[Anatomy | None] = [None] * len(films)
-        chosen = [i for i, yes in enumerate(admitted) if yes]
-        outputs = _run(self.segmenter, [films[i] for i in chosen])
-        for i, output in zip(chosen, outputs, strict=True):
-            height, width = films[i].pixels.shape
-            logits = in_order(output["logits"], self.segmenter.card.labels)
-            anatomies[i] = outline(logits, (height, width))
-        return anatomies
+        return [
+            segment(self.segmenter, film.pixels) if yes else None
+            for film, yes in zip(films, admitted, strict=True)
+        ]
 
     def _classify(
         self, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None], admitted: Sequence[bool]
@@ -180,7 +176,7 @@ class Pipeline:
             prediction=judged[0] if judged else None,
             heatmaps=judged[1] if judged else (),
             cards=cards,
-            notes=remarks(measurements, film.view) if measurements else (),
+            notes=remarks(measurements, anatomy, film) if measurements and anatomy else (),
             created=now(),
         )
 

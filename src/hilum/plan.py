@@ -19,7 +19,7 @@ from hilum.data.split import Split, make_split, read_split, select, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS, build
-from hilum.models.transfer import Transfer
+from hilum.models.transfer import Transfer, TransferUNet
 from hilum.types import STRUCTURES, Sample
 
 
@@ -32,6 +32,7 @@ class Plan:
     labels: tuple[str, ...]  # one for each output channel
     activation: str  # "sigmoid" or "softmax"
     split: Split
+    extra: int = 0  # of the training films, the last ones: those of the data sets that only train
 
     @property
     def measure(self) -> str:
@@ -48,7 +49,11 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         samples = [sample for sample in samples if sample.masks is not None]
         if not samples:
             raise DataError("no film has a mask to learn outlines from; give masks:PATH")
+    extra = join([open_data(name) for name in config.extra])
+    if config.task == "segment" and (bare := [sample.id for sample in extra if sample.masks is None]):
+        raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
+    _keep_apart(samples, extra, split, config.fold)
     labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
     parts = {}
     for part in ("train", "tune"):
@@ -57,6 +62,8 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
             raise DataError(
                 f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
             )
+        if part == "train":
+            chosen += extra
         parts[part] = cached(chosen, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
     _set_aside(parts, config.out)
     train, tune = (
@@ -66,11 +73,17 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
             preparation=config.preparation,
             strength=config.augment if part == "train" else 0.0,
             seed=config.seed,
+            recipe=config.recipe,
         )
         for part, cache in parts.items()
     )
     return Plan(
-        train=train, tune=tune, labels=labels, activation=_activation(config, samples, labels), split=split
+        train=train,
+        tune=tune,
+        labels=labels,
+        activation=_activation(config, samples, labels),
+        split=split,
+        extra=len({sample.id for sample in extra} & {sample.id for sample in parts["train"].samples}),
     )
 
 
@@ -78,7 +91,7 @@ def network(config: TrainConfig, plan: Plan) -> nn.Module:
     """The network with the weights the configuration starts from."""
     module = build(config.architecture, len(plan.labels), seed=config.seed, **config.arguments)
     if config.start == "imagenet":
-        if not isinstance(module, Transfer):
+        if not isinstance(module, Transfer | TransferUNet):
             raise ConfigError(
                 f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'"
             )
@@ -101,6 +114,16 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
         full = np.maximum(np.nansum(table == 0, axis=0), 1) / positives
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[weighting]
     return torch.tensor(np.minimum(full**power, 20), dtype=torch.float32)
+
+
+def _keep_apart(samples: list[Sample], extra: list[Sample], split: Split, fold: int) -> None:
+    """Films that only train must not be among the others, nor of patients whom the split holds back."""
+    names = {sample.id for sample in samples}
+    for sample in extra:
+        if sample.id in names:
+            raise DataError(f"{sample.id}: stands in data and in extra; give it once")
+        if split.parts.get(sample.patient) in ("test", str(fold)):
+            raise DataError(f"{sample.id}: in extra, but the split holds its patient back; leave it out")
 
 
 def _split(config: TrainConfig, samples: list[Sample]) -> Split:

@@ -111,9 +111,19 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
             header=_without_pixels(dataset),
             modality=text(dataset, "Modality"),
             body_part=text(dataset, "BodyPartExamined"),
+            supine=_is_supine(dataset),
         ),
         notes=tuple(notes),
     )
+
+
+def _is_supine(dataset: Dataset) -> bool:
+    """Whether the patient lay on the back, as the position's code or a free text says."""
+    said = ("ViewPosition", "SeriesDescription", "StudyDescription", "AcquisitionDeviceProcessingDescription")
+    if any("SUPINE" in text(dataset, word) for word in said):
+        return True
+    # HFS, FFS, LFS, RFS: head, feet, left or right first, supine (PS3.3 C.7.3.1.1.2).
+    return text(dataset, "PatientPosition").endswith("FS")
 
 
 def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID]:

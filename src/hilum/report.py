@@ -53,6 +53,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "stage": prediction.stage if prediction else None,
         "measurements": asdict(report.measurements) if report.measurements else None,
         "quality": anatomy.quality if anatomy else None,
+        "unreliable": sorted(anatomy.unreliable) if anatomy else None,
         "heatmaps": [{"label": m.label, "method": m.method, "in_lungs": m.in_lungs} for m in report.heatmaps],
         "notes": (*radiograph.notes, *report.notes),
         "models": {task: identity(card) for task, card in report.cards.items()},

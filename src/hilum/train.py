@@ -23,11 +23,11 @@ from hilum.data.cache import Tick
 from hilum.errors import ConfigError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
-from hilum.losses import multilabel_loss, segmentation_loss, single_label_loss
+from hilum.losses import Outputs, multilabel_loss, segmentation_loss, single_label_loss
 from hilum.plan import Plan, class_weights, make_plan, network
 from hilum.state import State, load_state, save_state
 
-_STATE = "state.safetensors"
+STATE = "state.safetensors"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,13 +42,13 @@ class Run:
     shadow: nn.Module  # the running average of the weights: what is scored and shipped
     best: nn.Module  # the shadow of the best epoch so far
     optimizer: torch.optim.Optimizer
-    loss: Callable[[Tensor, Batch], Tensor]
+    loss: Callable[[Outputs, Batch], Tensor]
     steps: int  # in an epoch
     state: State = field(default_factory=State)
 
     @property
     def path(self) -> Path:
-        return self.config.out / _STATE
+        return self.config.out / STATE
 
     @property
     def done(self) -> int:
@@ -118,6 +118,7 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         state.step,
         fabric.global_rank,
         fabric.world_size,
+        run.plan.extra,
     )
     saved = time.monotonic()
     began = saved - state.seconds
@@ -128,8 +129,8 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         for group in run.optimizer.param_groups:
             group["lr"] = _rate(run, run.done)
         with _seeded(config.seed, run.done, fabric):
-            logits = run.model(batch["films"].contiguous(memory_format=torch.channels_last))["logits"]
-        loss = run.loss(logits, batch)
+            outputs = run.model(batch["films"].contiguous(memory_format=torch.channels_last))
+        loss = run.loss(outputs, batch)
         fabric.backward(loss)
         norm = fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
         if norm is None or not torch.isfinite(norm):
@@ -172,7 +173,7 @@ def _score(run: Run) -> None:
 
 
 def _begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
-    resumes = resume and (config.out / _STATE).is_file()
+    resumes = resume and (config.out / STATE).is_file()
     # A state holds all weights: what the run once started from may be out of reach by now.
     start = config.model_copy(update={"start": "random"}) if resumes else config
     # On its device before the optimizer sees it: a restored optimizer follows its parameters.
@@ -188,7 +189,7 @@ def _begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run
     state = State()
     if resumes:
         modules = {"module": module, "shadow": shadow, "best": best}
-        state = load_state(config.out / _STATE, _settings(config), modules, optimizer)
+        state = load_state(config.out / STATE, _settings(config), modules, optimizer)
     # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model, wrapped = fabric.setup(module, optimizer)
@@ -202,7 +203,7 @@ def _begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run
         best=best,
         optimizer=wrapped,
         loss=_loss(config, plan, fabric.device),
-        steps=len(Shuffled(len(plan.train), config.batch, config.seed, 0)),
+        steps=len(Shuffled(len(plan.train), config.batch, config.seed, 0, extra=plan.extra)),
         state=state,
     )
 
@@ -229,7 +230,7 @@ def _cpu_has_bf16() -> bool:
 
 def _claim(out: Path, resume: bool) -> None:
     """Make the run's folder; refuse to write over a run, and to go on with a finished one."""
-    unfinished = (out / _STATE).exists()
+    unfinished = (out / STATE).exists()
     if resume and not unfinished and (out / "checkpoint").exists():
         raise ConfigError(f"{out}: this run is finished; choose another out= to train again")
     if not resume and (unfinished or (out / "history.csv").exists()):
@@ -239,12 +240,12 @@ def _claim(out: Path, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _loss(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Tensor, Batch], Tensor]:
+def _loss(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Outputs, Batch], Tensor]:
     if config.task == "segment":
-        return lambda logits, batch: segmentation_loss(logits, batch["masks"], batch["known"])
+        return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
     weights = class_weights(plan, config.weighting).to(device)
     chosen = single_label_loss if plan.activation == "softmax" else multilabel_loss
-    return lambda logits, batch: chosen(logits, batch["labels"], weights)
+    return lambda outputs, batch: chosen(outputs["logits"], batch["labels"], weights)
 
 
 def _rate(run: Run, step: int) -> float:

@@ -44,6 +44,7 @@ class Origin:
     )  # pydicom Dataset without its pixels; None for other formats
     modality: str = ""  # upper case, as the header says; "" where it does not
     body_part: str = ""  # likewise
+    supine: bool = False  # whether the header says that the patient lay on the back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +87,25 @@ class Anatomy:
     mask: Array = field(
         repr=False
     )  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart (the patient's right and left)
-    quality: Mapping[str, float]  # structure -> 0..1, the Dice the network itself expects of its outline
+    quality: Mapping[str, float]  # structure -> 0..1, the Dice that may be expected of its outline
+    unreliable: frozenset[str] = frozenset()  # structures whose outline must not be relied on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
     """What the outlines measure; None where a structure was not found."""
 
-    cardiothoracic_ratio: float | None  # widest heart over widest thorax, both horizontal
+    cardiothoracic_ratio: float | None  # widest heart over widest lungs; None also if not reliable
     right_lung_fraction: float  # of the image's area
     left_lung_fraction: float  # of the image's area
-    right_lung_mm2: float | None = None  # None without pixel spacing
-    left_lung_mm2: float | None = None
+    right_lung_pixels: int = 0  # of the source image
+    left_lung_pixels: int = 0
+    lung_symmetry: float | None = None  # area of the smaller lung over that of the larger, 0..1
+    heart_offset: float | None = None  # of its middle from the thorax's to the picture's right, heart widths
+    heart_span: tuple[int, int] | None = None  # source columns, the end excluded
+    thorax_span: tuple[int, int] | None = None
+    right_lung_cm2: float | None = None  # None without pixel spacing
+    left_lung_cm2: float | None = None
     heart_width_mm: float | None = None
     thorax_width_mm: float | None = None
 

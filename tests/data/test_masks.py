@@ -1,4 +1,4 @@
-"""Outlines: three conventions on disk become one label map."""
+"""Outlines: three conventions on disk become one label map, with sides where they are clear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hilum.data import open_data
-from hilum.data.masks import read_mask, samples
+from hilum.data.masks import read_mask, samples, shown, structures_of
 from hilum.errors import DataError
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
@@ -41,8 +41,8 @@ def lay(folder: Path, mask: Array, suffix: str = "", count: int = 3) -> str:
             {"right_lung", "left_lung"},
             LABEL_MAP * (LABEL_MAP < 3),
         ),
-        (BLACK_AND_WHITE, "", {"lungs"}, BLACK_AND_WHITE // 255 * LUNG_OF_UNKNOWN_SIDE),
-        (BLACK_AND_WHITE, "_mask", {"lungs"}, BLACK_AND_WHITE // 255 * LUNG_OF_UNKNOWN_SIDE),
+        (BLACK_AND_WHITE, "", {"lungs"}, LABEL_MAP * (LABEL_MAP < 3)),
+        (BLACK_AND_WHITE, "_mask", {"lungs"}, LABEL_MAP * (LABEL_MAP < 3)),
     ],
     ids=[
         "label map",
@@ -94,6 +94,104 @@ def test_sixteen_bits_mean_the_same_as_eight(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lungs > 0, BLACK_AND_WHITE > 0)
 
 
+def lungs(*boxes: tuple[int, int, int, int]) -> Array:
+    """A black-and-white map, 40 x 80, of boxes (top, bottom, left, right), the ends excluded."""
+    mask = np.zeros((40, 80), np.uint8)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = 255
+    return mask
+
+
+RIGHT, LEFT = (5, 35, 10, 30), (8, 33, 45, 70)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("wider", [0, 8])  # whichever is the larger
+def test_of_two_clear_parts_the_one_to_the_left_is_the_right_lung(
+    tmp_path: Path, order: int, wider: int
+) -> None:
+    boxes = [RIGHT, (8, 33, 45, 70 + wider)][::order]
+    read = read_mask(save(tmp_path / "m.png", lungs(*boxes)))
+    np.testing.assert_array_equal(read == 1, lungs(RIGHT) > 0)
+    np.testing.assert_array_equal(read == 2, lungs((8, 33, 45, 70 + wider)) > 0)
+    assert set(np.unique(read)) == {0, 1, 2}
+
+
+def test_specks_go_to_the_lung_they_are_nearer_to(tmp_path: Path) -> None:
+    mask = lungs(RIGHT, LEFT, (37, 39, 12, 15), (1, 3, 60, 63))  # 6 pixels each of some 1200
+    read = read_mask(save(tmp_path / "m.png", mask))
+    assert (read[37:39, 12:15] == 1).all()
+    assert (read[1:3, 60:63] == 2).all()
+    np.testing.assert_array_equal(read > 0, mask > 0)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [],
+        [RIGHT],
+        [RIGHT, LEFT, (20, 22, 30, 45)],  # touching
+        [(2, 18, 20, 60), (22, 38, 20, 60)],  # one above the other
+        [(2, 18, 20, 60), (22, 38, 25, 65)],  # and a little aside
+        [RIGHT, (5, 15, 45, 50)],  # the second less than a tenth of both
+        [RIGHT, LEFT, (36, 40, 10, 30)],  # a third as large as 6 % of them all
+    ],
+    ids=["none", "one", "touching", "stacked", "stacked aside", "one and a speck", "three"],
+)
+def test_lungs_whose_sides_are_not_clear_keep_the_value_of_an_unknown_side(
+    tmp_path: Path, boxes: list[tuple[int, int, int, int]]
+) -> None:
+    mask = lungs(*boxes)
+    mask[0, 0] = 255  # so that a map without a lung is a black-and-white one, too
+    read = read_mask(save(tmp_path / "m.png", mask))
+    np.testing.assert_array_equal(read, np.where(mask > 0, LUNG_OF_UNKNOWN_SIDE, 0))
+
+
+BOTH, UNSIDED = np.array([[0, 1, 2]], np.uint8), np.array([[0, 1, 2, LUNG_OF_UNKNOWN_SIDE]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("structures", "mask", "expected"),
+    [
+        ({"lungs"}, BOTH, {"right_lung", "left_lung"}),
+        ({"lungs"}, UNSIDED, {"lungs"}),
+        ({"lungs"}, UNSIDED[:, [0, 3]], {"lungs"}),
+        ({"lungs"}, BOTH[:, :2], {"lungs"}),  # one side alone may be the other's lack
+        ({"lungs"}, BOTH[:, :1], {"lungs"}),
+        ({"heart"}, BOTH, {"heart"}),  # data sets with sides show what they say, lost from view or not
+        (set(STRUCTURES), BOTH[:, :1], set(STRUCTURES)),
+        (set(), BOTH, set()),
+    ],
+)
+def test_a_film_shows_its_sides_where_its_data_set_could_not(
+    structures: set[str], mask: Array, expected: set[str]
+) -> None:
+    assert shown(frozenset(structures), mask) == expected
+
+
+def test_a_film_read_in_black_and_white_shows_both_lungs(tmp_path: Path) -> None:
+    clear = read_mask(save(tmp_path / "clear.png", lungs(RIGHT, LEFT)))
+    touching = read_mask(save(tmp_path / "touching.png", lungs(RIGHT, LEFT, (20, 22, 30, 45))))
+    assert shown(frozenset({"lungs"}), clear) == {"right_lung", "left_lung"}
+    assert shown(frozenset({"lungs"}), touching) == {"lungs"}
+
+
+@pytest.mark.parametrize("lacking", range(3))
+def test_a_structure_that_some_films_lack_is_shown_by_the_data_set(tmp_path: Path, lacking: int) -> None:
+    maps = [LABEL_MAP] * 3
+    maps[lacking] = LABEL_MAP * (LABEL_MAP < 3)
+    files = [save(tmp_path / f"{i}.png", one) for i, one in enumerate(maps)]
+    assert structures_of(files) == set(STRUCTURES)
+
+
+def test_of_many_masks_a_few_from_first_to_last_are_opened(tmp_path: Path) -> None:
+    files = [save(tmp_path / f"{i:03}.png", LABEL_MAP * (LABEL_MAP < 3)) for i in range(100)]
+    for path in files[12::12]:
+        save(path, LABEL_MAP)
+    files[1].write_bytes(b"not an image")  # is never opened
+    assert structures_of(files) == set(STRUCTURES)
+
+
 def test_an_unknown_convention_is_refused_not_taken_for_an_empty_mask(tmp_path: Path) -> None:
     # Five structures with the clavicles, or palette colours turned to grey.
     path = save(tmp_path / "m.png", np.array([[0, 1, 2, 3, 4, 5]], np.uint8))
@@ -138,13 +236,19 @@ def test_real_jsrt_outlines_have_all_structures_and_their_sides(films: Path) -> 
         assert right < heart < left
 
 
-def test_real_shenzhen_outlines_have_both_lungs_without_sides(films: Path) -> None:
+def test_real_shenzhen_outlines_have_both_lungs_and_nearly_always_clear_sides(films: Path) -> None:
     found = open_data(f"masks:{films / 'shenzhen'}")
     assert len(found) == 550
     assert {sample.structures for sample in found} == {frozenset({"lungs"})}
-    shares = []
+    shares, sided = [], 0
     for sample in found[::25]:
         mask = read_mask(sample.masks)  # type: ignore[arg-type]
-        assert set(np.unique(mask)) == {0, LUNG_OF_UNKNOWN_SIDE}
         shares.append((mask > 0).mean())
+        if shown(sample.structures, mask) == {"right_lung", "left_lung"}:
+            sided += 1
+            right, left = (np.nonzero(mask == value)[1].mean() for value in (1, 2))
+            assert right < mask.shape[1] / 2 < left
+        else:
+            assert set(np.unique(mask)) == {0, LUNG_OF_UNKNOWN_SIDE}
     assert 0.15 < np.mean(shares) < 0.45
+    assert sided > 0.8 * len(shares)

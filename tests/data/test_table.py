@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from hilum.data.table import samples
 from hilum.errors import DataError
-from hilum.types import Sample
+from hilum.types import STRUCTURES, Sample
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> list[Sample]:
@@ -68,6 +70,83 @@ def test_paths_count_from_the_csv_and_absolute_ones_stay(
 def test_an_id_column_names_the_film(tmp_path: Path) -> None:
     (sample,) = table(tmp_path, "path,id,site\nx.png,exam-3,south\n")
     assert sample.id == sample.patient == "south:exam-3"
+
+
+def mask(folder: Path, *values: int, name: str = "m.png") -> str:
+    """A mask file of these values; returns its name."""
+    (folder / name).write_bytes(cv2.imencode(".png", np.array([values], np.uint8))[1].tobytes())
+    return name
+
+
+@pytest.mark.parametrize(
+    ("values", "structures"),
+    [
+        ((0, 1, 3, 2), set(STRUCTURES)),
+        ((0, 1, 2), {"right_lung", "left_lung"}),
+        ((0, 3), {"heart"}),
+        ((0, 255), {"lungs"}),
+    ],
+)
+def test_a_mask_tells_what_it_shows(tmp_path: Path, values: tuple[int, ...], structures: set[str]) -> None:
+    (sample,) = table(tmp_path, f"path,mask,Edema\nx.png,{mask(tmp_path, *values)},1\n")
+    assert sample.masks == tmp_path / "m.png"
+    assert sample.structures == structures
+    assert sample.labels == {"Edema": 1}
+
+
+@pytest.mark.parametrize("text", ["heart|left_lung", "left_lung|heart", "|heart|left_lung|"])
+def test_structures_that_are_named_need_no_guess(tmp_path: Path, text: str) -> None:
+    # The heart lies outside this film, which the map alone could not tell from a heart not drawn.
+    name = mask(tmp_path, 0, 2)
+    (sample,) = table(tmp_path, f"path,mask,structures\nx.png,{name},{text}\n")
+    assert sample.structures == {"heart", "left_lung"}
+
+
+def test_masks_that_are_not_spoken_of_show_what_all_of_them_together_do(tmp_path: Path) -> None:
+    # A heart that lies outside one film was looked for there; the row that speaks for itself has no say.
+    one, other = mask(tmp_path, 0, 1, 2, name="a-m.png"), mask(tmp_path, 0, 1, 3, name="b-m.png")
+    text = f"path,mask,structures\na.png,{one},\nb.png,{other},\n"
+    assert [sample.structures for sample in table(tmp_path, text)] == [set(STRUCTURES)] * 2
+    first, second = table(tmp_path, f"path,mask,structures\na.png,{one},\nb.png,{other},heart\n")
+    assert first.structures == {"right_lung", "left_lung"}
+    assert second.structures == {"heart"}
+
+
+def test_masks_of_one_table_may_show_different_things(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    one, other = mask(tmp_path, 0, 1, 2, 3, name="masks/a.png"), mask(tmp_path, 0, 255, name="masks/b.png")
+    text = f"path,mask,structures\na.png,{one},\nb.png,{other},lungs\nc.png,,\nd.png,,heart\n"
+    first, second, third, fourth = table(tmp_path, text)
+    assert (first.masks, second.masks) == (tmp_path / one, tmp_path / other)
+    assert first.structures == set(STRUCTURES)
+    assert second.structures == {"lungs"}
+    for without in (third, fourth):
+        assert without.masks is None
+        assert without.structures == set()
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("gone.png,", r"line 2: no mask .*gone\.png; mend the path or leave the cell empty"),
+        ("m.png,clavicle", r"line 2: structure 'clavicle'; use right_lung, left_lung, heart or lungs"),
+        ("m.png,heart|spine", r"line 2: structure 'spine'"),
+        ("m.png,heart left_lung", r"line 2: structure 'heart left_lung'"),
+    ],
+)
+def test_masks_and_structures_that_are_wrong_are_named(tmp_path: Path, cells: str, message: str) -> None:
+    mask(tmp_path, 0, 1, 2, 3)
+    with pytest.raises(DataError, match=message) as refusal:
+        table(tmp_path, f"path,mask,structures\nx.png,{cells}\n")
+    assert str(tmp_path / "films.csv") in str(refusal.value)
+
+
+def test_a_map_of_zero_and_one_must_say_what_one_is(tmp_path: Path) -> None:
+    name = mask(tmp_path, 0, 1)
+    with pytest.raises(DataError, match="only 0 and 1"):
+        table(tmp_path, f"path,mask\nx.png,{name}\n")
+    (sample,) = table(tmp_path, f"path,mask,structures\nx.png,{name},right_lung\n")
+    assert sample.structures == {"right_lung"}
 
 
 @pytest.mark.parametrize(

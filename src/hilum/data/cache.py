@@ -29,7 +29,7 @@ from hilum.prepare import fit
 from hilum.read import read
 from hilum.types import Array, Pixels, Sample
 
-_FORMAT = 2  # raise when the way films are decoded or stored changes
+_FORMAT = 3  # raise when the way films are decoded or stored changes
 
 _CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
 

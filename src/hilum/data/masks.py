@@ -24,7 +24,7 @@ def samples(path: str) -> list[Sample]:
     found = [(stem, mask) for stem, mask in pairs.items() if mask is not None]
     if not found:
         raise DataError(f"{folder}: no mask bears a film's name; name it NAME.png or NAME_mask.png in masks/")
-    structures = _structures([mask for _, mask in found])
+    structures = structures_of([mask for _, mask in found])
     site = folder.resolve().name
     return [
         Sample(
@@ -41,26 +41,62 @@ def samples(path: str) -> list[Sample]:
 
 def read_mask(path: Path) -> Array:
     """A mask file -> (H, W) uint8 label map in the values of ``Sample.masks``; raises DataError."""
-    # Without ANYDEPTH a 16-bit label map would lose its low bits, and with them all of its labels.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    coded = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
-    if coded is None or coded.dtype.kind != "u":
-        raise DataError(f"{path}: not an image of whole numbers; write masks as PNG")
+    coded = _coded(path)
     highest, half = int(coded.max()), np.iinfo(coded.dtype).max // 2
     if highest <= len(STRUCTURES):
         return np.asarray(coded, np.uint8)
     if highest <= half:
         raise DataError(f"{path}: values up to {highest}; write 1, 2, 3 for the structures, or 255 for lung")
     # Resized or JPEG-coded masks have greys between: half way decides.
-    return np.where(coded > half, LUNG_OF_UNKNOWN_SIDE, 0).astype(np.uint8)
+    return _sided(coded > half)
 
 
-def _structures(masks: list[Path]) -> frozenset[str]:
-    """What the masks show, from a few of them; a data set holds to one convention."""
-    values = {
-        int(value) for path in masks[:: max(1, len(masks) // 8)] for value in np.unique(read_mask(path))
-    }
-    if LUNG_OF_UNKNOWN_SIDE in values:
+def _coded(path: Path) -> Array:
+    # Without ANYDEPTH a 16-bit label map would lose its low bits, and with them all of its labels.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    coded = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    if coded is None or coded.dtype.kind != "u":
+        raise DataError(f"{path}: not an image of whole numbers; write masks as PNG")
+    return np.asarray(coded)
+
+
+def shown(structures: frozenset[str], mask: Array) -> frozenset[str]:
+    """What one film's label map shows, where its data set shows `structures`."""
+    if (
+        structures == {"lungs"}
+        and {1, 2} <= set(np.unique(mask))
+        and not (mask == LUNG_OF_UNKNOWN_SIDE).any()
+    ):
+        return frozenset({"right_lung", "left_lung"})
+    return structures
+
+
+def _sided(lungs: Array) -> Array:
+    """Both lungs (H, W) bool -> label map; of two clear parts, the one to the left is the right lung.
+
+    Specks belong to the lung they are nearer to. Lungs that touch, or lie one above the other, keep the value
+    of a lung of unknown side.
+    """
+    count, parts, stats, centres = cv2.connectedComponentsWithStats(lungs.astype(np.uint8), connectivity=4)
+    unknown = np.where(lungs, np.uint8(LUNG_OF_UNKNOWN_SIDE), np.uint8(0))
+    if count < 3:
+        return unknown
+    first, second = 1 + np.argsort(stats[1:, cv2.CC_STAT_AREA])[::-1][:2]
+    areas = stats[[first, second], cv2.CC_STAT_AREA]
+    apart = abs(centres[first][0] - centres[second][0]) > lungs.shape[1] / 8
+    if areas[1] < 0.1 * lungs.sum() or areas.sum() < 0.97 * lungs.sum() or not apart:
+        return unknown
+    middle = (centres[first][0] + centres[second][0]) / 2
+    value = np.where(centres[:, 0] < middle, 1, 2).astype(np.uint8)
+    value[0] = 0
+    return np.asarray(value[parts])
+
+
+def structures_of(masks: list[Path]) -> frozenset[str]:
+    """What the masks of a data set show, from a few of them; raises DataError for lungs without a side."""
+    few = masks[:: max(1, len(masks) // 8)]
+    values = {int(value) for path in few for value in np.unique(_coded(path))}
+    if max(values) > len(STRUCTURES):
         return frozenset({"lungs"})
     # A 0/1 map shows both lungs without their sides; a label map has both sides in nearly every film.
     if values <= {0, 1}:

@@ -1,24 +1,26 @@
-"""A csv of films: a ``path`` column, one column a label, and optionally patient, sex, age, view, site."""
+"""A csv of films: a ``path`` column, one column a label; optionally patient, sex, age, view, site, mask."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
+from hilum.data.masks import structures_of
 from hilum.errors import DataError
 from hilum.files import read_csv
 from hilum.labels import canonical
-from hilum.types import Sample
+from hilum.types import STRUCTURES, Sample
 
 _PATH = ("path", "file", "image", "filename", "image index")
-_ABOUT = ("patient", "sex", "age", "view", "site", "id")
+_ABOUT = ("patient", "sex", "age", "view", "site", "id", "mask", "structures", "quality")
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
 def samples(path: str) -> list[Sample]:
     """One sample a row; paths count from the csv's folder, labels are 0, 1 or empty (unknown).
 
-    Without a patient column each film counts as a patient of its own.
+    Without a patient column each film counts as a patient of its own. Masks are as in `hilum.data.masks`;
+    what they show is told by the masks, or by ``structures``, names with | between.
     """
     file = Path(path)
     if not file.is_file():
@@ -37,8 +39,9 @@ def samples(path: str) -> list[Sample]:
             labels[canonical(name)] = name
     site = file.resolve().parent.name
     found: dict[str, Sample] = {}
+    shown = _shown(file, [row for _, row in rows], about)
     for number, row in rows:
-        sample = _sample(file, number, row, image, about, labels, site)
+        sample = _sample(file, number, row, image, about, labels, site, shown)
         if sample.id in found:
             raise DataError(f"{file}, line {number}: a film of an earlier row; write one row a film")
         found[sample.id] = sample
@@ -53,6 +56,7 @@ def _sample(
     about: dict[str, str],
     labels: dict[str, str],
     site: str,
+    shown: frozenset[str],
 ) -> Sample:
     def said(name: str) -> str | None:
         return (row.get(about[name]) or "").strip() or None if name in about else None
@@ -60,17 +64,40 @@ def _sample(
     if not row[image]:
         raise DataError(f"{file}, line {number}: no path; fill it in or remove the row")
     film = said("id") or row[image]
+    mask = file.parent / text if (text := said("mask")) else None
     site = said("site") or site
     return Sample(
         id=f"{site}:{film}",
         patient=f"{site}:{said('patient') or film}",
         image=file.parent / row[image],
+        masks=mask,
+        structures=_structures(file, number, mask, said("structures")) or shown if mask else frozenset(),
         labels={label: _value(row[name], file, number, name) for label, name in labels.items()},
         site=site,
         sex=said("sex"),
         age=_years(said("age"), file, number),
         view=said("view"),
     )
+
+
+def _shown(file: Path, rows: list[dict[str, str]], about: dict[str, str]) -> frozenset[str]:
+    """What the masks show whose rows do not say so: a data set holds to one convention."""
+    silent = [row for row in rows if not (row.get(about.get("structures", "")) or "").strip()]
+    named = [file.parent / text for row in silent if (text := (row.get(about.get("mask", "")) or "").strip())]
+    there = [path for path in named if path.is_file()]
+    return structures_of(there) if there else frozenset()
+
+
+def _structures(file: Path, number: int, mask: Path, said: str | None) -> frozenset[str]:
+    """What the row says that its mask shows; empty where it says nothing."""
+    if not mask.is_file():
+        raise DataError(f"{file}, line {number}: no mask {mask}; mend the path or leave the cell empty")
+    names = frozenset((said or "").split("|")) - {""}
+    if unknown := names - {*STRUCTURES, "lungs"}:
+        raise DataError(
+            f"{file}, line {number}: structure {min(unknown)!r}; use {', '.join(STRUCTURES)} or lungs"
+        )
+    return names
 
 
 def _value(text: str | None, file: Path, number: int, column: str) -> float:

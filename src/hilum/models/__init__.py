@@ -10,15 +10,22 @@ import torch
 from torch import nn
 
 from hilum.errors import ConfigError
-from hilum.models.transfer import Transfer
+from hilum.models.transfer import Transfer, TransferUNet
 from hilum.models.unet import UNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
+    "unet-mobilenetv2": partial(TransferUNet, backbone="mobilenetv2_100"),
+    "unet-efficientnet-lite0": partial(TransferUNet, backbone="tf_efficientnet_lite0"),
     "mobilenetv2": partial(Transfer, backbone="mobilenetv2_100"),
 }
 
-TASKS: dict[str, Literal["segment", "classify"]] = {"unet": "segment", "mobilenetv2": "classify"}
+TASKS: dict[str, Literal["segment", "classify"]] = {
+    "unet": "segment",
+    "unet-mobilenetv2": "segment",
+    "unet-efficientnet-lite0": "segment",
+    "mobilenetv2": "classify",
+}
 
 
 def build(architecture: str, labels: int, *, seed: int, **arguments: Any) -> nn.Module:

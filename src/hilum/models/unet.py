@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from hilum.errors import ConfigError
 
 
-def _double(inputs: int, outputs: int, *, norm: bool) -> nn.Sequential:
+def double(inputs: int, outputs: int, *, norm: bool = True, stride: int = 1) -> nn.Sequential:
+    """Two 3x3 convolutions, each with batch normalisation (where `norm`) and ReLU; the first may stride."""
     layers: list[nn.Module] = []
-    for channels in (inputs, outputs):
-        layers.append(nn.Conv2d(channels, outputs, 3, padding=1, bias=not norm))
+    for channels, step in ((inputs, stride), (outputs, 1)):
+        layers.append(nn.Conv2d(channels, outputs, 3, step, padding=1, bias=not norm))
         if norm:
             layers.append(nn.BatchNorm2d(outputs))
         layers.append(nn.ReLU(inplace=True))
@@ -21,32 +23,47 @@ def _double(inputs: int, outputs: int, *, norm: bool) -> nn.Sequential:
 class UNet(nn.Module):
     """One output channel a structure, each an independent logit.
 
-    Input (N, 1, S, S) with S divisible by ``2 ** depth``; output ``{"logits": (N, labels, S, S)}``.
-    Source: Ronneberger et al., MICCAI 2015; batch normalisation added, filters start at `width`. Raises
-    ConfigError for a width or depth below 1 and for an input of another size.
+    Input (N, 1, S, S) with S divisible by ``stride * 2 ** depth``; output ``logits`` (N, labels, S, S) and,
+    in training with `deep`, ``coarse``: those of the decoder's inner levels, smaller, coarsest first.
+    A `stride` of 2 works at half the resolution, at a quarter of the cost, and scales its logits up.
+    Source: Ronneberger et al., MICCAI 2015; batch normalisation added, filters start at `width`. The gates of
+    `attention` follow Oktay et al., MIDL 2018, deep supervision Lee et al., AISTATS 2015. Raises ConfigError
+    for a width, depth or stride below 1 and for an input of another size.
     """
 
-    def __init__(self, labels: int, *, width: int = 16, depth: int = 4, norm: bool = True) -> None:
+    def __init__(
+        self,
+        labels: int,
+        *,
+        width: int = 16,
+        depth: int = 4,
+        norm: bool = True,
+        stride: int = 1,
+        attention: bool = False,
+        deep: bool = False,
+    ) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
-            raise ConfigError(f"width={width}, depth={depth}: must both be at least 1")
+        if width < 1 or depth < 1 or stride < 1:
+            raise ConfigError(f"width={width}, depth={depth}, stride={stride}: must all be at least 1")
         widths = [width * 2**level for level in range(depth + 1)]
+        inwards = [1, *widths[:-1]]
+        upwards = list(reversed(range(depth)))
+        self.stride = stride
         self.down = nn.ModuleList(
-            _double(1 if level == 0 else widths[level - 1], widths[level], norm=norm)
+            double(inwards[level], widths[level], norm=norm, stride=1 if level else stride)
             for level in range(depth + 1)
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(widths[level + 1], widths[level], 2, stride=2)
-            for level in reversed(range(depth))
+            nn.ConvTranspose2d(widths[level + 1], widths[level], 2, stride=2) for level in upwards
         )
-        self.merge = nn.ModuleList(
-            _double(2 * widths[level], widths[level], norm=norm) for level in reversed(range(depth))
-        )
+        self.merge = nn.ModuleList(double(2 * widths[level], widths[level], norm=norm) for level in upwards)
+        self.gates = nn.ModuleList(_Gate(widths[level]) if attention else _Open() for level in upwards)
         self.pool = nn.MaxPool2d(2)
         self.head = nn.Conv2d(width, labels, 1)
+        self.heads = nn.ModuleList(nn.Conv2d(widths[level], labels, 1) for level in upwards[:-1] if deep)
 
-    def forward(self, films: Tensor) -> dict[str, Tensor]:
-        step = 2 ** len(self.up)
+    def forward(self, films: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        step = self.stride * 2 ** len(self.up)
         if films.shape[-2] % step or films.shape[-1] % step:
             raise ConfigError(
                 f"preparation.size={films.shape[-1]}: must divide by {step}; change it, or arguments.depth"
@@ -57,6 +74,42 @@ class UNet(nn.Module):
             x = block(x if level == 0 else self.pool(x))
             skips.append(x)
         skips.pop()
-        for up, merge in zip(self.up, self.merge, strict=True):
-            x = merge(torch.cat([skips.pop(), up(x)], dim=1))
-        return {"logits": self.head(x)}
+        inner: list[Tensor] = []
+        for up, gate, merge in zip(self.up, self.gates, self.merge, strict=True):
+            x = up(x)
+            x = merge(torch.cat([gate(skips.pop(), x), x], dim=1))
+            inner.append(x)
+        outputs: dict[str, Tensor | list[Tensor]] = {"logits": scaled(self.head(x), self.stride)}
+        if self.training and self.heads:
+            outputs["coarse"] = [head(x) for head, x in zip(self.heads, inner, strict=False)]
+        return outputs
+
+
+def scaled(planes: Tensor, factor: int) -> Tensor:
+    """Planes (N, C, h, w) scaled up smoothly."""
+    if factor == 1:
+        return planes
+    return F.interpolate(planes, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+class _Gate(nn.Module):
+    """Lets through of a skip connection what the coarser level, (N, width, h, w) like it, finds relevant."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = max(1, width // 2)
+        self.skip = nn.Conv2d(width, inner, 1)
+        self.signal = nn.Conv2d(width, inner, 1)
+        self.weight = nn.Conv2d(inner, 1, 1)
+
+    def forward(self, skip: Tensor, signal: Tensor) -> Tensor:
+        share: Tensor = self.weight(F.relu(self.skip(skip) + self.signal(signal))).sigmoid()
+        return skip * share
+
+
+class _Open(nn.Module):
+    """No gate: the skip connection as it is."""
+
+    def forward(self, skip: Tensor, signal: Tensor) -> Tensor:
+        del signal
+        return skip

@@ -1,0 +1,113 @@
+"""Published numbers: a figure with its interval over patients, and the files that hold them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.metrics import bootstrap
+from hilum.types import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One published number with its 95 % interval over patients."""
+
+    subject: str  # a label or a structure
+    measure: str
+    condition: str = ""  # what was done to the films; empty: nothing
+    films: int
+    positives: int | None  # films that carry the label
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All figures of one checkpoint on one set of films, and what they were made from."""
+
+    figures: tuple[Figure, ...]
+    confusion: dict[str, dict[str, int]] = field(default_factory=dict)  # true label -> called -> films
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # file stem -> rows, film by film
+
+
+def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
+    """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [_without_nan(asdict(figure)) for figure in evaluation.figures]
+    document = {**about, "figures": rows, "confusion": evaluation.confusion}
+    (out / "evaluation.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    _write_csv(out / "figures.csv", [field.name for field in fields(Figure)], rows)
+    for stem, table in evaluation.tables.items():
+        if table:
+            _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with None, which JSON and csv know, for what could not be told."""
+    return {key: None if value != value else value for key, value in row.items()}
+
+
+def _write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every figure is measured with: the films' patients, the seed and the number of resamples."""
+
+    patients: Array  # (N,) names
+    seed: int
+    repeats: int
+
+    def figure(
+        self,
+        subject: str,
+        measure: str,
+        statistic: Callable[..., float],
+        *columns: Array,
+        films: Array,
+        positives: int | None = None,
+    ) -> Figure:
+        """The statistic over the chosen films (N,) bool of each column (N,)."""
+        chosen, rows = np.flatnonzero(films), [column[films] for column in columns]
+        return self.drawn(subject, measure, "", statistic, *rows, films=chosen, positives=positives)
+
+    def drawn(
+        self,
+        subject: str,
+        measure: str,
+        condition: str,
+        statistic: Callable[..., float],
+        *columns: Array,
+        films: Array,
+        positives: int | None = None,
+    ) -> Figure:
+        """The statistic over rows: each column (R,) and `films` (R,), which film each row is of."""
+        interval = bootstrap(
+            statistic,
+            *columns,
+            groups=self.patients[films],
+            rng=np.random.default_rng(self.seed),
+            repeats=self.repeats,
+        )
+        return Figure(
+            subject=subject,
+            measure=measure,
+            condition=condition,
+            films=len(np.unique(films)),
+            positives=positives,
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+        )

