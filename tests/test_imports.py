@@ -19,9 +19,9 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels types
-    card files grey
-    augment config dicom_grey explain gate history losses measure metrics models.unet overlay prepare quality
-    calibrate codestream figures models.imagenet outline progress read_image runtime state data.phantom_body
+    card files grey data.phantom_body
+    augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
+    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state
     data.phantom_film models.transfer read_dicom report segment
     data.phantom_findings models read
     checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
@@ -31,7 +31,7 @@ FLOORS = """
     evaluate evaluate_pictures plan
     finish
     train cli_data
-    study
+    cli_predict study
     cli
 """
 

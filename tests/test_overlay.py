@@ -10,7 +10,8 @@ import pytest
 from PIL import ImageDraw
 
 from hilum.errors import ConfigError
-from hilum.overlay import COLOURS, bar, overlay, picture
+from hilum.overlay import overlay
+from hilum.picture import COLOURS, bar, picture
 from hilum.types import (
     STRUCTURES,
     Anatomy,

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from hilum import __version__
 from hilum.cli_data import Names, Out, data
+from hilum.cli_predict import predict, segment
 from hilum.errors import HilumError
 from hilum.progress import progress
-
-if TYPE_CHECKING:
-    from hilum.types import Report
 
 EPILOG = "Research use only. Not a medical device."
 
@@ -30,9 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
-
-Paths = Annotated[list[Path], typer.Argument(help="films or folders of films: DICOM, PNG, JPEG, TIFF")]
-Threads = Annotated[int, typer.Option(help="threads for each network; 0: one for each core")]
 
 
 def main() -> None:
@@ -65,46 +59,8 @@ def _root(
     del version
 
 
-@app.command(epilog=EPILOG)
-def predict(
-    paths: Paths,
-    out: Out,
-    forms: Annotated[
-        str, typer.Option("--as", help="what to write: any of csv, json, mask, png (mask and overlay), html")
-    ] = "csv,json,png",
-    model: Annotated[
-        str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
-    ] = None,
-    threads: Threads = 0,
-) -> None:
-    """Outline and score films; write predictions.csv and, beside it, files for each film.
-
-    Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
-
-    Example: hilum predict films/ --out results --as csv,json,png,html
-    """
-    from hilum.pipeline import load
-
-    _analyse(paths, out, forms, lambda: load(model, threads=threads))
-
-
-@app.command(epilog=EPILOG)
-def segment(
-    paths: Paths,
-    out: Out,
-    model: Annotated[
-        str, typer.Option(help="a shipped segmenter's name or your own checkpoint's folder")
-    ] = "",
-    threads: Threads = 0,
-) -> None:
-    """Outline lungs and heart only; write segmentation.csv and a mask for each film."""
-    from hilum.pipeline import SEGMENTER, Pipeline
-    from hilum.runtime import Runtime, find
-
-    def make() -> Pipeline:
-        return Pipeline(Runtime(find(model or SEGMENTER), threads=threads), None)
-
-    _analyse(paths, out, "csv,mask", make)
+app.command(epilog=EPILOG)(predict)
+app.command(epilog=EPILOG)(segment)
 
 
 @app.command(epilog=EPILOG)
@@ -155,12 +111,9 @@ def train(
     if start:
         config = _fine_tuned(start, config)
     complete = train_config(config, settings)
-    _needs("torch", "training", "train")
-    import logging
-
+    _needs_training()
     from hilum.train import train as run
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision and ranks
     with progress("training") as tick:
         card = run(complete, resume=resume, tick=tick)
     for metric in card.metrics:
@@ -191,7 +144,7 @@ def evaluate(
     from hilum.data.cache import cached
     from hilum.data.split import read_split, select
     from hilum.evaluate import evaluate as run
-    from hilum.evaluate_outlines import SIZE
+    from hilum.evaluate import film_size
     from hilum.evaluate_pictures import write_pictures
     from hilum.figures import write
     from hilum.report import identity, provenance
@@ -211,8 +164,7 @@ def evaluate(
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
     with progress("evaluating") as tick:
-        size = SIZE if runtime.card.task == "segment" else runtime.card.preparation.size
-        cache = cached(samples, size, out.parent / ".hilum-cache", tick=tick)
+        cache = cached(samples, film_size(runtime.card), out.parent / ".hilum-cache", tick=tick)
         evaluation = run(runtime, cache, stress=stress, seed=seed, tick=tick)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
@@ -233,12 +185,9 @@ def study(
 
     What is trained or scored already is not done again. It writes a csv of all figures and the table.
     """
-    _needs("torch", "training", "train")
-    import logging
-
+    _needs_training()
     from hilum.study import read_study, run
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with progress("study") as tick:
         table = run(read_study(file), only=only or (), tick=tick)
     print(table.read_text(encoding="utf-8"), end="")
@@ -257,38 +206,6 @@ def models(name: Annotated[str | None, typer.Argument(help="show this model's wh
         card = read_card(find(shipped))
         size = card.preparation.size
         print(f"{card.name}\t{card.version}\t{card.task}\t{size} x {size}\t{', '.join(card.labels)}")
-
-
-def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Any]) -> None:
-    from hilum.batch import run
-    from hilum.errors import ConfigError
-    from hilum.files import inputs
-    from hilum.report import FORMS
-
-    chosen = [form.strip() for form in forms.split(",") if form.strip()]
-    if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
-        wrong = unknown[0] if chosen else "''"
-        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
-    named = inputs(paths, out)
-    pipeline = make()
-    counts = {"ok": 0, "rejected": 0, "error": 0}
-    with progress("analysing") as tick:
-
-        def done(name: str, result: Report | HilumError) -> None:
-            counts["error" if isinstance(result, HilumError) else result.status] += 1
-            if isinstance(result, HilumError):
-                print(f"error: {result}", file=sys.stderr)
-            elif result.status == "rejected":
-                print(f"rejected: {name}: {'; '.join(result.reasons)}", file=sys.stderr)
-            tick(sum(counts.values()), len(named), "")
-
-        everything = run(pipeline, named, out, chosen, done=done)
-    print(
-        f"{len(named)} films\t"
-        + ", ".join(f"{count} {status}" for status, count in counts.items())
-        + f"\t{out}"
-    )
-    raise typer.Exit(0 if everything else 1)
 
 
 def _show_settings(task: Literal["segment", "classify"]) -> None:
@@ -313,11 +230,13 @@ def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
     return theirs | config | {"start": start}
 
 
-def _needs(package: str, what: str, extra: str) -> None:
-    """Fail with the remedy, not a traceback, where an extra is missing."""
+def _needs_training() -> None:
+    """Fail with the remedy, not a traceback, where the training extra is missing; hush its loop otherwise."""
+    import logging
     from importlib.util import find_spec
 
     from hilum.errors import MissingExtraError
 
-    if find_spec(package) is None:
-        raise MissingExtraError(what, extra)
+    if find_spec("torch") is None:
+        raise MissingExtraError("training", "train")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision and ranks

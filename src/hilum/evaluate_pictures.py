@@ -12,7 +12,7 @@ import numpy as np
 from hilum.data.cache import Cache
 from hilum.evaluate_outlines import CLEAN, changed
 from hilum.figures import Evaluation
-from hilum.overlay import COLOURS
+from hilum.picture import COLOURS
 from hilum.runtime import Runtime
 from hilum.segment import segment
 from hilum.types import STRUCTURES, Array
@@ -67,8 +67,9 @@ def _tile(runtime: Runtime, cache: Cache, row: dict[str, Any], seed: int) -> Arr
     )
     for line, words in enumerate((text, f"{row['film']} {row['condition']}")):
         place = (6, 14 + 15 * line)
-        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+        # A shadow of the same weight: OpenCV sets heavier letters wider, and they would not lie under these.
+        for colour, (x, y) in (((0, 0, 0), (place[0] + 1, place[1] + 1)), ((255, 255, 255), place)):
+            cv2.putText(image, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
     return np.asarray(image)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from hilum import __version__
 from hilum.errors import ConfigError, HilumError, ReadError
-from hilum.overlay import COLOURS, bar, overlay, picture, strongest
+from hilum.overlay import overlay
+from hilum.picture import COLOURS, bar, picture, strongest
 from hilum.types import DISCLAIMER, Array, Prediction, Report, now
 
 if TYPE_CHECKING:

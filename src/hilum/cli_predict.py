@@ -1,0 +1,93 @@
+"""The verbs that take films and give results, predict and segment: thin, as in `hilum.cli`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hilum.cli_data import Out
+from hilum.errors import HilumError
+from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.pipeline import Pipeline
+    from hilum.types import Report
+
+Paths = Annotated[list[Path], typer.Argument(help="films or folders of films: DICOM, PNG, JPEG, TIFF")]
+Threads = Annotated[int, typer.Option(help="threads for each network; 0: one for each core")]
+
+
+def predict(
+    paths: Paths,
+    out: Out,
+    forms: Annotated[
+        str, typer.Option("--as", help="what to write: any of csv, json, mask, png (mask and overlay), html")
+    ] = "csv,json,png",
+    model: Annotated[
+        str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
+    ] = None,
+    threads: Threads = 0,
+) -> None:
+    """Outline and score films; write predictions.csv and, beside it, files for each film.
+
+    Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
+
+    Example: hilum predict films/ --out results --as csv,json,png,html
+    """
+    from hilum.pipeline import load
+
+    _analyse(paths, out, forms, lambda: load(model, threads=threads))
+
+
+def segment(
+    paths: Paths,
+    out: Out,
+    model: Annotated[
+        str, typer.Option(help="a shipped segmenter's name or your own checkpoint's folder")
+    ] = "",
+    threads: Threads = 0,
+) -> None:
+    """Outline lungs and heart only; write segmentation.csv and a mask for each film."""
+    from hilum.pipeline import SEGMENTER, Pipeline
+    from hilum.runtime import Runtime, find
+
+    def make() -> Pipeline:
+        return Pipeline(Runtime(find(model or SEGMENTER), threads=threads), None)
+
+    _analyse(paths, out, "csv,mask", make)
+
+
+def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeline]) -> None:
+    from hilum.batch import run
+    from hilum.errors import ConfigError
+    from hilum.files import inputs
+    from hilum.report import FORMS
+
+    chosen = [form.strip() for form in forms.split(",") if form.strip()]
+    if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
+        wrong = unknown[0] if chosen else "''"
+        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
+    named = inputs(paths, out)
+    pipeline = make()
+    counts = {"ok": 0, "rejected": 0, "error": 0}
+    with progress("analysing") as tick:
+
+        def done(name: str, result: Report | HilumError) -> None:
+            counts["error" if isinstance(result, HilumError) else result.status] += 1
+            if isinstance(result, HilumError):
+                print(f"error: {result}", file=sys.stderr)
+            elif result.status == "rejected":
+                print(f"rejected: {name}: {'; '.join(result.reasons)}", file=sys.stderr)
+            tick(sum(counts.values()), len(named), "")
+
+        everything = run(pipeline, named, out, chosen, done=done)
+    print(
+        f"{len(named)} films\t"
+        + ", ".join(f"{count} {status}" for status, count in counts.items())
+        + f"\t{out}"
+    )
+    raise typer.Exit(0 if everything else 1)
