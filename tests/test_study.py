@@ -78,6 +78,19 @@ def test_a_wrong_word_is_named(file: Path, old: str, new: str, why: str) -> None
         read_study(file)
 
 
+STUDIES = Path(__file__).parent.parent / "configs" / "studies"
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_published_study_can_be_read_and_names_its_seeds_and_sources(path: Path) -> None:
+    study = read_study(path)
+    found = entries(study)
+    assert {entry.name for entry in found} == set(study.runs)
+    assert {entry.source for entry in found} == set(study.sources)
+    assert all(entry.config.split is not None for entry in found)
+    assert len({entry.config.out for entry in found}) == len(found)
+
+
 def test_a_wrong_setting_of_a_run_is_named(file: Path) -> None:
     file.write_text(file.read_text().replace("epochs = 1", "epoch = 1"))
     with pytest.raises(ConfigError, match="did you mean epochs"):

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hilum.calibrate import probabilities
+from hilum.card import Card
 from hilum.data.cache import Cache, Tick
 from hilum.errors import ConfigError
-from hilum.evaluate_outlines import evaluate_outlines
+from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation, Figure
 from hilum.labels import SIX
 from hilum.metrics import (
@@ -55,6 +56,11 @@ def evaluate(
     figures = list(_by_label(truth, scores, runtime.card.labels, bench))
     six, table = _six_way(truth, scores, runtime.card.labels, bench)
     return Evaluation(figures=(*figures, *six), confusion=table)
+
+
+def film_size(card: Card) -> int:
+    """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
+    return SIZE if card.task == "segment" else card.preparation.size
 
 
 def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: Bench) -> Iterator[Figure]:

@@ -13,7 +13,7 @@ _CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX",
 _LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
 _LEAST_LUNG = 0.02  # of the image's area, either lung
 _LEAST_LUNGS = 0.10  # both together
-_LEAST_QUALITY = 0.75  # promised Dice of either lung
+_LEAST_QUALITY = 0.75  # the Dice to expect of either lung
 
 
 def admit(radiograph: Radiograph) -> tuple[str, ...]:

@@ -23,8 +23,7 @@ from hilum.data import join, open_data, short
 from hilum.data.cache import Tick, cached
 from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
-from hilum.evaluate import evaluate
-from hilum.evaluate_outlines import SIZE
+from hilum.evaluate import evaluate, film_size
 from hilum.figures import Figure, write
 from hilum.report import identity, provenance
 from hilum.runtime import Runtime, find
@@ -157,8 +156,7 @@ def _score(entry: Entry, name: str, test: Films, tick: Tick | None) -> None:
     if (said := _evaluation(out)) and about.items() <= said.items():
         return
     samples = unseen(entry, test)
-    size = SIZE if runtime.card.task == "segment" else runtime.card.preparation.size
-    cache = cached(samples, size, entry.config.out.parent / ".hilum-cache", tick=tick)
+    cache = cached(samples, film_size(runtime.card), entry.config.out.parent / ".hilum-cache", tick=tick)
     evaluation = evaluate(runtime, cache, stress=test.stress, tick=tick)
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 
