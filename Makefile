@@ -8,7 +8,8 @@ export HILUM_DATA ?= ../shared/data
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
-	$(BIN)/hilum predict "$$film" --out demo --as csv,json,png,html && \
+	mkdir -p demo && cp "$$film" demo/ && \
+	$(BIN)/hilum predict demo/RG1_UNCR.dcm --out demo --as csv,json,png,html && \
 	$(BIN)/python -c "import csv; [print(f'{k:28} {v}') for k, v in next(csv.DictReader(open('demo/predictions.csv'))).items()]" && \
 	echo && echo "Open demo/RG1_UNCR.dcm.html in a browser, or look at demo/RG1_UNCR.dcm.overlay.png"
 
