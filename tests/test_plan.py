@@ -130,9 +130,21 @@ def test_extra_films_bring_no_labels_of_their_own(tmp_path: Path) -> None:
     assert make_plan(config(tmp_path, data=[data], extra=[extra])).labels == ("Edema",)
 
 
-def test_a_film_is_data_or_extra_never_both(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="phantom-0-00000: stands in data and in extra; give it once"):
-        make_plan(config(tmp_path, data=["phantom:20"], extra=["phantom:2"]))
+def test_a_film_in_data_and_extra_trains_as_it_stands_in_extra_and_tunes_as_in_data(tmp_path: Path) -> None:
+    rows: Rows = [{"Edema": i % 2, "site": "north", "patient": f"p{i}", "id": f"a{i}"} for i in range(20)]
+    data = table(tmp_path / "films", rows)
+    extra = table(tmp_path / "more", [row | {"Edema": 1} for row in rows] + [rows[0] | {"id": "b"}])
+    parts = {f"north:p{i}": "test" if i in (1, 2) else "0" if i in (3, 4) else "1" for i in range(20)}
+    write_split(Split(parts=parts, sha256=""), tmp_path / "split.csv")
+    plan = make_plan(config(tmp_path, data=[data], extra=[extra], split=tmp_path / "split.csv"))
+    learned = [sample.id for sample in plan.train.cache.samples]
+    assert learned == [f"north:a{i}" for i in range(20) if i not in (1, 2, 3, 4)] + ["north:b"]
+    assert plan.extra == 1  # the others are drawn as often as the data's own films
+    assert {sample.labels["Edema"] for sample in plan.train.cache.samples[:-1]} == {1}
+    assert [(sample.id, sample.labels["Edema"]) for sample in plan.tune.cache.samples] == [
+        ("north:a3", 1),
+        ("north:a4", 0),
+    ]
 
 
 def test_extra_films_of_patients_held_back_are_refused(tmp_path: Path) -> None:

@@ -103,7 +103,10 @@ def data_outline(
     least: Annotated[float, typer.Option(help="lowest quality, 0 to 1, of an outline that is kept")] = 0.9,
     split: Annotated[Path | None, typer.Option(help="patient split; its test patients are left out")] = None,
 ) -> None:
-    """Outline films without masks and keep those that can be trusted, to train on as csv:OUT/outlined.csv.
+    """Outline what no mask shows and keep the films that can be trusted, to train on as csv:OUT/outlined.csv.
+
+    A film's own mask stays as it is; the model adds the structures that it lacks where the two agree on the
+    others.
 
     Example:
       hilum data outline nih:films --split splits/nih.csv --out runs/pseudo

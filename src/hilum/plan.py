@@ -53,7 +53,10 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     if config.task == "segment" and (bare := [sample.id for sample in extra if sample.masks is None]):
         raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
-    _keep_apart(samples, extra, split, config.fold)
+    own = {sample.id for sample in samples}
+    fuller = {sample.id: sample for sample in extra if sample.id in own}
+    extra = [sample for sample in extra if sample.id not in own]
+    _keep_apart(extra, split, config.fold)
     labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
     parts = {}
     for part in ("train", "tune"):
@@ -63,7 +66,8 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
                 f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
             )
         if part == "train":
-            chosen += extra
+            # Of a film in both, extra says more; where it tunes or tests, only the data's own word counts.
+            chosen = [fuller.get(sample.id, sample) for sample in chosen] + extra
         parts[part] = cached(chosen, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
     _set_aside(parts, config.out)
     train, tune = (
@@ -116,12 +120,9 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
     return torch.tensor(np.minimum(full**power, 20), dtype=torch.float32)
 
 
-def _keep_apart(samples: list[Sample], extra: list[Sample], split: Split, fold: int) -> None:
-    """Films that only train must not be among the others, nor of patients whom the split holds back."""
-    names = {sample.id for sample in samples}
+def _keep_apart(extra: list[Sample], split: Split, fold: int) -> None:
+    """Films that only train must not be of patients whom the split holds back."""
     for sample in extra:
-        if sample.id in names:
-            raise DataError(f"{sample.id}: stands in data and in extra; give it once")
         if split.parts.get(sample.patient) in ("test", str(fold)):
             raise DataError(f"{sample.id}: in extra, but the split holds its patient back; leave it out")
 

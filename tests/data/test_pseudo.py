@@ -16,6 +16,7 @@ import pytest
 from hilum.card import Card, Preparation, Reliability
 from hilum.data import open_data
 from hilum.data.cache import decode
+from hilum.data.masks import structures_of
 from hilum.data.phantom import samples as phantoms
 from hilum.data.pseudo import outline_films
 from hilum.errors import ConfigError
@@ -107,7 +108,7 @@ def read(path: Path) -> Array:
 def test_a_kept_film_has_a_row_and_a_mask_of_its_own_size(films: list[Sample], tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     film = replace(films[0], view="AP")
-    assert run(Stub([GOOD]), [film], out) == {"kept": 1, "unsure": 0, "unreadable": 0}
+    assert run(Stub([GOOD]), [film], out) == {"kept": 1, "unsure": 0, "complete": 0, "unreadable": 0}
     (row,) = rows(out)
     assert row == {
         "path": str(tmp_path / "films" / "0.png"),
@@ -154,7 +155,7 @@ def test_a_film_is_kept_where_its_worst_outline_is_good_enough(
     answer: Array, least: float, kept: bool, films: list[Sample], tmp_path: Path
 ) -> None:
     counts = run(Stub([answer]), films[:1], tmp_path / "out", least=least)
-    assert counts == {"kept": int(kept), "unsure": int(not kept), "unreadable": 0}
+    assert counts == {"kept": int(kept), "unsure": int(not kept), "complete": 0, "unreadable": 0}
     assert len(rows(tmp_path / "out")) == len(list((tmp_path / "out" / "masks").iterdir())) == int(kept)
 
 
@@ -163,7 +164,7 @@ def test_a_film_with_an_unreliable_outline_is_unsure(
     threshold: float, kept: bool, films: list[Sample], tmp_path: Path
 ) -> None:
     counts = run(Stub([UNSURE_HEART], threshold=threshold), films[:1], tmp_path / "out", least=0.5)
-    assert counts == {"kept": int(kept), "unsure": int(not kept), "unreadable": 0}
+    assert counts == {"kept": int(kept), "unsure": int(not kept), "complete": 0, "unreadable": 0}
 
 
 def test_a_film_that_the_gate_refuses_is_unsure_and_not_outlined(films: list[Sample], tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_film_that_the_gate_refuses_is_unsure_and_not_outlined(films: list[Sam
     assert isinstance(films[0].image, Path)
     films[0].image.write_bytes(cv2.imencode(".png", long)[1].tobytes())
     stub = Stub([GOOD])
-    assert run(stub, films[:2], tmp_path / "out") == {"kept": 1, "unsure": 1, "unreadable": 0}
+    assert run(stub, films[:2], tmp_path / "out") == {"kept": 1, "unsure": 1, "complete": 0, "unreadable": 0}
     assert len(stub.calls) == 1
     assert [(row["id"], row["mask"]) for row in rows(tmp_path / "out")] == [("day/1.png", "masks/000002.png")]
 
@@ -196,7 +197,80 @@ def test_a_run_that_ends_early_leaves_no_table_and_the_older_one_as_it_was(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"masks", "outlined.csv"}
     with pytest.raises(IndexError):
         run(Stub([GOOD]), films, tmp_path / "out")
-    assert len(rows(tmp_path / "out")) == 4
+    assert len(rows(tmp_path / "out")) == len(list((tmp_path / "out" / "masks").iterdir())) == 4
+
+
+def masked(sample: Sample, mask: Array, folder: Path) -> Sample:
+    """The sample with a mask of its own: a label map, or black and white lungs."""
+    path = folder / f"{sample.id.replace('/', '-').replace(':', '-')}"
+    path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    return replace(sample, masks=path, structures=structures_of([path]))
+
+
+def test_a_films_own_lungs_stay_and_the_model_adds_the_heart(films: list[Sample], tmp_path: Path) -> None:
+    # The reader's left lung runs two rows into the heart that the model finds.
+    reader = label_map(RIGHT, box(8, 52, 36, 56), box(0, 0, 0, 0))
+    film = masked(films[0], np.where(reader > 0, 255, 0).astype(np.uint8), tmp_path)
+    assert film.structures == {"lungs"}
+    assert run(Stub([GOOD]), [film], tmp_path / "out")["kept"] == 1
+    (row,) = rows(tmp_path / "out")
+    # The lower Dice of the two lungs: 2 x 800 / (800 + 880).
+    assert (row["structures"], row["quality"]) == ("right_lung|left_lung|heart", "0.9524")
+    wanted = np.where(reader > 0, reader, label_map(RIGHT, LEFT, HEART) // 3 * 3)
+    np.testing.assert_array_equal(read(tmp_path / "out" / row["mask"]), wanted)
+    (back,) = open_data(f"csv:{tmp_path / 'out' / 'outlined.csv'}")
+    np.testing.assert_array_equal(decode(back, FILM)[1], wanted)
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0.88, True), (0.90, False)])
+def test_a_film_on_which_model_and_mask_differ_is_unsure(
+    least: float, kept: bool, films: list[Sample], tmp_path: Path
+) -> None:
+    # A right lung a fifth shorter than the model's, a Dice of 0.889, of whose own much more is promised.
+    film = masked(films[0], label_map(box(16, 48, 6, 26), LEFT, box(0, 0, 0, 0)), tmp_path)
+    counts = run(Stub([GOOD]), [film], tmp_path / "out", least=least)
+    assert counts == {"kept": int(kept), "unsure": int(not kept), "complete": 0, "unreadable": 0}
+
+
+def test_lungs_without_sides_get_the_models(films: list[Sample], tmp_path: Path) -> None:
+    joined = RIGHT | LEFT | box(20, 24, 26, 36)  # a reader's lungs that touch
+    film = masked(films[0], label_map(box(0, 0, 0, 0), joined, box(0, 0, 0, 0)) // 2 * 255, tmp_path)
+    run(Stub([GOOD]), [film], tmp_path / "out", least=0.9)
+    (row,) = rows(tmp_path / "out")
+    found = read(tmp_path / "out" / row["mask"])
+    wanted = label_map(RIGHT | box(20, 24, 26, 31), LEFT | box(20, 24, 31, 36), HEART)
+    np.testing.assert_array_equal(found, wanted)
+    assert row["structures"] == "right_lung|left_lung|heart"
+
+
+def test_a_mask_of_another_size_than_its_film_keeps_its_own(films: list[Sample], tmp_path: Path) -> None:
+    small = label_map(RIGHT, LEFT, box(0, 0, 0, 0))[::2, ::2]
+    run(Stub([GOOD]), [masked(films[0], small, tmp_path)], tmp_path / "out")
+    (row,) = rows(tmp_path / "out")
+    np.testing.assert_array_equal(
+        read(tmp_path / "out" / row["mask"]), label_map(RIGHT, LEFT, HEART)[::2, ::2]
+    )
+
+
+def test_a_film_whose_mask_shows_all_is_not_outlined_anew(films: list[Sample], tmp_path: Path) -> None:
+    stub = Stub([GOOD])
+    film = masked(films[0], label_map(RIGHT, LEFT, HEART), tmp_path)
+    assert run(stub, [film], tmp_path / "out") == {"kept": 0, "unsure": 0, "complete": 1, "unreadable": 0}
+    assert stub.calls == []
+
+
+def test_a_mask_that_cannot_be_used_is_counted_as_unreadable(films: list[Sample], tmp_path: Path) -> None:
+    film = masked(films[0], label_map(RIGHT, LEFT, HEART), tmp_path)
+    assert isinstance(film.masks, Path)
+    film.masks.write_bytes(b"no mask")
+    counts = run(Stub([GOOD]), [film, films[1]], tmp_path / "out")
+    assert counts == {"kept": 1, "unsure": 0, "complete": 0, "unreadable": 1}
+
+
+def test_a_rerun_leaves_no_mask_of_the_run_before(films: list[Sample], tmp_path: Path) -> None:
+    run(Stub([GOOD] * 4), films, tmp_path / "out")
+    run(Stub([UNSURE_LUNG, GOOD]), films[:2], tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["000002.png"]
 
 
 def test_a_film_that_cannot_be_read_is_counted_and_passed_over(films: list[Sample], tmp_path: Path) -> None:
@@ -207,7 +281,7 @@ def test_a_film_that_cannot_be_read_is_counted_and_passed_over(films: list[Sampl
     counts = run(
         stub, [films[0], films[1], gone, films[3]], tmp_path / "out", tick=lambda *now: said.append(now)
     )
-    assert counts == {"kept": 1, "unsure": 1, "unreadable": 2}
+    assert counts == {"kept": 1, "unsure": 1, "complete": 0, "unreadable": 2}
     assert stub.calls == [1] * 2  # once a film
     assert [row["id"] for row in rows(tmp_path / "out")] == ["day/0.png"]
     assert said == [(i, 4, "1 kept") for i in range(1, 5)]
@@ -217,7 +291,7 @@ def test_a_structure_that_the_model_never_learned_is_neither_judged_nor_kept(
     films: list[Sample], tmp_path: Path
 ) -> None:
     stub = Stub([UNSURE_HEART, UNSURE_LUNG], known=["left_lung", "right_lung"])
-    assert run(stub, films[:2], tmp_path / "out") == {"kept": 1, "unsure": 1, "unreadable": 0}
+    assert run(stub, films[:2], tmp_path / "out") == {"kept": 1, "unsure": 1, "complete": 0, "unreadable": 0}
     (row,) = rows(tmp_path / "out")
     assert (row["structures"], row["quality"]) == ("right_lung|left_lung", "0.9900")
     np.testing.assert_array_equal(

@@ -1,20 +1,24 @@
-"""Pseudo-labels: films without masks, outlined by a model, kept where the outlines can be trusted."""
+"""Pseudo-labels: what no reader has outlined, outlined by a model, kept where it can be trusted."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from hilum.data.cache import Tick
+from hilum.data.masks import read_mask, shown
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
+from hilum.metrics import dice
 from hilum.read import read
 from hilum.runtime import Runtime
 from hilum.segment import segment
-from hilum.types import STRUCTURES, Sample
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample
 
 _COLUMNS = ("path", "id", "patient", "site", "view", "mask", "structures", "quality")
 
@@ -25,57 +29,103 @@ def outline_films(
     """Write ``out/outlined.csv``, a data set for ``csv:``, and the masks of the films that are kept.
 
     Kept are films on which every structure the model knows has at least the quality `least` and both lungs
-    are plausible. Returns how many were kept, unsure and unreadable. Raises ConfigError where the model's
-    card does not tell how far its outlines can be trusted.
+    are plausible. What a film's own mask shows stays as it is there, and stands in for the quality: the model
+    must come as near to it, in Dice, as `least`. Films whose own masks show all that the model knows are not
+    outlined anew.
+
+    Returns how many were kept, unsure, complete and unreadable. Raises ConfigError where the model's card
+    does not tell how far its outlines can be trusted.
     """
     known = [name for name in STRUCTURES if name in runtime.card.reliability]
     if not known:
         raise ConfigError(f"{runtime.card.name}: its card has no reliability; train it with this version")
-    (out / "masks").mkdir(parents=True, exist_ok=True)
-    counts = {"kept": 0, "unsure": 0, "unreadable": 0}
-    draft = out / "outlined.csv.part"
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        table.writeheader()
+    # Under other names until all is done: a table that stands is a whole one, and its masks are its own.
+    masks, table = out / "masks.part", out / "outlined.csv.part"
+    shutil.rmtree(masks, ignore_errors=True)
+    masks.mkdir(parents=True)
+    counts = {"kept": 0, "unsure": 0, "complete": 0, "unreadable": 0}
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
         for done, sample in enumerate(samples, 1):
             # Numbered: two films' names may differ only in what no file name can hold.
-            result = _outlined(runtime, sample, known, least, out, Path("masks") / f"{done:06d}.png")
+            result = _outlined(runtime, sample, known, least, masks / f"{done:06d}.png")
             if isinstance(result, str):
                 counts[result] += 1
             else:
                 counts["kept"] += 1
-                table.writerow(result)
+                writer.writerow(result)
             if tick:
                 tick(done, len(samples), f"{counts['kept']} kept")
-    draft.replace(out / "outlined.csv")  # a table that stands is a whole one
+    (out / "outlined.csv").unlink(missing_ok=True)
+    shutil.rmtree(out / "masks", ignore_errors=True)
+    masks.rename(out / "masks")
+    table.replace(out / "outlined.csv")
     return counts
 
 
 def _outlined(
-    runtime: Runtime, sample: Sample, known: list[str], least: float, out: Path, place: Path
+    runtime: Runtime, sample: Sample, known: list[str], least: float, place: Path
 ) -> dict[str, object] | str:
-    """The film's row, its mask being written; or why it is not kept."""
-    if not isinstance(sample.image, Path):
+    """The film's row, its mask being written to `place`; or why it is not kept."""
+    if callable(sample.image) or callable(sample.masks):
         raise ConfigError(f"{sample.id}: a generated film has its own mask; give films from files")
     try:
+        own = read_mask(sample.masks) if sample.masks else None
+        told = frozenset[str]() if own is None else shown(sample.structures, own)
+        if told.issuperset(known):
+            return "complete"
         film = read(sample.image)
     except HilumError:
         return "unreadable"
     if admit(film):
         return "unsure"
     anatomy = segment(runtime, film.pixels)
-    quality = min(anatomy.quality[name] for name in known)
-    if quality < least or not anatomy.unreliable.isdisjoint(known) or implausible(anatomy):
+    quality = min(_agreement(anatomy, own, told, known).values())
+    if quality < least or not anatomy.unreliable.isdisjoint(set(known) - told) or implausible(anatomy):
         return "unsure"
-    if not cv2.imwrite(str(out / place), anatomy.mask):
-        raise ConfigError(f"{out / place}: cannot be written; choose another folder or free some space")
+    mask = anatomy.mask if own is None else _completed(own, anatomy.mask, told)
+    if not cv2.imwrite(str(place), mask):
+        raise ConfigError(f"{place}: cannot be written; choose another folder or free some space")
     return {
         "path": sample.image.resolve(),
         "id": sample.id.removeprefix(f"{sample.site}:"),
         "patient": sample.patient.removeprefix(f"{sample.site}:"),
         "site": sample.site,
         "view": sample.view or "",
-        "mask": place.as_posix(),
-        "structures": "|".join(known),
+        "mask": f"masks/{place.name}",
+        "structures": "|".join(name for name in STRUCTURES if name in told or name in known),
         "quality": f"{quality:.4f}",
     }
+
+
+def _agreement(
+    anatomy: Anatomy, own: Array | None, told: frozenset[str], known: list[str]
+) -> dict[str, float]:
+    """Of each structure, its Dice against the film's own mask where that tells, else its quality."""
+    said = dict(anatomy.quality)
+    if own is not None:
+        found = _sized(anatomy.mask, own)
+        said |= {name: dice(own == i, found == i) for i, name in enumerate(STRUCTURES, 1) if name in told}
+        if "lungs" in told:
+            said["right_lung"] = said["left_lung"] = dice(
+                np.isin(own, (1, 2, LUNG_OF_UNKNOWN_SIDE)), np.isin(found, (1, 2))
+            )
+    return {name: said[name] for name in known}
+
+
+def _completed(own: Array, outlined: Array, told: frozenset[str]) -> Array:
+    """The film's own label map and, outside of it, what it does not show; none of its pixels is given up."""
+    found = _sized(outlined, own)
+    new = [i for i, name in enumerate(STRUCTURES, 1) if not told & {name, "lungs" if i in (1, 2) else name}]
+    mask = np.where((own == 0) & np.isin(found, new), found, own)
+    # Lungs that nobody has told apart: each pixel belongs to the model's lung that it is nearer to.
+    far = [cv2.distanceTransform((found != side).astype(np.uint8), cv2.DIST_L2, 5) for side in (1, 2)]
+    side = np.where(far[0] <= far[1], 1, 2)
+    return np.where(mask == LUNG_OF_UNKNOWN_SIDE, side, mask).astype(np.uint8)
+
+
+def _sized(mask: Array, own: Array) -> Array:
+    """The model's label map on the pixels of the film's own, which may have been made on a smaller copy."""
+    height, width = own.shape
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
