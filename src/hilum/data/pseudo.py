@@ -29,9 +29,9 @@ def outline_films(
     """Write ``out/outlined.csv``, a data set for ``csv:``, and the masks of the films that are kept.
 
     Kept are films on which every structure the model knows has at least the quality `least` and both lungs
-    are plausible. What a film's own mask shows stays as it is there, and stands in for the quality: the model
-    must come as near to it, in Dice, as `least`. Films whose own masks show all that the model knows are not
-    outlined anew.
+    are plausible. What a film's own mask shows stays as it is there: instead of the quality, the Dice between
+    it and the model's outline must be at least `least`, and it may cut no more than that off the others.
+    Films whose own masks show all that the model knows are not outlined anew.
 
     Returns how many were kept, unsure, complete and unreadable. Raises ConfigError where the model's card
     does not tell how far its outlines can be trusted.
@@ -81,10 +81,10 @@ def _outlined(
     if admit(film):
         return "unsure"
     anatomy = segment(runtime, film.pixels)
-    quality = min(_agreement(anatomy, own, told, known).values())
+    mask = anatomy.mask if own is None else _completed(own, anatomy.mask, told)
+    quality = min(_trust(name, anatomy, own, mask, told) for name in known)
     if quality < least or not anatomy.unreliable.isdisjoint(set(known) - told) or implausible(anatomy):
         return "unsure"
-    mask = anatomy.mask if own is None else _completed(own, anatomy.mask, told)
     if not cv2.imwrite(str(place), mask):
         raise ConfigError(f"{place}: cannot be written; choose another folder or free some space")
     return {
@@ -99,19 +99,19 @@ def _outlined(
     }
 
 
-def _agreement(
-    anatomy: Anatomy, own: Array | None, told: frozenset[str], known: list[str]
-) -> dict[str, float]:
-    """Of each structure, its Dice against the film's own mask where that tells, else its quality."""
-    said = dict(anatomy.quality)
-    if own is not None:
-        found = _sized(anatomy.mask, own)
-        said |= {name: dice(own == i, found == i) for i, name in enumerate(STRUCTURES, 1) if name in told}
-        if "lungs" in told:
-            said["right_lung"] = said["left_lung"] = dice(
-                np.isin(own, (1, 2, LUNG_OF_UNKNOWN_SIDE)), np.isin(found, (1, 2))
-            )
-    return {name: said[name] for name in known}
+def _trust(name: str, anatomy: Anatomy, own: Array | None, mask: Array, told: frozenset[str]) -> float:
+    """A structure's quality; where the film has a mask of its own, no more than the Dice of outline and mask.
+
+    `mask` is the film's own, completed: a heart that its own lungs cut into has lost its shape.
+    """
+    value = STRUCTURES.index(name) + 1
+    if own is None:
+        return anatomy.quality[name]
+    found = _sized(anatomy.mask, own)
+    if "lungs" in told and name != "heart":
+        return dice(np.isin(own, (1, 2, LUNG_OF_UNKNOWN_SIDE)), np.isin(found, (1, 2)))
+    agreement = dice(mask == value, found == value)
+    return agreement if name in told else min(agreement, anatomy.quality[name])
 
 
 def _completed(own: Array, outlined: Array, told: frozenset[str]) -> Array:
