@@ -29,7 +29,7 @@ FLOORS = """
     data data.check data.pseudo
     batches evaluate_outlines reliability
     evaluate evaluate_pictures plan
-    finish
+    finish run
     train cli_data
     cli_predict study
     cli
@@ -109,7 +109,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 TRAINING = {
-    "models", "batches", "losses", "state", "plan", "finish", "train", "checkpoint", "cost", "study"
+    "models", "batches", "losses", "state", "plan", "finish", "run", "train", "checkpoint", "cost", "study"
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

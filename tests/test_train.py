@@ -28,8 +28,10 @@ from hilum.data import phantom
 from hilum.data.split import Split, write_split
 from hilum.errors import CheckpointError, ConfigError, TrainingError
 from hilum.finish import score
+from hilum.losses import segmentation_loss
 from hilum.models import MODELS, TASKS
 from hilum.plan import Plan, make_plan, network
+from hilum.run import objective
 from hilum.runtime import Runtime, find
 from hilum.train import train
 from hilum.types import STRUCTURES
@@ -192,7 +194,7 @@ def test_a_segmenter_learns_to_outline(segmented: tuple[TrainConfig, Card]) -> N
     config, card = segmented
     fresh = replace_out(config, config.out.parent / "fresh")
     plan = make_plan(fresh)
-    loss = loop._loss(fresh, plan, torch.device("cpu"))
+    loss = objective(fresh, plan, torch.device("cpu"))
     before, dice = score(network(fresh, plan).eval(), plan, loss, torch.device("cpu"))
     losses, scores = values(config.out, "loss"), values(config.out, "score")
     assert len(losses) == 16
@@ -470,6 +472,25 @@ def test_a_resumed_run_needs_nothing_of_what_it_started_from(
     assert len(kept.weights) == 1
 
 
+def test_films_that_have_changed_under_the_same_name_are_refused(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pseudo-labels written anew between interruption and resumption are other films."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    phantom.write(tmp_path / "more", count=4, seed=7)
+    config = segment(runs / "changed", epochs=1, extra=(f"masks:{tmp_path / 'more'}",))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    next((tmp_path / "more" / "masks").iterdir()).unlink()
+    with pytest.raises(TrainingError, match="other films"):
+        train(config, resume=True)
+
+
 def test_resuming_what_never_began_begins_it(
     runs: Path, reference: tuple[Weights, History], kept: Kept
 ) -> None:
@@ -529,7 +550,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
     runs: Path, reference: tuple[Weights, History], kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = segment(runs / "diverged", save_minutes=60)
-    real, broken = loop.segmentation_loss, False
+    real, broken = segmentation_loss, False
 
     def loss(*arguments: Tensor) -> Tensor:
         return real(*arguments) * (float("nan") if broken else 1.0)
@@ -538,7 +559,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
         nonlocal broken
         broken = broken or (done == STEPS + 2 and text.startswith("epoch"))
 
-    monkeypatch.setattr(loop, "segmentation_loss", loss)
+    monkeypatch.setattr("hilum.run.segmentation_loss", loss)
     with pytest.raises(
         TrainingError, match=r"epoch 2, step 3: .* of epoch 1 are kept in .*checkpoint; lower"
     ):

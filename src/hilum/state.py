@@ -55,7 +55,8 @@ def load_state(
         about = file.metadata() or {}
     if about.get("config") != config:
         raise TrainingError(
-            f"{path}: was saved under other settings; resume with the same, or choose another out="
+            f"{path}: was saved under other settings or with other films; "
+            "resume with the same, or choose another out="
         )
     tensors = safetensors.torch.load_file(path)
     for name, module in modules.items():

@@ -26,8 +26,9 @@ from hilum.errors import ConfigError
 from hilum.evaluate import evaluate, film_size
 from hilum.figures import Figure, write
 from hilum.report import identity, provenance
+from hilum.run import STATE
 from hilum.runtime import Runtime, find
-from hilum.train import STATE, train
+from hilum.train import train
 from hilum.types import Sample, now
 
 

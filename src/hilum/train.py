@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
-from hilum.batches import Batch, Shuffled, loader
+from hilum.batches import Shuffled, loader
 from hilum.card import Card
 from hilum.config import TrainConfig
 from hilum.data.cache import Tick
-from hilum.errors import ConfigError, TrainingError
+from hilum.errors import TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
-from hilum.losses import Outputs, multilabel_loss, segmentation_loss, single_label_loss
-from hilum.plan import Plan, class_weights, make_plan, network
-from hilum.state import State, load_state, save_state
-
-STATE = "state.safetensors"
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """A run in progress: what changes from step to step, and what it needs to take one."""
-
-    config: TrainConfig
-    plan: Plan
-    fabric: Fabric
-    model: nn.Module  # `module`, wrapped by Fabric
-    module: nn.Module
-    shadow: nn.Module  # the running average of the weights: what is scored and shipped
-    best: nn.Module  # the shadow of the best epoch so far
-    optimizer: torch.optim.Optimizer
-    loss: Callable[[Outputs, Batch], Tensor]
-    steps: int  # in an epoch
-    state: State = field(default_factory=State)
-
-    @property
-    def path(self) -> Path:
-        return self.config.out / STATE
-
-    @property
-    def done(self) -> int:
-        """Steps taken since the run began."""
-        return self.state.epoch * self.steps + self.state.step
-
-    def save(self) -> None:
-        modules = {"module": self.module, "shadow": self.shadow, "best": self.best}
-        save_state(self.path, self.state, _settings(self.config), modules, self.optimizer)
+from hilum.plan import make_plan
+from hilum.run import Run, begin, claim, fabric_for
+from hilum.state import State
 
 
 def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None) -> Card:
@@ -67,13 +32,13 @@ def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None
     DataError, or TrainingError when the loss stops being a number (the last good state is kept). With several
     devices, the script that calls it runs once for each; all but the first end in here.
     """
-    fabric, plan = _fabric(config), None
+    fabric, plan = fabric_for(config), None
     if fabric.is_global_zero:
         # Before the other processes start: they find split and cache made, and an error is told once.
-        _claim(config.out, resume)
+        claim(config.out, resume)
         plan = make_plan(config, tick)
     fabric.launch()
-    run = _begin(config, plan or make_plan(config), fabric, resume)
+    run = begin(config, plan or make_plan(config), fabric, resume)
     try:
         while run.state.epoch < config.epochs and not _stale(run):
             _epoch(run, tick if fabric.is_global_zero else None)
@@ -172,82 +137,6 @@ def _score(run: Run) -> None:
     run.state = State(epoch=state.epoch + 1, best=best, best_epoch=best_epoch, history=[*state.history, row])
 
 
-def _begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
-    resumes = resume and (config.out / STATE).is_file()
-    # A state holds all weights: what the run once started from may be out of reach by now.
-    start = config.model_copy(update={"start": "random"}) if resumes else config
-    # On its device before the optimizer sees it: a restored optimizer follows its parameters.
-    module = network(start, plan).to(fabric.device)
-    shadow = copy.deepcopy(module).eval().requires_grad_(False)
-    best = copy.deepcopy(shadow)
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.rate,
-    )
-    state = State()
-    if resumes:
-        modules = {"module": module, "shadow": shadow, "best": best}
-        state = load_state(config.out / STATE, _settings(config), modules, optimizer)
-    # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
-    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model, wrapped = fabric.setup(module, optimizer)
-    return Run(
-        config=config,
-        plan=plan,
-        fabric=fabric,
-        model=model,
-        module=module,
-        shadow=shadow,
-        best=best,
-        optimizer=wrapped,
-        loss=_loss(config, plan, fabric.device),
-        steps=len(Shuffled(len(plan.train), config.batch, config.seed, 0, extra=plan.extra)),
-        state=state,
-    )
-
-
-def _fabric(config: TrainConfig) -> Fabric:
-    if config.batch % config.devices:
-        raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}")
-    precision = config.precision
-    if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
-        precision = "bf16-mixed" if fast else "32-true"
-    return Fabric(
-        accelerator="auto",
-        devices=config.devices,
-        strategy="ddp" if config.devices > 1 else "auto",
-        precision=precision,
-    )
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 itself; emulated, it is slower than single precision."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def _claim(out: Path, resume: bool) -> None:
-    """Make the run's folder; refuse to write over a run, and to go on with a finished one."""
-    unfinished = (out / STATE).exists()
-    if resume and not unfinished and (out / "checkpoint").exists():
-        raise ConfigError(f"{out}: this run is finished; choose another out= to train again")
-    if not resume and (unfinished or (out / "history.csv").exists()):
-        raise ConfigError(
-            f"{out}: holds a run already; add --resume to go on with it, or choose another out="
-        )
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _loss(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Outputs, Batch], Tensor]:
-    if config.task == "segment":
-        return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
-    weights = class_weights(plan, config.weighting).to(device)
-    chosen = single_label_loss if plan.activation == "softmax" else multilabel_loss
-    return lambda outputs, batch: chosen(outputs["logits"], batch["labels"], weights)
-
-
 def _rate(run: Run, step: int) -> float:
     """The learning rate of a step, counted from the run's first."""
     return run.config.rate * _schedule(step / (run.config.epochs * run.steps), run.config.warmup)
@@ -281,11 +170,6 @@ def _follow(shadow: nn.Module, module: nn.Module, decay: float) -> None:
 
 def _stale(run: Run) -> bool:
     return run.state.epoch - run.state.best_epoch > run.config.patience
-
-
-def _settings(config: TrainConfig) -> str:
-    """What a resumed run must share with the one that was interrupted."""
-    return config.model_dump_json(exclude={"workers", "out", "save_minutes"})
 
 
 def _status(run: Run) -> str:

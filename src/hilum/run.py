@@ -1,0 +1,144 @@
+"""A training run between two steps: where it stands, and how one is begun or taken up again."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hilum.batches import Batch, Shuffled
+from hilum.config import TrainConfig
+from hilum.errors import ConfigError
+from hilum.losses import Outputs, multilabel_loss, segmentation_loss, single_label_loss
+from hilum.plan import Plan, class_weights, network
+from hilum.state import State, load_state, save_state
+
+STATE = "state.safetensors"
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A run in progress: what changes from step to step, and what it needs to take one."""
+
+    config: TrainConfig
+    plan: Plan
+    fabric: Fabric
+    model: nn.Module  # `module`, wrapped by Fabric
+    module: nn.Module
+    shadow: nn.Module  # the running average of the weights: what is scored and shipped
+    best: nn.Module  # the shadow of the best epoch so far
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[Outputs, Batch], Tensor]
+    steps: int  # in an epoch
+    state: State = field(default_factory=State)
+
+    @property
+    def path(self) -> Path:
+        return self.config.out / STATE
+
+    @property
+    def done(self) -> int:
+        """Steps taken since the run began."""
+        return self.state.epoch * self.steps + self.state.step
+
+    def save(self) -> None:
+        modules = {"module": self.module, "shadow": self.shadow, "best": self.best}
+        save_state(self.path, self.state, _settings(self.config, self.plan), modules, self.optimizer)
+
+
+def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
+    """A new run, or with `resume` the one whose state stands in its folder, ready for its next step."""
+    resumes = resume and (config.out / STATE).is_file()
+    # A state holds all weights: what the run once started from may be out of reach by now.
+    start = config.model_copy(update={"start": "random"}) if resumes else config
+    # On its device before the optimizer sees it: a restored optimizer follows its parameters.
+    module = network(start, plan).to(fabric.device)
+    shadow = copy.deepcopy(module).eval().requires_grad_(False)
+    best = copy.deepcopy(shadow)
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.rate,
+    )
+    state = State()
+    if resumes:
+        modules = {"module": module, "shadow": shadow, "best": best}
+        state = load_state(config.out / STATE, _settings(config, plan), modules, optimizer)
+    # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model, wrapped = fabric.setup(module, optimizer)
+    return Run(
+        config=config,
+        plan=plan,
+        fabric=fabric,
+        model=model,
+        module=module,
+        shadow=shadow,
+        best=best,
+        optimizer=wrapped,
+        loss=objective(config, plan, fabric.device),
+        steps=len(Shuffled(len(plan.train), config.batch, config.seed, 0, extra=plan.extra)),
+        state=state,
+    )
+
+
+def fabric_for(config: TrainConfig) -> Fabric:
+    """Devices and precision; raises ConfigError for a batch that they cannot share evenly."""
+    if config.batch % config.devices:
+        raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}")
+    precision = config.precision
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
+        precision = "bf16-mixed" if fast else "32-true"
+    return Fabric(
+        accelerator="auto",
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=precision,
+    )
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; emulated, it is slower than single precision."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def claim(out: Path, resume: bool) -> None:
+    """Make the run's folder; refuse to write over a run, and to go on with a finished one."""
+    unfinished = (out / STATE).exists()
+    if resume and not unfinished and (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: this run is finished; choose another out= to train again")
+    if not resume and (unfinished or (out / "history.csv").exists()):
+        raise ConfigError(
+            f"{out}: holds a run already; add --resume to go on with it, or choose another out="
+        )
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Outputs, Batch], Tensor]:
+    """What is minimised: network outputs and a batch -> one number."""
+    if config.task == "segment":
+        return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
+    weights = class_weights(plan, config.weighting).to(device)
+    chosen = single_label_loss if plan.activation == "softmax" else multilabel_loss
+    return lambda outputs, batch: chosen(outputs["logits"], batch["labels"], weights)
+
+
+def _settings(config: TrainConfig, plan: Plan) -> str:
+    """What a resumed run must share with the one that was interrupted: its settings, and which films it has.
+
+    An earlier step of a pipeline may have written other pseudo-labels under the same path in the meantime.
+    """
+    films = hashlib.sha256()
+    for sample in (*plan.train.cache.samples, *plan.tune.cache.samples):
+        films.update(f"{sample.id} {sorted(sample.structures)} {sorted(sample.labels.items())}\n".encode())
+    settings = config.model_dump(mode="json", exclude={"workers", "out", "save_minutes"})
+    return json.dumps(settings | {"films": films.hexdigest()})
