@@ -292,7 +292,12 @@ def test_networks_on_a_backbone_start_from_imagenet_where_asked(
     task: str, architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled: list[str] = []
-    monkeypatch.setattr(imagenet, "fill", lambda _, name: filled.append(name))
+
+    def fill(_: object, name: str) -> str:
+        filled.append(name)
+        return "a source"
+
+    monkeypatch.setattr(imagenet, "fill", fill)
     chosen = config(tmp_path, task=task, architecture=architecture, data=["phantom:20"])
     plan = make_plan(chosen)
     network(chosen, plan)

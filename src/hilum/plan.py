@@ -20,6 +20,7 @@ from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS, build
 from hilum.models.transfer import Transfer, TransferUNet
+from hilum.models.vit import ViT
 from hilum.types import STRUCTURES, Sample
 
 
@@ -95,7 +96,7 @@ def network(config: TrainConfig, plan: Plan) -> nn.Module:
     """The network with the weights the configuration starts from."""
     module = build(config.architecture, len(plan.labels), seed=config.seed, **config.arguments)
     if config.start == "imagenet":
-        if not isinstance(module, Transfer | TransferUNet):
+        if not isinstance(module, Transfer | TransferUNet | ViT):
             raise ConfigError(
                 f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'"
             )

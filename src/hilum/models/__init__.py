@@ -10,21 +10,30 @@ import torch
 from torch import nn
 
 from hilum.errors import ConfigError
+from hilum.models.cnn import CNN
 from hilum.models.transfer import Transfer, TransferUNet
 from hilum.models.unet import UNet
+from hilum.models.vit import ViT
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "unet-mobilenetv2": partial(TransferUNet, backbone="mobilenetv2_100"),
     "unet-efficientnet-lite0": partial(TransferUNet, backbone="tf_efficientnet_lite0"),
-    "mobilenetv2": partial(Transfer, backbone="mobilenetv2_100"),
+    "cnn": CNN,
+    "vgg16": partial(Transfer, backbone="vgg16_bn"),
+    "resnet50": partial(Transfer, backbone="resnet50", output_stride=16),
+    "mobilenetv2": partial(Transfer, backbone="mobilenetv2_100", output_stride=16),
+    "densenet121": partial(Transfer, backbone="densenet121"),
+    "densenet169": partial(Transfer, backbone="densenet169"),
+    "efficientnet-lite0": partial(Transfer, backbone="tf_efficientnet_lite0", output_stride=16),
+    # Normalised before its maps are averaged, not after: only so is their mean the logit.
+    "convnext": partial(Transfer, backbone="convnext_atto", output_stride=16, head_norm_first=True),
+    "stacked": partial(Transfer, backbone="mobilenetv2_100+densenet169"),
+    "vit": ViT,
 }
 
 TASKS: dict[str, Literal["segment", "classify"]] = {
-    "unet": "segment",
-    "unet-mobilenetv2": "segment",
-    "unet-efficientnet-lite0": "segment",
-    "mobilenetv2": "classify",
+    name: "segment" if name.startswith("unet") else "classify" for name in MODELS
 }
 
 

@@ -42,8 +42,16 @@ def fill(backbone: nn.Module, name: str) -> str:
     first = next(key for key, value in whole.items() if value.ndim == 4)
     # One grey channel stands for three equal ones: their filters add up.
     matched[first] = matched[first].sum(dim=1, keepdim=True)
-    backbone.load_state_dict({key: matched[key] for key in backbone.state_dict()})
+    backbone.load_state_dict({key: _fitting(matched, key, own) for key, own in backbone.state_dict().items()})
     return source
+
+
+def _fitting(weights: dict[str, Tensor], key: str, own: Tensor) -> Tensor:
+    """A weight of the backbone, from those of the network that timm builds by default."""
+    # A norm that our networks apply before pooling stands in the default's head.
+    value = weights[key if key in weights else key.replace("norm_pre.", "head.norm.")]
+    # Without its class token a transformer has one position less: the first.
+    return value[:, 1:] if key == "pos_embed" and value.shape[1] == own.shape[1] + 1 else value
 
 
 def _from_hub(name: str) -> tuple[dict[str, Tensor], str]:

@@ -1,6 +1,8 @@
-"""Networks on a timm backbone: a classifier with a pooled linear head, and a U-Net."""
+"""Networks on timm backbones: classifiers with a pooled linear head, and a U-Net."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -12,23 +14,29 @@ from hilum.models.unet import double, scaled
 
 
 class Transfer(nn.Module):
-    """A timm backbone at stride 16 and a 1 x 1 convolution that turns features into evidence.
+    """timm backbones side by side and a 1 x 1 convolution that turns their features into evidence.
 
     Input (N, 1, S, S); output ``logits`` (N, labels), ``features`` (N, D) and ``evidence``
-    (N, labels, h, w), whose spatial mean is the logit, bias included.
+    (N, labels, h, w), whose spatial mean is the logit, bias included. Of several backbones, given with + in
+    between, the features are joined before the one head; their maps must be of one size. `options` are
+    timm's own.
     """
 
-    def __init__(self, labels: int, *, backbone: str) -> None:
+    def __init__(self, labels: int, *, backbone: str, **options: Any) -> None:
         super().__init__()
-        self.backbone = imagenet.timm().create_model(
-            backbone, pretrained=False, in_chans=1, num_classes=0, output_stride=16
-        )
-        self.head = nn.Conv2d(self.backbone.num_features, labels, 1)
+        self._names = backbone.split("+")
+        parts = [_headless(name, options) for name in self._names]
+        # One backbone keeps the place it has in the checkpoints of before there were stacks.
+        self.backbone = parts[0] if len(parts) == 1 else nn.ModuleList(parts)
+        self.head = nn.Conv2d(sum(part.num_features for part in parts), labels, 1)
         nn.init.normal_(self.head.weight, std=0.01)
-        self._name = backbone
+
+    @property
+    def _parts(self) -> list[Any]:
+        return list(self.backbone) if isinstance(self.backbone, nn.ModuleList) else [self.backbone]
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
-        maps = self.backbone.forward_features(films)
+        maps = torch.cat([part.forward_features(films) for part in self._parts], dim=1)
         evidence = self.head(maps)
         return {
             "logits": evidence.mean(dim=(2, 3)),
@@ -37,8 +45,19 @@ class Transfer(nn.Module):
         }
 
     def load_imagenet(self) -> str:
-        """Fill the backbone with ImageNet weights; returns where they came from. Raises TrainingError."""
-        return imagenet.fill(self.backbone, self._name)
+        """Fill the backbones with ImageNet weights; returns where they came from. Raises TrainingError."""
+        pairs = zip(self._parts, self._names, strict=True)
+        return " + ".join(imagenet.fill(part, name) for part, name in pairs)
+
+
+def _headless(name: str, options: dict[str, Any]) -> Any:
+    """A backbone of timm's whose ``forward_features`` gives the maps that a head may average."""
+    module = imagenet.timm().create_model(name, pretrained=False, in_chans=1, num_classes=0, **options)
+    if name.startswith("vgg"):
+        # Its dense layers hold nine tenths of its weights, and its last pooling half of its grid.
+        module.pre_logits = nn.Identity()
+        module.features[-1] = nn.Identity()
+    return module
 
 
 class TransferUNet(nn.Module):

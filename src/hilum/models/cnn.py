@@ -1,0 +1,51 @@
+"""The plain network: a few convolutions, flattened, dense layers."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from hilum.errors import ConfigError
+
+
+class CNN(nn.Module):
+    """What a first course builds: `depth` times convolution, ReLU and max-pooling, then two dense layers.
+
+    Input (N, 1, S, S); output ``logits`` (N, labels) and ``features`` (N, dense). Before it is flattened the
+    last map is averaged to `grid` x `grid` cells, so that one network takes any size. Without normalisation,
+    and with nearly all of its weights in the dense layer, it learns few films by heart: that is what it is
+    here to show. `dropout` is the one remedy it knows. Raises ConfigError for a map smaller than the grid.
+    """
+
+    def __init__(
+        self,
+        labels: int,
+        *,
+        width: int = 16,
+        depth: int = 4,
+        grid: int = 8,
+        dense: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 1
+        for level in range(depth):
+            layers += [nn.Conv2d(channels, width * 2**level, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            channels = width * 2**level
+        self.convolutions = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.dense = nn.Linear(channels * grid**2, dense)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(dense, labels)
+        self._least = grid * 2**depth
+
+    def forward(self, films: Tensor) -> dict[str, Tensor]:
+        if films.shape[-1] % self._least:
+            size = films.shape[-1]
+            raise ConfigError(
+                f"preparation.size={size}: must divide by {self._least}; change it, or arguments.grid"
+            )
+        maps = self.pool(self.convolutions(films))
+        features = F.relu(self.dense(self.dropout(maps.flatten(1))))
+        return {"logits": self.head(self.dropout(features)), "features": features}

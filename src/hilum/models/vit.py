@@ -1,0 +1,58 @@
+"""A small vision transformer whose patches, averaged, are the film's features."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from hilum.errors import ConfigError
+from hilum.models import imagenet
+
+
+class ViT(nn.Module):
+    """A timm vision transformer without class token: each patch gives evidence, their mean is the logit.
+
+    Input (N, 1, S, S) with S divisible by the patch's side (16); the grid of learned positions is scaled to
+    that of the film's patches, so that one network takes any size. Outputs as those of `Transfer`.
+    `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
+    Source: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580.
+    """
+
+    def __init__(
+        self, labels: int, *, backbone: str = "vit_tiny_patch16_224", drop_path: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.backbone = imagenet.timm().create_model(
+            backbone,
+            pretrained=False,
+            in_chans=1,
+            num_classes=0,
+            class_token=False,
+            global_pool="avg",
+            fc_norm=False,
+            drop_path_rate=drop_path,
+        )
+        self.head = nn.Conv2d(self.backbone.num_features, labels, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        self._name = backbone
+
+    def forward(self, films: Tensor) -> dict[str, Tensor]:
+        patch = self.backbone.patch_embed.patch_size[0]
+        if films.shape[-1] % patch:
+            raise ConfigError(f"preparation.size={films.shape[-1]}: must divide by {patch}; change it")
+        maps = self.backbone.patch_embed.proj(films)
+        rows, columns = self.backbone.patch_embed.grid_size
+        positions = self.backbone.pos_embed.transpose(1, 2).unflatten(2, (rows, columns))
+        maps = maps + F.interpolate(positions, size=maps.shape[-2:], mode="bilinear", align_corners=False)
+        patches = self.backbone.norm(self.backbone.blocks(maps.flatten(2).transpose(1, 2)))
+        maps = patches.transpose(1, 2).unflatten(2, maps.shape[-2:])
+        evidence = self.head(maps)
+        return {
+            "logits": evidence.mean(dim=(2, 3)),
+            "features": maps.mean(dim=(2, 3)),
+            "evidence": evidence,
+        }
+
+    def load_imagenet(self) -> str:
+        """Fill the backbone with ImageNet weights; returns where they came from. Raises TrainingError."""
+        return imagenet.fill(self.backbone, self._name)
