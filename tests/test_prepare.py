@@ -11,7 +11,7 @@ import pytest
 from hilum.card import Preparation
 from hilum.data.cache import Cache, cached
 from hilum.data.phantom import draw
-from hilum.prepare import fit, levels, prepare, restore
+from hilum.prepare import fit, levels, prepare, restore, without_diaphragm
 from hilum.read import read
 from hilum.types import Array, Sample
 
@@ -137,3 +137,71 @@ def test_the_training_loader_calls_the_same_function(film: tuple[Path, Cache]) -
     films = Films(cache=film[1], labels=("Edema",), preparation=USUAL, strength=0, seed=0)
     expected = levels(film[1].films[0].astype(np.float32) / 255, USUAL)
     np.testing.assert_array_equal(films[0, 0]["films"][0], expected)
+
+
+PLAIN = Preparation(size=64, low=0, high=100, mean=0, std=1)  # grey levels stay as they are
+
+
+def ramp() -> Array:
+    return np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(64, axis=0)
+
+
+def stepped(image: Array, **steps: object) -> Array:
+    return levels(image, PLAIN.model_copy(update=steps))
+
+
+def test_no_step_is_taken_unless_asked() -> None:
+    np.testing.assert_allclose(stepped(ramp()), ramp(), atol=1e-6)
+
+
+def test_the_largest_very_bright_part_turns_black_and_nothing_else() -> None:
+    image = noise(2) * 0.85
+    image[50:60, 5:40] = 0.95  # the dome
+    image[10:14, 10:14] = 0.97  # a marker
+    image[0, 0] = 1
+    expected = image.copy()
+    expected[50:60, 5:40] = 0
+    np.testing.assert_array_equal(without_diaphragm(image), expected)
+    np.testing.assert_allclose(stepped(image, mask_diaphragm=True), expected, atol=2e-2)
+    dark = image * 0.5
+    assert without_diaphragm(dark) is dark
+
+
+def test_the_histogram_becomes_even() -> None:
+    skewed = ramp() ** 3
+    assert np.histogram(skewed, 4, (0, 1))[0][0] > 0.6 * skewed.size
+    np.testing.assert_allclose(
+        np.histogram(stepped(skewed, equalise="histogram"), 4, (0, 1))[0] / skewed.size, 0.25, atol=0.09
+    )
+
+
+def test_clahe_lifts_contrast_where_it_is_low() -> None:
+    image = np.where(np.indices((64, 64)).sum(axis=0) // 4 % 2, 0.50, 0.45).astype(np.float32)
+    image[:2, :2], image[-2:, -2:] = 0, 1
+    inner = (slice(16, 48), slice(16, 48))
+    assert np.ptp(stepped(image, equalise="clahe")[inner]) > 1.3 * np.ptp(image[inner])
+
+
+def test_gaussian_and_bilateral_smooth_noise_and_only_the_latter_keeps_an_edge() -> None:
+    edge = np.where(np.arange(64) < 32, 0.1, 0.9).astype(np.float32)[None].repeat(64, axis=0)
+    noisy = np.clip(edge + 0.03 * (noise(3) - 0.5), 0, 1)
+    noisy[0, 0], noisy[0, 1] = 0, 1
+    quiet = (slice(8, 56), slice(4, 24))
+    heights = {}
+    for name in ("gaussian", "bilateral"):
+        smooth = stepped(noisy, smooth=name)
+        assert smooth[quiet].std() < 0.7 * noisy[quiet].std()
+        heights[name] = float((smooth[8:56, 32] - smooth[8:56, 31]).mean())
+    assert heights["gaussian"] < 0.5 < 0.7 < heights["bilateral"]
+
+
+def test_steps_are_taken_in_the_order_diaphragm_equalise_smooth() -> None:
+    image = np.clip(noise(4), 0.05, 0.85)
+    image[40:60, 10:50] = 1.0
+    image[0, 0] = 0
+    steps = {"mask_diaphragm": True, "equalise": "histogram", "smooth": "gaussian"}
+    one = image
+    for key, value in steps.items():
+        one = stepped(one, **{key: value})
+    np.testing.assert_allclose(stepped(image, **steps), one, atol=0.03)
+    assert np.abs(stepped(stepped(image, equalise="histogram"), mask_diaphragm=True) - one).max() > 0.3

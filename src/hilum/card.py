@@ -25,6 +25,9 @@ class Preparation(_Strict):
     high: float = Field(default=99.0, gt=50, le=100, description="percentile of grey levels that becomes 1")
     mean: float = Field(default=0.5, description="subtracted after the stretch to [0, 1]")
     std: float = Field(default=0.25, gt=0, description="divided by, after the mean is taken off")
+    mask_diaphragm: bool = Field(default=False, description="largest very bright part made black")
+    equalise: Literal["none", "histogram", "clahe"] = "none"
+    smooth: Literal["none", "gaussian", "bilateral"] = "none"
 
 
 class Calibration(_Strict):
@@ -106,7 +109,8 @@ class Card(_Strict):
     def preprocessing(self) -> str:
         """Short name of the preprocessing, equal for equal parameters."""
         p = self.preparation
-        return f"stretch-{p.size}-p{p.low:g}-{p.high:g}-m{p.mean:g}-s{p.std:g}"
+        steps = ["diaphragm"] * p.mask_diaphragm + [step for step in (p.equalise, p.smooth) if step != "none"]
+        return "-".join([f"stretch-{p.size}-p{p.low:g}-{p.high:g}-m{p.mean:g}-s{p.std:g}", *steps])
 
 
 def read_card(folder: Path) -> Card:
