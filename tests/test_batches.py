@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hilum import augment
-from hilum.batches import Films, Shuffled, in_order, known, loader
+from hilum.batches import Films, Shuffled, in_order, known, loader, mixed
 from hilum.card import Preparation
 from hilum.data import open_data
 from hilum.data.cache import Cache, cached
@@ -245,3 +245,15 @@ def test_in_order_gives_every_film_once(outlined: Films, cache: Cache) -> None:
     assert cache.masks is not None
     masks = torch.cat([batch["masks"] for batch in batches]).numpy()
     np.testing.assert_array_equal(masks, cache.masks)
+
+
+def test_mixed_films_and_labels_are_blended_alike_and_the_unknown_stays_unknown() -> None:
+    films = torch.arange(6.0).reshape(6, 1, 1, 1)
+    labels = torch.stack([films.flatten() / 5, torch.tensor([0.0, 1, float("nan"), 0, 1, 0])], dim=1)
+    one = mixed({"films": films, "labels": labels}, 0.4, np.random.default_rng(1))
+    torch.testing.assert_close(one["films"].flatten() / 5, one["labels"][:, 0])
+    assert not torch.equal(one["films"], films)
+    assert one["films"].sum().item() == pytest.approx(15)  # each film takes part, once on either side
+    assert 1 <= one["labels"][:, 1].isnan().sum() <= 2
+    again = mixed({"films": films, "labels": labels}, 0.4, np.random.default_rng(1))
+    assert torch.equal(again["films"], one["films"])

@@ -80,6 +80,8 @@ def test_a_default_start_does_not_leak_to_another_architecture() -> None:
         (["data=[]"], "data: .*at least 1"),
         (["name=../escape"], "name: .*pattern"),
         (["epochs=0", "batch=0"], "epochs: .*; batch: "),
+        (["mixup=0.2"], "^mixup: only for task 'classify'; "),
+        (["loss=focal"], "^loss: only for task 'classify'; "),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_remedy(overrides: list[str], message: str) -> None:

@@ -18,7 +18,7 @@ PACKAGE = Path(hilum.__file__).parent
 # A new module must be given its place here.
 FLOORS = """
     __init__
-    errors labels types
+    errors labels stages types
     card files grey data.phantom_body models.cnn
     augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
     calibrate codestream figures models.imagenet outline overlay progress read_image runtime state
@@ -109,7 +109,8 @@ sys.meta_path.insert(0, Absent())
 """
 
 TRAINING = {
-    "models", "batches", "losses", "state", "plan", "finish", "run", "train", "checkpoint", "cost", "study"
+    "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
+    "study",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

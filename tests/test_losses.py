@@ -65,6 +65,39 @@ def test_single_label_takes_the_positive_class_even_beside_unknown_ones() -> Non
     assert loss.item() == pytest.approx(softplus(-10), abs=1e-6)
 
 
+def test_focal_counts_what_is_already_right_by_the_square_of_what_is_missing() -> None:
+    logits, targets = torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 0.0]])
+    p, q = torch.sigmoid(logits)[0].tolist()
+    by_hand = (3 * softplus(-2) * (1 - p) ** 2 + softplus(-1) * q**2) / 2
+    loss = multilabel_loss(logits, targets, torch.tensor([3.0, 1.0]), kind="focal")
+    assert loss.item() == pytest.approx(by_hand)
+
+
+def test_asymmetric_passes_over_what_is_surely_absent_and_leaves_positives_alone() -> None:
+    logits, targets = torch.tensor([[2.0, -4.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    doubt = torch.sigmoid(torch.tensor(1.0)).item() - 0.05
+    by_hand = (softplus(-2) - math.log(1 - doubt) * doubt**4) / 3  # of the second, given 0.018, nothing
+    assert multilabel_loss(logits, targets, torch.ones(3), kind="asymmetric").item() == pytest.approx(by_hand)
+
+
+def test_smoothing_draws_targets_towards_ignorance() -> None:
+    logits = torch.tensor([[2.0, -1.0]])
+    loss = multilabel_loss(logits, torch.tensor([[1.0, 0.0]]), torch.ones(2), smoothing=0.2)
+    by_hand = (0.9 * softplus(-2) + 0.1 * softplus(2) + 0.9 * softplus(-1) + 0.1 * softplus(1)) / 2
+    assert loss.item() == pytest.approx(by_hand)
+    single = single_label_loss(logits, torch.tensor([[1.0, 0.0]]), torch.ones(2), smoothing=0.2)
+    assert single.item() == pytest.approx(0.9 * softplus(-3) + 0.1 * softplus(3))
+
+
+def test_blended_targets_cost_their_shares_of_both() -> None:
+    logits = torch.tensor([[1.0, 0.0, -1.0]])
+    one, other = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+    for loss in (multilabel_loss, single_label_loss):
+        apart = [loss(logits, each, torch.ones(3)).item() for each in (one, other)]
+        blended = loss(logits, 0.3 * one + 0.7 * other, torch.ones(3)).item()
+        assert blended == pytest.approx(0.3 * apart[0] + 0.7 * apart[1])
+
+
 def _known(*names: str) -> torch.Tensor:
     return torch.tensor([[name in names for name in (*STRUCTURES, "lungs")]])
 

@@ -245,6 +245,35 @@ def test_the_shipped_backbone_learns_from_films_alone(runs: Path, films: Path, k
     assert kept.plans[0].labels == ("Edema", "No Finding")
 
 
+CRAFT = {"mixup": 0.4, "smoothing": 0.1, "loss": "focal", "first_rate": 0.1}
+
+
+def test_each_craft_of_training_changes_what_is_learned_and_is_repeated_exactly(
+    runs: Path, films: Path, kept: Kept
+) -> None:
+    data, split = labelled(films, {"Edema": "", "No Finding": ""})
+    about = {"architecture": "mobilenetv2", "start": "random", "epochs": 1, "preparation": {"size": 32}}
+    for name in ("plain", *CRAFT):
+        craft = {name: CRAFT[name]} if name in CRAFT else {}
+        train(classify(runs / f"craft-{name}", data, split, **about, **craft))
+    train(classify(runs / "craft-again", data, split, **about, mixup=0.4))
+    plain, *others, again = kept.weights
+    assert not any(same(plain, other) for other in others)
+    assert same(again, others[0])
+
+
+def test_a_frozen_backbone_waits_for_its_epoch(runs: Path, films: Path, kept: Kept) -> None:
+    data, split = labelled(films, {"Edema": "", "No Finding": ""})
+    about = {"architecture": "mobilenetv2", "start": "random", "preparation": {"size": 32}, "frozen": 1}
+    for epochs in (1, 2):
+        train(classify(runs / f"frozen-{epochs}", data, split, **about, epochs=epochs, patience=9))
+    start = copied(network(classify(runs / "unfrozen", data, split, **about), kept.plans[0]))
+    moved = {key for key, value in start.items() if not torch.equal(value, kept.weights[0][key])}
+    assert moved == {"head.weight", "head.bias"}
+    with pytest.raises(ConfigError, match="frozen: trains on one device"):
+        train(classify(runs / "frozen-wide", data, split, **about, devices=2))
+
+
 def test_unknown_labels_and_unreadable_films_are_put_up_with(runs: Path, films: Path) -> None:
     data, split = labelled(films, {"Edema": "0", "Cardiomegaly": ""}, broken=2)
     config = classify(runs / "csv", data, split)

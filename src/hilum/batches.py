@@ -106,6 +106,17 @@ def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) ->
     )
 
 
+def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
+    """A batch to classify whose films, and labels, are each blended with those of another one.
+
+    One share for the batch, drawn from Beta(`alpha`, `alpha`). What is unknown of either film is unknown of
+    both. Source: Zhang et al., ICLR 2018.
+    """
+    share = float(rng.beta(alpha, alpha))
+    other = torch.from_numpy(rng.permutation(len(batch["films"])))
+    return {key: share * value + (1 - share) * value[other] for key, value in batch.items()}
+
+
 def in_order(films: Films, batch: int) -> Iterator[Batch]:
     """Every film once, as it is, the last batch as small as it comes."""
     for start in range(0, len(films), batch):

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hilum.card import Preparation
 from hilum.errors import ConfigError
@@ -47,12 +47,21 @@ class TrainConfig(BaseModel):
     epochs: int = Field(ge=1)
     batch: int = Field(ge=1, description="films a step, over all devices")
     rate: float = Field(gt=0, description="peak learning rate")
+    first_rate: float = Field(
+        default=1.0, gt=0, le=1, description="rate of a backbone's first layers as a share of the head's"
+    )
+    frozen: int = Field(default=0, ge=0, description="first epochs in which a backbone learns nothing")
     decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps that warm up")
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     patience: int = Field(default=10, ge=1, description="epochs without gain before it stops")
     weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
+    loss: Literal["cross-entropy", "focal", "asymmetric"] = Field(
+        default="cross-entropy", description="of labels that may stand together"
+    )
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
+    mixup: float = Field(default=0.0, ge=0, description="how much films are blended in pairs; 0: none")
     augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
     recipe: Literal["general", "outlines"] = Field(
         default="general", description="of the augmentation; 'outlines' mirrors, bends and veils as well"
@@ -65,6 +74,13 @@ class TrainConfig(BaseModel):
     out: Path = Path("runs/model")
     intended_use: str = ""
     citations: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _of_its_task(self) -> TrainConfig:
+        for name in ("loss", "smoothing", "mixup"):
+            if self.task == "segment" and getattr(self, name) != TrainConfig.model_fields[name].default:
+                raise ValueError(f"{name}: only for task 'classify'")
+        return self
 
 
 _DEFAULTS: dict[Task, dict[str, Any]] = {
@@ -140,6 +156,8 @@ def settings(task: Task) -> list[tuple[str, str, str]]:
 def _fault(error: Any) -> str:
     """One thing that is wrong with the settings, in words, with the name that was perhaps meant."""
     name = ".".join(map(str, error["loc"]))
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg']}"
     near = get_close_matches(name, TrainConfig.model_fields, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -14,21 +14,42 @@ Outputs = dict[str, Any]
 """What a network returns, by name: tensors, or lists of them."""
 
 
-def multilabel_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy over known labels: `targets` (N, C) 0, 1 or NaN, `weights` (C,) of positives."""
+def multilabel_loss(
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    kind: Literal["cross-entropy", "focal", "asymmetric"] = "cross-entropy",
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Mean over known labels: `targets` (N, C) from 0 to 1, or NaN; `weights` (C,) of positives.
+
+    "focal" lets what is already right count little (Lin et al., ICCV 2017; exponent 2), "asymmetric" only
+    where a label is absent, and not at all where it is given less than 0.05 (Ridnik et al., ICCV 2021;
+    exponent 4). `smoothing` draws targets towards one half by that share.
+    """
     known = ~targets.isnan()
-    losses = F.binary_cross_entropy_with_logits(
-        logits, targets.nan_to_num(0.0), pos_weight=weights, reduction="none"
-    )
+    truth = targets.nan_to_num(0.0) * (1 - smoothing) + smoothing / 2
+    present, absent = -F.logsigmoid(logits), -F.logsigmoid(-logits)
+    if kind == "focal":
+        probability = logits.sigmoid()
+        present, absent = present * (1 - probability) ** 2, absent * probability**2
+    elif kind == "asymmetric":
+        doubt = (logits.sigmoid() - 0.05).clamp(min=0)
+        absent = -torch.log1p(-doubt) * doubt**4
+    losses = weights * truth * present + (1 - truth) * absent
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
-def single_label_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy with one positive a film; films whose class is unknown do not count."""
-    known = (targets == 1).sum(dim=1) == 1
+def single_label_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with one positive a film, or shares that add up to one; other films do not count."""
+    shares = targets.nan_to_num(0.0)
+    known = (shares.sum(dim=1) - 1).abs() < 1e-4
     if not known.any():
         return logits.sum() * 0.0
-    return F.cross_entropy(logits[known], (targets[known] == 1).int().argmax(dim=1), weight=weights)
+    blurred = shares[known] * (1 - smoothing) + smoothing / shares.shape[1]
+    losses = -(blurred * weights * F.log_softmax(logits[known], dim=1)).sum()
+    return losses / (shares[known] * weights).sum()
 
 
 def segmentation_loss(outputs: Outputs, masks: Tensor, known: Tensor) -> Tensor:

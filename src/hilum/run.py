@@ -18,6 +18,7 @@ from hilum.config import TrainConfig
 from hilum.errors import ConfigError
 from hilum.losses import Outputs, multilabel_loss, segmentation_loss, single_label_loss
 from hilum.plan import Plan, class_weights, network
+from hilum.stages import groups
 from hilum.state import State, load_state, save_state
 
 STATE = "state.safetensors"
@@ -62,12 +63,7 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     module = network(start, plan).to(fabric.device)
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.rate,
-    )
+    optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
     state = State()
     if resumes:
         modules = {"module": module, "shadow": shadow, "best": best}
@@ -91,9 +87,11 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
 
 
 def fabric_for(config: TrainConfig) -> Fabric:
-    """Devices and precision; raises ConfigError for a batch that they cannot share evenly."""
+    """Devices and precision; raises ConfigError for settings that several devices cannot follow."""
     if config.batch % config.devices:
         raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}")
+    if config.frozen and config.devices > 1:
+        raise ConfigError("frozen: trains on one device; set devices=1, or frozen=0")
     precision = config.precision
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
@@ -128,8 +126,13 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
     if config.task == "segment":
         return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
     weights = class_weights(plan, config.weighting).to(device)
-    chosen = single_label_loss if plan.activation == "softmax" else multilabel_loss
-    return lambda outputs, batch: chosen(outputs["logits"], batch["labels"], weights)
+    if plan.activation == "softmax":
+        return lambda outputs, batch: single_label_loss(
+            outputs["logits"], batch["labels"], weights, smoothing=config.smoothing
+        )
+    return lambda outputs, batch: multilabel_loss(
+        outputs["logits"], batch["labels"], weights, kind=config.loss, smoothing=config.smoothing
+    )
 
 
 def _settings(config: TrainConfig, plan: Plan) -> str:

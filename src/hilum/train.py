@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from hilum.batches import Shuffled, loader
+from hilum.batches import Shuffled, loader, mixed
 from hilum.card import Card
 from hilum.config import TrainConfig
 from hilum.data.cache import Tick
@@ -22,6 +23,7 @@ from hilum.finish import finish, score
 from hilum.history import write_history
 from hilum.plan import make_plan
 from hilum.run import Run, begin, claim, fabric_for
+from hilum.stages import freeze
 from hilum.state import State
 
 
@@ -88,11 +90,14 @@ def _epoch(run: Run, tick: Tick | None) -> None:
     saved = time.monotonic()
     began = saved - state.seconds
     run.model.train()
+    freeze(run.module, state.epoch < config.frozen)
     for batch in fabric.setup_dataloaders(
         loader(run.plan.train, order, config.workers), use_distributed_sampler=False
     ):
         for group in run.optimizer.param_groups:
-            group["lr"] = _rate(run, run.done)
+            group["lr"] = _rate(run, run.done) * group["share"]
+        if config.mixup:
+            batch = mixed(batch, config.mixup, np.random.default_rng([config.seed, run.done]))
         with _seeded(config.seed, run.done, fabric):
             outputs = run.model(batch["films"].contiguous(memory_format=torch.channels_last))
         loss = run.loss(outputs, batch)

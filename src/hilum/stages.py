@@ -1,0 +1,50 @@
+"""Transfer learning in stages: which weights learn when, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+_STAGES = 12  # into which a backbone's layers are gathered, first to last
+
+
+def groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser, each with its ``share`` of the learning rate and its weight decay.
+
+    The backbone's first layers learn at `first` (0..1) of the head's rate, those in between at rates that
+    grow by equal factors. Biases and norms are not decayed.
+    """
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for share, parameter in _shares(module, first):
+        found.setdefault((share, decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    return [
+        {"params": parameters, "share": share, "weight_decay": decayed}
+        for (share, decayed), parameters in found.items()
+    ]
+
+
+def freeze(module: nn.Module, frozen: bool) -> None:
+    """Make the backbone learn nothing, its running statistics neither; or, called again, learn."""
+    for part in _backbones(module):
+        part.requires_grad_(not frozen)
+        if frozen:
+            part.eval()
+
+
+def _backbones(module: nn.Module) -> list[nn.Module]:
+    whole = getattr(module, "backbone", None)
+    return list(whole) if isinstance(whole, nn.ModuleList) else [] if whole is None else [whole]
+
+
+def _shares(module: nn.Module, first: float) -> Iterator[tuple[float, nn.Parameter]]:
+    """Every parameter with its share of the rate."""
+    inside: dict[nn.Parameter, float] = {}
+    for part in _backbones(module):
+        parameters = list(part.parameters())
+        for i, parameter in enumerate(parameters):
+            stage = _STAGES * i // len(parameters)
+            inside[parameter] = first ** (1 - stage / _STAGES)
+    for parameter in module.parameters():
+        yield inside.get(parameter, 1.0), parameter
