@@ -285,7 +285,7 @@ def test_outlined_films_are_a_data_set_without_the_test_patients(boxes: Path, tm
     split.write_text("patient,part\nward:a,0\nward:b,test\nward:c,test\n", encoding="utf-8")
     done = hilum(*command)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "kept\t2\nunsure\t0\nunreadable\t1\n"
+    assert done.stdout == "kept\t2\nunsure\t0\ncomplete\t0\nunreadable\t1\n"
     assert [row["id"] for row in table(tmp_path / "out" / "outlined.csv")] == ["1.png", "2.png"]
     said = json.loads((tmp_path / "out" / "outlined.json").read_text(encoding="utf-8"))
     assert said["model"]["name"] == "boxes" and said["data"] == ["csv:films.csv"]
@@ -304,7 +304,7 @@ def test_outlining_without_a_split_warns_and_keeps_no_film_below_the_quality(
     done = hilum("data", "outline", films, "--out", tmp_path / "out", "--model", boxes, "--least", 0.995)
     assert done.returncode == 0
     assert done.stderr == "no --split: films held back for tests may be among these\n"
-    assert done.stdout == "kept\t0\nunsure\t4\nunreadable\t1\n"
+    assert done.stdout == "kept\t0\nunsure\t4\ncomplete\t0\nunreadable\t1\n"
     assert table(tmp_path / "out" / "outlined.csv") == []
     said = json.loads((tmp_path / "out" / "outlined.json").read_text(encoding="utf-8"))
     assert (said["least"], said["kept"], said["split_sha256"]) == (0.995, 0, None)
