@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum.card import Calibration, Card, Preparation
+from hilum.card import Calibration, Card, Preparation, Threshold
 from hilum.data import open_data
 from hilum.data.cache import Cache, cached
 from hilum.errors import ConfigError
@@ -141,6 +141,19 @@ def test_six_way_figures_rest_on_films_with_exactly_one_label() -> None:
     assert one(evaluation, subject, "accuracy").value == pytest.approx(3 / 4)
     assert one(evaluation, subject, "accuracy").films == 4
     assert one(evaluation, subject, "macro F1").value == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert one(evaluation, subject, "balanced accuracy").value == pytest.approx((1 / 2 + 1 + 1) / 3)
+
+
+def test_what_stands_furthest_above_its_own_threshold_may_be_rare() -> None:
+    rare = Threshold(value=0.1, low=0.1, high=0.1, rule="")
+    rows = [((1.0, 0.0), (-1.0, 0.5)), ((0.0, 1.0), (-4.0, 0.5)), ((1.0, 0.0), (-2.1, 0.2))]
+    cache = films([{"Edema": edema, "No Finding": none} for (edema, none), _ in rows])
+    about = card(labels=["Edema", "No Finding"], thresholds={"Edema": rare})  # a logit of -2.2
+    evaluation = run(Stub(about, [logits for _, logits in rows]), cache)
+    subject = "films with exactly one of the 2"
+    # By probability all three are called No Finding; by threshold the first is called edema, by 1.2 to 0.5.
+    assert one(evaluation, subject, "balanced accuracy").value == pytest.approx((0 + 1) / 2)
+    assert one(evaluation, subject, "balanced accuracy by threshold").value == pytest.approx((1 / 2 + 1) / 2)
 
 
 def test_films_that_the_labels_cannot_tell_give_nan() -> None:

@@ -14,6 +14,7 @@ from hilum.metrics import (
     accuracy,
     auroc,
     average_precision,
+    balanced_accuracy,
     bootstrap,
     brier,
     calibration_error,
@@ -194,6 +195,7 @@ def test_classes_by_hand() -> None:
     predicted = ["Edema", "No Finding", "No Finding", "No Finding"]
     assert confusion(truth, predicted, CLASSES).tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
     assert accuracy(truth, predicted) == 0.75
+    assert balanced_accuracy(truth, predicted) == (1 / 2 + 1) / 2
     # Edema 2 / 3, No Finding 4 / 5; atelectasis occurs nowhere and has no say.
     assert macro_f1(truth, predicted, CLASSES) == pytest.approx((2 / 3 + 4 / 5) / 2)
 
@@ -208,6 +210,9 @@ def test_classes_agree_with_scikit_learn(absent: bool) -> None:
         confusion(truth, predicted, classes) == referee.confusion_matrix(truth, predicted, labels=classes)
     ).all()
     assert accuracy(truth, predicted) == referee.accuracy_score(truth, predicted)
+    assert balanced_accuracy(truth, predicted) == pytest.approx(
+        referee.balanced_accuracy_score(truth, predicted)
+    )
     expected = referee.f1_score(truth, predicted, labels=classes, average="macro", zero_division=np.nan)
     assert macro_f1(truth, predicted, classes) == pytest.approx(expected)
 
@@ -217,6 +222,7 @@ def test_unknown_classes_are_left_out() -> None:
     assert confusion(truth, predicted, [0, 1]).tolist() == [[1, 0], [1, 1]]
     assert accuracy(truth, predicted) == pytest.approx(2 / 3)
     assert math.isnan(accuracy([NAN], [0.0]))
+    assert math.isnan(balanced_accuracy([NAN], [0.0]))
     assert math.isnan(macro_f1([NAN], [0.0], [0, 1]))
 
 

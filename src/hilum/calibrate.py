@@ -134,6 +134,12 @@ def probabilities(logits: Array, card: Card) -> Array:
     return _sigmoid(logits * [scale.slope for scale in scales] + [scale.intercept for scale in scales])
 
 
+def margins(scores: Array, card: Card) -> Array:
+    """How far probabilities (N, C) lie above their labels' thresholds, in logits; none given: 0.5."""
+    levels = [card.thresholds[name].value if name in card.thresholds else 0.5 for name in card.labels]
+    return np.asarray(_logit(scores) - _logit(np.array(levels)))
+
+
 def predict(logits_row: Array, card: Card) -> Prediction:
     """Judge one film from its logits (C,): positive from the threshold up, abstained within its band.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hilum.calibrate import probabilities
+from hilum.calibrate import margins, probabilities
 from hilum.card import Card
 from hilum.data.cache import Cache, Tick
 from hilum.errors import ConfigError
@@ -17,6 +17,7 @@ from hilum.metrics import (
     accuracy,
     auroc,
     average_precision,
+    balanced_accuracy,
     brier,
     calibration_error,
     confusion,
@@ -54,7 +55,7 @@ def evaluate(
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
     scores = probabilities(np.stack(list(outputs)), runtime.card)
     figures = list(_by_label(truth, scores, runtime.card.labels, bench))
-    six, table = _six_way(truth, scores, runtime.card.labels, bench)
+    six, table = _six_way(truth, scores, runtime.card, bench)
     return Evaluation(figures=(*figures, *six), confusion=table)
 
 
@@ -91,9 +92,10 @@ def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: Bench) 
 
 
 def _six_way(
-    truth: Array, scores: Array, labels: Sequence[str], bench: Bench
+    truth: Array, scores: Array, card: Card, bench: Bench
 ) -> tuple[list[Figure], dict[str, dict[str, int]]]:
     """On films that carry exactly one of the six: is the label of greatest probability the one?"""
+    labels = card.labels
     places = [labels.index(name) for name in SIX if name in labels]
     names = np.array([labels[i] for i in places])
     single = (truth[:, places] == 1).sum(axis=1) == 1
@@ -101,6 +103,8 @@ def _six_way(
         return [], {}
     actual = names[np.argmax(truth[:, places] == 1, axis=1)]
     called = names[np.argmax(scores[:, places], axis=1)]
+    # A rare label seldom has the greatest probability, but it may stand furthest above its threshold.
+    raised = names[np.argmax(margins(scores, card)[:, places], axis=1)]
 
     def f1(true: Array, predicted: Array) -> float:
         return macro_f1(true, predicted, list(names))
@@ -109,6 +113,10 @@ def _six_way(
     figures = [
         bench.figure(subject, "accuracy", accuracy, actual, called, films=single),
         bench.figure(subject, "macro F1", f1, actual, called, films=single),
+        bench.figure(subject, "balanced accuracy", balanced_accuracy, actual, called, films=single),
+        bench.figure(
+            subject, "balanced accuracy by threshold", balanced_accuracy, actual, raised, films=single
+        ),
     ]
     counts = confusion(actual[single], called[single], list(names))
     table = {

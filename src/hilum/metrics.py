@@ -142,6 +142,13 @@ def macro_f1(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[i
     return float(np.mean(2 * np.diag(table)[occurs] / members[occurs]))
 
 
+def balanced_accuracy(truth: Array, predicted: Array) -> float:
+    """Mean, over the classes that occur, of the share of their films given their class; NaN without films."""
+    truth, predicted = _named(truth, predicted)
+    shares = [np.mean(predicted[truth == name] == name) for name in np.unique(truth)]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
 def _named(truth: Array, predicted: Array) -> tuple[Array, Array]:
     """Classes of the films whose true class is known."""
     truth, predicted = np.asarray(truth), np.asarray(predicted)
