@@ -85,6 +85,9 @@ def test_smoothing_draws_targets_towards_ignorance() -> None:
     loss = multilabel_loss(logits, torch.tensor([[1.0, 0.0]]), torch.ones(2), smoothing=0.2)
     by_hand = (0.9 * softplus(-2) + 0.1 * softplus(2) + 0.9 * softplus(-1) + 0.1 * softplus(1)) / 2
     assert loss.item() == pytest.approx(by_hand)
+    weighted = multilabel_loss(logits, torch.tensor([[1.0, 0.0]]), torch.tensor([3.0, 20.0]), smoothing=0.2)
+    by_hand = (3 * (0.9 * softplus(-2) + 0.1 * softplus(2)) + 0.9 * softplus(-1) + 0.1 * softplus(1)) / 2
+    assert weighted.item() == pytest.approx(by_hand)
     single = single_label_loss(logits, torch.tensor([[1.0, 0.0]]), torch.ones(2), smoothing=0.2)
     assert single.item() == pytest.approx(0.9 * softplus(-3) + 0.1 * softplus(3))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,21 +131,43 @@ def test_extra_films_bring_no_labels_of_their_own(tmp_path: Path) -> None:
     assert make_plan(config(tmp_path, data=[data], extra=[extra])).labels == ("Edema",)
 
 
-def test_a_film_in_data_and_extra_trains_as_it_stands_in_extra_and_tunes_as_in_data(tmp_path: Path) -> None:
-    rows: Rows = [{"Edema": i % 2, "site": "north", "patient": f"p{i}", "id": f"a{i}"} for i in range(20)]
-    data = table(tmp_path / "films", rows)
-    extra = table(tmp_path / "more", [row | {"Edema": 1} for row in rows] + [rows[0] | {"id": "b"}])
-    parts = {f"north:p{i}": "test" if i in (1, 2) else "0" if i in (3, 4) else "1" for i in range(20)}
+def shown(folder: Path, name: str, rows: Sequence[str], structures: str) -> str:
+    """A csv of ward films with masks that show these structures."""
+    folder.mkdir(exist_ok=True)
+    film = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:40, 4:28], mask[8:40, 36:60] = 1, 2
+    if "heart" in structures:
+        mask[44:60, 24:44] = 3
+    for kind, image in (("film", film), (name, mask if "|" in structures else (mask > 0) * np.uint8(255))):
+        (folder / f"{kind}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    lines = [f"film.png,{row},ward,{name}.png,{structures}" for row in rows]
+    (folder / f"{name}.csv").write_text("\n".join(["path,id,site,mask,structures", *lines]) + "\n")
+    return f"csv:{folder / name}.csv"
+
+
+def test_a_mask_that_shows_more_of_a_film_of_the_data_is_learned_and_never_tuned_by(tmp_path: Path) -> None:
+    names = [f"{i}" for i in range(10)]
+    data = shown(tmp_path / "films", "lungs", names, "lungs")
+    extra = shown(tmp_path / "films", "all", [*names, "new"], "right_lung|left_lung|heart")
+    parts = {f"ward:{i}": "test" if i in (1, 2) else "0" if i in (3, 4) else "1" for i in range(10)}
     write_split(Split(parts=parts, sha256=""), tmp_path / "split.csv")
-    plan = make_plan(config(tmp_path, data=[data], extra=[extra], split=tmp_path / "split.csv"))
-    learned = [sample.id for sample in plan.train.cache.samples]
-    assert learned == [f"north:a{i}" for i in range(20) if i not in (1, 2, 3, 4)] + ["north:b"]
+    about: dict[str, Any] = {"task": "segment", "split": tmp_path / "split.csv"}
+    plan = make_plan(config(tmp_path, data=[data], extra=[extra], **about))
+    learned = plan.train.cache.samples
+    assert [sample.id for sample in learned] == [f"ward:{i}" for i in (0, 5, 6, 7, 8, 9)] + ["ward:new"]
     assert plan.extra == 1  # the others are drawn as often as the data's own films
-    assert {sample.labels["Edema"] for sample in plan.train.cache.samples[:-1]} == {1}
-    assert [(sample.id, sample.labels["Edema"]) for sample in plan.tune.cache.samples] == [
-        ("north:a3", 1),
-        ("north:a4", 0),
-    ]
+    assert {sample.structures for sample in learned} == {frozenset(STRUCTURES)}
+    assert plan.train.cache.masks is not None
+    assert set(np.unique(plan.train.cache.masks[0])) == {0, 1, 2, 3}
+    assert {sample.structures for sample in plan.tune.cache.samples} == {frozenset({"lungs"})}
+    with pytest.raises(DataError, match="ward:0: stands in data and in extra; give it once"):
+        make_plan(config(tmp_path / "less", data=[extra], extra=[data], **about))
+
+
+def test_a_film_to_classify_is_data_or_extra_never_both(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="phantom-0-00000: stands in data and in extra; give it once"):
+        make_plan(config(tmp_path, data=["phantom:20"], extra=["phantom:2"]))
 
 
 def test_extra_films_of_patients_held_back_are_refused(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum import study as study_module
+from hilum.card import Card, card_json
 from hilum.config import TrainConfig
 from hilum.cost import cost
 from hilum.data import open_data
@@ -88,7 +90,8 @@ def test_every_published_study_can_be_read_and_names_its_seeds_and_sources(path:
     assert {entry.name for entry in found} == set(study.runs)
     assert {entry.source for entry in found} == set(study.sources)
     assert all(entry.config.split is not None for entry in found)
-    assert len({entry.config.out for entry in found}) == len(found)
+    about = [entry.config.model_dump_json(exclude={"name", "out"}) for entry in found]
+    assert len({entry.config.out for entry in found}) == len(found) == len(set(about))  # no run is done twice
 
 
 def test_a_wrong_setting_of_a_run_is_named(file: Path) -> None:
@@ -104,6 +107,9 @@ def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     assert entry.config.split is not None
     split = study_module.read_split(entry.config.split)
     assert films == {sample.id for sample in select(samples, split, "tune")}
+    # What extra says of the data's own films trains only where they train.
+    fuller = Entry(name="x", source="here", config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
+    assert {s.id for s in unseen(fuller, Films(data=("phantom:16",), parts=("train", "tune")))} == films
     # A source of other patients is unseen as a whole.
     moved = entry.config.model_copy(update={"data": ("phantom:16",), "fold": 1})
     other = Entry(name="x", source="here", config=moved)
@@ -137,6 +143,24 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
     assert run(study, only=["wide"]).read_text().splitlines()[0] == lines[0]
 
 
+def test_a_run_of_before_a_setting_was_there_counts_with_its_default(file: Path) -> None:
+    entry = entries(read_study(file))[0]
+    about = {"name": "x", "version": "1", "task": "segment", "labels": (), "architecture": "unet"}
+    old = entry.config.model_dump(mode="json", exclude={"out", "split", "smoothing"})
+    old["preparation"] = {"size": 64}
+    card = Card.model_validate({**about, "preparation": {"size": 64}, "config": old})
+    (entry.config.out / "checkpoint").mkdir(parents=True)
+    (entry.config.out / "checkpoint" / "card.json").write_text(card_json(card))
+    assert entry.finished
+    other = replace(entry, config=entry.config.model_copy(update={"first_rate": 0.5}))
+    with pytest.raises(ConfigError, match=r"was trained with first_rate=1\.0"):
+        _ = other.finished
+    stranger = card.model_copy(update={"config": old | {"momentum": 0.9}})
+    (entry.config.out / "checkpoint" / "card.json").write_text(card_json(stranger))
+    with pytest.raises(ConfigError, match="was trained by another version, with momentum"):
+        _ = entry.finished
+
+
 def test_an_unknown_run_is_named(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"'tall'.*small, wide"):
         run(read_study(file), only=["tall"])
@@ -160,7 +184,7 @@ def test_a_study_without_a_split_is_refused(file: Path) -> None:
 
 def test_cost_counts_what_can_be_counted_by_hand(file: Path) -> None:
     from hilum import checkpoint
-    from hilum.card import Card, Preparation
+    from hilum.card import Preparation
     from hilum.models import build
 
     folder = file.parent / "checkpoint"

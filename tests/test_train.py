@@ -265,13 +265,26 @@ def test_each_craft_of_training_changes_what_is_learned_and_is_repeated_exactly(
 def test_a_frozen_backbone_waits_for_its_epoch(runs: Path, films: Path, kept: Kept) -> None:
     data, split = labelled(films, {"Edema": "", "No Finding": ""})
     about = {"architecture": "mobilenetv2", "start": "random", "preparation": {"size": 32}, "frozen": 1}
-    for epochs in (1, 2):
-        train(classify(runs / f"frozen-{epochs}", data, split, **about, epochs=epochs, patience=9))
+    shadows: list[Weights] = []
+
+    def spy(module: nn.Module, *rest: Any) -> tuple[float, float]:
+        shadows.append(copied(module))
+        return score(module, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "score", spy)
+        train(classify(runs / "frozen", data, split, **about, epochs=2))
     start = copied(network(classify(runs / "unfrozen", data, split, **about), kept.plans[0]))
-    moved = {key for key, value in start.items() if not torch.equal(value, kept.weights[0][key])}
-    assert moved == {"head.weight", "head.bias"}
+    first, second = ({key for key in start if not torch.equal(one[key], start[key])} for one in shadows)
+    assert first == {"head.weight", "head.bias"}
+    assert {"backbone.conv_stem.weight", "backbone.bn1.running_mean"} <= second
     with pytest.raises(ConfigError, match="frozen: trains on one device"):
         train(classify(runs / "frozen-wide", data, split, **about, devices=2))
+    about |= {"architecture": "cnn", "arguments": {"grid": 2}}
+    with pytest.raises(ConfigError, match="cnn has no backbone; leave frozen and first_rate out"):
+        train(classify(runs / "frozen-cnn", data, split, **about))
+    with pytest.raises(ConfigError, match="'focal': labels that exclude one another"):
+        train(classify(runs / "focal", data, split, activation="softmax", loss="focal"))
 
 
 def test_unknown_labels_and_unreadable_films_are_put_up_with(runs: Path, films: Path) -> None:
@@ -510,14 +523,17 @@ def test_films_that_have_changed_under_the_same_name_are_refused(
         raise KeyboardInterrupt
 
     phantom.write(tmp_path / "more", count=4, seed=7)
+    other = sorted((tmp_path / "more" / "masks").iterdir())[1].name
     config = segment(runs / "changed", epochs=1, extra=(f"masks:{tmp_path / 'more'}",))
     with monkeypatch.context() as patch:
         patch.setattr(loop, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config)
-    next((tmp_path / "more" / "masks").iterdir()).unlink()
-    with pytest.raises(TrainingError, match="other films"):
-        train(config, resume=True)
+    mask = sorted((tmp_path / "more" / "masks").iterdir())[0]
+    for change in (lambda: mask.write_bytes(mask.with_name(other).read_bytes()), mask.unlink):
+        change()
+        with pytest.raises(TrainingError, match="other films"):
+            train(config, resume=True)
 
 
 def test_resuming_what_never_began_begins_it(

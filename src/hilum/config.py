@@ -32,7 +32,7 @@ class TrainConfig(BaseModel):
     extra: tuple[str, ...] = Field(
         default=(),
         description="data sets that only train, as many films an epoch as the others: pseudo-labels, say; "
-        "a film that also stands in data is learned as it stands here",
+        "of a film that also stands in data, a mask here that shows more is learned",
     )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")

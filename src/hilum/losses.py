@@ -29,7 +29,7 @@ def multilabel_loss(
     exponent 4). `smoothing` draws targets towards one half by that share.
     """
     known = ~targets.isnan()
-    truth = targets.nan_to_num(0.0) * (1 - smoothing) + smoothing / 2
+    truth = targets.nan_to_num(0.0)
     present, absent = -F.logsigmoid(logits), -F.logsigmoid(-logits)
     if kind == "focal":
         probability = logits.sigmoid()
@@ -37,6 +37,9 @@ def multilabel_loss(
     elif kind == "asymmetric":
         doubt = (logits.sigmoid() - 0.05).clamp(min=0)
         absent = -torch.log1p(-doubt) * doubt**4
+    # Blurred before it is weighted: what is blurred of a film without the label is no rare positive.
+    half = smoothing / 2
+    present, absent = (1 - half) * present + half * absent, (1 - half) * absent + half * present
     losses = weights * truth * present + (1 - truth) * absent
     return (losses * known).sum() / known.sum().clamp(min=1)
 

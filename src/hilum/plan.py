@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +50,11 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         samples = [sample for sample in samples if sample.masks is not None]
         if not samples:
             raise DataError("no film has a mask to learn outlines from; give masks:PATH")
-    extra = join([open_data(name) for name in config.extra])
-    if config.task == "segment" and (bare := [sample.id for sample in extra if sample.masks is None]):
+    given = join([open_data(name) for name in config.extra])
+    if config.task == "segment" and (bare := [sample.id for sample in given if sample.masks is None]):
         raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
-    own = {sample.id for sample in samples}
-    fuller = {sample.id: sample for sample in extra if sample.id in own}
-    extra = [sample for sample in extra if sample.id not in own]
-    _keep_apart(extra, split, config.fold)
+    extra, fuller = _parted(given, samples, split, config)
     labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
     parts = {}
     for part in ("train", "tune"):
@@ -67,7 +64,6 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
                 f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
             )
         if part == "train":
-            # Of a film in both, extra says more; where it tunes or tests, only the data's own word counts.
             chosen = [fuller.get(sample.id, sample) for sample in chosen] + extra
         parts[part] = cached(chosen, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
     _set_aside(parts, config.out)
@@ -121,11 +117,32 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
     return torch.tensor(np.minimum(full**power, 20), dtype=torch.float32)
 
 
-def _keep_apart(extra: list[Sample], split: Split, fold: int) -> None:
-    """Films that only train must not be of patients whom the split holds back."""
-    for sample in extra:
-        if split.parts.get(sample.patient) in ("test", str(fold)):
-            raise DataError(f"{sample.id}: in extra, but the split holds its patient back; leave it out")
+def _parted(
+    given: list[Sample], samples: list[Sample], split: Split, config: TrainConfig
+) -> tuple[list[Sample], dict[str, Sample]]:
+    """Of the films that `extra` gives: those that only train; and those of `samples` with a fuller mask, by id.
+
+    The latter train with that mask. Where they tune or test, only the data's own word counts. The former must
+    not be of patients whom the split holds back. Raises DataError with the remedy.
+    """
+    own = {sample.id: sample for sample in samples}
+    more, fuller = [], {}
+    for sample in given:
+        if sample.id not in own:
+            if split.parts.get(sample.patient) in ("test", str(config.fold)):
+                raise DataError(f"{sample.id}: in extra, but the split holds its patient back; leave it out")
+            more.append(sample)
+        elif config.task == "segment" and _shows_all_of(sample, own[sample.id]):
+            fuller[sample.id] = replace(own[sample.id], masks=sample.masks, structures=sample.structures)
+        else:
+            raise DataError(f"{sample.id}: stands in data and in extra; give it once")
+    return more, fuller
+
+
+def _shows_all_of(sample: Sample, other: Sample) -> bool:
+    """Whether a film's mask shows every structure that another one of it does, sides or no sides."""
+    shows = sample.structures | ({"lungs"} if {"right_lung", "left_lung"} <= sample.structures else set())
+    return shows >= other.structures
 
 
 def _split(config: TrainConfig, samples: list[Sample]) -> Split:

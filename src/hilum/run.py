@@ -18,7 +18,7 @@ from hilum.config import TrainConfig
 from hilum.errors import ConfigError
 from hilum.losses import Outputs, multilabel_loss, segmentation_loss, single_label_loss
 from hilum.plan import Plan, class_weights, network
-from hilum.stages import groups
+from hilum.stages import backbones, groups
 from hilum.state import State, load_state, save_state
 
 STATE = "state.safetensors"
@@ -38,6 +38,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     loss: Callable[[Outputs, Batch], Tensor]
     steps: int  # in an epoch
+    settings: str  # and targets, which a resumed run must share
     state: State = field(default_factory=State)
 
     @property
@@ -51,7 +52,7 @@ class Run:
 
     def save(self) -> None:
         modules = {"module": self.module, "shadow": self.shadow, "best": self.best}
-        save_state(self.path, self.state, _settings(self.config, self.plan), modules, self.optimizer)
+        save_state(self.path, self.state, self.settings, modules, self.optimizer)
 
 
 def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
@@ -61,13 +62,15 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     start = config.model_copy(update={"start": "random"}) if resumes else config
     # On its device before the optimizer sees it: a restored optimizer follows its parameters.
     module = network(start, plan).to(fabric.device)
+    if (config.frozen or config.first_rate < 1) and not backbones(module):
+        raise ConfigError(f"{config.architecture} has no backbone; leave frozen and first_rate out")
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
     optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
-    state = State()
+    state, settings = State(), _settings(config, plan)
     if resumes:
         modules = {"module": module, "shadow": shadow, "best": best}
-        state = load_state(config.out / STATE, _settings(config, plan), modules, optimizer)
+        state = load_state(config.out / STATE, settings, modules, optimizer)
     # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model, wrapped = fabric.setup(module, optimizer)
@@ -82,6 +85,7 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
         optimizer=wrapped,
         loss=objective(config, plan, fabric.device),
         steps=len(Shuffled(len(plan.train), config.batch, config.seed, 0, extra=plan.extra)),
+        settings=settings,
         state=state,
     )
 
@@ -127,6 +131,11 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
         return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
     weights = class_weights(plan, config.weighting).to(device)
     if plan.activation == "softmax":
+        if config.loss != "cross-entropy":
+            raise ConfigError(
+                f"loss={config.loss!r}: labels that exclude one another have the cross-entropy alone; "
+                "set loss=cross-entropy, or activation=sigmoid"
+            )
         return lambda outputs, batch: single_label_loss(
             outputs["logits"], batch["labels"], weights, smoothing=config.smoothing
         )
@@ -136,12 +145,16 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
 
 
 def _settings(config: TrainConfig, plan: Plan) -> str:
-    """What a resumed run must share with the one that was interrupted: its settings, and which films it has.
+    """What a resumed run must share with the one that was interrupted: its settings and its films' targets.
 
     An earlier step of a pipeline may have written other pseudo-labels under the same path in the meantime.
     """
-    films = hashlib.sha256()
-    for sample in (*plan.train.cache.samples, *plan.tune.cache.samples):
-        films.update(f"{sample.id} {sorted(sample.structures)} {sorted(sample.labels.items())}\n".encode())
+    targets = hashlib.sha256()
+    for films in (plan.train, plan.tune):
+        for sample in films.cache.samples:
+            about = f"{sample.id} {sorted(sample.structures)} {sorted(sample.labels.items())}\n"
+            targets.update(about.encode())
+        if films.cache.masks is not None:
+            targets.update(films.cache.masks.tobytes())
     settings = config.model_dump(mode="json", exclude={"workers", "out", "save_minutes"})
-    return json.dumps(settings | {"films": films.hexdigest()})
+    return json.dumps(settings | {"targets": targets.hexdigest()})

@@ -27,13 +27,14 @@ def groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, A
 
 def freeze(module: nn.Module, frozen: bool) -> None:
     """Make the backbone learn nothing, its running statistics neither; or, called again, learn."""
-    for part in _backbones(module):
+    for part in backbones(module):
         part.requires_grad_(not frozen)
         if frozen:
             part.eval()
 
 
-def _backbones(module: nn.Module) -> list[nn.Module]:
+def backbones(module: nn.Module) -> list[nn.Module]:
+    """The parts of a network that ImageNet weights are made for; none where it has none."""
     whole = getattr(module, "backbone", None)
     return list(whole) if isinstance(whole, nn.ModuleList) else [] if whole is None else [whole]
 
@@ -41,7 +42,7 @@ def _backbones(module: nn.Module) -> list[nn.Module]:
 def _shares(module: nn.Module, first: float) -> Iterator[tuple[float, nn.Parameter]]:
     """Every parameter with its share of the rate."""
     inside: dict[nn.Parameter, float] = {}
-    for part in _backbones(module):
+    for part in backbones(module):
         parameters = list(part.parameters())
         for i, parameter in enumerate(parameters):
             stage = _STAGES * i // len(parameters)

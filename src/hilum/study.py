@@ -80,15 +80,25 @@ class Entry:
         folder = self.config.out / "checkpoint"
         if not (folder / "card.json").is_file() or (self.config.out / STATE).is_file():
             return False
-        was, now_ = read_card(folder).config, self.config.model_dump(mode="json")
-        if changed := [
-            key for key in was if key in now_ and was[key] != now_[key] and key not in _WITHOUT_SAY
-        ]:
+        was, now_ = _settings(read_card(folder).config, self.config), self.config.model_dump(mode="json")
+        if changed := [key for key in now_ if was[key] != now_[key] and key not in _WITHOUT_SAY]:
             raise ConfigError(
                 f"{self.config.out}: was trained with {changed[0]}={was[changed[0]]!r}; "
                 "move that run away, or give the study another out="
             )
         return True
+
+
+def _settings(was: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """A card's settings, those that it does not know yet at their defaults; out and split are `config`'s."""
+    try:
+        own = {**was, "out": config.out, "split": config.split}
+        return TrainConfig.model_validate(own).model_dump(mode="json")
+    except ValidationError as error:
+        setting = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ConfigError(
+            f"{config.out}: was trained by another version, with {setting}; move that run away"
+        ) from None
 
 
 def read_study(path: Path) -> Study:
@@ -170,7 +180,10 @@ def unseen(entry: Entry, test: Films) -> list[Sample]:
     samples = join([open_data(name) for name in test.data])
     own = join([open_data(name) for name in config.data])
     learned = {sample.patient for sample in select(own, read_split(config.split), "train", fold=config.fold)}
-    learned |= {sample.patient for name in config.extra for sample in open_data(name)}
+    # What extra says of the data's own films is used where they train, and only there.
+    names = {sample.id for sample in own}
+    extra = [sample for name in config.extra for sample in open_data(name)]
+    learned |= {sample.patient for sample in extra if sample.id not in names}
     parts = read_split(test.split or config.split)
     chosen = [s for part in test.parts for s in select(samples, parts, part, fold=config.fold)]
     return [sample for sample in chosen if sample.patient not in learned]

@@ -268,6 +268,20 @@ def test_a_mask_that_cannot_be_used_is_counted_as_unreadable(films: list[Sample]
     assert counts == {"kept": 1, "unsure": 0, "complete": 0, "unreadable": 1}
 
 
+def test_masks_that_a_run_reads_or_did_not_write_are_never_lost(films: list[Sample], tmp_path: Path) -> None:
+    own = tmp_path / "ward" / "masks"
+    own.mkdir(parents=True)
+    film = masked(films[0], label_map(RIGHT, LEFT, box(0, 0, 0, 0)), own)
+    for given in ([film], [films[1]]):  # read from there; or there, whoever made it
+        with pytest.raises(ConfigError, match="holds masks that would be lost; choose another --out"):
+            run(Stub([GOOD]), given, tmp_path / "ward")
+    run(Stub([GOOD]), films[:1], tmp_path / "out")
+    back = open_data(f"csv:{tmp_path / 'out' / 'outlined.csv'}")
+    with pytest.raises(ConfigError, match="holds masks that would be lost"):
+        run(Stub([GOOD]), back, tmp_path / "out")
+    assert len(list(own.iterdir())) == len(list((tmp_path / "out" / "masks").iterdir())) == 1
+
+
 def test_a_rerun_leaves_no_mask_of_the_run_before(films: list[Sample], tmp_path: Path) -> None:
     run(Stub([GOOD] * 4), films, tmp_path / "out")
     run(Stub([UNSURE_LUNG, GOOD]), films[:2], tmp_path / "out")

@@ -197,6 +197,7 @@ def test_unet_without_norm_has_no_batch_statistics() -> None:
         ("unet-mobilenetv2", {}, 32),
         ("cnn", {"grid": 4, "depth": 3}, 32),
         ("vit", {}, 16),
+        ("stacked", {"backbone": "mobilenetv2_050+mobilenetv2_100"}, 32),
     ],
 )
 def test_sizes_that_a_network_can_take_are_named(name: str, arguments: dict[str, Any], step: int) -> None:

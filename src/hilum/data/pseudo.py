@@ -39,6 +39,7 @@ def outline_films(
     known = [name for name in STRUCTURES if name in runtime.card.reliability]
     if not known:
         raise ConfigError(f"{runtime.card.name}: its card has no reliability; train it with this version")
+    _spare(samples, out)
     # Under other names until all is done: a table that stands is a whole one, and its masks are its own.
     masks, table = out / "masks.part", out / "outlined.csv.part"
     shutil.rmtree(masks, ignore_errors=True)
@@ -64,6 +65,14 @@ def outline_films(
     return counts
 
 
+def _spare(samples: Sequence[Sample], out: Path) -> None:
+    """Refuse to write over masks that are read here, or that nothing says were written by an earlier run."""
+    masks = (out / "masks").resolve()
+    within = any(isinstance(s.masks, Path) and s.masks.resolve().is_relative_to(masks) for s in samples)
+    if within or (masks.exists() and not (out / "outlined.csv").is_file()):
+        raise ConfigError(f"{out / 'masks'}: holds masks that would be lost; choose another --out")
+
+
 def _outlined(
     runtime: Runtime, sample: Sample, known: list[str], least: float, place: Path
 ) -> dict[str, object] | str:
@@ -83,7 +92,7 @@ def _outlined(
     anatomy = segment(runtime, film.pixels)
     mask = anatomy.mask if own is None else _completed(own, anatomy.mask, told)
     quality = min(_trust(name, anatomy, own, mask, told) for name in known)
-    if quality < least or not anatomy.unreliable.isdisjoint(set(known) - told) or implausible(anatomy):
+    if quality < least or not anatomy.unreliable.isdisjoint(_added(known, told)) or implausible(anatomy):
         return "unsure"
     if not cv2.imwrite(str(place), mask):
         raise ConfigError(f"{place}: cannot be written; choose another folder or free some space")
@@ -114,10 +123,16 @@ def _trust(name: str, anatomy: Anatomy, own: Array | None, mask: Array, told: fr
     return agreement if name in told else min(agreement, anatomy.quality[name])
 
 
+def _added(names: Sequence[str], told: frozenset[str]) -> list[str]:
+    """Those of the structures that a film's own mask does not tell, be it without their sides."""
+    told = told | {"right_lung", "left_lung"} if "lungs" in told else told
+    return [name for name in names if name not in told]
+
+
 def _completed(own: Array, outlined: Array, told: frozenset[str]) -> Array:
     """The film's own label map and, outside of it, what it does not show; none of its pixels is given up."""
     found = _sized(outlined, own)
-    new = [i for i, name in enumerate(STRUCTURES, 1) if not told & {name, "lungs" if i in (1, 2) else name}]
+    new = [STRUCTURES.index(name) + 1 for name in _added(STRUCTURES, told)]
     mask = np.where((own == 0) & np.isin(found, new), found, own)
     # Lungs that nobody has told apart: each pixel belongs to the model's lung that it is nearer to.
     far = [cv2.distanceTransform((found != side).astype(np.uint8), cv2.DIST_L2, 5) for side in (1, 2)]

@@ -11,10 +11,11 @@ from hilum.errors import ConfigError
 class CNN(nn.Module):
     """What a first course builds: `depth` times convolution, ReLU and max-pooling, then two dense layers.
 
-    Input (N, 1, S, S); output ``logits`` (N, labels) and ``features`` (N, dense). Before it is flattened the
-    last map is averaged to `grid` x `grid` cells, so that one network takes any size. Without normalisation,
-    and with nearly all of its weights in the dense layer, it learns few films by heart: that is what it is
-    here to show. `dropout` is the one remedy it knows. Raises ConfigError for a map smaller than the grid.
+    Input (N, 1, S, S) with S divisible by ``grid * 2 ** depth``; output ``logits`` (N, labels) and
+    ``features`` (N, dense). Before it is flattened the last map is averaged to `grid` x `grid` cells, so that
+    one network takes several sizes. Without normalisation, and with nearly all of its weights in the dense
+    layer, it learns few films by heart: that is what it is here to show, and `dropout` is the one remedy it
+    knows. Raises ConfigError for an input of another size.
     """
 
     def __init__(

@@ -18,8 +18,7 @@ class Transfer(nn.Module):
 
     Input (N, 1, S, S); output ``logits`` (N, labels), ``features`` (N, D) and ``evidence``
     (N, labels, h, w), whose spatial mean is the logit, bias included. Of several backbones, given with + in
-    between, the features are joined before the one head; their maps must be of one size. `options` are
-    timm's own.
+    between, the features are joined before the one head, and S must divide by 32. `options` are timm's own.
     """
 
     def __init__(self, labels: int, *, backbone: str, **options: Any) -> None:
@@ -36,6 +35,9 @@ class Transfer(nn.Module):
         return list(self.backbone) if isinstance(self.backbone, nn.ModuleList) else [self.backbone]
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
+        if len(self._names) > 1 and films.shape[-1] % 32:
+            # Some backbones round a map's side up, others down.
+            raise ConfigError(f"preparation.size={films.shape[-1]}: must divide by 32; change it")
         maps = torch.cat([part.forward_features(films) for part in self._parts], dim=1)
         evidence = self.head(maps)
         return {
