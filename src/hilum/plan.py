@@ -120,7 +120,7 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
 def _parted(
     given: list[Sample], samples: list[Sample], split: Split, config: TrainConfig
 ) -> tuple[list[Sample], dict[str, Sample]]:
-    """Of the films that `extra` gives: those that only train; and those of `samples` with a fuller mask, by id.
+    """Of the films that `extra` gives, those that only train, and by id those that fill up `samples`' masks.
 
     The latter train with that mask. Where they tune or test, only the data's own word counts. The former must
     not be of patients whom the split holds back. Raises DataError with the remedy.
