@@ -22,7 +22,7 @@ FLOORS = """
     card files grey data.phantom_body models.cnn
     augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
     calibrate codestream figures models.imagenet outline overlay progress read_image runtime state
-    data.phantom_film models.transfer models.vit read_dicom report segment
+    classify data.phantom_film models.transfer models.vit read_dicom report segment
     data.phantom_findings models read
     checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table

@@ -30,6 +30,10 @@ def predict(
     model: Annotated[
         str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
     ] = None,
+    specialist: Annotated[
+        Path | None,
+        typer.Option(help="folder of a second classifier, asked where the first leaves a label of it open"),
+    ] = None,
     threads: Threads = 0,
 ) -> None:
     """Outline and score films; write predictions.csv and, beside it, files for each film.
@@ -40,7 +44,7 @@ def predict(
     """
     from hilum.pipeline import load
 
-    _analyse(paths, out, forms, lambda: load(model, threads=threads))
+    _analyse(paths, out, forms, lambda: load(model, specialist=specialist, threads=threads))
 
 
 def segment(

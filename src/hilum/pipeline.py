@@ -10,14 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-
-from hilum.calibrate import baseline, predict
+from hilum.classify import Judgement, classify, explained
 from hilum.errors import CheckpointError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, implausible
 from hilum.measure import measure, remarks
-from hilum.prepare import prepare
 from hilum.read import read
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
@@ -38,13 +35,16 @@ Source: TypeAlias = str | Path | bytes | Array | Radiograph
 SEGMENTER = "hilum-lungs"
 CLASSIFIER = "hilum-six"
 
-_BATCH = 4  # films a run of a network; more gains nothing on a CPU and costs memory
+_BATCH = 4  # films analysed together; more gains nothing on a CPU and costs memory
 HELD = 40_000_000  # pixels of all films held at a time, a single larger film excepted
 
 
-def load(name: str | Path | None = None, *, threads: int = 0) -> Pipeline:
+def load(
+    name: str | Path | None = None, *, specialist: str | Path | None = None, threads: int = 0
+) -> Pipeline:
     """The shipped models; or, by name or folder, one of your own in the place of the one with its task.
 
+    A `specialist` is a second classifier, asked where the first leaves one of the specialist's labels open.
     `threads` is for each network, 0 one for each core. Raises CheckpointError.
     """
     chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
@@ -53,23 +53,30 @@ def load(name: str | Path | None = None, *, threads: int = 0) -> Pipeline:
         task: own if own is not None and own.card.task == task else Runtime(find(default), threads=threads)
         for task, default in chosen.items()
     }
-    return Pipeline(runtimes["segment"], runtimes["classify"])
+    second = None if specialist is None else Runtime(find(specialist), threads=threads)
+    return Pipeline(runtimes["segment"], runtimes["classify"], second)
 
 
 class Pipeline:
     """A segmenter and a classifier, together one function from a film to a Report.
 
-    Without a classifier the films are only outlined and measured.
+    Without a classifier the films are only outlined and measured. A specialist is a second classifier, asked
+    where the first leaves one of the specialist's labels open.
     """
 
-    def __init__(self, segmenter: Runtime, classifier: Runtime | None) -> None:
-        for runtime, task in ((segmenter, "segment"), (classifier, "classify")):
+    def __init__(
+        self, segmenter: Runtime, classifier: Runtime | None, specialist: Runtime | None = None
+    ) -> None:
+        for runtime, task in ((segmenter, "segment"), (classifier, "classify"), (specialist, "classify")):
             if runtime is not None and runtime.card.task != task:
                 raise CheckpointError(f"{runtime.card.name}: made to {runtime.card.task}, not to {task}")
         if missing := set(STRUCTURES) - set(segmenter.card.labels):
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
-        self.segmenter = segmenter
-        self.classifier = classifier
+        self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist
+        if specialist and (strange := set(specialist.card.labels) - set(self.labels)):
+            raise CheckpointError(
+                f"{specialist.card.name}: scores {min(strange)}, which the classifier does not"
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -143,17 +150,10 @@ class Pipeline:
         if self.classifier is None:
             return judged
         chosen = [i for i, yes in enumerate(admitted) if yes]
-        outputs = _run(self.classifier, [films[i] for i in chosen])
-        for i, output in zip(chosen, outputs, strict=True):
-            prediction = predict(output["logits"], self.classifier.card)
-            anatomy = anatomies[i]
-            heatmaps = []
-            if anatomy is not None and "evidence" in output:
-                for label in _explained(prediction):
-                    evidence = output["evidence"][prediction.labels.index(label)]
-                    start = baseline(self.classifier.card, label)
-                    heatmaps.append(heatmap(evidence, label=label, anatomy=anatomy, baseline=start))
-            judged[i] = prediction, tuple(heatmaps)
+        for i, one in zip(
+            chosen, classify(self.classifier, self.specialist, [films[i] for i in chosen]), strict=True
+        ):
+            judged[i] = one.prediction, _heatmaps(one, anatomies[i])
         return judged
 
     def _report(
@@ -167,6 +167,8 @@ class Pipeline:
         cards = {"segment": self.segmenter.card}
         if self.classifier:
             cards["classify"] = self.classifier.card
+        if self.specialist and judged and judged[0].stage == "specialist":
+            cards["specialist"] = self.specialist.card
         return Report(
             status="rejected" if reasons else "ok",
             reasons=reasons,
@@ -181,20 +183,16 @@ class Pipeline:
         )
 
 
-def _run(runtime: Runtime, films: Sequence[Radiograph]) -> list[dict[str, Array]]:
-    """The network's outputs for each film, without the batch axis."""
-    rows: list[dict[str, Array]] = []
-    for start in range(0, len(films), _BATCH):
-        prepared = [prepare(film.pixels, runtime.card.preparation) for film in films[start : start + _BATCH]]
-        outputs = runtime(np.stack(prepared))
-        rows += [{name: value[i] for name, value in outputs.items()} for i in range(len(prepared))]
-    return rows
-
-
-def _explained(prediction: Prediction) -> list[str]:
-    """The labels worth a heatmap: the positive ones, or the most probable where none is."""
-    positive = [name for name, yes in zip(prediction.labels, prediction.positive, strict=True) if yes]
-    return positive or [max(prediction.labels, key=lambda name: prediction[name].probability)]
+def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, ...]:
+    """The evidence for the labels that are worth it, over the film's own pixels."""
+    if anatomy is None:
+        return ()
+    shown = {label: judgement.evidence.get(label) for label in explained(judgement.prediction)}
+    return tuple(
+        heatmap(evidence[0], label=label, anatomy=anatomy, baseline=evidence[1])
+        for label, evidence in shown.items()
+        if evidence is not None
+    )
 
 
 def _attempt(source: Source) -> Radiograph | HilumError:

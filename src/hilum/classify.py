@@ -1,0 +1,80 @@
+"""From films to what the classifiers say of them: a general one and, where it hesitates, a specialist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hilum.calibrate import baseline, predict
+from hilum.prepare import prepare
+from hilum.runtime import Runtime
+from hilum.types import Array, Prediction, Radiograph
+
+_BATCH = 4  # films a run of a network; more gains nothing on a CPU and costs memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is said of one film, and what for."""
+
+    prediction: Prediction
+    evidence: Mapping[str, tuple[Array, float]]  # label -> map (h, w) in logits, and where it turns positive
+
+
+def classify(general: Runtime, specialist: Runtime | None, films: Sequence[Radiograph]) -> list[Judgement]:
+    """Judge films with a classifier; those on which it hesitates among the specialist's labels, with both."""
+    found = _judged(general, films)
+    if specialist is None:
+        return found
+    asked = [i for i, one in enumerate(found) if hesitates(one.prediction, specialist.card.labels)]
+    for i, second in zip(asked, _judged(specialist, [films[i] for i in asked]), strict=True):
+        prediction = consult(found[i].prediction, second.prediction)
+        evidence = {
+            label: shown for label, shown in found[i].evidence.items() if label not in specialist.card.labels
+        }
+        found[i] = Judgement(prediction=prediction, evidence=evidence | dict(second.evidence))
+    return found
+
+
+def hesitates(prediction: Prediction, labels: Sequence[str]) -> bool:
+    """Whether the call on any of these labels was left open."""
+    return any(prediction[label].abstained for label in labels)
+
+
+def consult(general: Prediction, specialist: Prediction) -> Prediction:
+    """The general prediction with the specialist's word on the specialist's labels, stage "specialist"."""
+    said = {label: specialist[label] for label in specialist.labels}
+    scores = [said.get(label, general[label]) for label in general.labels]
+    return replace(
+        general,
+        probabilities=tuple(score.probability for score in scores),
+        thresholds=tuple(score.threshold for score in scores),
+        positive=tuple(score.positive for score in scores),
+        abstained=tuple(score.abstained for score in scores),
+        stage="specialist",
+    )
+
+
+def explained(prediction: Prediction) -> list[str]:
+    """The labels worth a heatmap: the positive ones, or the most probable where none is."""
+    positive = [name for name, yes in zip(prediction.labels, prediction.positive, strict=True) if yes]
+    return positive or [max(prediction.labels, key=lambda name: prediction[name].probability)]
+
+
+def _judged(runtime: Runtime, films: Sequence[Radiograph]) -> list[Judgement]:
+    """One classifier's word on each film, a few films at a time."""
+    found = []
+    starts = {label: baseline(runtime.card, label) for label in runtime.card.labels}
+    for first in range(0, len(films), _BATCH):
+        some = films[first : first + _BATCH]
+        outputs = runtime(np.stack([prepare(film.pixels, runtime.card.preparation) for film in some]))
+        for i in range(len(some)):
+            maps = (
+                zip(runtime.card.labels, outputs["evidence"][i], strict=True) if "evidence" in outputs else ()
+            )
+            evidence = {label: (plane, starts[label]) for label, plane in maps}
+            prediction = predict(outputs["logits"][i], runtime.card)
+            found.append(Judgement(prediction=prediction, evidence=evidence))
+    return found

@@ -1,0 +1,135 @@
+"""One classifier, and two in a row: the specialist speaks where the general one hesitates, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hilum
+from hilum.card import Card, Preparation, Threshold
+from hilum.classify import classify, explained, hesitates
+from hilum.data.phantom import draw
+from hilum.errors import CheckpointError
+from hilum.pipeline import Pipeline
+from hilum.read import read
+from hilum.runtime import Runtime, find
+from hilum.types import Array, Radiograph
+
+SIZE = 32
+
+
+@dataclass
+class Stub:
+    """In the place of a loaded classifier: says the logits it was given, film after film."""
+
+    labels: Sequence[str]
+    logits: Sequence[Sequence[float]]
+    maps: bool = True
+    open: tuple[float, float] = (0.4, 0.6)  # a probability in here is left open
+    batches: list[int] = field(default_factory=list)
+
+    @property
+    def card(self) -> Card:
+        rule = Threshold(value=0.5, low=self.open[0], high=self.open[1], rule="")
+        about = {"name": "stub", "version": "1", "task": "classify", "architecture": "none"}
+        more = {"labels": self.labels, "thresholds": dict.fromkeys(self.labels, rule)}
+        return Card.model_validate(about | more | {"preparation": Preparation(size=SIZE)})
+
+    def __call__(self, films: Array) -> dict[str, Array]:
+        start = sum(self.batches)
+        self.batches.append(len(films))
+        logits = np.array(self.logits[start : start + len(films)], np.float32)
+        maps = {"evidence": logits[..., None, None].repeat(2, 2).repeat(2, 3)} if self.maps else {}
+        return {"logits": logits} | maps
+
+
+def films(count: int) -> list[Radiograph]:
+    grey = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    return [read(grey)] * count
+
+
+def judge(general: Stub, specialist: Stub | None, count: int) -> list[Any]:
+    return classify(general, specialist, films(count))  # type: ignore[arg-type]
+
+
+def test_films_are_judged_in_order_a_few_at_a_time() -> None:
+    general = Stub(["Edema", "Mass"], [[i, -i] for i in range(1, 11)])
+    found = judge(general, None, 10)
+    assert general.batches == [4, 4, 2]
+    assert [one.prediction["Edema"].probability for one in found] == pytest.approx(
+        [1 / (1 + np.exp(-i)) for i in range(1, 11)]
+    )
+    assert [float(one.evidence["Mass"][0].mean()) for one in found] == [-i for i in range(1, 11)]
+    assert {one.prediction.stage for one in found} == {"general"}
+
+
+def test_a_specialist_speaks_of_its_labels_where_one_of_them_was_left_open() -> None:
+    general = Stub(["Edema", "Mass", "Nodule"], [[3, 3, 3], [3, 0.1, -3], [0.1, 3, 3], [-3, -3, 0.1]])
+    # Edema left open is none of its business.
+    specialist = Stub(["Nodule", "Mass"], [[2, -2], [-2, 4]])
+    found = judge(general, specialist, 4)
+    assert [one.prediction.stage for one in found] == ["general", "specialist", "general", "specialist"]
+    assert specialist.batches == [2]
+    second, fourth = found[1].prediction, found[3].prediction
+    assert second["Edema"].probability == pytest.approx(1 / (1 + np.exp(-3)))
+    assert second["Nodule"].probability == pytest.approx(1 / (1 + np.exp(-2)))
+    assert (second["Nodule"].positive, second["Mass"].positive, second["Mass"].abstained) == (
+        True,
+        False,
+        False,
+    )
+    assert fourth["Mass"].probability == pytest.approx(1 / (1 + np.exp(-4)))
+    assert {label: float(plane.mean()) for label, (plane, _) in found[1].evidence.items()} == {
+        "Edema": 3,
+        "Mass": -2,
+        "Nodule": 2,
+    }
+
+
+def test_a_specialist_without_maps_leaves_its_labels_without_evidence() -> None:
+    found = judge(Stub(["Edema", "Mass"], [[0.1, 2]]), Stub(["Edema"], [[3]], maps=False), 1)
+    assert set(found[0].evidence) == {"Mass"}
+
+
+def test_no_film_is_no_work() -> None:
+    general, specialist = Stub(["Edema"], []), Stub(["Edema"], [])
+    assert judge(general, specialist, 0) == []
+    assert general.batches == specialist.batches == []
+    found = judge(Stub(["Edema"], [[5]]), specialist, 1)
+    assert not hesitates(found[0].prediction, ["Edema"])
+    assert specialist.batches == []
+
+
+def test_worth_a_map_are_the_positive_labels_or_the_most_probable() -> None:
+    one, other = judge(Stub(["Edema", "Mass", "Nodule"], [[3, -3, 2], [-3, -1, -2]]), None, 2)
+    assert explained(one.prediction) == ["Edema", "Nodule"]
+    assert explained(other.prediction) == ["Mass"]
+
+
+def test_a_pipeline_asks_its_specialist_and_names_it() -> None:
+    film = draw(3).pixels
+    alone = hilum.load()(film)
+    assert alone.prediction is not None and alone.anatomy is not None
+    labels = alone.prediction.labels
+    unsure = Stub(labels, [[0.0] * 6])
+    segmenter = Runtime(find("hilum-lungs"))
+    pipeline = Pipeline(segmenter, unsure, Stub(labels[:2], [[2, -2]]))  # type: ignore[arg-type]
+    report = pipeline(film)
+    assert report.prediction is not None and report.prediction.stage == "specialist"
+    assert report.cards.keys() == {"segment", "classify", "specialist"}
+    assert report.prediction.positive == (True, False, True, True, True, True)  # 0.5 is at the threshold
+    assert [one.label for one in report.heatmaps] == [labels[0], *labels[2:]]
+    assert float(report.heatmaps[0].values.mean()) == pytest.approx(2, abs=1e-3)
+    assert alone.cards.keys() == {"segment", "classify"}
+
+
+def test_a_specialist_must_score_what_the_classifier_scores() -> None:
+    segmenter = Runtime(find("hilum-lungs"))
+    with pytest.raises(CheckpointError, match="stub: scores Mass, which the classifier does not"):
+        Pipeline(segmenter, Stub(["Edema"], []), Stub(["Mass"], []))  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="made to segment, not to classify"):
+        Pipeline(segmenter, Stub(["Edema"], []), segmenter)  # type: ignore[arg-type]
