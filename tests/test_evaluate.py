@@ -249,3 +249,20 @@ def test_films_that_could_not_be_read_shift_nothing(tmp_path: Path) -> None:
 def test_films_that_do_not_suit_the_model_are_refused(make: Callable[[], Cache], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run(Stub(card(), np.zeros((1, 6))), make())
+
+
+def test_a_specialists_word_counts_where_the_classifier_left_its_label_open() -> None:
+    rule = Threshold(value=0.5, low=0.4, high=0.6, rule="")
+    general = card(labels=["Edema", "Mass"], thresholds={"Edema": rule, "Mass": rule})
+    second = card(labels=["Mass"])
+    cache = films([{"Edema": 1.0, "Mass": 0.0}, {"Edema": 0.0, "Mass": 1.0}, {"Edema": 0.0, "Mass": 0.0}])
+    logits = [[2.0, 0.1], [-2.0, -0.1], [0.0, -3.0]]  # of the third only edema is left open
+    alone = values(run(Stub(general, logits), cache))
+    both = values(run(Stub(general, logits), cache, specialist=Stub(second, [[-1.0], [1.0], [9.0]])))
+    assert alone["Mass", "AUROC"] == 0.5
+    assert both["Mass", "AUROC"] == 1.0
+    assert both["Edema", "AUROC"] == alone["Edema", "AUROC"]
+    assert both["films", "share shown to the specialist"] == pytest.approx(2 / 3)
+    for wrong in (card(labels=["Nodule"]), card(labels=["Mass"], preparation=Preparation(size=2 * SIZE))):
+        with pytest.raises(ConfigError, match="stub: its labels must be stub's, or some of them"):
+            run(Stub(general, logits), cache, specialist=Stub(wrong, logits))

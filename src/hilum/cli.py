@@ -131,6 +131,9 @@ def evaluate(
     part: Annotated[str, typer.Option(help="part of the split: test, tune or train")] = "test",
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
     seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
+    specialist: Annotated[
+        Path | None, typer.Option(help="a second classifier, as for predict; of the same size")
+    ] = None,
     stress: Annotated[
         bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
     ] = False,
@@ -154,6 +157,9 @@ def evaluate(
     runtime = Runtime(find(model))
     samples = join([open_data(name) for name in dataset])
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed}
+    second = None if specialist is None else Runtime(find(specialist))
+    if second is not None:
+        about["specialist"] = identity(second.card)
     about["data"] = [short(name) for name in dataset]
     if split is None:
         print("no --split: films that the model learned from may be among these", file=sys.stderr)
@@ -165,7 +171,7 @@ def evaluate(
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
     with progress("evaluating") as tick:
         cache = cached(samples, film_size(runtime.card), out.parent / ".hilum-cache", tick=tick)
-        evaluation = run(runtime, cache, stress=stress, seed=seed, tick=tick)
+        evaluation = run(runtime, cache, specialist=second, stress=stress, seed=seed, tick=tick)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
     write_pictures(runtime, cache, evaluation, out, seed=seed)

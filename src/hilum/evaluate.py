@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hilum.calibrate import margins, probabilities
+from hilum.calibrate import margins, predict, probabilities
 from hilum.card import Card
+from hilum.classify import hesitates
 from hilum.data.cache import Cache, Tick
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
@@ -34,6 +35,7 @@ def evaluate(
     runtime: Runtime,
     cache: Cache,
     *,
+    specialist: Runtime | None = None,
     stress: bool = False,
     seed: int = 0,
     repeats: int = 1000,
@@ -41,27 +43,60 @@ def evaluate(
 ) -> Evaluation:
     """Figures of a checkpoint on cached films; raises ConfigError where there are none.
 
-    A classifier takes films of its own size, a segmenter of any. Its outlines are compared at the films'
-    size, with `stress` also on films changed in every way of `hilum.stress`.
+    A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
+    heard as in `hilum.classify`. A segmenter's outlines are compared at the films' size, with `stress` also
+    on films changed in every way of `hilum.stress`.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
     bench = Bench(np.array([sample.patient for sample in cache.samples]), seed, repeats)
     if runtime.card.task == "segment":
         return evaluate_outlines(runtime, cache, bench, stress=stress, tick=tick)
-    outputs = _logits(runtime, cache, tick)
     truth = cache.truth(runtime.card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
-    scores = probabilities(np.stack(list(outputs)), runtime.card)
-    figures = list(_by_label(truth, scores, runtime.card.labels, bench))
-    six, table = _six_way(truth, scores, runtime.card, bench)
+    logits = np.stack(list(_logits(runtime, cache, tick)))
+    scores = probabilities(logits, runtime.card)
+    raised = margins(scores, runtime.card)
+    figures = []
+    if specialist is not None:
+        asked = _consult(runtime, specialist, logits, scores, raised, cache)
+        subject, measure = "films", "share shown to the specialist"
+        figures.append(bench.figure(subject, measure, _mean, asked, films=np.ones(len(asked), bool)))
+    figures += _by_label(truth, scores, runtime.card.labels, bench)
+    six, table = _six_way(truth, scores, raised, runtime.card.labels, bench)
     return Evaluation(figures=(*figures, *six), confusion=table)
+
+
+def _consult(
+    runtime: Runtime, specialist: Runtime, logits: Array, scores: Array, raised: Array, cache: Cache
+) -> Array:
+    """Write the specialist's scores and margins, (N, C), over the classifier's where that hesitates.
+
+    Returns on which films it did, (N,) bool.
+    """
+    card, own = runtime.card, specialist.card
+    if film_size(own) != film_size(card) or not set(own.labels) <= set(card.labels):
+        raise ConfigError(
+            f"{own.name}: its labels must be {card.name}'s, or some of them, and its size the same"
+        )
+    asked = np.array([hesitates(predict(row, card), own.labels) for row in logits])
+    if asked.any():
+        said = probabilities(np.stack(list(_logits(specialist, cache, None)))[asked], own)
+        above = margins(said, own)
+        for i, name in enumerate(own.labels):
+            place = card.labels.index(name)
+            scores[asked, place], raised[asked, place] = said[:, i], above[:, i]
+    return asked
 
 
 def film_size(card: Card) -> int:
     """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
     return SIZE if card.task == "segment" else card.preparation.size
+
+
+def _mean(shares: Array) -> float:
+    return float(np.mean(shares))
 
 
 def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: Bench) -> Iterator[Figure]:
@@ -92,10 +127,12 @@ def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: Bench) 
 
 
 def _six_way(
-    truth: Array, scores: Array, card: Card, bench: Bench
+    truth: Array, scores: Array, raised: Array, labels: Sequence[str], bench: Bench
 ) -> tuple[list[Figure], dict[str, dict[str, int]]]:
-    """On films that carry exactly one of the six: is the label of greatest probability the one?"""
-    labels = card.labels
+    """On films that carry exactly one of the six: is the label of greatest probability the one?
+
+    `scores` and `raised`, how far they lie above the labels' thresholds, are (N, C).
+    """
     places = [labels.index(name) for name in SIX if name in labels]
     names = np.array([labels[i] for i in places])
     single = (truth[:, places] == 1).sum(axis=1) == 1
@@ -104,7 +141,7 @@ def _six_way(
     actual = names[np.argmax(truth[:, places] == 1, axis=1)]
     called = names[np.argmax(scores[:, places], axis=1)]
     # A rare label seldom has the greatest probability, but it may stand furthest above its threshold.
-    raised = names[np.argmax(margins(scores, card)[:, places], axis=1)]
+    risen = names[np.argmax(raised[:, places], axis=1)]
 
     def f1(true: Array, predicted: Array) -> float:
         return macro_f1(true, predicted, list(names))
@@ -115,7 +152,7 @@ def _six_way(
         bench.figure(subject, "macro F1", f1, actual, called, films=single),
         bench.figure(subject, "balanced accuracy", balanced_accuracy, actual, called, films=single),
         bench.figure(
-            subject, "balanced accuracy by threshold", balanced_accuracy, actual, raised, films=single
+            subject, "balanced accuracy by threshold", balanced_accuracy, actual, risen, films=single
         ),
     ]
     counts = confusion(actual[single], called[single], list(names))
