@@ -19,7 +19,7 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels stages types
-    card files grey data.phantom_body models.cnn
+    card files grey data.phantom_body models.cnn models.evidence
     augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
     calibrate codestream figures models.imagenet outline overlay progress read_image runtime state
     classify data.phantom_film models.transfer models.vit read_dicom report segment

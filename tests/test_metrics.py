@@ -24,6 +24,7 @@ from hilum.metrics import (
     iou,
     labelled,
     macro_f1,
+    mean,
     spearman,
     surface_distances,
 )
@@ -400,3 +401,9 @@ def test_components() -> None:
     assert components(square(1, 1, 4) | square(5, 5, 4)) == 1  # they touch at a corner
     with pytest.raises(ConfigError, match="boolean"):
         components(np.zeros((8, 8), np.uint8))
+
+
+def test_the_mean_is_that_of_the_known() -> None:
+    assert mean(np.array([1.0, NAN, 4.0])) == 2.5
+    assert mean(np.array([True, False])) == 0.5
+    assert math.isnan(mean(np.array([NAN]))) and math.isnan(mean(np.array([])))

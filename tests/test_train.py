@@ -168,6 +168,19 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     return keeper
 
 
+@pytest.fixture
+def shadows(monkeypatch: pytest.MonkeyPatch) -> list[Weights]:
+    """The averaged weights, one after another, as they are scored."""
+    found: list[Weights] = []
+
+    def spy(module: nn.Module, *rest: Any) -> tuple[float, float]:
+        found.append(copied(module))
+        return score(module, *rest)
+
+    monkeypatch.setattr(loop, "score", spy)
+    return found
+
+
 @pytest.fixture(scope="module")
 def reference(runs: Path) -> tuple[Weights, History]:
     """Three epochs without interruption: the weights to be shipped, and the history."""
@@ -262,18 +275,12 @@ def test_each_craft_of_training_changes_what_is_learned_and_is_repeated_exactly(
     assert same(again, others[0])
 
 
-def test_a_frozen_backbone_waits_for_its_epoch(runs: Path, films: Path, kept: Kept) -> None:
+def test_a_frozen_backbone_waits_for_its_epoch(
+    runs: Path, films: Path, kept: Kept, shadows: list[Weights]
+) -> None:
     data, split = labelled(films, {"Edema": "", "No Finding": ""})
     about = {"architecture": "mobilenetv2", "start": "random", "preparation": {"size": 32}, "frozen": 1}
-    shadows: list[Weights] = []
-
-    def spy(module: nn.Module, *rest: Any) -> tuple[float, float]:
-        shadows.append(copied(module))
-        return score(module, *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "score", spy)
-        train(classify(runs / "frozen", data, split, **about, epochs=2))
+    train(classify(runs / "frozen", data, split, **about, epochs=2))
     start = copied(network(classify(runs / "unfrozen", data, split, **about), kept.plans[0]))
     first, second = ({key for key in start if not torch.equal(one[key], start[key])} for one in shadows)
     assert first == {"head.weight", "head.bias"}
@@ -323,19 +330,11 @@ def test_folders_of_classes_are_told_apart_by_softmax(runs: Path, tmp_path: Path
 
 
 def test_a_tuning_part_that_cannot_be_scored_is_judged_by_its_loss(
-    runs: Path, films: Path, kept: Kept
+    runs: Path, films: Path, kept: Kept, shadows: list[Weights]
 ) -> None:
     """Edema is known only where it is present: no AUROC, but later weights still replace the first."""
     data, split = labelled(films, {"Edema": "0"})
-    shadows: list[Weights] = []
-
-    def spy(module: nn.Module, *rest: Any) -> tuple[float, float]:
-        shadows.append(copied(module))
-        return score(module, *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "score", spy)
-        train(classify(runs / "one-class", data, split, epochs=4))
+    train(classify(runs / "one-class", data, split, epochs=4))
     losses = values(runs / "one-class", "tune_loss")
     assert np.isnan(values(runs / "one-class", "score")).all()
     best = int(np.argmin(losses))

@@ -23,6 +23,7 @@ from hilum.metrics import (
     calibration_error,
     confusion,
     macro_f1,
+    mean,
 )
 from hilum.prepare import levels
 from hilum.runtime import Runtime
@@ -62,7 +63,7 @@ def evaluate(
     if specialist is not None:
         asked = _consult(runtime, specialist, logits, scores, raised, cache)
         subject, measure = "films", "share shown to the specialist"
-        figures.append(bench.figure(subject, measure, _mean, asked, films=np.ones(len(asked), bool)))
+        figures.append(bench.figure(subject, measure, mean, asked, films=np.ones(len(asked), bool)))
     figures += _by_label(truth, scores, runtime.card.labels, bench)
     six, table = _six_way(truth, scores, raised, runtime.card.labels, bench)
     return Evaluation(figures=(*figures, *six), confusion=table)
@@ -93,10 +94,6 @@ def _consult(
 def film_size(card: Card) -> int:
     """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
     return SIZE if card.task == "segment" else card.preparation.size
-
-
-def _mean(shares: Array) -> float:
-    return float(np.mean(shares))
 
 
 def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: Bench) -> Iterator[Figure]:

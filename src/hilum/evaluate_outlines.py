@@ -15,7 +15,7 @@ from hilum.data.masks import shown
 from hilum.errors import ConfigError
 from hilum.figures import Bench, Evaluation, Figure
 from hilum.measure import is_mirrored, measure
-from hilum.metrics import auroc, components, dice, iou, spearman, surface_distances
+from hilum.metrics import auroc, components, dice, iou, mean, spearman, surface_distances
 from hilum.quality import POOR
 from hilum.runtime import Runtime
 from hilum.segment import anatomy, outputs
@@ -233,7 +233,7 @@ def _mean_of(
 ) -> Figure:
     films = np.array([row["index"] for row in rows])
     told = ~np.isnan(values)
-    return bench.drawn(subject, measure_, condition, _mean, values[told], films=films[told])
+    return bench.drawn(subject, measure_, condition, mean, values[told], films=films[told])
 
 
 def _share_of(
@@ -246,10 +246,6 @@ def _share_of(
     if figure.value == 0:
         return replace(figure, low=0.0, high=1 - exact)
     return replace(figure, low=exact, high=1.0) if figure.value == 1 else figure
-
-
-def _mean(values: Array) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _deviation(values: Array) -> float:

@@ -19,7 +19,7 @@ from hilum.checkpoint import save
 from hilum.config import TrainConfig
 from hilum.data import short
 from hilum.losses import Outputs
-from hilum.metrics import Interval, auroc, bootstrap, dice
+from hilum.metrics import Interval, auroc, bootstrap, dice, mean
 from hilum.plan import Plan
 from hilum.reliability import reliabilities
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
@@ -48,8 +48,8 @@ def score(
         truth = plan.tune.cache.truth(plan.labels)
         by_label = [auroc(truth[:, i], table[:, i]) for i in range(len(plan.labels))]
     else:
-        by_label = [_mean(column) for column in table.T]
-    return loss_of_all, _mean(np.array(by_label))
+        by_label = [mean(column) for column in table.T]
+    return loss_of_all, mean(np.array(by_label))
 
 
 def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
@@ -127,7 +127,7 @@ def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:
     for name, column in zip((*STRUCTURES, "lungs"), table.T, strict=True):
         known = ~np.isnan(column)
         rng = np.random.default_rng(seed)
-        interval = bootstrap(_mean, column[known], groups=groups[known], rng=rng)
+        interval = bootstrap(mean, column[known], groups=groups[known], rng=rng)
         metrics += _metric(f"Dice {name}", interval, int(known.sum()))
     return tuple(metrics)
 
@@ -174,12 +174,6 @@ def _dices(logits: Tensor, batch: Batch) -> Array:
         if known[3] or known[:2].all():
             row[3] = dice(np.isin(mask, (1, 2, LUNG_OF_UNKNOWN_SIDE)), planes[0] | planes[1])
     return rows
-
-
-def _mean(values: Array) -> float:
-    """Mean over what is known; NaN where nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:

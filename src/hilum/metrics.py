@@ -109,6 +109,12 @@ def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
     return truth, probability
 
 
+def mean(values: Array) -> float:
+    """Mean of what is known of the values (N,); NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def accuracy(truth: Array, predicted: Array) -> float:
     """Share of films given their own class, 0..1; truth and predicted (N,) are names or numbers."""
     truth, predicted = _named(truth, predicted)

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from hilum.errors import ConfigError
 from hilum.models import imagenet
+from hilum.models.evidence import Evidence
 from hilum.models.unet import double, scaled
 
 
 class Transfer(nn.Module):
     """timm backbones side by side and a 1 x 1 convolution that turns their features into evidence.
 
-    Input (N, 1, S, S); output ``logits`` (N, labels), ``features`` (N, D) and ``evidence``
-    (N, labels, h, w), whose spatial mean is the logit, bias included. Of several backbones, given with + in
-    between, the features are joined before the one head, and S must divide by 32. `options` are timm's own.
+    Input (N, 1, S, S); outputs as of `Evidence`. Of several backbones, given with + in between, the features
+    are joined before the one head, and S must divide by 32. `options` are timm's own.
     """
 
     def __init__(self, labels: int, *, backbone: str, **options: Any) -> None:
@@ -27,8 +27,7 @@ class Transfer(nn.Module):
         parts = [_headless(name, options) for name in self._names]
         # One backbone keeps the place it has in the checkpoints of before there were stacks.
         self.backbone = parts[0] if len(parts) == 1 else nn.ModuleList(parts)
-        self.head = nn.Conv2d(sum(part.num_features for part in parts), labels, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
+        self.head = Evidence(sum(part.num_features for part in parts), labels)
 
     @property
     def _parts(self) -> list[Any]:
@@ -38,13 +37,10 @@ class Transfer(nn.Module):
         if len(self._names) > 1 and films.shape[-1] % 32:
             # Some backbones round a map's side up, others down.
             raise ConfigError(f"preparation.size={films.shape[-1]}: must divide by 32; change it")
-        maps = torch.cat([part.forward_features(films) for part in self._parts], dim=1)
-        evidence = self.head(maps)
-        return {
-            "logits": evidence.mean(dim=(2, 3)),
-            "features": maps.mean(dim=(2, 3)),
-            "evidence": evidence,
-        }
+        outputs: dict[str, Tensor] = self.head(
+            torch.cat([part.forward_features(films) for part in self._parts], dim=1)
+        )
+        return outputs
 
     def load_imagenet(self) -> str:
         """Fill the backbones with ImageNet weights; returns where they came from. Raises TrainingError."""

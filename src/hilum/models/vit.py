@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from hilum.errors import ConfigError
 from hilum.models import imagenet
+from hilum.models.evidence import Evidence
 
 
 class ViT(nn.Module):
     """A timm vision transformer without class token: each patch gives evidence, their mean is the logit.
 
     Input (N, 1, S, S) with S divisible by the patch's side (16); the grid of learned positions is scaled to
-    that of the film's patches, so that one network takes any size. Outputs as those of `Transfer`.
+    that of the film's patches, so that one network takes any size. Outputs as of `Evidence`.
     `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
     Source: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580.
     """
@@ -32,8 +33,7 @@ class ViT(nn.Module):
             fc_norm=False,
             drop_path_rate=drop_path,
         )
-        self.head = nn.Conv2d(self.backbone.num_features, labels, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
+        self.head = Evidence(self.backbone.num_features, labels)
         self._name = backbone
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
@@ -45,13 +45,8 @@ class ViT(nn.Module):
         positions = self.backbone.pos_embed.transpose(1, 2).unflatten(2, (rows, columns))
         maps = maps + F.interpolate(positions, size=maps.shape[-2:], mode="bilinear", align_corners=False)
         patches = self.backbone.norm(self.backbone.blocks(maps.flatten(2).transpose(1, 2)))
-        maps = patches.transpose(1, 2).unflatten(2, maps.shape[-2:])
-        evidence = self.head(maps)
-        return {
-            "logits": evidence.mean(dim=(2, 3)),
-            "features": maps.mean(dim=(2, 3)),
-            "evidence": evidence,
-        }
+        outputs: dict[str, Tensor] = self.head(patches.transpose(1, 2).unflatten(2, maps.shape[-2:]))
+        return outputs
 
     def load_imagenet(self) -> str:
         """Fill the backbone with ImageNet weights; returns where they came from. Raises TrainingError."""
