@@ -25,6 +25,9 @@ class Preparation(_Strict):
     high: float = Field(default=99.0, gt=50, le=100, description="percentile of grey levels that becomes 1")
     mean: float = Field(default=0.5, description="subtracted after the stretch to [0, 1]")
     std: float = Field(default=0.25, gt=0, description="divided by, after the mean is taken off")
+    detail: int = Field(
+        default=0, ge=0, description="side films are first shrunk to, so that none shows more; 0: not at all"
+    )
     mask_diaphragm: bool = Field(default=False, description="largest very bright part made black")
     equalise: Literal["none", "histogram", "clahe"] = "none"
     smooth: Literal["none", "gaussian", "bilateral"] = "none"
@@ -110,6 +113,8 @@ class Card(_Strict):
         """Short name of the preprocessing, equal for equal parameters."""
         p = self.preparation
         steps = ["diaphragm"] * p.mask_diaphragm + [step for step in (p.equalise, p.smooth) if step != "none"]
+        if p.detail:
+            steps.insert(0, f"detail-{p.detail}")
         return "-".join([f"stretch-{p.size}-p{p.low:g}-{p.high:g}-m{p.mean:g}-s{p.std:g}", *steps])
 
 

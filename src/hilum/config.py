@@ -36,8 +36,15 @@ class TrainConfig(BaseModel):
     )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
+    patients: int = Field(
+        default=0, ge=0, description="train on so many patients only, the same ones in every run; 0: on all"
+    )
     labels: tuple[str, ...] = Field(
         default=(), description="none: the six where the data carry all six, else all they carry"
+    )
+    auxiliary: tuple[str, ...] = Field(
+        default=(),
+        description="labels learned beside the others and then forgotten; 'view': whether a film is AP",
     )
     activation: Literal["auto", "sigmoid", "softmax"] = "auto"
     architecture: str
@@ -56,6 +63,9 @@ class TrainConfig(BaseModel):
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     patience: int = Field(default=10, ge=1, description="epochs without gain before it stops")
+    keep: Literal["best", "last"] = Field(
+        default="best", description="the weights of the epoch that tunes best, or of the last one"
+    )
     weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
     loss: Literal["cross-entropy", "focal", "asymmetric"] = Field(
         default="cross-entropy", description="of labels that may stand together"
@@ -77,9 +87,11 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _of_its_task(self) -> TrainConfig:
-        for name in ("loss", "smoothing", "mixup"):
+        for name in ("loss", "smoothing", "mixup", "auxiliary"):
             if self.task == "segment" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
+        if twice := set(self.labels) & set(self.auxiliary):
+            raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
         return self
 
 

@@ -20,6 +20,7 @@ from hilum.config import TrainConfig
 from hilum.data import short
 from hilum.losses import Outputs
 from hilum.metrics import Interval, auroc, bootstrap, dice, mean
+from hilum.models import build
 from hilum.plan import Plan
 from hilum.reliability import reliabilities
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
@@ -55,6 +56,7 @@ def score(
 def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
     """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``."""
     device = next(module.parameters()).device
+    module = _without_auxiliary(module, config, plan).to(device)
     card = Card(
         name=config.name,
         version=config.version,
@@ -87,6 +89,21 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
         )
         card = card.model_copy(update={"metrics": metrics, "reliability": trusted})
     return save(config.out / "checkpoint", module.cpu(), card)
+
+
+def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn.Module:
+    """The network without the outputs that only taught it: those after the labels' own, of its head."""
+    if not config.auxiliary:
+        return module
+    smaller = build(config.architecture, len(plan.labels), seed=0, **config.arguments)
+    own = smaller.state_dict()
+    smaller.load_state_dict(
+        {
+            key: value if value.shape == own[key].shape else value[: len(plan.labels)]
+            for key, value in module.state_dict().items()
+        }
+    )
+    return smaller.eval()
 
 
 def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:

@@ -15,7 +15,7 @@ from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
 from hilum.data import join, open_data
 from hilum.data.cache import Cache, Tick, cached
-from hilum.data.split import Split, make_split, read_split, select, write_split
+from hilum.data.split import Split, first_patients, make_split, read_split, select, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS, build
@@ -30,7 +30,7 @@ class Plan:
 
     train: Films
     tune: Films
-    labels: tuple[str, ...]  # one for each output channel
+    labels: tuple[str, ...]  # one for each output channel of the finished model
     activation: str  # "sigmoid" or "softmax"
     split: Split
     extra: int = 0  # of the training films, the last ones: those of the data sets that only train
@@ -56,6 +56,9 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     split = _split(config, samples)
     extra, fuller = _parted(given, samples, split, config)
     labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
+    activation = _activation(config, samples, labels)
+    if config.auxiliary and activation == "softmax":
+        raise ConfigError("auxiliary: only beside labels that may stand together; set activation=sigmoid")
     parts = {}
     for part in ("train", "tune"):
         chosen = select(samples, split, part, fold=config.fold)
@@ -64,13 +67,16 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
                 f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
             )
         if part == "train":
+            if config.patients:
+                chosen = first_patients(chosen, config.patients)
             chosen = [fuller.get(sample.id, sample) for sample in chosen] + extra
-        parts[part] = cached(chosen, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
+        films = [_described(sample, config) for sample in chosen]
+        parts[part] = cached(films, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
     _set_aside(parts, config.out)
     train, tune = (
         Films(
             cache=cache,
-            labels=labels if config.task == "classify" else (),
+            labels=labels + config.auxiliary if config.task == "classify" else (),
             preparation=config.preparation,
             strength=config.augment if part == "train" else 0.0,
             seed=config.seed,
@@ -82,7 +88,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         train=train,
         tune=tune,
         labels=labels,
-        activation=_activation(config, samples, labels),
+        activation=activation,
         split=split,
         extra=len({sample.id for sample in extra} & {sample.id for sample in parts["train"].samples}),
     )
@@ -90,7 +96,8 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
 
 def network(config: TrainConfig, plan: Plan) -> nn.Module:
     """The network with the weights the configuration starts from."""
-    module = build(config.architecture, len(plan.labels), seed=config.seed, **config.arguments)
+    outputs = len(plan.labels) + len(config.auxiliary)
+    module = build(config.architecture, outputs, seed=config.seed, **config.arguments)
     if config.start == "imagenet":
         if not isinstance(module, Transfer | TransferUNet | ViT):
             raise ConfigError(
@@ -107,7 +114,7 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
 
     The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class.
     """
-    table = plan.train.cache.truth(plan.labels)
+    table = plan.train.cache.truth(plan.train.labels)
     positives = np.maximum(np.nansum(table == 1, axis=0), 1)
     if plan.activation == "softmax":
         full = positives.sum() / (len(positives) * positives)
@@ -139,6 +146,14 @@ def _parted(
     return more, fuller
 
 
+def _described(sample: Sample, config: TrainConfig) -> Sample:
+    """The sample with its view as a label where that is learned: 1 for AP (as in bed), 0 for PA."""
+    if "view" not in config.auxiliary:
+        return sample
+    view = {"AP": 1.0, "PA": 0.0}.get(sample.view or "", float("nan"))
+    return replace(sample, labels={**sample.labels, "view": view})
+
+
 def _shows_all_of(sample: Sample, other: Sample) -> bool:
     """Whether a film's mask shows every structure that another one of it does, sides or no sides."""
     shows = sample.structures | ({"lungs"} if {"right_lung", "left_lung"} <= sample.structures else set())
@@ -157,8 +172,10 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
 def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
     """The labels asked for; else the six, where the data carry all of them; else all that they carry."""
     known = {name for sample in samples for name in sample.labels}
-    if missing := [name for name in config.labels if name not in known]:
+    asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
+    if missing := [name for name in asked if name not in known]:
         raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
+    known -= set(config.auxiliary)
     six = tuple(name for name in SIX if name in known)
     labels = config.labels or (six if six == SIX else six + tuple(sorted(known - set(six))))
     if not labels:

@@ -32,6 +32,8 @@ def levels(image: Array, preparation: Preparation) -> Array:
 
     (S, S) of any range -> the same shape, float32.
     """
+    if 0 < preparation.detail < len(image):
+        image = fit(fit(image, preparation.detail), len(image))
     low, high = np.percentile(image, (preparation.low, preparation.high))
     scale = 1.0 / max(float(high - low), 1e-6)
     grey = np.clip((image - np.float32(low)) * np.float32(scale), 0.0, 1.0).astype(np.float32, copy=False)

@@ -136,7 +136,7 @@ def _score(run: Run) -> None:
     # Where the tuning part has no score, as with one class only, its loss decides.
     value = -tune_loss if math.isnan(value) else value
     best, best_epoch = state.best, state.best_epoch
-    if value > best:
+    if value > best or run.config.keep == "last":
         best, best_epoch = value, state.epoch
         run.best.load_state_dict(run.shadow.state_dict())
     run.state = State(epoch=state.epoch + 1, best=best, best_epoch=best_epoch, history=[*state.history, row])

@@ -88,6 +88,27 @@ def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0
     return chosen
 
 
+def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -> list[Sample]:
+    """The films of so many patients, each stratum of `make_split` with its share; more include fewer.
+
+    Raises DataError where there are fewer patients.
+    """
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for patient, stratum in sorted(_strata(samples).items()):
+        strata[stratum].append(patient)
+    rng = np.random.default_rng(seed)
+    # A patient's place in the queue: how far through its own stratum it is drawn.
+    place = {
+        patient: (i + rng.random()) / len(members)
+        for _, members in sorted(strata.items())
+        for i, patient in enumerate(rng.permutation(members).tolist())
+    }
+    if patients > len(place):
+        raise DataError(f"patients={patients}: the training part has {len(place)}; set patients=0 for all")
+    chosen = set(sorted(place, key=place.__getitem__)[:patients])
+    return [sample for sample in samples if sample.patient in chosen]
+
+
 def _strata(samples: Sequence[Sample]) -> dict[str, tuple[str, str]]:
     carried: dict[str, set[str]] = defaultdict(set)
     sites: dict[str, str] = {}

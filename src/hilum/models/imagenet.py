@@ -50,6 +50,11 @@ def _fitting(weights: dict[str, Tensor], key: str, own: Tensor) -> Tensor:
     """A weight of the backbone, from those of the network that timm builds by default."""
     # A norm that our networks apply before pooling stands in the default's head.
     value = weights[key if key in weights else key.replace("norm_pre.", "head.norm.")]
+    if own.ndim == 4 and value.shape[-2:] != own.shape[-2:]:
+        # A transformer's patches of another side.
+        from timm.layers.patch_embed import resample_patch_embed
+
+        value = resample_patch_embed(value, list(own.shape[-2:]))
     # Without its class token a transformer has one position less: the first.
     return value[:, 1:] if key == "pos_embed" and value.shape[1] == own.shape[1] + 1 else value
 

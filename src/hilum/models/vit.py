@@ -13,14 +13,19 @@ from hilum.models.evidence import Evidence
 class ViT(nn.Module):
     """A timm vision transformer without class token: each patch gives evidence, their mean is the logit.
 
-    Input (N, 1, S, S) with S divisible by the patch's side (16); the grid of learned positions is scaled to
-    that of the film's patches, so that one network takes any size. Outputs as of `Evidence`.
+    Input (N, 1, S, S) with S divisible by `patch`, the patches' side; the grid of learned positions is
+    scaled to that of the film's patches, so that one network takes any size. Outputs as of `Evidence`.
     `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
     Source: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580.
     """
 
     def __init__(
-        self, labels: int, *, backbone: str = "vit_tiny_patch16_224", drop_path: float = 0.1
+        self,
+        labels: int,
+        *,
+        backbone: str = "vit_tiny_patch16_224",
+        patch: int = 16,
+        drop_path: float = 0.1,
     ) -> None:
         super().__init__()
         self.backbone = imagenet.timm().create_model(
@@ -28,6 +33,8 @@ class ViT(nn.Module):
             pretrained=False,
             in_chans=1,
             num_classes=0,
+            patch_size=patch,
+            img_size=14 * patch,  # as many patches, and positions, as it was made for
             class_token=False,
             global_pool="avg",
             fc_norm=False,
