@@ -90,7 +90,11 @@ def test_scores_of_a_label_by_hand() -> None:
     figure = one(evaluation, "Edema", "AUROC")
     assert (figure.films, figure.positives) == (4, 2)
     assert {figure.condition for figure in evaluation.figures} == {""}
-    assert (evaluation.confusion, evaluation.tables) == ({}, {})
+    assert evaluation.confusion == {}
+    (row, *_) = evaluation.tables["films"]
+    assert (row["film"], row["patient"], row["Edema"]) == ("f0", "p0", 1.0)
+    assert row["Edema probability"] == pytest.approx(p[0])
+    assert row["Edema margin"] == pytest.approx(2.0)  # no threshold given: above one half
 
 
 def test_the_cards_calibration_is_applied() -> None:

@@ -21,8 +21,8 @@ FLOORS = """
     errors labels stages types
     card files grey data.phantom_body models.cnn models.evidence
     augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
-    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state
-    classify data.phantom_film models.transfer models.vit read_dicom report segment
+    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state study_plots
+    classify verdicts data.phantom_film models.transfer models.vit read_dicom report segment
     data.phantom_findings models read
     checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
@@ -32,6 +32,7 @@ FLOORS = """
     finish run
     train cli_data
     cli_predict study
+    study_report
     cli
 """
 
@@ -110,7 +111,7 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "study",
+    "study", "study_report",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

@@ -21,12 +21,14 @@ from hilum.metrics import (
     components,
     confusion,
     dice,
+    holm,
     iou,
     labelled,
     macro_f1,
     mean,
     spearman,
     surface_distances,
+    two_sided,
 )
 
 NAN = float("nan")
@@ -407,3 +409,24 @@ def test_the_mean_is_that_of_the_known() -> None:
     assert mean(np.array([1.0, NAN, 4.0])) == 2.5
     assert mean(np.array([True, False])) == 0.5
     assert math.isnan(mean(np.array([NAN]))) and math.isnan(mean(np.array([])))
+
+
+def test_weights_count_as_films_that_stand_several_times() -> None:
+    rng = np.random.default_rng(0)
+    truth, score = rng.integers(0, 2, 40).astype(float), rng.normal(size=40).round(1)
+    truth[3] = np.nan
+    times = rng.integers(1, 4, 40)
+    repeated = auroc(np.repeat(truth, times), np.repeat(score, times))
+    assert auroc(truth, score, times) == pytest.approx(repeated)
+    assert auroc(truth, score, np.full(40, 0.25)) == pytest.approx(auroc(truth, score))
+
+
+def test_p_values_by_hand() -> None:
+    # One draw of nine below zero: twice (1 + 1) of (9 + 1).
+    assert two_sided(np.array([-1, 1, 2, 3, 4, 5, 6, 7, 8.0])) == pytest.approx(0.4)
+    assert two_sided(np.array([-1, 1.0])) == 1.0
+    assert np.isnan(two_sided(np.array([np.nan])))
+    # Three tests: the smallest times three, the next times two but no less than it, the last once.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([float("nan"), 0.02])[1] == pytest.approx(0.02)

@@ -16,7 +16,9 @@ from hilum.cost import cost
 from hilum.data import open_data
 from hilum.data.split import make_split, select, write_split
 from hilum.errors import ConfigError
-from hilum.study import Entry, Films, Study, entries, read_study, run, unseen
+from hilum.study import Entry, Films, Study, entries, evaluation_of, read_study, run, unseen
+from hilum.study_report import line, spread, write_report
+from hilum.verdicts import read_verdicts
 
 STUDY = """
 out = "{out}"
@@ -108,11 +110,11 @@ def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     split = study_module.read_split(entry.config.split)
     assert films == {sample.id for sample in select(samples, split, "tune")}
     # What extra says of the data's own films trains only where they train.
-    fuller = Entry(name="x", source="here", config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
+    fuller = replace(entry, config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
     assert {s.id for s in unseen(fuller, Films(data=("phantom:16",), parts=("train", "tune")))} == films
     # A source of other patients is unseen as a whole.
     moved = entry.config.model_copy(update={"data": ("phantom:16",), "fold": 1})
-    other = Entry(name="x", source="here", config=moved)
+    other = replace(entry, config=moved)
     assert films.isdisjoint(
         sample.id for sample in unseen(other, Films(data=("phantom:16",), parts=("tune",)))
     )
@@ -123,15 +125,26 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
 ) -> None:
     study = read_study(file)
     ticks: list[tuple[int, int, str]] = []
-    table = run(study, only=["wide"], tick=lambda *args: ticks.append(args)).read_text()
+    told: list[str] = []
+    done = run(
+        study,
+        only=["wide"],
+        tick=lambda *args: ticks.append(args),
+        tell=lambda entry: told.append(line(study, entry)),
+    )
+    table = write_report(study, done).read_text()
     lines = table.splitlines()
     assert len(lines) == 3  # heading, rule, the one run that is done
-    assert lines[2].startswith("| wide | 1 | ")
+    assert lines[2].startswith("| wide | random | 1 | ")
     with (study.out / "study.csv").open(newline="") as source:
         rows = list(csv.DictReader(source))
     dice = next(row for row in rows if (row["subject"], row["measure"]) == ("lungs", "Dice"))
     assert (dice["run"], dice["source"], dice["seed"], dice["test"]) == ("wide", "here", "7", "here")
     assert f"| {float(dice['value']):.4f} (" in lines[2]
+    assert [one.split(":")[0] for one in told] == ["wide-here-seed7"]
+    assert f"lungs Dice {float(dice['value']):.4f}" in told[0]
+    page = (study.out / "study.html").read_text()
+    assert "wide-here-seed7" in page and page.count("<svg") == 2  # quality against cost, and the curves
     assert all(done <= total for done, total, _ in ticks)
     assert any("wide-here-seed7" in status for _, _, status in ticks)
 
@@ -140,7 +153,100 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
 
     monkeypatch.setattr(study_module, "train", fail)
     monkeypatch.setattr(study_module, "evaluate", fail)
-    assert run(study, only=["wide"]).read_text().splitlines()[0] == lines[0]
+    assert [entry.name for entry in run(study, only=["wide"])] == ["wide"]
+
+
+LABELS = """
+out = "{out}"
+folds = [0, 1]
+seeds = [3, 4]
+baseline = "plain"
+columns = [["mean of 5 findings", "AUROC"]]
+
+[base]
+task = "classify"
+architecture = "cnn"
+start = "random"
+arguments = {{ width = 2, depth = 2, grid = 4, dense = 8 }}
+split = "{split}"
+epochs = 1
+batch = 8
+keep = "last"
+preparation = {{ size = 32 }}
+
+[runs.plain]
+
+[runs.augmented]
+augment = 0.0
+
+[sources.here]
+data = ["phantom:60"]
+
+[tests.held]
+data = ["phantom:60"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Entry]]:
+    """A cross-validation with two runs of two seeds, done."""
+    folder = tmp_path_factory.mktemp("folded")
+    write_split(make_split(open_data("phantom:60"), test=0.2, folds=2, seed=0), folder / "split.csv")
+    path = folder / "folded.toml"
+    path.write_text(LABELS.format(out=folder / "runs", split=folder / "split.csv"))
+    study = read_study(path)
+    return study, run(study)
+
+
+def test_the_folds_of_a_run_judge_every_film_once_and_none_that_they_learned(
+    folded: tuple[Study, list[Entry]],
+) -> None:
+    _, done = folded
+    assert len(done) == 2 * 2 * 2
+    samples, first = open_data("phantom:60"), done[0]
+    assert first.config.split is not None
+    split = study_module.read_split(first.config.split)
+    parts = [read_verdicts(entry.config.out / "test-held" / "films.csv") for entry in done[:2]]
+    for fold, part in enumerate(parts):
+        assert set(part.films) == {sample.id for sample in select(samples, split, "tune", fold=fold)}
+    whole = read_verdicts(first.group / "test-held" / "films.csv")
+    held_back = {sample.id for sample in select(samples, split, "test")}
+    assert set(whole.films) == {sample.id for sample in samples} - held_back
+    said = evaluation_of(first.group / "test-held")
+    assert said is not None
+    (figure,) = (
+        f for f in said["figures"] if (f["subject"], f["measure"]) == ("mean of 5 findings", "AUROC")
+    )
+    assert figure["films"] == len(whole.films) == sum(len(part.films) for part in parts)
+
+
+def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[Entry]]) -> None:
+    study, done = folded
+    table = write_report(study, done).read_text()
+    heading, rule, row = table.split("\n\n")[1].splitlines()
+    assert heading.startswith("| run, against plain |") and set(rule) <= set("|- ")
+    assert row.startswith("| augmented | here to held | ")
+    means = {}
+    for name in ("plain", "augmented"):
+        groups = {entry.group for entry in done if entry.name == name}
+        values = [
+            figure["value"]
+            for group in groups
+            for figure in (evaluation_of(group / "test-held") or {})["figures"]
+            if (figure["subject"], figure["measure"]) == ("mean of 5 findings", "AUROC")
+        ]
+        assert len(values) == 2  # seeds
+        means[name] = sum(values) / 2
+    assert f"{means['augmented'] - means['plain']:+.4f} (" in row
+    page = (study.out / "folded.html").read_text()
+    assert page.count("<svg") == 4
+    assert "Differences, paired by film" in page and "Out of fold" in page
+
+
+def test_a_baseline_must_be_a_run(file: Path) -> None:
+    study = read_study(file).model_copy(update={"baseline": "tall"})
+    with pytest.raises(ConfigError, match="baseline='tall'"):
+        entries(study)
 
 
 def test_a_run_of_before_a_setting_was_there_counts_with_its_default(file: Path) -> None:
@@ -168,9 +274,9 @@ def test_an_unknown_run_is_named(file: Path) -> None:
 
 def test_seeds_are_told_as_mean_and_spread() -> None:
     low, high, none = ({"value": value, "low": 0.85, "high": 0.95} for value in (0.9, 0.94, None))
-    assert study_module.spread([low, none, high]) == "0.9200 (sd 0.0283 of 2 seeds)"
-    assert study_module.spread([low]) == "0.9000 (0.850 to 0.950)"
-    assert study_module.spread([none]) == ""
+    assert spread([low, none, high]) == "0.9200 (sd 0.0283 of 2 seeds)"
+    assert spread([low]) == "0.9000 (0.850 to 0.950)"
+    assert spread([none]) == ""
 
 
 def test_a_study_without_a_split_is_refused(file: Path) -> None:

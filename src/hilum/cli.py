@@ -187,16 +187,29 @@ def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="its runs, sources and tests")],
     only: Annotated[list[str] | None, typer.Option(help="this run alone; may be repeated")] = None,
 ) -> None:
-    """Train many models on one split, score each on the same films, and write one table.
+    """Train many models on one split, score each on the same films, and compare them.
 
-    What is trained or scored already is not done again. It writes a csv of all figures and the table.
+    What is trained or scored already is not done again. Each run's line is told as it is done; at the end
+    NAME.csv has all figures, NAME.md the table and the differences, NAME.html both, and pictures.
+
+    Examples:
+      hilum study configs/studies/classifiers.toml
+      hilum study configs/studies/classifiers.toml --only vit --only densenet121
     """
     _needs_training()
-    from hilum.study import read_study, run
+    from hilum.study import Entry, read_study, run
+    from hilum.study_report import line, write_report
+
+    chosen = read_study(file)
+
+    def tell(entry: Entry) -> None:
+        print(line(chosen, entry), file=sys.stderr)
 
     with progress("study") as tick:
-        table = run(read_study(file), only=only or (), tick=tick)
+        done = run(chosen, only=only or (), tick=tick, tell=tell)
+    table = write_report(chosen, done)
     print(table.read_text(encoding="utf-8"), end="")
+    print(f"page\t{table.with_suffix('.html')}", file=sys.stderr)
 
 
 @app.command(epilog=EPILOG)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,22 +13,12 @@ from hilum.classify import hesitates
 from hilum.data.cache import Cache, Tick
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
-from hilum.figures import Bench, Evaluation, Figure
-from hilum.labels import SIX
-from hilum.metrics import (
-    accuracy,
-    auroc,
-    average_precision,
-    balanced_accuracy,
-    brier,
-    calibration_error,
-    confusion,
-    macro_f1,
-    mean,
-)
+from hilum.figures import Bench, Evaluation
+from hilum.metrics import mean
 from hilum.prepare import levels
 from hilum.runtime import Runtime
 from hilum.types import Array
+from hilum.verdicts import Verdicts, score
 
 _BATCH = 16
 
@@ -50,7 +41,8 @@ def evaluate(
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
-    bench = Bench(np.array([sample.patient for sample in cache.samples]), seed, repeats)
+    patients = np.array([sample.patient for sample in cache.samples])
+    bench = Bench(patients, seed, repeats)
     if runtime.card.task == "segment":
         return evaluate_outlines(runtime, cache, bench, stress=stress, tick=tick)
     truth = cache.truth(runtime.card.labels)
@@ -59,14 +51,21 @@ def evaluate(
     logits = np.stack(list(_logits(runtime, cache, tick)))
     scores = probabilities(logits, runtime.card)
     raised = margins(scores, runtime.card)
-    figures = []
-    if specialist is not None:
-        asked = _consult(runtime, specialist, logits, scores, raised, cache)
-        subject, measure = "films", "share shown to the specialist"
-        figures.append(bench.figure(subject, measure, mean, asked, films=np.ones(len(asked), bool)))
-    figures += _by_label(truth, scores, runtime.card.labels, bench)
-    six, table = _six_way(truth, scores, raised, runtime.card.labels, bench)
-    return Evaluation(figures=(*figures, *six), confusion=table)
+    asked = None if specialist is None else _consult(runtime, specialist, logits, scores, raised, cache)
+    verdicts = Verdicts(
+        films=tuple(sample.id for sample in cache.samples),
+        patients=patients,
+        labels=runtime.card.labels,
+        truth=truth,
+        probabilities=scores,
+        margins=raised,
+    )
+    evaluation = score(verdicts, seed=seed, repeats=repeats)
+    if asked is None:
+        return evaluation
+    everyone = np.ones(len(asked), bool)
+    share = bench.figure("films", "share shown to the specialist", mean, asked, films=everyone)
+    return replace(evaluation, figures=(share, *evaluation.figures))
 
 
 def _consult(
@@ -94,70 +93,6 @@ def _consult(
 def film_size(card: Card) -> int:
     """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
     return SIZE if card.task == "segment" else card.preparation.size
-
-
-def _by_label(truth: Array, scores: Array, labels: Sequence[str], bench: Bench) -> Iterator[Figure]:
-    measures = {
-        "AUROC": auroc,
-        "average precision": average_precision,
-        "Brier score": brier,
-        "calibration error": calibration_error,
-    }
-    for i, label in enumerate(labels):
-        known = ~np.isnan(truth[:, i])
-        positives = int((truth[:, i] == 1).sum())
-        for name, measure in measures.items():
-            yield bench.figure(
-                label, name, measure, truth[:, i], scores[:, i], films=known, positives=positives
-            )
-    findings = [i for i, label in enumerate(labels) if label != "No Finding"]
-    if not findings:
-        return
-
-    def mean_auroc(*columns: Array) -> float:
-        pairs = zip(columns[: len(findings)], columns[len(findings) :], strict=True)
-        return float(np.mean([auroc(t, p) for t, p in pairs]))
-
-    known = np.asarray(~np.isnan(truth[:, findings]).any(axis=1))
-    columns = (*truth[:, findings].T, *scores[:, findings].T)
-    yield bench.figure(f"mean of {len(findings)} findings", "AUROC", mean_auroc, *columns, films=known)
-
-
-def _six_way(
-    truth: Array, scores: Array, raised: Array, labels: Sequence[str], bench: Bench
-) -> tuple[list[Figure], dict[str, dict[str, int]]]:
-    """On films that carry exactly one of the six: is the label of greatest probability the one?
-
-    `scores` and `raised`, how far they lie above the labels' thresholds, are (N, C).
-    """
-    places = [labels.index(name) for name in SIX if name in labels]
-    names = np.array([labels[i] for i in places])
-    single = (truth[:, places] == 1).sum(axis=1) == 1
-    if len(places) < 2 or not single.any():
-        return [], {}
-    actual = names[np.argmax(truth[:, places] == 1, axis=1)]
-    called = names[np.argmax(scores[:, places], axis=1)]
-    # A rare label seldom has the greatest probability, but it may stand furthest above its threshold.
-    risen = names[np.argmax(raised[:, places], axis=1)]
-
-    def f1(true: Array, predicted: Array) -> float:
-        return macro_f1(true, predicted, list(names))
-
-    subject = f"films with exactly one of the {len(places)}"
-    figures = [
-        bench.figure(subject, "accuracy", accuracy, actual, called, films=single),
-        bench.figure(subject, "macro F1", f1, actual, called, films=single),
-        bench.figure(subject, "balanced accuracy", balanced_accuracy, actual, called, films=single),
-        bench.figure(
-            subject, "balanced accuracy by threshold", balanced_accuracy, actual, risen, films=single
-        ),
-    ]
-    counts = confusion(actual[single], called[single], list(names))
-    table = {
-        str(true): {str(name): int(count) for name, count in zip(names, row, strict=True)}
-        for true, row in zip(names, counts, strict=True)
-    }
-    return figures, table
 
 
 def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:

@@ -33,20 +33,28 @@ def labelled(truth: Array, score: Array) -> tuple[Array, Array]:
     return truth, score
 
 
-def tally(truth: Array, score: Array) -> tuple[Array, Array, Array]:
-    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,)."""
+def tally(truth: Array, score: Array, weights: Array | None = None) -> tuple[Array, Array, Array]:
+    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,).
+
+    Given `weights` (N,) the films count with them.
+    """
+    known = ~np.isnan(np.asarray(truth, dtype=np.float64))
     truth, score = labelled(truth, score)
-    values, place, films = np.unique(score, return_inverse=True, return_counts=True)
-    positives = np.bincount(place, weights=truth, minlength=len(values))
-    return values, positives, films - positives
+    weighed = np.ones(len(truth)) if weights is None else np.asarray(weights)[known]
+    values, place = np.unique(score, return_inverse=True)
+    positives, negatives = (
+        np.bincount(place, weights=weighed * of, minlength=len(values)) for of in (truth, 1 - truth)
+    )
+    return values, positives, negatives
 
 
-def auroc(truth: Array, score: Array) -> float:
+def auroc(truth: Array, score: Array, weights: Array | None = None) -> float:
     """Chance that a positive film outscores a negative one, ties counting half: 0..1.
 
-    NaN when either class is missing. The Mann-Whitney statistic (Hanley and McNeil 1982).
+    Given `weights` (N,) films are drawn with them. NaN when either class is missing. The Mann-Whitney
+    statistic (Hanley and McNeil 1982).
     """
-    _, positives, negatives = tally(truth, score)
+    _, positives, negatives = tally(truth, score, weights)
     pairs = positives.sum() * negatives.sum()
     if not pairs:
         return float("nan")
@@ -185,11 +193,30 @@ def bootstrap(
     repeats: int = 1000,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of `statistic(*arrays)`, patients drawn with replacement with all their films.
+    """Percentile interval of `statistic(*arrays)`, from `draws` of the patients.
+
+    Draws where the statistic is NaN are left out; where they are more than half, or there is one patient
+    only, low and high are NaN.
+    """
+    drawn = draws(statistic, *arrays, groups=groups, rng=rng, repeats=repeats)
+    known = drawn[~np.isnan(drawn)]
+    low, high = float("nan"), float("nan")
+    if len(known) and 2 * len(known) >= repeats:
+        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=float(statistic(*arrays)), low=float(low), high=float(high))
+
+
+def draws(
+    statistic: Callable[..., float],
+    *arrays: Array,
+    groups: Array,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+) -> Array:
+    """`statistic(*arrays)` for patients drawn with replacement, each with all films: (repeats,) float64.
 
     The arrays are (N, ...) and groups (N,) names each film's patient. A paired difference is a statistic too:
-    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Draws where the statistic is NaN are left out;
-    where they are more than half, or there is one patient only, low and high are NaN.
+    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Of one patient alone all draws are NaN.
     """
     arrays = tuple(np.asarray(array) for array in arrays)
     patients, patient = np.unique(np.asarray(groups), return_inverse=True)
@@ -198,16 +225,38 @@ def bootstrap(
             f"{len(patient)} groups for {[len(a) for a in arrays]} films; name every film's patient"
         )
     films, count = np.arange(len(patient)), len(patients)
-    draws = np.full(repeats, np.nan)
+    found = np.full(repeats, np.nan)
     for i in range(repeats if count > 1 else 0):
         times = np.bincount(rng.integers(count, size=count), minlength=count)
         chosen = np.repeat(films, times[patient])
-        draws[i] = statistic(*(array[chosen] for array in arrays))
-    told = draws[~np.isnan(draws)]
-    low, high = float("nan"), float("nan")
-    if len(told) and 2 * len(told) >= repeats:
-        low, high = np.quantile(told, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=float(statistic(*arrays)), low=float(low), high=float(high))
+        found[i] = statistic(*(array[chosen] for array in arrays))
+    return found
+
+
+def two_sided(drawn: Array) -> float:
+    """P value of a difference: twice the share of its draws (R,) on the rarer side of zero.
+
+    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 4.4.
+    """
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
+        return float("nan")
+    rarer = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number, in the order given; NaN stays, and does not count.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979), 65.
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p == p)
+    corrected = [float("nan")] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[i] = highest
+    return corrected
 
 
 def dice(truth: Array, predicted: Array) -> float:

@@ -165,7 +165,7 @@ def _fault(error: HilumError) -> dict[str, str]:
 
 def html(report: Report) -> str:
     """One self-contained page: nothing in it runs, and nothing is loaded from elsewhere."""
-    return _template().render(
+    return template("report.html").render(
         report=to_json(report),
         colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
         film=_data_url(picture(report, None, longest=_HTML_FILM)),
@@ -178,7 +178,8 @@ def html(report: Report) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """One of the package's pages, to be filled in."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -188,7 +189,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _data_url(image: Array) -> str:

@@ -1,16 +1,14 @@
-"""Many training runs that differ in one thing at a time, the same split and seeds, and one table of them all.
+"""Many training runs that differ in one thing at a time, the same split and seeds, each scored alike.
 
-A run's folder is NAME-SOURCE-seedN below the study's; what is already there is not done again, so that a
-study can be interrupted, and grown by adding runs to its file.
+A run's folder is NAME-SOURCE-seedN below the study's, of a cross-validation NAME-SOURCE-seedN/foldM. What is
+already there is not done again, so that a study can be interrupted, and grown by adding runs to its file.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hilum.card import read_card
 from hilum.config import TrainConfig, read_toml, train_config
-from hilum.cost import Cost, cost
 from hilum.data import join, open_data, short
 from hilum.data.cache import Tick, cached
 from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
 from hilum.evaluate import evaluate, film_size
-from hilum.figures import Figure, write
+from hilum.figures import write
 from hilum.report import identity, provenance
 from hilum.run import STATE
 from hilum.runtime import Runtime, find
 from hilum.train import train
 from hilum.types import Sample, now
+from hilum.verdicts import TABLE, pool, read_verdicts, score
 
 
 class _Strict(BaseModel):
@@ -53,6 +51,10 @@ class Study(_Strict):
     name: str = Field(description="by default the file's own, without its ending")
     out: Path
     seeds: tuple[int, ...] = (0,)
+    folds: tuple[int, ...] = Field(
+        default=(), description="each tunes one run, whose verdicts on it are pooled with the others'"
+    )
+    baseline: str = Field(default="", description="the run that the others are compared with, in pairs")
     base: dict[str, Any] = Field(description="settings that all runs share")
     runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings; 'seeds' its own")
     sources: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings: data, epochs")
@@ -68,11 +70,12 @@ _WITHOUT_SAY = {"name", "version", "workers", "devices", "save_minutes", "intend
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One run of a study."""
+    """One training of a study."""
 
     name: str
     source: str
     config: TrainConfig
+    group: Path  # the folder of the run, which all of its folds share
 
     @property
     def finished(self) -> bool:
@@ -113,40 +116,59 @@ def read_study(path: Path) -> Study:
 
 def entries(study: Study) -> list[Entry]:
     """Every run of the study, in its file's order; raises ConfigError for settings that do not fit."""
+    if study.baseline and study.baseline not in study.runs:
+        raise ConfigError(f"baseline={study.baseline!r}: no run of the study; name one, or leave it out")
     found = []
     for name, own in study.runs.items():
         for source, data in study.sources.items():
             for seed in own.get("seeds", study.seeds):
                 settings = study.base | data | {key: own[key] for key in own if key != "seeds"}
-                about = {"name": name.lower(), "seed": seed, "out": study.out / f"{name}-{source}-seed{seed}"}
-                config = train_config({**settings, **about})
-                if config.devices != 1:
-                    raise ConfigError("devices: a study trains on one; run its trainings by themselves")
-                found.append(Entry(name=name, source=source, config=config))
+                group = study.out / f"{name}-{source}-seed{seed}"
+                folded = [{"fold": fold, "out": group / f"fold{fold}"} for fold in study.folds]
+                for place in folded or [{"out": group}]:
+                    config = train_config({**settings, "name": name.lower(), "seed": seed, **place})
+                    if config.devices != 1:
+                        raise ConfigError("devices: a study trains on one; run its trainings by themselves")
+                    found.append(Entry(name=name, source=source, config=config, group=group))
     return found
 
 
-def run(study: Study, *, only: Sequence[str] = (), tick: Tick | None = None) -> Path:
-    """Train and score what is missing, of the runs `only` names or of all; returns the table's path.
+def run(
+    study: Study,
+    *,
+    only: Sequence[str] = (),
+    tick: Tick | None = None,
+    tell: Callable[[Entry], None] | None = None,
+) -> list[Entry]:
+    """Train and score what is missing, of the runs `only` names or of all; returns all that are finished.
 
-    Writes ``NAME.csv``, every figure of every finished run, and ``NAME.md``, the table of `columns`.
+    `tell` hears of each run as it is done.
     """
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
-    chosen = [entry for entry in entries(study) if not only or entry.name in only]
+    whole = entries(study)
+    chosen = [entry for entry in whole if not only or entry.name in only]
     for done, entry in enumerate(chosen):
         if not entry.finished:
             train(entry.config, resume=True, tick=_within(tick, done, len(chosen), entry))
         for name, test in study.tests.items():
             _score(entry, name, test, _within(tick, done, len(chosen), entry))
-    return _tables(study, [entry for entry in entries(study) if entry.finished])
+        fellows = [other for other in chosen if other.group == entry.group]
+        if study.folds and entry is fellows[-1]:
+            for name in study.tests:
+                _pool(fellows, name)
+        if tell and entry is fellows[-1]:
+            tell(entry)
+    # Of a cross-validation only the runs of which every fold is there.
+    left = {entry.group for entry in whole if not entry.finished}
+    return [entry for entry in whole if entry.group not in left]
 
 
 def _within(tick: Tick | None, done: int, total: int, entry: Entry) -> Tick | None:
     """Progress of one run as a part of the study's."""
     if tick is None:
         return None
-    where = entry.config.out.name
+    where = entry.group.name + (f" {entry.config.out.name}" if entry.config.out != entry.group else "")
 
     def inner(step: int, steps: int, status: str) -> None:
         tick(done * 1000 + 1000 * step // max(steps, 1), total * 1000, f"{where}: {status}")
@@ -164,12 +186,30 @@ def _score(entry: Entry, name: str, test: Films, tick: Tick | None) -> None:
         "parts": list(test.parts),
         "stress": test.stress,
     }
-    if (said := _evaluation(out)) and about.items() <= said.items():
+    kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
+    if kept and (said := evaluation_of(out)) and about.items() <= said.items():
         return
     samples = unseen(entry, test)
-    cache = cached(samples, film_size(runtime.card), entry.config.out.parent / ".hilum-cache", tick=tick)
+    # One cache for the whole study: its runs see the same films.
+    cache = cached(samples, film_size(runtime.card), entry.group.parent / ".hilum-cache", tick=tick)
     evaluation = evaluate(runtime, cache, stress=test.stress, tick=tick)
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
+
+
+def _pool(fellows: Sequence[Entry], name: str) -> None:
+    """Score the verdicts of all folds of a run together, each film judged by a model that never saw it."""
+    folders = [entry.config.out / f"test-{name}" for entry in fellows]
+    parts = [evaluation_of(folder) or {} for folder in folders]
+    about = {
+        "models": [part["model"] for part in parts],
+        "data": parts[0]["data"],
+        "parts": parts[0]["parts"],
+    }
+    out = fellows[0].group / f"test-{name}"
+    if (said := evaluation_of(out)) and about.items() <= said.items():
+        return
+    verdicts = pool([read_verdicts(folder / f"{TABLE}.csv") for folder in folders])
+    write(score(verdicts), {**about, "seed": 0, **provenance(now())}, out)
 
 
 def unseen(entry: Entry, test: Films) -> list[Sample]:
@@ -189,66 +229,8 @@ def unseen(entry: Entry, test: Films) -> list[Sample]:
     return [sample for sample in chosen if sample.patient not in learned]
 
 
-def _evaluation(out: Path) -> dict[str, Any] | None:
+def evaluation_of(out: Path) -> dict[str, Any] | None:
+    """What a test's folder says of its figures; None where there is none yet."""
     path = out / "evaluation.json"
     found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return found
-
-
-def _tables(study: Study, done: Sequence[Entry]) -> Path:
-    rows = [row for entry in done for row in _rows(study, entry)]
-    with (study.out / f"{study.name}.csv").open("w", newline="", encoding="utf-8") as file:
-        about = ("run", "source", "seed", "test")
-        writer = csv.DictWriter(file, [*about, *(field.name for field in fields(Figure))])
-        writer.writeheader()
-        writer.writerows(rows)
-    costs: dict[str, Cost] = {}
-    for entry in done:
-        if entry.name not in costs:
-            costs[entry.name] = cost(entry.config.out / "checkpoint")
-    path = study.out / f"{study.name}.md"
-    path.write_text("\n".join(_markdown(study, rows, costs)) + "\n", encoding="utf-8")
-    return path
-
-
-def _rows(study: Study, entry: Entry) -> Iterator[dict[str, Any]]:
-    about = {"run": entry.name, "source": entry.source, "seed": entry.config.seed}
-    for name in study.tests:
-        said = _evaluation(entry.config.out / f"test-{name}")
-        for figure in said["figures"] if said else ():
-            yield {**about, "test": name, **figure}
-
-
-def _markdown(study: Study, rows: list[dict[str, Any]], costs: Mapping[str, Cost]) -> Iterator[str]:
-    """A line a run: what it costs and, for each source and test, a figure with its interval over patients; of
-    several seeds their mean and standard deviation."""
-    places = [(source, test) for source in study.sources for test in study.tests]
-    heads = [
-        f"{' '.join(column[:2])}, {source} to {test}" for source, test in places for column in study.columns
-    ]
-    head = ["run", "seeds", "parameters, M", "GFLOP a film", "ms a film", *heads]
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    for name, price in costs.items():
-        own = [row for row in rows if row["run"] == name]
-        seeds = len({row["seed"] for row in own})
-        cells = [name, str(seeds), f"{price.parameters / 1e6:.2f}", f"{price.flops / 1e9:.2f}"]
-        cells.append(f"{price.milliseconds:.1f}")
-        for source, test in places:
-            for subject, measure, *condition in study.columns:
-                wanted = {"source": source, "test": test, "subject": subject, "measure": measure}
-                wanted["condition"] = condition[0] if condition else ""
-                cells.append(spread([row for row in own if wanted.items() <= row.items()]))
-        yield "| " + " | ".join(cells) + " |"
-
-
-def spread(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One seed's figure with its interval, or the mean of several with their standard deviation."""
-    told = [row for row in rows if row["value"] is not None]
-    if not told:
-        return ""
-    if len(told) == 1:
-        row = told[0]
-        return f"{row['value']:.4f} ({row['low']:.3f} to {row['high']:.3f})"
-    values = [row["value"] for row in told]
-    return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f} of {len(values)} seeds)"

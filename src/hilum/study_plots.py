@@ -1,0 +1,144 @@
+"""The pictures of a study's page, each as the bytes of an SVG drawing."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which all eyes tell apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One run's figure with its interval."""
+
+    name: str
+    kind: str = ""  # runs of one kind share a colour
+    cost: float = 0.0  # GFLOP a film
+    value: float
+    low: float
+    high: float
+
+
+def pareto(points: Sequence[Point], measure: str) -> str:
+    """Quality against cost; a line joins the runs that none beats at less cost."""
+    figure = _figure(9, 5.5)
+    axes = figure.subplots()
+    kinds = list(dict.fromkeys(point.kind for point in points))
+    for kind, colour in zip(kinds, _cycle(len(kinds)), strict=True):
+        own = [point for point in points if point.kind == kind]
+        reach = [[p.value - p.low for p in own], [p.high - p.value for p in own]]
+        axes.errorbar(
+            [p.cost for p in own],
+            [p.value for p in own],
+            yerr=reach,
+            fmt="o",
+            color=colour,
+            ecolor=colour + "50",
+            label=f"start: {kind}",
+        )
+    for point in points:
+        place = (point.cost, point.value)
+        axes.annotate(point.name, place, (5, 4), textcoords="offset points", fontsize=8)
+    best, front = -math.inf, []
+    for point in sorted(points, key=lambda p: (p.cost, -p.value)):
+        if point.value > best:
+            best = point.value
+            front.append(point)
+    axes.plot([p.cost for p in front], [p.value for p in front], color="#888888", lw=1, ls=":", zorder=0)
+    axes.set(xscale="log", xlabel="GFLOP a film", ylabel=measure)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def comparison(points: Sequence[Point]) -> str:
+    """Differences from a baseline, best first; filled where the kind says that they hold."""
+    ordered = sorted(points, key=lambda p: p.value)
+    figure = _figure(9, 0.8 + 0.3 * len(points))
+    axes = figure.subplots()
+    axes.axvline(0, color="#888888", lw=1)
+    for i, point in enumerate(ordered):
+        axes.plot([point.low, point.high], [i, i], color=_COLOURS[0], lw=1.5)
+        face = _COLOURS[0] if point.kind else "white"
+        axes.plot(point.value, i, "o", color=_COLOURS[0], markerfacecolor=face)
+    axes.set_yticks(range(len(ordered)), [point.name for point in ordered])
+    axes.set(xlabel="difference")
+    return _svg(figure)
+
+
+def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
+    """For each run the training loss and the tuning score, epoch by epoch, all on the same scales."""
+    columns = min(4, len(histories))
+    rows = math.ceil(len(histories) / columns)
+    figure = _figure(2.9 * columns, 2.0 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    scores = [float(row["score"]) for history in histories.values() for row in history]
+    for axes, (name, history) in zip(grid.flat, histories.items(), strict=False):
+        epochs = [int(row["epoch"]) for row in history]
+        axes.plot(epochs, [float(row["loss"]) for row in history], color=_COLOURS[0], lw=1)
+        right = axes.twinx()
+        right.plot(epochs, [float(row["score"]) for row in history], ".", color=_COLOURS[1], ms=4)
+        right.set_ylim(min(scores) - 0.01, max(scores) + 0.01)
+        axes.set_title(name, fontsize=8)
+        for side in (axes, right):
+            side.tick_params(labelsize=7)
+    for axes in list(grid.flat)[len(histories) :]:
+        axes.set_axis_off()
+    figure.supxlabel("epoch", fontsize=9)
+    return _svg(figure)
+
+
+def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
+    """For each run, of the films of a true label (row) the share called each label (column)."""
+    columns = min(4, len(tables))
+    rows = math.ceil(len(tables) / columns)
+    figure = _figure(2.9 * columns, 2.7 * rows + 0.6)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (name, table) in zip(grid.flat, tables.items(), strict=False):
+        counts = np.array([[row[label] for label in table] for row in table.values()], float)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for i, j in np.ndindex(*shares.shape):
+            axes.text(
+                j,
+                i,
+                f"{100 * shares[i, j]:.0f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if shares[i, j] > 0.5 else "black",
+            )
+        short = [label.replace("Pleural ", "")[:11] for label in table]
+        axes.set_xticks(range(len(short)), short, rotation=60, ha="right", fontsize=7)
+        axes.set_yticks(range(len(short)), short, fontsize=7)
+        axes.set_title(name, fontsize=8)
+    for axes in list(grid.flat)[len(tables) :]:
+        axes.set_axis_off()
+    return _svg(figure)
+
+
+def _cycle(count: int) -> list[str]:
+    return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
+
+
+def _figure(width: float, height: float) -> Figure:
+    # The object interface needs no display and leaves pyplot's global state alone.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :]

@@ -1,0 +1,300 @@
+"""What a study found: a csv of all figures, a table in Markdown, and a page with pictures of both."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.card import read_card
+from hilum.cost import Cost, cost
+from hilum.data import short
+from hilum.figures import Figure
+from hilum.metrics import draws, holm, two_sided
+from hilum.report import provenance, template
+from hilum.study import Entry, Study, evaluation_of
+from hilum.study_plots import Point, comparison, confusions, curves, pareto
+from hilum.types import Array, now
+from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, told
+
+_DRAWS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run of the study on one of its sources, all seeds."""
+
+    name: str
+    source: str
+    start: str  # of its weights
+    seeds: int
+    cost: Cost
+    seconds: float  # of training, all its folds, the mean of its seeds
+    groups: tuple[Path, ...]  # a folder for each seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How much more a run's mean AUROC over the findings is than the baseline's, on the same films."""
+
+    name: str
+    source: str
+    test: str
+    films: int
+    value: float
+    low: float
+    high: float
+    p: float
+    corrected: float  # Holm's, over the runs compared on this source and test
+
+
+def write_report(study: Study, done: Sequence[Entry]) -> Path:
+    """Write NAME.csv (every figure), NAME.md (the table of `columns`, and the differences), NAME.html.
+
+    Returns the Markdown's path. `done` is what `hilum.study.run` returned.
+    """
+    figures = [row for entry in _first_folds(done) for row in _figures(study, entry)]
+    with (study.out / f"{study.name}.csv").open("w", newline="", encoding="utf-8") as file:
+        about = ("run", "source", "seed", "test")
+        writer = csv.DictWriter(file, [*about, *(field.name for field in fields(Figure))])
+        writer.writeheader()
+        writer.writerows(figures)
+    rows = _rows(done)
+    differences = _differences(study, rows)
+    head, cells = _table(study, rows, figures)
+    path = study.out / f"{study.name}.md"
+    lines = _markdown(head, cells)
+    if differences:
+        lines += ["", *_markdown(*difference_table(differences, study.baseline))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = _page(study, done, rows, figures, (head, cells), differences)
+    (study.out / f"{study.name}.html").write_text(page, encoding="utf-8")
+    return path
+
+
+def line(study: Study, entry: Entry) -> str:
+    """One finished run's figures, for people who watch."""
+    found = _figures(study, entry)
+    said = [
+        f"{subject} {measure} {spread([one for one in found if wanted.items() <= one.items()])}"
+        for subject, measure, *condition in study.columns
+        for wanted in [{"subject": subject, "measure": measure, "condition": "".join(condition)}]
+    ]
+    return f"{entry.group.name}: {'; '.join(said)}"
+
+
+def spread(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One seed's figure with its interval, or the mean of several with their standard deviation."""
+    known = [row for row in rows if row["value"] is not None]
+    if not known:
+        return ""
+    if len(known) == 1:
+        row = known[0]
+        return f"{row['value']:.4f} ({row['low']:.3f} to {row['high']:.3f})"
+    values = [row["value"] for row in known]
+    return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f} of {len(values)} seeds)"
+
+
+def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
+    """Head and rows, for people."""
+    head = [f"run, against {baseline}", "source to test", "mean AUROC of the findings", "p", "p after Holm"]
+    rows = [
+        [
+            one.name,
+            f"{one.source} to {one.test}",
+            f"{one.value:+.4f} ({one.low:+.3f} to {one.high:+.3f})",
+            f"{one.p:.3f}",
+            f"{one.corrected:.3f}",
+        ]
+        for one in differences
+    ]
+    return head, rows
+
+
+def _first_folds(done: Sequence[Entry]) -> list[Entry]:
+    """One entry for each folder that holds a run's figures."""
+    return list({entry.group: entry for entry in reversed(done)}.values())[::-1]
+
+
+def _figures(study: Study, entry: Entry) -> list[dict[str, Any]]:
+    about = {"run": entry.name, "source": entry.source, "seed": entry.config.seed}
+    said = {name: evaluation_of(entry.group / f"test-{name}") for name in study.tests}
+    return [
+        {**about, "test": name, **figure} for name, one in said.items() if one for figure in one["figures"]
+    ]
+
+
+def _rows(done: Sequence[Entry]) -> list[Row]:
+    found = []
+    for name, source in dict.fromkeys((entry.name, entry.source) for entry in done):
+        own = [entry for entry in done if (entry.name, entry.source) == (name, source)]
+        groups = tuple(dict.fromkeys(entry.group for entry in own))
+        seconds = sum(float(row["seconds"]) for entry in own for row in history(entry))
+        found.append(
+            Row(
+                name=name,
+                source=source,
+                start=own[0].config.start,
+                seeds=len(groups),
+                cost=cost(own[0].config.out / "checkpoint"),
+                seconds=seconds / len(groups),
+                groups=groups,
+            )
+        )
+    return found
+
+
+def history(entry: Entry) -> list[dict[str, str]]:
+    """A run's epochs, as training logged them."""
+    with (entry.config.out / "history.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _table(
+    study: Study, rows: Sequence[Row], figures: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[list[str]]]:
+    """A row a run: what it costs and, for each test, a figure with its interval over patients; of several
+    seeds their mean and standard deviation."""
+    several = len(study.sources) > 1
+    head = ["run", *["source"] * several, "start", "seeds", "parameters, M", "GFLOP a film", "ms a film"]
+    head += ["minutes of training"]
+    head += [f"{' '.join(column[:2])}, {test}" for test in study.tests for column in study.columns]
+    cells = []
+    for row in rows:
+        line = [row.name, *[row.source] * several, row.start, str(row.seeds)]
+        line += [f"{row.cost.parameters / 1e6:.2f}", f"{row.cost.flops / 1e9:.2f}"]
+        line += [f"{row.cost.milliseconds:.1f}", f"{row.seconds / 60:.0f}"]
+        own = [one for one in figures if (one["run"], one["source"]) == (row.name, row.source)]
+        for test in study.tests:
+            for subject, measure, *condition in study.columns:
+                wanted = {"test": test, "subject": subject, "measure": measure}
+                wanted["condition"] = condition[0] if condition else ""
+                line.append(spread([one for one in own if wanted.items() <= one.items()]))
+        cells.append(line)
+    return head, cells
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
+
+
+def _differences(study: Study, rows: Sequence[Row]) -> list[Difference]:
+    """Every run that judged labels against the baseline, paired by film and patient."""
+    found: list[Difference] = []
+    base = {row.source: row for row in rows if row.name == study.baseline}
+    for test in study.tests:
+        for source, first in base.items():
+            others = [row for row in rows if row.source == source and row.name != study.baseline]
+            pairs = [(row, _verdicts(first, test), _verdicts(row, test)) for row in others]
+            some = [_difference(row, test, one, two) for row, one, two in pairs if one and two]
+            corrected = holm([one["p"] for one in some])
+            found += [Difference(**one, corrected=p) for one, p in zip(some, corrected, strict=True)]
+    return found
+
+
+def _verdicts(row: Row, test: str) -> list[Verdicts]:
+    """What each seed of a run said; nothing, where the test was of outlines."""
+    tables = [group / f"test-{test}" / f"{TABLE}.csv" for group in row.groups]
+    return [read_verdicts(table) for table in tables if table.is_file()]
+
+
+def _difference(row: Row, test: str, base: Sequence[Verdicts], own: Sequence[Verdicts]) -> dict[str, Any]:
+    """The difference of the means over seeds, its interval over patients, and its P value."""
+    common = sorted(set(base[0].films).intersection(*(one.films for one in (*base, *own))))
+    places = [{film: i for i, film in enumerate(one.films)} for one in (*base, *own)]
+    order = [[place[film] for film in common] for place in places]
+    first = base[0]
+    shared = [label for label in first.labels if label in own[0].labels and label != "No Finding"]
+
+    def table(one: Verdicts, of: Array, films: list[int]) -> Array:
+        return of[films][:, [one.labels.index(label) for label in shared]]
+
+    truth = table(first, first.truth, order[0])
+    scores = [table(one, one.probabilities, films) for one, films in zip((*base, *own), order, strict=True)]
+    known = told(first)[order[0]] & ~np.isnan(truth).any(axis=1)
+
+    def more(true: Array, *columns: Array) -> float:
+        values = [mean_auroc(true, column) for column in columns]
+        return statistics.fmean(values[len(base) :]) - statistics.fmean(values[: len(base)])
+
+    arrays = [array[known] for array in (truth, *scores)]
+    patients = first.patients[order[0]][known]
+    drawn = draws(more, *arrays, groups=patients, rng=np.random.default_rng(0), repeats=_DRAWS)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return {
+        "name": row.name,
+        "source": row.source,
+        "test": test,
+        "films": int(known.sum()),
+        "value": more(*arrays),
+        "low": float(low),
+        "high": float(high),
+        "p": two_sided(drawn),
+    }
+
+
+def _point(row: Row, test: str, column: Sequence[str], figures: Sequence[dict[str, Any]]) -> Point | None:
+    """A run's place in the picture of quality against cost."""
+    wanted = {"run": row.name, "source": row.source, "test": test, "subject": column[0]}
+    wanted |= {"measure": column[1], "condition": column[2] if len(column) > 2 else ""}
+    found = [one for one in figures if wanted.items() <= one.items() and one["value"] is not None]
+    if not found:
+        return None
+    value = statistics.fmean(one["value"] for one in found)
+    low, high = (found[0]["low"], found[0]["high"]) if len(found) == 1 else (value, value)
+    return Point(name=row.name, kind=row.start, cost=row.cost.flops / 1e9, value=value, low=low, high=high)
+
+
+def _page(
+    study: Study,
+    done: Sequence[Entry],
+    rows: Sequence[Row],
+    figures: Sequence[dict[str, Any]],
+    table: tuple[list[str], list[list[str]]],
+    differences: Sequence[Difference],
+) -> str:
+    """One self-contained HTML page."""
+    test, column = next(iter(study.tests)), study.columns[0]
+    points = [point for row in rows if (point := _point(row, test, column, figures))]
+    histories = {entry.config.out.relative_to(study.out).as_posix(): history(entry) for entry in done}
+    counted = {
+        row.name: table_
+        for row in rows
+        if (table_ := (evaluation_of(row.groups[0] / f"test-{test}") or {}).get("confusion"))
+    }
+    pictures = [
+        ("Quality against cost", "", pareto(points, f"{' '.join(column[:2])}, {test}")),
+        ("Learning curves", "Training loss (line), and the tuning score (dots) of each.", curves(histories)),
+    ]
+    if differences:
+        wanted = [one for one in differences if one.test == test]
+        shown = [
+            Point(
+                name=one.name,
+                kind="holds" if one.corrected < 0.05 else "",
+                value=one.value,
+                low=one.low,
+                high=one.high,
+            )
+            for one in wanted
+        ]
+        title = f"Mean AUROC of the findings, more than {study.baseline}"
+        caption = "Paired by film, intervals over patients; filled where it holds after Holm's correction."
+        pictures.insert(1, (title, caption, comparison(shown)))
+    if counted:
+        caption = "Films with exactly one of the labels: share of a true label's films (row) by called label."
+        pictures.append(("Confusion", caption, confusions(counted)))
+    return template("study.html").render(
+        study=study,
+        films=sorted({short(name) for entry in done for name in entry.config.data}),
+        table=table,
+        differences=difference_table(differences, study.baseline) if differences else None,
+        pictures=pictures,
+        commits=sorted({read_card(entry.config.out / "checkpoint").commit for entry in done} - {""}),
+        provenance=provenance(now()),
+    )

@@ -1,0 +1,179 @@
+"""What a classifier said of films beside what is true of them: scored, kept film by film, pooled."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.errors import DataError
+from hilum.figures import Bench, Evaluation, Figure
+from hilum.labels import SIX
+from hilum.metrics import (
+    accuracy,
+    auroc,
+    average_precision,
+    balanced_accuracy,
+    brier,
+    calibration_error,
+    confusion,
+    macro_f1,
+)
+from hilum.types import Array
+
+TABLE = "films"
+"""Stem of the csv that holds an evaluation's verdicts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """N films, C labels."""
+
+    films: tuple[str, ...]
+    patients: Array  # (N,) names
+    labels: tuple[str, ...]
+    truth: Array  # (N, C) float64: 0, 1 or NaN
+    probabilities: Array  # (N, C) float64
+    margins: Array  # (N, C) float64: how far above the label's threshold, in logits
+
+    @property
+    def findings(self) -> list[int]:
+        """Places of the labels that name a disease."""
+        return [i for i, label in enumerate(self.labels) if label != "No Finding"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a film, for a csv."""
+        parts = zip(self.labels, self.truth.T, self.probabilities.T, self.margins.T, strict=True)
+        columns = {
+            f"{label}{of}": values
+            for label, *triple in parts
+            for of, values in zip(("", " probability", " margin"), triple, strict=True)
+        }
+        names = zip(self.films, self.patients.tolist(), strict=True)
+        return [
+            {"film": film, "patient": patient} | {key: float(f"{v[i]:.7g}") for key, v in columns.items()}
+            for i, (film, patient) in enumerate(names)
+        ]
+
+
+def read_verdicts(path: Path) -> Verdicts:
+    """The verdicts of a csv that `Verdicts.rows` filled; raises DataError where it is not one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        labels = tuple(name for name in rows[0] if f"{name} margin" in rows[0])
+        truth, probabilities, margins = (
+            np.array([[float(row[label + of] or "nan") for label in labels] for row in rows])
+            for of in ("", " probability", " margin")
+        )
+        films, patients = tuple(row["film"] for row in rows), np.array([row["patient"] for row in rows])
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None
+    return Verdicts(
+        films=films,
+        patients=patients,
+        labels=labels,
+        truth=truth,
+        probabilities=probabilities,
+        margins=margins,
+    )
+
+
+def pool(parts: Sequence[Verdicts]) -> Verdicts:
+    """Several sets of films as one: a cross-validation's folds. Raises DataError if a film stands twice."""
+    films = tuple(film for part in parts for film in part.films)
+    if len(set(films)) < len(films) or len({part.labels for part in parts}) > 1:
+        raise DataError("the verdicts to pool share films, or differ in labels; pool the folds of one run")
+    return Verdicts(
+        films=films,
+        patients=np.concatenate([part.patients for part in parts]),
+        labels=parts[0].labels,
+        truth=np.concatenate([part.truth for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        margins=np.concatenate([part.margins for part in parts]),
+    )
+
+
+def score(verdicts: Verdicts, *, seed: int = 0, repeats: int = 1000) -> Evaluation:
+    """Figures of every label, of the findings together, and of the six-way task."""
+    bench = Bench(verdicts.patients, seed, repeats)
+    six, table = _six_way(verdicts, bench)
+    return Evaluation(
+        figures=(*_by_label(verdicts, bench), *six), confusion=table, tables={TABLE: verdicts.rows()}
+    )
+
+
+def mean_auroc(truth: Array, scores: Array, weights: Array | None = None) -> float:
+    """Mean over labels of the AUROC: truth and scores (N, C), films' weights (N,)."""
+    columns = zip(truth.T, scores.T, strict=True)
+    return float(np.mean([auroc(true, score, weights) for true, score in columns]))
+
+
+def told(verdicts: Verdicts) -> Array:
+    """Films (N,) bool of which every finding is known."""
+    return np.asarray(~np.isnan(verdicts.truth[:, verdicts.findings]).any(axis=1))
+
+
+def patient_weights(patients: Array) -> Array:
+    """Weights (N,) float64 with which each patient, however many films, counts as one."""
+    _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
+    return np.asarray(1 / films[place])
+
+
+def _by_label(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
+    measures = {
+        "AUROC": auroc,
+        "average precision": average_precision,
+        "Brier score": brier,
+        "calibration error": calibration_error,
+    }
+    weights = patient_weights(verdicts.patients)
+    for i, label in enumerate(verdicts.labels):
+        truth, scores = verdicts.truth[:, i], verdicts.probabilities[:, i]
+        about: dict[str, Any] = {"films": ~np.isnan(truth), "positives": int((truth == 1).sum())}
+        for name, measure in measures.items():
+            yield bench.figure(label, name, measure, truth, scores, **about)
+        yield bench.figure(label, "AUROC by patient", auroc, truth, scores, weights, **about)
+    if not verdicts.findings:
+        return
+    subject, known = f"mean of {len(verdicts.findings)} findings", told(verdicts)
+    columns = verdicts.truth[:, verdicts.findings], verdicts.probabilities[:, verdicts.findings]
+    yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
+    yield bench.figure(subject, "AUROC by patient", mean_auroc, *columns, weights, films=known)
+
+
+def _six_way(verdicts: Verdicts, bench: Bench) -> tuple[list[Figure], dict[str, dict[str, int]]]:
+    """On films that carry exactly one of the six: is the label of greatest probability the one?"""
+    places = [verdicts.labels.index(name) for name in SIX if name in verdicts.labels]
+    names = np.array([verdicts.labels[i] for i in places])
+    carried = verdicts.truth[:, places] == 1
+    single = carried.sum(axis=1) == 1
+    if len(places) < 2 or not single.any():
+        return [], {}
+    actual = names[np.argmax(carried, axis=1)]
+    called = names[np.argmax(verdicts.probabilities[:, places], axis=1)]
+    # A rare label seldom has the greatest probability, but it may stand furthest above its threshold.
+    risen = names[np.argmax(verdicts.margins[:, places], axis=1)]
+
+    def f1(true: Array, predicted: Array) -> float:
+        return macro_f1(true, predicted, list(names))
+
+    subject = f"films with exactly one of the {len(places)}"
+    figures = [
+        bench.figure(subject, "accuracy", accuracy, actual, called, films=single),
+        bench.figure(subject, "macro F1", f1, actual, called, films=single),
+        bench.figure(subject, "balanced accuracy", balanced_accuracy, actual, called, films=single),
+        bench.figure(
+            subject, "balanced accuracy by threshold", balanced_accuracy, actual, risen, films=single
+        ),
+    ]
+    counts = confusion(actual[single], called[single], list(names))
+    table = {
+        str(true): {str(name): int(count) for name, count in zip(names, row, strict=True)}
+        for true, row in zip(names, counts, strict=True)
+    }
+    return figures, table
