@@ -257,3 +257,30 @@ def test_mixed_films_and_labels_are_blended_alike_and_the_unknown_stays_unknown(
     assert 1 <= one["labels"][:, 1].isnan().sum() <= 2
     again = mixed({"films": films, "labels": labels}, 0.4, np.random.default_rng(1))
     assert torch.equal(again["films"], one["films"])
+
+
+def test_views_stand_side_by_side_and_differ(cache: Cache, outlined: Films) -> None:
+    films = replace(outlined, recipe="views", views=2, cache=replace(cache, masks=None))
+    (batch, *_) = Shuffled(9, 4, 0, epoch=3, views=2)
+    assert [draw for draw, _ in batch] == [6, 7] * 4
+    assert [i for _, i in batch[0::2]] == [i for _, i in batch[1::2]]
+    items = [films[place] for place in batch]
+    assert all(item["films"].shape == (1, SIZE, SIZE) for item in items)
+    assert not any(
+        np.array_equal(one["films"], other["films"])
+        for one, other in zip(items[0::2], items[1::2], strict=True)
+    )
+    assert len(next(in_order(films, 3))["films"]) == 6
+
+
+def test_a_pair_may_be_two_films_of_a_patient_and_never_of_two(cache: Cache, outlined: Films) -> None:
+    samples = tuple(
+        replace(sample, patient="even" if i % 2 == 0 else f"odd {i}", labels={"number": float(i)})
+        for i, sample in enumerate(cache.samples)
+    )
+    known_by = replace(cache, samples=samples, masks=None)
+    films = replace(outlined, cache=known_by, labels=("number",), recipe="views", views=2)
+    for i in range(9):
+        assert {int(films[2 * draw, i]["labels"][0]) for draw in range(20)} == {i}
+        partners = {int(films[2 * draw + 1, i]["labels"][0]) for draw in range(60)}
+        assert partners == ({0, 2, 4, 6, 8} if i % 2 == 0 else {i})

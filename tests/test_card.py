@@ -144,7 +144,15 @@ def test_the_preprocessings_name_tells_its_parameters_apart() -> None:
     usual = Preparation(size=128)
     others = [
         usual.model_copy(update=change)
-        for change in ({}, {"size": 256}, {"low": 2.0}, {"high": 98.0}, {"mean": 0.4}, {"std": 0.2})
+        for change in (
+            {},
+            {"size": 256},
+            {"low": 2.0},
+            {"high": 98.0},
+            {"mean": 0.4},
+            {"std": 0.2},
+            {"detail": 64},
+        )
     ]
     names = [FULL.model_copy(update={"preparation": one}).preprocessing for one in others]
     assert names[0] == "stretch-128-p1-99-m0.5-s0.25"

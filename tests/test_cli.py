@@ -174,7 +174,7 @@ def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> 
         (["data", "check", "dicom:films"], "not a data set; write KIND:PATH"),
         (["train", "nowhere.toml"], "nowhere.toml: no such file"),
         (["train", "--task", "classify"], "data: Field required"),
-        (["train", "--task", "paint", "--data", "phantom:9"], "must be 'segment' or 'classify'"),
+        (["train", "--task", "paint", "--data", "phantom:9"], "must be one of segment, classify, pretrain"),
         (["train", "--task", "classify", "--data", "phantom:9", "epochs=1", "batch"], "write key=value"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_default_start_does_not_leak_to_another_architecture() -> None:
         (["epochs"], "'epochs': not a setting; write key=value, for instance epochs=5"),
         (["--epochs=5"], "'--epochs=5': not a setting"),
         (["=5"], "'=5': not a setting"),
-        (["task=detect"], "task='detect': must be 'segment' or 'classify'"),
+        (["task=detect"], "task='detect': must be one of segment, classify, pretrain"),
         (["epochs=0"], "epochs: .*greater than or equal to 1; 'hilum train --settings' lists them all"),
         (["epochs=many"], "epochs: .*valid integer"),
         (["rate=-1"], "rate: .*greater than 0"),
@@ -90,7 +90,7 @@ def test_a_wrong_setting_is_named_with_its_remedy(overrides: list[str], message:
 
 
 def test_a_missing_setting_is_named() -> None:
-    with pytest.raises(ConfigError, match="task=None: must be 'segment' or 'classify'"):
+    with pytest.raises(ConfigError, match="task=None: must be one of segment, classify, pretrain"):
         train_config({"data": ["phantom:10"]})
     with pytest.raises(ConfigError, match="data: Field required; 'hilum train --settings'"):
         train_config({"task": "segment"})

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from hilum.losses import multilabel_loss, segmentation_loss, single_label_loss
+from hilum.losses import agreement_loss, multilabel_loss, segmentation_loss, single_label_loss
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES
 
 NAN = float("nan")
@@ -196,3 +196,23 @@ def test_right_outlines_cost_next_to_nothing_and_wrong_ones_much() -> None:
         known = _known(*structures)
         assert segmentation_loss({"logits": right}, masks, known).item() < 1e-4
         assert segmentation_loss({"logits": -right}, masks, known).item() > 10
+
+
+def test_agreement_by_hand() -> None:
+    # Two films, two views each, two dimensions: the second dimension never moves.
+    vectors = torch.tensor([[2.0, 1.0], [1.0, 1.0], [-2.0, 1.0], [-1.0, 1.0]])
+    one, other = math.sqrt(8 + 1e-4), math.sqrt(2 + 1e-4)
+    assert one > 1 < other  # both spread enough in the first dimension
+    still = 1 - math.sqrt(1e-4)
+    apart = (1 + 0 + 1 + 0) / 4
+    assert agreement_loss(vectors).item() == pytest.approx(apart + 2 * (still / 2) / 2, rel=1e-5)
+
+
+def test_agreement_wants_films_apart_and_dimensions_of_their_own() -> None:
+    rng = torch.Generator().manual_seed(0)
+    films = 2 * torch.randn(200, 4, generator=rng)
+    paired = films.repeat_interleave(2, dim=0)
+    shared = films[:, :1].expand(-1, 4).repeat_interleave(2, dim=0)
+    assert agreement_loss(paired) < agreement_loss(shared)
+    assert agreement_loss(paired) < agreement_loss(torch.zeros(400, 4))
+    assert agreement_loss(paired) < agreement_loss(torch.cat([films, films]))  # views of different films

@@ -333,3 +333,48 @@ def test_the_network_has_an_output_for_each_label(tmp_path: Path) -> None:
     chosen = config(tmp_path, data=["phantom:20"])
     module = network(chosen, make_plan(chosen))
     assert module.get_parameter("head.bias").shape == (len(SIX),)
+
+
+def test_fewer_patients_are_the_first_of_more_and_the_tuning_part_stays(tmp_path: Path) -> None:
+    plans = [make_plan(config(tmp_path, data=["phantom:60"], patients=n)) for n in (8, 16, 0)]
+    few, more, everyone = (patients(plan, "train") for plan in plans)
+    assert (len(few), len(more)) == (8, 16)
+    assert few < more < everyone
+    assert len({frozenset(patients(plan, "tune")) for plan in plans}) == 1
+    with pytest.raises(DataError, match=f"the training part has {len(everyone)}"):
+        make_plan(config(tmp_path, data=["phantom:60"], patients=1000))
+
+
+def test_auxiliary_labels_stand_behind_the_others(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"Edema": i % 2, "Mass": int(i % 4 == 0), "view": ("AP", "PA", "")[i % 3]} for i in range(20)
+    ]
+    data = table(tmp_path / "films", rows)
+    plan = make_plan(config(tmp_path, data=[data], auxiliary=["Mass", "view"]))
+    assert plan.labels == ("Edema",)
+    assert plan.train.labels == ("Edema", "Mass", "view")
+    for sample in plan.train.cache.samples:
+        number = int(sample.image.stem)  # type: ignore[union-attr]
+        view = sample.labels["view"]
+        assert np.isnan(view) if number % 3 == 2 else view == (number % 3 == 0)
+    assert len(class_weights(plan, "sqrt")) == 3
+    with pytest.raises(DataError, match="'Hernia'"):
+        make_plan(config(tmp_path, data=[data], auxiliary=["Hernia"]))
+    with pytest.raises(ConfigError, match="activation=sigmoid"):
+        make_plan(config(tmp_path, data=[data], auxiliary=["Mass"], activation="softmax"))
+
+
+def test_a_label_is_not_auxiliary_to_itself(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'Edema' stands in labels"):
+        config(tmp_path, data=["phantom:4"], labels=["Edema"], auxiliary=["Edema"])
+
+
+def test_pretraining_takes_films_as_they_are_without_labels_or_masks(tmp_path: Path) -> None:
+    plan = make_plan(config(tmp_path, task="pretrain", data=["phantom:20"], dimensions=5))
+    assert plan.labels == tuple(f"dimension {i}" for i in range(5))
+    assert plan.train.labels == plan.tune.labels == ()
+    assert plan.train.cache.masks is None
+    assert (plan.train.views, plan.tune.views, plan.measure) == (2, 2, "agreement")
+    assert plan.train.recipe == "views"
+    with pytest.raises(ConfigError, match="'unet' is made to segment"):
+        make_plan(config(tmp_path, task="pretrain", data=["phantom:20"], architecture="unet"))

@@ -205,3 +205,11 @@ def test_steps_are_taken_in_the_order_diaphragm_equalise_smooth() -> None:
         one = stepped(one, **{key: value})
     np.testing.assert_allclose(stepped(image, **steps), one, atol=0.03)
     assert np.abs(stepped(stepped(image, equalise="histogram"), mask_diaphragm=True) - one).max() > 0.3
+
+
+def test_a_film_shows_no_more_than_the_detail_asked_for() -> None:
+    film = noise(0)
+    coarse = Preparation(size=64, detail=16)
+    np.testing.assert_array_equal(levels(film, coarse), levels(fit(fit(film, 16), 64), USUAL))
+    finer = Preparation(size=64, detail=64)
+    np.testing.assert_array_equal(levels(film, finer), levels(film, USUAL))

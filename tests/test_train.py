@@ -20,14 +20,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from hilum import checkpoint
+from hilum import checkpoint, pipeline
 from hilum import train as loop
 from hilum.card import Card
 from hilum.config import TrainConfig, train_config
 from hilum.data import phantom
 from hilum.data.split import Split, write_split
 from hilum.errors import CheckpointError, ConfigError, TrainingError
-from hilum.finish import score
+from hilum.finish import finish, score
 from hilum.losses import segmentation_loss
 from hilum.models import MODELS, TASKS
 from hilum.plan import Plan, make_plan, network
@@ -383,6 +383,50 @@ def test_other_labels_keep_the_backbone_and_get_a_head_of_their_own(
     misfit = replace_out(second, runs / "misfit").model_copy(update={"start": str(segmented[0].out)})
     with pytest.raises(CheckpointError, match="does not fit"):
         train(misfit)
+
+
+def test_auxiliary_labels_are_learned_and_then_forgotten(runs: Path, kept: Kept) -> None:
+    labels = ["Edema", "No Finding"]
+    config = classify(
+        runs / "auxiliary", "phantom:24", labels=labels, auxiliary=["Cardiomegaly", "view"], epochs=1
+    )
+    train(config)
+    assert kept.weights[0]["head.weight"].shape[0] == 4
+    taught = network(config, kept.plans[0])
+    taught.load_state_dict(kept.weights[0])
+    card = finish(taught, config, kept.plans[0])
+    module, _ = checkpoint.load(config.out)
+    assert card.labels == ("Edema", "No Finding")
+    assert torch.equal(module.state_dict()["head.weight"], kept.weights[0]["head.weight"][:2])
+
+
+def test_the_last_weights_are_kept_where_asked(
+    runs: Path, kept: Kept, shadows: list[Weights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = iter([0.9, 0.8, 0.7] * 2)
+
+    def scored(module: nn.Module, *_: Any) -> tuple[float, float]:
+        shadows.append(copied(module))
+        return 0.5, next(falling)
+
+    monkeypatch.setattr(loop, "score", scored)
+    for keep in ("best", "last"):
+        train(classify(runs / keep, "phantom:24", epochs=3, keep=keep))
+    assert same(kept.weights[0], shadows[0])
+    assert same(kept.weights[1], shadows[5])
+
+
+def test_a_network_pretrained_on_films_alone_goes_on_to_labels(runs: Path) -> None:
+    out = runs / "pretrained"
+    settings: dict[str, Any] = {"labels": [], "activation": "auto", "recipe": "views", "dimensions": 8}
+    card = train(classify(out, "phantom:24", task="pretrain", keep="last", epochs=2, **settings))
+    assert (card.task, len(card.labels), card.metrics, card.thresholds) == ("pretrain", 8, (), {})
+    before, _ = checkpoint.load(out)
+    config = classify(runs / "taught", "phantom:24", start=str(out))
+    after = network(config, make_plan(config))
+    assert torch.equal(before.state_dict()["filters.0.weight"], after.state_dict()["filters.0.weight"])
+    with pytest.raises(CheckpointError, match="hilum train --from"):
+        pipeline.load(out)
 
 
 def finish_quickly(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:

@@ -34,6 +34,15 @@ def augment(
     return film, mask
 
 
+def view(film: Array, rng: np.random.Generator, *, strength: float = 1.0) -> Array:
+    """A part of a film (S, S) float32 in [0, 1], 30 to 100 % of its area, scaled up to it and changed."""
+    side = film.shape[0]
+    part = max(8, int(side * np.sqrt(rng.uniform(0.3, 1.0))))
+    top, left = rng.integers(0, side - part + 1, 2)
+    film = cv2.resize(film[top : top + part, left : left + part], (side, side))
+    return augment(film, None, rng, strength=strength)[0]
+
+
 def outlined(
     film: Array, mask: Array, rng: np.random.Generator, *, strength: float = 1.0
 ) -> tuple[Array, Array]:

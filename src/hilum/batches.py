@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hilum.augment import augment, outlined
+from hilum.augment import augment, outlined, view
 from hilum.card import Preparation
 from hilum.data.cache import Cache
 from hilum.data.masks import shown
@@ -20,31 +22,39 @@ from hilum.types import STRUCTURES, Array
 Batch = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Films(Dataset[dict[str, Array]]):
-    """Films of a cache with their targets, addressed by (epoch, position).
+    """Films of a cache with their targets, addressed by (draw, position).
 
     An item holds ``films`` (1, S, S) float32, and either ``labels`` (C,) float32 with NaN for unknown,
-    or ``masks`` (S, S) uint8 with ``known`` (4,) bool: the three structures, and both lungs together.
+    or ``masks`` (S, S) uint8 with ``known`` (4,) bool: the three structures, and both lungs together. An
+    epoch draws every film `views` times, one after the other; the second of a pair may be another film of
+    the same patient.
     """
 
     cache: Cache
     labels: tuple[str, ...]  # empty: the targets are masks
     preparation: Preparation
     strength: float  # of the augmentation
-    recipe: str = "general"  # of the augmentation, or "outlines"
+    recipe: str = "general"  # of the augmentation, or "outlines", or "views"
     seed: int
+    views: int = 1
 
     def __len__(self) -> int:
         return len(self.cache.samples)
 
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Array]:
-        epoch, i = place
+        draw, i = place
+        rng = np.random.default_rng([self.seed, draw, i])
+        if draw % self.views:
+            fellows = self._fellows[self.cache.samples[i].patient]
+            i = fellows[rng.integers(len(fellows))]
         sample = self.cache.samples[i]
         film = self.cache.films[i].astype(np.float32) / 255
         whole = None if self.labels or self.cache.masks is None else np.array(self.cache.masks[i])
-        rng = np.random.default_rng([self.seed, epoch, i])
-        if whole is None or self.recipe == "general":
+        if self.recipe == "views":
+            film, mask = view(film, rng, strength=self.strength), None
+        elif whole is None or self.recipe == "general":
             film, mask = augment(film, whole, rng, strength=self.strength)
         else:
             film, mask = outlined(film, whole, rng, strength=self.strength)
@@ -55,6 +65,14 @@ class Films(Dataset[dict[str, Array]]):
             # What the whole mask shows: a shift may have moved a lung out of this view of it.
             item |= {"masks": mask, "known": known(shown(sample.structures, whole))}
         return item
+
+    @cached_property
+    def _fellows(self) -> dict[str, list[int]]:
+        """Places of each patient's films."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for i, sample in enumerate(self.cache.samples):
+            places[sample.patient].append(i)
+        return places
 
 
 def known(structures: frozenset[str]) -> Array:
@@ -74,6 +92,7 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
     rank: int = 0
     processes: int = 1
     extra: int = 0  # of the films, the last ones: an epoch draws as many of them as there are others
+    views: int = 1  # of each film
 
     def __len__(self) -> int:
         return max(1, (self.films - self.extra + self._drawn) // self.batch) - self.start
@@ -90,7 +109,8 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
             order = rng.permutation(np.concatenate([order, own + rng.permutation(self.extra)[: self._drawn]]))
         for step in range(self.start, self.start + len(self)):
             whole = order[step * self.batch : (step + 1) * self.batch]
-            yield [(self.epoch, int(i)) for i in whole[self.rank :: self.processes]]
+            own_share = whole[self.rank :: self.processes]
+            yield [(self.epoch * self.views + v, int(i)) for i in own_share for v in range(self.views)]
 
 
 def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) -> DataLoader[Batch]:
@@ -118,7 +138,8 @@ def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
 
 
 def in_order(films: Films, batch: int) -> Iterator[Batch]:
-    """Every film once, as it is, the last batch as small as it comes."""
+    """Every film once, or in each of its views, the last batch as small as it comes."""
     for start in range(0, len(films), batch):
-        items = [films[0, i] for i in range(start, min(start + batch, len(films)))]
+        places = range(start, min(start + batch, len(films)))
+        items = [films[v, i] for i in places for v in range(films.views)]
         yield {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}

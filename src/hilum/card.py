@@ -82,7 +82,7 @@ class Card(_Strict):
 
     name: str
     version: str
-    task: Literal["segment", "classify"]
+    task: Literal["segment", "classify", "pretrain"]
     labels: tuple[str, ...] = Field(description="one for each output channel, in the graph's order")
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
     architecture: str = Field(description="a name of hilum.models.MODELS")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -73,7 +73,9 @@ def train(
         list[str] | None,
         typer.Option("--data", metavar="KIND:PATH", help="films to train on; may be repeated"),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="classify or segment")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classify, segment, or pretrain (on films without labels)")
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="NAME|DIR", help="fine-tune this shipped or trained checkpoint"),
@@ -96,11 +98,13 @@ def train(
       hilum train --data folder:films/ --task classify --out runs/mine
       hilum train --data csv:labels.csv --task classify --from hilum-six epochs=5 rate=1e-4
       hilum train configs/hilum-lungs.toml preparation.size=128
+      hilum train --data folder:films/ --task pretrain --out runs/films
+      hilum train --data csv:labels.csv --from runs/films/checkpoint --out runs/mine
     """
     from hilum.config import read_toml, train_config
 
     if show:
-        _show_settings("segment" if task == "segment" else "classify")
+        _show_settings(task or "classify")
         return
     settings = settings or []
     config: dict[str, Any] = {}
@@ -227,7 +231,7 @@ def models(name: Annotated[str | None, typer.Argument(help="show this model's wh
         print(f"{card.name}\t{card.version}\t{card.task}\t{size} x {size}\t{', '.join(card.labels)}")
 
 
-def _show_settings(task: Literal["segment", "classify"]) -> None:
+def _show_settings(task: str) -> None:
     from hilum.config import settings
 
     for name, default, meaning in settings(task):
@@ -241,7 +245,8 @@ def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
 
     card = read_card(find(start))
     theirs = {
-        "task": card.task,
+        # What was pre-trained is meant to learn labels.
+        "task": "classify" if card.task == "pretrain" else card.task,
         "architecture": card.architecture,
         "arguments": card.arguments,
         "preparation": card.preparation.model_dump(),

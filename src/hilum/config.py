@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hilum.card import Preparation
 from hilum.errors import ConfigError
 
-Task = Literal["segment", "classify"]
+Task = Literal["segment", "classify", "pretrain"]
 
 
 class TrainConfig(BaseModel):
@@ -73,9 +73,11 @@ class TrainConfig(BaseModel):
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
     mixup: float = Field(default=0.0, ge=0, description="how much films are blended in pairs; 0: none")
     augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
-    recipe: Literal["general", "outlines"] = Field(
-        default="general", description="of the augmentation; 'outlines' mirrors, bends and veils as well"
+    recipe: Literal["general", "outlines", "views"] = Field(
+        default="general",
+        description="of the augmentation; 'outlines' also bends and mirrors, 'views' cuts parts out",
     )
+    dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     seed: int = Field(default=0, ge=0)
     devices: int = Field(default=1, ge=1)
@@ -88,14 +90,14 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _of_its_task(self) -> TrainConfig:
         for name in ("loss", "smoothing", "mixup", "auxiliary"):
-            if self.task == "segment" and getattr(self, name) != TrainConfig.model_fields[name].default:
+            if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
         if twice := set(self.labels) & set(self.auxiliary):
             raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
         return self
 
 
-_DEFAULTS: dict[Task, dict[str, Any]] = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     "segment": {
         "architecture": "unet",
         "preparation": {"size": 256},
@@ -112,6 +114,16 @@ _DEFAULTS: dict[Task, dict[str, Any]] = {
         "epochs": 15,
         "batch": 32,
         "rate": 3e-4,
+    },
+    "pretrain": {
+        "architecture": "mobilenetv2",
+        "start": "imagenet",
+        "preparation": {"size": 128},
+        "epochs": 20,
+        "batch": 64,
+        "rate": 5e-4,
+        "recipe": "views",
+        "keep": "last",
     },
 }
 
@@ -142,7 +154,7 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
     task = merged.get("task")
     if task not in _DEFAULTS:
         raise ConfigError(
-            f"task={task!r}: must be 'segment' or 'classify'; give --task and --data, or a TOML file"
+            f"task={task!r}: must be one of {', '.join(_DEFAULTS)}; give --task and --data, or a TOML file"
         )
     # A start or arguments fit one architecture: a default must not leak to another.
     defaults = dict(_DEFAULTS[task])
@@ -156,8 +168,10 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
         ) from None
 
 
-def settings(task: Task) -> list[tuple[str, str, str]]:
-    """Name, default for the task, and meaning of every setting of a training run."""
+def settings(task: str) -> list[tuple[str, str, str]]:
+    """Name, default for the task, and meaning of every setting of a training run; raises ConfigError."""
+    if task not in _DEFAULTS:
+        raise ConfigError(f"task={task!r}: must be one of {', '.join(_DEFAULTS)}")
     rows = []
     for name, field in TrainConfig.model_fields.items():
         default = _DEFAULTS[task].get(name, "" if field.is_required() else field.default)

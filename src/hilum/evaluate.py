@@ -45,6 +45,8 @@ def evaluate(
     bench = Bench(patients, seed, repeats)
     if runtime.card.task == "segment":
         return evaluate_outlines(runtime, cache, bench, stress=stress, tick=tick)
+    if runtime.card.task == "pretrain":
+        raise ConfigError(f"{runtime.card.name}: was only pre-trained; train it on labels first")
     truth = cache.truth(runtime.card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")

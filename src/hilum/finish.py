@@ -31,7 +31,8 @@ _PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "opencv-python-hea
 def score(
     module: nn.Module, plan: Plan, loss: Callable[[Outputs, Batch], Tensor], device: torch.device
 ) -> tuple[float, float]:
-    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures.
+    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures;
+    of views, the mean correlation over dimensions.
 
     The score is NaN where the films cannot tell it, and where the loss is not a number.
     """
@@ -45,6 +46,11 @@ def score(
     loss_of_all = float(np.average(losses, weights=sizes))
     if not np.isfinite(loss_of_all):
         return loss_of_all, float("nan")
+    if plan.train.views > 1:
+        one, other = (
+            (view - view.mean(axis=0)) / (view.std(axis=0) + 1e-6) for view in (table[0::2], table[1::2])
+        )
+        return loss_of_all, float((one * other).mean())
     if plan.train.labels:
         truth = plan.tune.cache.truth(plan.labels)
         by_label = [auroc(truth[:, i], table[:, i]) for i in range(len(plan.labels))]
@@ -75,6 +81,8 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
         intended_use=config.intended_use,
         citations=config.citations,
     )
+    if config.task == "pretrain":
+        return save(config.out / "checkpoint", module.cpu(), card)
     values = [
         _dices(outputs["logits"], batch) if "masks" in batch else outputs["logits"].float().cpu().numpy()
         for outputs, batch in _outputs(module, plan.tune, device)

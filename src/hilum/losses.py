@@ -55,6 +55,23 @@ def single_label_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, smoot
     return losses / (shares[known] * weights).sum()
 
 
+def agreement_loss(vectors: Tensor) -> Tensor:
+    """Pulls two views of a film together and keeps films apart: `vectors` (2 N, D), views in turn.
+
+    What views differ by, plus what each dimension lacks of a spread of one, plus what dimensions share, at
+    the weights 25, 25 and 1 of VICReg (Bardes et al., ICLR 2022), over 25. Needs no labels.
+    """
+    one, other = vectors.float()[0::2], vectors.float()[1::2]
+    loss = F.mse_loss(one, other)
+    for view in (one, other):
+        centred = view - view.mean(dim=0)
+        spread = (centred.square().sum(dim=0) / max(len(view) - 1, 1) + 1e-4).sqrt()
+        shared = centred.T @ centred / max(len(view) - 1, 1)
+        off = shared.square().sum() - shared.diagonal().square().sum()
+        loss = loss + F.relu(1 - spread).mean() / 2 + off / vectors.shape[1] / 25
+    return loss
+
+
 def segmentation_loss(outputs: Outputs, masks: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy plus soft Dice over the structures each film shows.
 

@@ -49,6 +49,10 @@ def load(
     """
     chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
     own = None if name is None else Runtime(find(name), threads=threads)
+    if own is not None and own.card.task not in chosen:
+        raise CheckpointError(
+            f"{own.card.name}: was only pre-trained; train it on labels first: hilum train --from {name}"
+        )
     runtimes = {
         task: own if own is not None and own.card.task == task else Runtime(find(default), threads=threads)
         for task, default in chosen.items()

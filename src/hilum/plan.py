@@ -38,12 +38,15 @@ class Plan:
     @property
     def measure(self) -> str:
         """What the tuning part is scored by."""
+        if self.train.views > 1:
+            return "agreement"
         return "mean AUROC" if self.train.labels else "mean Dice"
 
 
 def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     """Open the data, split it by patient and decode its films; raises DataError with the remedy."""
-    if TASKS.get(config.architecture, config.task) != config.task:
+    made_to = TASKS.get(config.architecture)
+    if made_to and made_to != ("segment" if config.task == "segment" else "classify"):
         raise ConfigError(f"architecture={config.architecture!r} is made to {TASKS[config.architecture]}")
     samples = join([open_data(name) for name in config.data])
     if config.task == "segment":
@@ -55,7 +58,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
     extra, fuller = _parted(given, samples, split, config)
-    labels = STRUCTURES if config.task == "segment" else _labels(config, samples)
+    labels = _labels(config, samples)
     activation = _activation(config, samples, labels)
     if config.auxiliary and activation == "softmax":
         raise ConfigError("auxiliary: only beside labels that may stand together; set activation=sigmoid")
@@ -78,9 +81,11 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
             cache=cache,
             labels=labels + config.auxiliary if config.task == "classify" else (),
             preparation=config.preparation,
-            strength=config.augment if part == "train" else 0.0,
+            # Views of a film that nothing changed would agree whatever the network.
+            strength=config.augment if part == "train" or config.task == "pretrain" else 0.0,
             seed=config.seed,
             recipe=config.recipe,
+            views=2 if config.task == "pretrain" else 1,
         )
         for part, cache in parts.items()
     )
@@ -147,7 +152,9 @@ def _parted(
 
 
 def _described(sample: Sample, config: TrainConfig) -> Sample:
-    """The sample with its view as a label where that is learned: 1 for AP (as in bed), 0 for PA."""
+    """The sample as its task needs it: masks only to outline, its view as a label where that is learned."""
+    if config.task != "segment":
+        sample = replace(sample, masks=None, structures=frozenset())
     if "view" not in config.auxiliary:
         return sample
     view = {"AP": 1.0, "PA": 0.0}.get(sample.view or "", float("nan"))
@@ -170,7 +177,12 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
 
 
 def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
-    """The labels asked for; else the six, where the data carry all of them; else all that they carry."""
+    """What the outputs stand for. Of labels those asked for; else the six, where the data carry all of them;
+    else all that they carry."""
+    if config.task == "segment":
+        return STRUCTURES
+    if config.task == "pretrain":
+        return tuple(f"dimension {i}" for i in range(config.dimensions))
     known = {name for sample in samples for name in sample.labels}
     asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
     if missing := [name for name in asked if name not in known]:
@@ -185,7 +197,7 @@ def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
 
 def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
     """Softmax where every film carries exactly one of the labels; sigmoid otherwise."""
-    if config.task == "segment":
+    if config.task != "classify":
         return "sigmoid"
     if config.activation != "auto":
         return config.activation

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hilum.batches import Batch, Shuffled
 from hilum.config import TrainConfig
 from hilum.errors import ConfigError
-from hilum.losses import Outputs, multilabel_loss, segmentation_loss, single_label_loss
+from hilum.losses import Outputs, agreement_loss, multilabel_loss, segmentation_loss, single_label_loss
 from hilum.plan import Plan, class_weights, network
 from hilum.stages import backbones, groups
 from hilum.state import State, load_state, save_state
@@ -129,6 +129,8 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
     """What is minimised: network outputs and a batch -> one number."""
     if config.task == "segment":
         return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
+    if config.task == "pretrain":
+        return lambda outputs, _: agreement_loss(outputs["logits"])
     weights = class_weights(plan, config.weighting).to(device)
     if plan.activation == "softmax":
         if config.loss != "cross-entropy":

@@ -86,6 +86,7 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         fabric.global_rank,
         fabric.world_size,
         run.plan.extra,
+        run.plan.train.views,
     )
     saved = time.monotonic()
     began = saved - state.seconds
