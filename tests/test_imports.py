@@ -19,7 +19,7 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels stages types
-    card files grey data.phantom_body models.cnn models.evidence
+    card files grey data.phantom_body models.cnn models.ensemble models.evidence
     augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
     calibrate codestream figures models.imagenet outline overlay progress read_image runtime state study_plots
     classify verdicts data.phantom_film models.transfer models.vit read_dicom report segment
@@ -28,9 +28,10 @@ FLOORS = """
     batch cost data.cache data.table
     data data.check data.pseudo
     batches evaluate_outlines reliability
-    evaluate evaluate_pictures plan
+    evaluate evaluate_pictures teach
+    plan
     finish run
-    train cli_data
+    train cli_data ensemble
     cli_predict study
     study_report
     cli
@@ -111,7 +112,7 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "study", "study_report",
+    "study", "study_report", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

@@ -39,6 +39,7 @@ class Films(Dataset[dict[str, Array]]):
     recipe: str = "general"  # of the augmentation, or "outlines", or "views"
     seed: int
     views: int = 1
+    targets: Array | None = None  # (N, C) float32 in the place of the labels: what teachers say
 
     def __len__(self) -> int:
         return len(self.cache.samples)
@@ -60,7 +61,8 @@ class Films(Dataset[dict[str, Array]]):
             film, mask = outlined(film, whole, rng, strength=self.strength)
         item: dict[str, Array] = {"films": levels(film, self.preparation)[None]}
         if mask is None or whole is None:
-            item["labels"] = np.array([sample.labels.get(name, np.nan) for name in self.labels], np.float32)
+            carried = [sample.labels.get(name, np.nan) for name in self.labels]
+            item["labels"] = np.array(carried if self.targets is None else self.targets[i], np.float32)
         else:
             # What the whole mask shows: a shift may have moved a lung out of this view of it.
             item |= {"masks": mask, "known": known(shown(sample.structures, whole))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from hilum.cli_data import Names, Out, data
 from hilum.cli_predict import predict, segment
 from hilum.errors import HilumError
 from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.card import Card
 
 EPILOG = "Research use only. Not a medical device."
 
@@ -120,10 +123,7 @@ def train(
 
     with progress("training") as tick:
         card = run(complete, resume=resume, tick=tick)
-    for metric in card.metrics:
-        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
-        print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
-    print(f"checkpoint\t{complete.out / 'checkpoint'}")
+    _tell(card, complete.out)
 
 
 @app.command(epilog=EPILOG)
@@ -217,6 +217,35 @@ def study(
 
 
 @app.command(epilog=EPILOG)
+def ensemble(
+    members: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="classifiers: shipped names or checkpoint folders")
+    ],
+    split: Annotated[Path, typer.Option(help="the patient split that they were all trained by")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="of the new model")] = "ensemble",
+    version: Annotated[str, typer.Option(help="of the new model")] = "0.1.0",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="KIND:PATH", help="by default what the first was trained on"),
+    ] = None,
+) -> None:
+    """Make one checkpoint of several classifiers: the mean of what they say, calibrated anew.
+
+    Its probabilities and thresholds come from the fold that none of the members learned from.
+
+    Example:
+      hilum ensemble runs/a runs/b --split split.csv --out runs/both
+    """
+    _needs_training()
+    from hilum.ensemble import ensemble as run
+
+    with progress("ensemble") as tick:
+        card = run(members, split=split, out=out, name=name, version=version, data=dataset or (), tick=tick)
+    _tell(card, out)
+
+
+@app.command(epilog=EPILOG)
 def models(name: Annotated[str | None, typer.Argument(help="show this model's whole card")] = None) -> None:
     """List the shipped models, or show one model's card."""
     from hilum.card import card_json, read_card
@@ -229,6 +258,14 @@ def models(name: Annotated[str | None, typer.Argument(help="show this model's wh
         card = read_card(find(shipped))
         size = card.preparation.size
         print(f"{card.name}\t{card.version}\t{card.task}\t{size} x {size}\t{', '.join(card.labels)}")
+
+
+def _tell(card: Card, out: Path) -> None:
+    """A new checkpoint's figures, and where it stands."""
+    for metric in card.metrics:
+        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
+        print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
+    print(f"checkpoint\t{out / 'checkpoint'}")
 
 
 def _show_settings(task: str) -> None:

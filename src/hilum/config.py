@@ -72,6 +72,10 @@ class TrainConfig(BaseModel):
     )
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
     mixup: float = Field(default=0.0, ge=0, description="how much films are blended in pairs; 0: none")
+    teachers: tuple[str, ...] = Field(
+        default=(), description="checkpoints that say how sure a label is: their names or folders"
+    )
+    trust: float = Field(default=0.5, gt=0, le=1, description="the teachers' share of what is learned")
     augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
     recipe: Literal["general", "outlines", "views"] = Field(
         default="general",
@@ -89,7 +93,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _of_its_task(self) -> TrainConfig:
-        for name in ("loss", "smoothing", "mixup", "auxiliary"):
+        for name in ("loss", "smoothing", "mixup", "auxiliary", "teachers"):
             if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
         if twice := set(self.labels) & set(self.auxiliary):

@@ -15,12 +15,13 @@ from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
 from hilum.data import join, open_data
 from hilum.data.cache import Cache, Tick, cached
-from hilum.data.split import Split, first_patients, make_split, read_split, select, write_split
+from hilum.data.split import Part, Split, first_patients, make_split, read_split, select, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS, build
 from hilum.models.transfer import Transfer, TransferUNet
 from hilum.models.vit import ViT
+from hilum.teach import taught
 from hilum.types import STRUCTURES, Sample
 
 
@@ -47,7 +48,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     """Open the data, split it by patient and decode its films; raises DataError with the remedy."""
     made_to = TASKS.get(config.architecture)
     if made_to and made_to != ("segment" if config.task == "segment" else "classify"):
-        raise ConfigError(f"architecture={config.architecture!r} is made to {TASKS[config.architecture]}")
+        raise ConfigError(f"architecture={config.architecture!r} is made to {made_to}")
     samples = join([open_data(name) for name in config.data])
     if config.task == "segment":
         samples = [sample for sample in samples if sample.masks is not None]
@@ -60,35 +61,17 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     extra, fuller = _parted(given, samples, split, config)
     labels = _labels(config, samples)
     activation = _activation(config, samples, labels)
-    if config.auxiliary and activation == "softmax":
-        raise ConfigError("auxiliary: only beside labels that may stand together; set activation=sigmoid")
-    parts = {}
-    for part in ("train", "tune"):
-        chosen = select(samples, split, part, fold=config.fold)
-        if not chosen:
-            raise DataError(
-                f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
-            )
-        if part == "train":
-            if config.patients:
-                chosen = first_patients(chosen, config.patients)
-            chosen = [fuller.get(sample.id, sample) for sample in chosen] + extra
-        films = [_described(sample, config) for sample in chosen]
-        parts[part] = cached(films, config.preparation.size, config.out.parent / ".hilum-cache", tick=tick)
+    chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
+    chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
+    size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
+    parts = {
+        part: cached([_described(sample, config) for sample in films], size, folder, tick=tick)
+        for part, films in chosen.items()
+    }
     _set_aside(parts, config.out)
-    train, tune = (
-        Films(
-            cache=cache,
-            labels=labels + config.auxiliary if config.task == "classify" else (),
-            preparation=config.preparation,
-            # Views of a film that nothing changed would agree whatever the network.
-            strength=config.augment if part == "train" or config.task == "pretrain" else 0.0,
-            seed=config.seed,
-            recipe=config.recipe,
-            views=2 if config.task == "pretrain" else 1,
-        )
-        for part, cache in parts.items()
-    )
+    train, tune = (_films(part, cache, labels, config) for part, cache in parts.items())
+    if config.teachers:
+        train = taught(train, config.teachers, config.trust, split)
     return Plan(
         train=train,
         tune=tune,
@@ -96,6 +79,31 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         activation=activation,
         split=split,
         extra=len({sample.id for sample in extra} & {sample.id for sample in parts["train"].samples}),
+    )
+
+
+def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split) -> list[Sample]:
+    """The data's films of a part, of as many patients as asked for; raises DataError where there are none."""
+    films = select(samples, split, part, fold=config.fold)
+    if not films:
+        raise DataError(
+            f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
+        )
+    return first_patients(films, config.patients) if part == "train" and config.patients else films
+
+
+def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig) -> Films:
+    """A part's films with what is learned of them; only those that train are changed."""
+    pretrains = config.task == "pretrain"
+    return Films(
+        cache=cache,
+        labels=labels + config.auxiliary if config.task == "classify" else (),
+        preparation=config.preparation,
+        # Views of a film that nothing changed would agree whatever the network.
+        strength=config.augment if part == "train" or pretrains else 0.0,
+        seed=config.seed,
+        recipe=config.recipe,
+        views=2 if pretrains else 1,
     )
 
 
@@ -196,14 +204,22 @@ def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
 
 
 def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
-    """Softmax where every film carries exactly one of the labels; sigmoid otherwise."""
+    """Softmax where every film carries exactly one of the labels; sigmoid otherwise.
+
+    Raises ConfigError for settings that labels which exclude one another leave no room for.
+    """
     if config.task != "classify":
         return "sigmoid"
-    if config.activation != "auto":
-        return config.activation
     one_of_all = [0.0] * (len(labels) - 1) + [1.0]
     exclusive = all(sorted(s.labels.get(name, np.nan) for name in labels) == one_of_all for s in samples)
-    return "softmax" if exclusive and len(labels) > 1 else "sigmoid"
+    chosen = config.activation
+    if chosen == "auto":
+        chosen = "softmax" if exclusive and len(labels) > 1 else "sigmoid"
+    if chosen == "softmax":
+        for name in ("auxiliary", "teachers"):
+            if getattr(config, name):
+                raise ConfigError(f"{name}: only for labels that may stand together; set activation=sigmoid")
+    return chosen
 
 
 def _set_aside(parts: dict[str, Cache], out: Path) -> None:

@@ -156,7 +156,8 @@ def _settings(config: TrainConfig, plan: Plan) -> str:
         for sample in films.cache.samples:
             about = f"{sample.id} {sorted(sample.structures)} {sorted(sample.labels.items())}\n"
             targets.update(about.encode())
-        if films.cache.masks is not None:
-            targets.update(films.cache.masks.tobytes())
+        for told in (films.cache.masks, films.targets):
+            if told is not None:
+                targets.update(told.tobytes())
     settings = config.model_dump(mode="json", exclude={"workers", "out", "save_minutes"})
     return json.dumps(settings | {"targets": targets.hexdigest()})

@@ -28,7 +28,7 @@ def backbones(name: str) -> list[str]:
     return str(default).split("+")
 
 
-STARTS = [name for name in MODELS if name not in ("unet", "cnn")]  # those that ImageNet weights are made for
+STARTS = [name for name in MODELS if name not in ("unet", "cnn", "ensemble")]
 BACKBONES = {name for architecture in STARTS for name in backbones(architecture)}
 
 

@@ -20,7 +20,8 @@ from hilum.runtime import Runtime
 SIZE = 64
 LABELS = ("one", "two", "three")
 SMALL = {"width": 4, "depth": 2}
-OWN = {"unet": SMALL, "cnn": {"grid": 4}}  # the others are as they come
+PAIR = [{"architecture": name} for name in ("mobilenetv2", "efficientnet-lite0")]
+OWN = {"unet": SMALL, "cnn": {"grid": 4}, "ensemble": {"members": PAIR}}  # the others are as they come
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, OWN.get(name, {})) for name in MODELS},
     "unet, stride": ("unet", SMALL | {"stride": 2}),
@@ -48,7 +49,8 @@ def films(number: int, seed: int = 0, size: int = SIZE) -> torch.Tensor:
 def spread(module: nn.Module) -> nn.Module:
     """As after training: logits far from zero, statistics far from (0, 1)."""
     with torch.no_grad():
-        for parameter in module.head.parameters():  # type: ignore[union-attr]
+        heads = [part.head for part in module.modules() if hasattr(part, "head")]
+        for parameter in (parameter for head in heads for parameter in head.parameters()):
             parameter.copy_(torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape) / 10)
         for i in range(5):
             module.train()(films(4, i) * 2 + 1)

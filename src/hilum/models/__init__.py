@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -11,9 +11,16 @@ from torch import nn
 
 from hilum.errors import ConfigError
 from hilum.models.cnn import CNN
+from hilum.models.ensemble import Ensemble
 from hilum.models.transfer import Transfer, TransferUNet
 from hilum.models.unet import UNet
 from hilum.models.vit import ViT
+
+
+def _ensemble(labels: int, *, members: Sequence[dict[str, Any]]) -> Ensemble:
+    """Networks of the table side by side; each member gives its ``architecture`` and ``arguments``."""
+    return Ensemble([MODELS[one["architecture"]](labels, **one.get("arguments", {})) for one in members])
+
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
@@ -30,6 +37,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnext": partial(Transfer, backbone="convnext_atto", output_stride=16, head_norm_first=True),
     "stacked": partial(Transfer, backbone="mobilenetv2_100+densenet169"),
     "vit": ViT,
+    "ensemble": _ensemble,
 }
 
 TASKS: dict[str, Literal["segment", "classify"]] = {

@@ -1,0 +1,58 @@
+"""Distillation: what trained models say of the training films, as targets beside the films' own labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hilum.batches import Films
+from hilum.calibrate import probabilities
+from hilum.data.split import Split
+from hilum.errors import ConfigError
+from hilum.prepare import levels
+from hilum.runtime import Runtime, find
+from hilum.types import Array
+
+_BATCH = 32
+
+
+def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) -> Films:
+    """The training films with targets `trust` (0..1) of the way from their labels to what teachers say.
+
+    Of a film those teachers speak that were trained by this split and never learned it, their mean; where
+    there is none, all of them. So the folds' models of a cross-validation teach without having seen the
+    answers (out-of-fold self-distillation). A label that is unknown is the teachers' alone. Raises ConfigError where
+    a teacher's input is of another size or it lacks one of the labels.
+    """
+    samples = films.cache.samples
+    said = np.zeros((len(teachers), len(samples), len(films.labels)))
+    fresh = np.zeros((len(teachers), len(samples)), bool)
+    for t, name in enumerate(teachers):
+        runtime = Runtime(find(name))
+        card = runtime.card
+        if card.preparation.size != films.preparation.size:
+            raise ConfigError(
+                f"{name}: takes films of side {card.preparation.size}; set preparation.size to learn from it"
+            )
+        if missing := set(films.labels) - set(card.labels):
+            raise ConfigError(f"{name}: says nothing of {min(missing)}; leave it out of labels and auxiliary")
+        said[t] = _said(runtime, films.cache.films)[:, [card.labels.index(name) for name in films.labels]]
+        if card.split_sha256 == split.sha256:
+            fresh[t] = [split.parts.get(sample.patient) == str(card.config.get("fold")) for sample in samples]
+    heard = np.where(fresh.any(axis=0), fresh, True)
+    mean = (said * heard[..., None]).sum(axis=0) / heard.sum(axis=0)[:, None]
+    truth = films.cache.truth(films.labels)
+    blended = np.where(np.isnan(truth), mean, (1 - trust) * truth + trust * mean)
+    return replace(films, targets=blended.astype(np.float32))
+
+
+def _said(runtime: Runtime, films: Array) -> Array:
+    """Probabilities (N, C) of cached films (N, S, S) uint8."""
+    found = []
+    for start in range(0, len(films), _BATCH):
+        some = films[start : start + _BATCH].astype(np.float32) / 255
+        prepared = np.stack([levels(film, runtime.card.preparation)[None] for film in some])
+        found.append(probabilities(runtime(prepared)["logits"], runtime.card))
+    return np.concatenate(found)

@@ -1,0 +1,82 @@
+"""Several classifiers as one: their mean, calibrated where none of them learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hilum.config import TrainConfig, train_config
+from hilum.ensemble import ensemble
+from hilum.errors import ConfigError
+from hilum.models import build
+from hilum.runtime import Runtime, find
+from hilum.train import train
+
+
+def config(out: Path, **settings: Any) -> TrainConfig:
+    about = {
+        "task": "classify",
+        "data": ["phantom:24"],
+        "architecture": "cnn",
+        "arguments": {"width": 2, "depth": 2, "grid": 4, "dense": 8},
+        "preparation": {"size": 32},
+        "epochs": 1,
+        "batch": 8,
+        "split": out.parent / "one" / "split.csv" if (out.parent / "one").is_dir() else None,
+        "out": out,
+    }
+    return train_config(about | settings)
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of one split, and one of another fold."""
+    folder = tmp_path_factory.mktemp("members")
+    train(config(folder / "one"))
+    train(
+        config(
+            folder / "two", seed=1, auxiliary=["view"], labels=list(Runtime(find(folder / "one")).card.labels)
+        )
+    )
+    train(config(folder / "three", fold=1))
+    return folder
+
+
+def test_it_says_the_mean_of_its_members(members: Path) -> None:
+    split = members / "one" / "split.csv"
+    card = ensemble([members / "one", members / "two"], split=split, out=members / "both", name="both")
+    runtimes = [Runtime(find(members / name)) for name in ("one", "two", "both")]
+    films = np.random.default_rng(0).normal(size=(3, 1, 32, 32)).astype(np.float32)
+    one, two, both = (runtime(films)["logits"] for runtime in runtimes)
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-4)
+    assert card.name == "both"
+    assert card.split_sha256 == runtimes[0].card.split_sha256
+    assert "tuning fold" in card.threshold_data
+    with pytest.raises(ConfigError, match="holds a checkpoint already"):
+        ensemble([members / "one", members / "two"], split=split, out=members / "both", name="both")
+
+
+def test_members_must_share_what_keeps_the_calibration_honest(members: Path) -> None:
+    split = members / "one" / "split.csv"
+    with pytest.raises(ConfigError, match=r"three: learned from films that .*one was tuned on"):
+        ensemble([members / "one", members / "three"], split=split, out=members / "x", name="x")
+    with pytest.raises(ConfigError, match="two or more"):
+        ensemble([members / "one"], split=split, out=members / "x", name="x")
+    with pytest.raises(ConfigError, match="hilum-six: its"):
+        ensemble([members / "one", "hilum-six"], split=split, out=members / "x", name="x")
+    with pytest.raises(ConfigError, match="hilum-lungs: made to segment"):
+        ensemble([members / "one", "hilum-lungs"], split=split, out=members / "x", name="x")
+    other = members / "other.csv"
+    other.write_bytes(split.read_bytes() + b"nobody,1\n")
+    with pytest.raises(ConfigError, match=r"other\.csv: not the split"):
+        ensemble([members / "one", members / "two"], split=other, out=members / "x", name="x")
+
+
+def test_evidence_is_shared_only_where_all_members_give_it_on_one_grid() -> None:
+    pair = [{"architecture": "mobilenetv2"}, {"architecture": "cnn", "arguments": {"grid": 4}}]
+    outputs = build("ensemble", 2, seed=0, members=pair).eval()(torch.zeros(1, 1, 64, 64))
+    assert outputs.keys() == {"logits", "features"}
