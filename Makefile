@@ -42,7 +42,7 @@ docs: .venv/full  ## the command line's manual
 # torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.
 .venv/full: .venv/light
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e ".[train,demo]" --group dev
+	$(PIP) -e ".[train,tune,demo]" --group dev
 	@touch $@
 
 clean:

@@ -32,7 +32,7 @@ FLOORS = """
     plan
     finish run
     train cli_data ensemble
-    cli_predict study
+    cli_predict study tune
     study_report
     cli
 """
@@ -112,7 +112,7 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "study", "study_report", "ensemble", "teach",
+    "study", "study_report", "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

@@ -217,6 +217,29 @@ def study(
 
 
 @app.command(epilog=EPILOG)
+def tune(
+    file: Annotated[Path, typer.Argument(metavar="TUNE.toml", help="its base, and the space to search")],
+) -> None:
+    """Search for better settings: many trainings, each drawn in the light of those before.
+
+    Interrupted, it goes on where it stood when called again. Writes trials.csv, and best.toml for train.
+
+    Example:
+      hilum tune configs/tune/six.toml
+    """
+    _needs_training()
+    from hilum.tune import read_search
+    from hilum.tune import tune as run
+
+    search = read_search(file)
+    with progress("tuning") as tick:
+        best = run(search, tick=tick)
+    for name, value in best.items():
+        print(f"{name}\t{value}")
+    print(f"settings\t{search.out / 'best.toml'}")
+
+
+@app.command(epilog=EPILOG)
 def ensemble(
     members: Annotated[
         list[str], typer.Argument(metavar="MODEL...", help="classifiers: shipped names or checkpoint folders")

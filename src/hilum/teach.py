@@ -23,8 +23,8 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
 
     Of a film those teachers speak that were trained by this split and never learned it, their mean; where
     there is none, all of them. So the folds' models of a cross-validation teach without having seen the
-    answers (out-of-fold self-distillation). A label that is unknown is the teachers' alone. Raises ConfigError where
-    a teacher's input is of another size or it lacks one of the labels.
+    answers (out-of-fold self-distillation). A label that is unknown is the teachers' alone. Raises
+    ConfigError where a teacher's input is of another size or it lacks one of the labels.
     """
     samples = films.cache.samples
     said = np.zeros((len(teachers), len(samples), len(films.labels)))

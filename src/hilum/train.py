@@ -6,7 +6,7 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,8 +26,13 @@ from hilum.run import Run, begin, claim, fabric_for
 from hilum.stages import freeze
 from hilum.state import State
 
+Watch = Callable[[int, float], None]
+"""Hears of each finished epoch, counted from 1, and its tuning score; may end the run by raising."""
 
-def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None) -> Card:
+
+def train(
+    config: TrainConfig, *, resume: bool = False, tick: Tick | None = None, watch: Watch | None = None
+) -> Card:
     """Train a model, write its run folder ``config.out``, and return the finished checkpoint's card.
 
     With `resume`, an interrupted run goes on exactly where its last saved state stands. Raises ConfigError,
@@ -49,6 +54,8 @@ def train(config: TrainConfig, *, resume: bool = False, tick: Tick | None = None
                 # In this order: a run killed in between writes the row again.
                 write_history(run.state.history, config.out, measure=run.plan.measure)
                 run.save()
+                if watch:
+                    watch(run.state.epoch, run.state.history[-1]["score"])
     except TrainingError:
         if fabric.is_global_zero and run.state.best_epoch >= 0:
             finish(run.best, config, run.plan)

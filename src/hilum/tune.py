@@ -1,0 +1,202 @@
+"""A search for better settings: trainings that differ in what a TOML file leaves open, each told by the last.
+
+The search is Optuna's and lives in an SQLite file: killed at any point it goes on where it stood, the
+training in progress included. Trainings that fall behind the median of the others end early.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hilum.config import TrainConfig, read_toml, train_config
+from hilum.data.cache import Tick
+from hilum.errors import ConfigError, MissingExtraError, TrainingError
+from hilum.run import STATE
+from hilum.train import train
+
+if TYPE_CHECKING:
+    import optuna
+
+_DIVERGED = "diverged"
+_FIRST = 4  # trainings that nothing ends early: they are what the others are held against
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Strict):
+    """What one setting may be: one of `choices`, or a number from `low` to `high`."""
+
+    choices: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    log: bool = Field(default=False, description="drawn evenly by its logarithm")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Range:
+        bounds = self.low is not None and self.high is not None
+        if bounds == bool(self.choices) or (bounds and not self.low < self.high):  # type: ignore[operator]
+            raise ValueError("give choices = [...], or low and a larger high")
+        return self
+
+
+class Search(_Strict):
+    """The file TUNE.toml."""
+
+    name: str = Field(description="by default the file's own, without its ending")
+    out: Path
+    trials: int = Field(default=20, ge=1)
+    seed: int = 0
+    base: dict[str, Any] = Field(description="settings that all trainings share")
+    space: dict[str, Range] = Field(
+        min_length=1, description="setting, as preparation.size -> what it may be"
+    )
+
+
+def read_search(path: Path) -> Search:
+    """The search of a TOML file; raises ConfigError naming what is wrong."""
+    try:
+        return Search.model_validate({"name": path.stem, **read_toml(path)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: {where}: {first['msg']}; see configs/tune for an example") from None
+
+
+def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
+    """Run what is left of the search's trials; returns the best settings found.
+
+    Writes below `search.out` a folder for each training, ``trials.csv``, and ``best.toml``, which
+    ``hilum train`` takes. Raises ConfigError, and TrainingError where every training failed.
+    """
+    if find_spec("optuna") is None:
+        raise MissingExtraError("tuning", "tune")
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search.out.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{search.out / 'tune.db'}",
+        study_name=search.name,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST),
+        load_if_exists=True,
+    )
+    # A search that goes on must not draw again what it began with.
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
+    _take_up(study)
+
+    def objective(trial: optuna.Trial) -> float:
+        done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        drawn = {name: _drawn(trial, name, what) for name, what in search.space.items()}
+        return _score(_config(search, drawn), trial, _within(tick, done, search.trials))
+
+    done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    study.optimize(objective, n_trials=max(0, search.trials - done), catch=(TrainingError,))
+    _tell(search, study)
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        raise TrainingError(f"{search.out}: every training failed or was ended early; narrow the space")
+    best = _config(search, study.best_params)
+    settings = best.model_dump(mode="json", exclude={"out"}, exclude_defaults=True)
+    (search.out / "best.toml").write_text(_toml(settings), encoding="utf-8")
+    return {"score": study.best_value, **study.best_params}
+
+
+def _take_up(study: optuna.Study) -> None:
+    """Put what an interrupted search left undone at the head of the queue: its training goes on."""
+    from optuna.trial import TrialState
+
+    settled = [trial.params for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))]
+    settled += [
+        trial.system_attrs.get("fixed_params", {}) for trial in study.get_trials(states=(TrialState.WAITING,))
+    ]
+    for left in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
+        if left.state == TrialState.RUNNING:
+            study.tell(left.number, state=TrialState.FAIL)
+        if left.params and left.params not in settled and not left.user_attrs.get(_DIVERGED):
+            study.enqueue_trial(left.params)
+            settled.append(left.params)
+
+
+def _drawn(trial: optuna.Trial, name: str, what: Range) -> Any:
+    if what.choices:
+        return trial.suggest_categorical(name, what.choices)
+    low, high = what.low, what.high
+    assert low is not None and high is not None  # noqa: S101 - checked when it was read
+    if low.is_integer() and high.is_integer() and not what.log:
+        return trial.suggest_int(name, int(low), int(high))
+    return trial.suggest_float(name, low, high, log=what.log)
+
+
+def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
+    """A training's settings; its folder is named after what was drawn, so that it is found again."""
+    digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:8]
+    overrides = [f"{name}={json.dumps(value)}" for name, value in drawn.items()]
+    return train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
+
+
+def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float:
+    """Train, or go on, or read what was trained already; the tuning score of the weights that are kept."""
+    import optuna
+
+    def watch(epoch: int, score: float) -> None:
+        trial.report(score, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    finished = (config.out / "checkpoint").is_dir() and not (config.out / STATE).is_file()
+    if not finished:
+        try:
+            train(config, resume=True, tick=tick, watch=watch)
+        except optuna.TrialPruned:
+            (config.out / STATE).unlink(missing_ok=True)
+            raise
+        except TrainingError:
+            trial.set_user_attr(_DIVERGED, True)
+            raise
+    with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
+        scores = [float(row["score"]) for row in csv.DictReader(file)]
+    return scores[-1] if config.keep == "last" else max(scores)
+
+
+def _within(tick: Tick | None, done: int, trials: int) -> Tick | None:
+    """Progress of one training as a part of the search's."""
+    if tick is None:
+        return None
+
+    def inner(step: int, steps: int, status: str) -> None:
+        tick(done * 1000 + 1000 * step // max(steps, 1), trials * 1000, f"trial {done + 1}: {status}")
+
+    return inner
+
+
+def _tell(search: Search, study: optuna.Study) -> None:
+    """``trials.csv``: every training with what was drawn for it, its state and its score."""
+    with (search.out / "trials.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "state", "score", *search.space])
+        for trial in study.get_trials():
+            drawn = [trial.params.get(name, "") for name in search.space]
+            writer.writerow([trial.number, trial.state.name.lower(), trial.value, *drawn])
+
+
+def _toml(settings: Mapping[str, Any]) -> str:
+    """Plain settings as TOML; JSON's strings, numbers and lists are TOML's too."""
+    lines = [f"{key} = {_value(value)}" for key, value in settings.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)

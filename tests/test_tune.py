@@ -1,0 +1,126 @@
+"""A search: it remembers, goes on after a kill, and ends what falls behind."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from hilum import tune as module
+from hilum.config import TrainConfig, read_toml, train_config
+from hilum.errors import ConfigError, TrainingError
+from hilum.tune import Search, read_search, tune
+
+PUBLISHED = Path(__file__).parent.parent / "configs" / "tune"
+
+
+def search(out: Path, **more: Any) -> Search:
+    base = {"task": "classify", "data": ["phantom:9"], "epochs": 3, "preparation": {"size": 32}}
+    space = {"rate": {"low": 1e-4, "high": 1e-2, "log": True}, "preparation.size": {"choices": [32, 64]}}
+    return Search.model_validate({"name": "x", "out": out, "trials": 6, "base": base, "space": space} | more)
+
+
+class Trainer:
+    """In the place of training: the lower the rate the better, and larger films are better still."""
+
+    def __init__(self) -> None:
+        self.configs: list[TrainConfig] = []
+        self.killed_at = -1
+        self.fails = False
+
+    def __call__(self, config: TrainConfig, *, resume: bool, tick: Any, watch: Any) -> None:
+        assert resume and tick is None
+        self.configs.append(config)
+        if self.fails:
+            raise TrainingError("the loss is not a number")
+        config.out.mkdir(parents=True, exist_ok=True)
+        scores = [0.1 * epoch - config.rate + config.preparation.size / 100 for epoch in (1, 2, 3)]
+        for epoch, score in enumerate(scores, 1):
+            with (config.out / "history.csv").open("w") as file:
+                csv.writer(file).writerows([("score",), *((value,) for value in scores[:epoch])])
+            if len(self.configs) == self.killed_at:
+                raise KeyboardInterrupt
+            watch(epoch, score)
+        (config.out / "checkpoint").mkdir()
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    found = Trainer()
+    monkeypatch.setattr(module, "train", found)
+    return found
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_best_settings_are_told_and_can_be_trained(tmp_path: Path, trainer: Trainer) -> None:
+    best = tune(search(tmp_path))
+    assert len(trainer.configs) == 6
+    told = [row for row in table(tmp_path) if row["state"] == "complete"]
+    assert best["score"] == pytest.approx(max(float(row["score"]) for row in told))
+    config = train_config(read_toml(tmp_path / "best.toml"))
+    assert (config.rate, config.preparation.size) == (best["rate"], best["preparation.size"])
+    assert config.data == ("phantom:9",)
+    tune(search(tmp_path))
+    assert len(trainer.configs) == 6, "a search that is done does nothing"
+    tune(search(tmp_path, trials=8))
+    assert len(trainer.configs) == 8
+
+
+def test_a_killed_search_takes_its_last_training_up_again(tmp_path: Path, trainer: Trainer) -> None:
+    trainer.killed_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        tune(search(tmp_path))
+    tune(search(tmp_path))
+    assert trainer.configs[3] == trainer.configs[2]
+    states = [row["state"] for row in table(tmp_path)]
+    assert states.count("fail") == 1
+    assert states.count("complete") + states.count("pruned") == 6
+
+
+def test_a_training_that_falls_behind_ends_early(tmp_path: Path, trainer: Trainer) -> None:
+    del trainer
+    space = {"preparation.size": {"choices": [32, 64]}, "rate": {"low": 0.001, "high": 0.5}}
+    tune(search(tmp_path, space=space, trials=20))
+    pruned = [row for row in table(tmp_path) if row["state"] == "pruned"]
+    assert pruned
+    worst = min(float(row["score"]) for row in table(tmp_path)[:4])
+    assert all(float(row["score"]) <= worst + 1 for row in pruned)
+
+
+def test_trainings_that_diverge_do_not_end_the_search(tmp_path: Path, trainer: Trainer) -> None:
+    trainer.fails = True
+    with pytest.raises(TrainingError, match="every training failed"):
+        tune(search(tmp_path, trials=3))
+    assert [row["state"] for row in table(tmp_path)] == ["fail"] * 3
+
+
+@pytest.mark.parametrize(
+    "what", [{}, {"low": 1}, {"low": 2, "high": 1}, {"choices": [1], "low": 0, "high": 2}, {"max": 3}]
+)
+def test_a_space_that_says_nothing_is_refused(tmp_path: Path, what: dict[str, float]) -> None:
+    lines = [
+        "out = 'x'",
+        "[base]",
+        "[space]",
+        "rate = { " + ", ".join(f"{k} = {v}" for k, v in what.items()) + " }",
+    ]
+    (tmp_path / "t.toml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"t\.toml: space\.rate"):
+        read_search(tmp_path / "t.toml")
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.toml")), ids=lambda path: path.name)
+def test_every_published_search_can_be_read_and_its_settings_exist(path: Path) -> None:
+    found = read_search(path)
+    trial = optuna.trial.FixedTrial(
+        {name: what.choices[0] if what.choices else what.low for name, what in found.space.items()}
+    )
+    drawn = {name: module._drawn(trial, name, what) for name, what in found.space.items()}  # type: ignore[arg-type]
+    assert module._config(found, drawn).task == "classify"
