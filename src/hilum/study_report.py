@@ -20,7 +20,7 @@ from hilum.report import provenance, template
 from hilum.study import Entry, Study, evaluation_of
 from hilum.study_plots import Point, comparison, confusions, curves, pareto
 from hilum.types import Array, now
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, told
+from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, six_way, told
 
 _DRAWS = 2000
 
@@ -263,9 +263,10 @@ def _page(
     points = [point for row in rows if (point := _point(row, test, column, figures))]
     histories = {entry.config.out.relative_to(study.out).as_posix(): history(entry) for entry in done}
     counted = {
-        row.name: table_
+        row.name: six.confusion(six.by_threshold)
         for row in rows
-        if (table_ := (evaluation_of(row.groups[0] / f"test-{test}") or {}).get("confusion"))
+        for verdicts in _verdicts(row, test)[:1]
+        if (six := six_way(verdicts))
     }
     pictures = [
         ("Quality against cost", "", pareto(points, f"{' '.join(column[:2])}, {test}")),
@@ -287,7 +288,10 @@ def _page(
         caption = "Paired by film, intervals over patients; filled where it holds after Holm's correction."
         pictures.insert(1, (title, caption, comparison(shown)))
     if counted:
-        caption = "Films with exactly one of the labels: share of a true label's films (row) by called label."
+        caption = (
+            "Films with exactly one of the labels: of those of a true label (row) the percentage called each "
+            "label (column), by which lies furthest above its threshold."
+        )
         pictures.append(("Confusion", caption, confusions(counted)))
     return template("study.html").render(
         study=study,

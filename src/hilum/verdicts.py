@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,11 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
 def score(verdicts: Verdicts, *, seed: int = 0, repeats: int = 1000) -> Evaluation:
     """Figures of every label, of the findings together, and of the six-way task."""
     bench = Bench(verdicts.patients, seed, repeats)
-    six, table = _six_way(verdicts, bench)
+    six = six_way(verdicts)
     return Evaluation(
-        figures=(*_by_label(verdicts, bench), *six), confusion=table, tables={TABLE: verdicts.rows()}
+        figures=(*_by_label(verdicts, bench), *(_of_six(six, bench) if six else ())),
+        confusion=six.confusion(six.by_probability) if six else {},
+        tables={TABLE: verdicts.rows()},
     )
 
 
@@ -146,34 +148,54 @@ def _by_label(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     yield bench.figure(subject, "AUROC by patient", mean_auroc, *columns, weights, films=known)
 
 
-def _six_way(verdicts: Verdicts, bench: Bench) -> tuple[list[Figure], dict[str, dict[str, int]]]:
-    """On films that carry exactly one of the six: is the label of greatest probability the one?"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SixWay:
+    """The films that carry exactly one of the six labels: that label, and which one was called."""
+
+    names: tuple[str, ...]  # those of the six that the verdicts are about
+    single: Array  # (N,) bool: which films
+    actual: Array  # (N,) names; of the other films any
+    by_probability: Array  # (N,) names of the labels of greatest probability
+    by_threshold: Array  # (N,) names of those furthest above their thresholds, which may be rare ones
+
+    def confusion(self, called: Array) -> dict[str, dict[str, int]]:
+        """True label -> called label -> films."""
+        counts = confusion(self.actual[self.single], called[self.single], self.names)
+        return {
+            true: dict(zip(self.names, row, strict=True))
+            for true, row in zip(self.names, counts.tolist(), strict=True)
+        }
+
+
+def six_way(verdicts: Verdicts) -> SixWay | None:
+    """One of six as a task of its own; None where fewer than two labels or no film can tell."""
     places = [verdicts.labels.index(name) for name in SIX if name in verdicts.labels]
-    names = np.array([verdicts.labels[i] for i in places])
     carried = verdicts.truth[:, places] == 1
     single = carried.sum(axis=1) == 1
     if len(places) < 2 or not single.any():
-        return [], {}
-    actual = names[np.argmax(carried, axis=1)]
-    called = names[np.argmax(verdicts.probabilities[:, places], axis=1)]
-    # A rare label seldom has the greatest probability, but it may stand furthest above its threshold.
-    risen = names[np.argmax(verdicts.margins[:, places], axis=1)]
+        return None
+    names = np.array([verdicts.labels[i] for i in places])
+    return SixWay(
+        names=tuple(names.tolist()),
+        single=single,
+        actual=names[np.argmax(carried, axis=1)],
+        by_probability=names[np.argmax(verdicts.probabilities[:, places], axis=1)],
+        by_threshold=names[np.argmax(verdicts.margins[:, places], axis=1)],
+    )
+
+
+def _of_six(six: SixWay, bench: Bench) -> Iterator[Figure]:
+    """How often the one label is the one that was called."""
 
     def f1(true: Array, predicted: Array) -> float:
-        return macro_f1(true, predicted, list(names))
+        return macro_f1(true, predicted, list(six.names))
 
-    subject = f"films with exactly one of the {len(places)}"
-    figures = [
-        bench.figure(subject, "accuracy", accuracy, actual, called, films=single),
-        bench.figure(subject, "macro F1", f1, actual, called, films=single),
-        bench.figure(subject, "balanced accuracy", balanced_accuracy, actual, called, films=single),
-        bench.figure(
-            subject, "balanced accuracy by threshold", balanced_accuracy, actual, risen, films=single
-        ),
-    ]
-    counts = confusion(actual[single], called[single], list(names))
-    table = {
-        str(true): {str(name): int(count) for name, count in zip(names, row, strict=True)}
-        for true, row in zip(names, counts, strict=True)
+    measures: dict[str, tuple[Callable[..., float], Array]] = {
+        "accuracy": (accuracy, six.by_probability),
+        "macro F1": (f1, six.by_probability),
+        "balanced accuracy": (balanced_accuracy, six.by_probability),
+        "balanced accuracy by threshold": (balanced_accuracy, six.by_threshold),
     }
-    return figures, table
+    subject = f"films with exactly one of the {len(six.names)}"
+    for name, (measure, called) in measures.items():
+        yield bench.figure(subject, name, measure, six.actual, called, films=six.single)
