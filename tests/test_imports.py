@@ -19,9 +19,9 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels stages types
-    card files grey data.phantom_body models.cnn models.ensemble models.evidence
-    augment config dicom_grey explain gate history losses measure metrics models.unet picture prepare quality
-    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state study_plots
+    card files grey picture data.phantom_body models.cnn models.ensemble models.evidence
+    augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare
+    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state study_plots quality
     classify verdicts data.phantom_film models.transfer models.vit read_dicom report segment
     data.phantom_findings models read
     checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
@@ -33,7 +33,9 @@ FLOORS = """
     finish run
     train cli_data ensemble
     cli_predict study tune
+    study_differences
     study_report
+    cli_train
     cli
 """
 
@@ -79,7 +81,8 @@ def test_every_module_has_its_floor() -> None:
 
 
 def test_the_check_sees_imports_at_the_top_inside_functions_and_of_submodules() -> None:
-    assert {"errors", "__init__", "config", "train"} <= set(imported(MODULES["cli"]))
+    assert {"errors", "__init__", "runtime", "cli_train"} <= set(imported(MODULES["cli"]))
+    assert {"config", "train"} <= set(imported(MODULES["cli_train"]))
     assert {"report"} == set(imported(MODULES["types"]))  # the card is for type checking alone
     assert {"data.phantom", "data.table"} <= set(imported(MODULES["data"]))
 
@@ -112,7 +115,7 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "study", "study_report", "tune", "ensemble", "teach",
+    "study", "study_report", "study_differences", "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

@@ -10,25 +10,23 @@ import numpy as np
 import pytest
 
 from hilum.errors import ConfigError
+from hilum.intervals import bootstrap, holm, two_sided
 from hilum.metrics import (
     accuracy,
     auroc,
     average_precision,
     balanced_accuracy,
-    bootstrap,
     brier,
     calibration_error,
     components,
     confusion,
     dice,
-    holm,
     iou,
     labelled,
     macro_f1,
     mean,
     spearman,
     surface_distances,
-    two_sided,
 )
 
 NAN = float("nan")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.metrics import bootstrap
+from hilum.intervals import bootstrap
 from hilum.types import Array
 
 

@@ -18,8 +18,9 @@ from hilum.card import Card, Metric, Source, Threshold
 from hilum.checkpoint import save
 from hilum.config import TrainConfig
 from hilum.data import short
+from hilum.intervals import Interval, bootstrap
 from hilum.losses import Outputs
-from hilum.metrics import Interval, auroc, bootstrap, dice, mean
+from hilum.metrics import auroc, dice, mean
 from hilum.models import build
 from hilum.plan import Plan
 from hilum.reliability import reliabilities

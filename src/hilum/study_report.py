@@ -5,52 +5,20 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hilum.card import read_card
-from hilum.cost import Cost, cost
+from hilum.cost import cost
 from hilum.data import short
 from hilum.figures import Figure
-from hilum.metrics import draws, holm, two_sided
 from hilum.report import provenance, template
 from hilum.study import Entry, Study, evaluation_of
+from hilum.study_differences import Difference, Row, difference_table, differences_of, verdicts_of
 from hilum.study_plots import Point, comparison, confusions, curves, pareto
-from hilum.types import Array, now
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, six_way, told
-
-_DRAWS = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One run of the study on one of its sources, all seeds."""
-
-    name: str
-    source: str
-    start: str  # of its weights
-    seeds: int
-    cost: Cost
-    seconds: float  # of training, all its folds, the mean of its seeds
-    groups: tuple[Path, ...]  # a folder for each seed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """How much more a run's mean AUROC over the findings is than the baseline's, on the same films."""
-
-    name: str
-    source: str
-    test: str
-    films: int
-    value: float
-    low: float
-    high: float
-    p: float
-    corrected: float  # Holm's, over the runs compared on this source and test
+from hilum.types import now
+from hilum.verdicts import six_way
 
 
 def write_report(study: Study, done: Sequence[Entry]) -> Path:
@@ -65,7 +33,7 @@ def write_report(study: Study, done: Sequence[Entry]) -> Path:
         writer.writeheader()
         writer.writerows(figures)
     rows = _rows(done)
-    differences = _differences(study, rows)
+    differences = differences_of(study, rows)
     head, cells = _table(study, rows, figures)
     path = study.out / f"{study.name}.md"
     lines = _markdown(head, cells)
@@ -98,22 +66,6 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> str:
         return f"{row['value']:.4f} ({row['low']:.3f} to {row['high']:.3f})"
     values = [row["value"] for row in known]
     return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f} of {len(values)} seeds)"
-
-
-def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
-    """Head and rows, for people."""
-    head = [f"run, against {baseline}", "source to test", "mean AUROC of the findings", "p", "p after Holm"]
-    rows = [
-        [
-            one.name,
-            f"{one.source} to {one.test}",
-            f"{one.value:+.4f} ({one.low:+.3f} to {one.high:+.3f})",
-            f"{one.p:.3f}",
-            f"{one.corrected:.3f}",
-        ]
-        for one in differences
-    ]
-    return head, rows
 
 
 def _first_folds(done: Sequence[Entry]) -> list[Entry]:
@@ -183,61 +135,6 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
 
 
-def _differences(study: Study, rows: Sequence[Row]) -> list[Difference]:
-    """Every run that judged labels against the baseline, paired by film and patient."""
-    found: list[Difference] = []
-    base = {row.source: row for row in rows if row.name == study.baseline}
-    for test in study.tests:
-        for source, first in base.items():
-            others = [row for row in rows if row.source == source and row.name != study.baseline]
-            pairs = [(row, _verdicts(first, test), _verdicts(row, test)) for row in others]
-            some = [_difference(row, test, one, two) for row, one, two in pairs if one and two]
-            corrected = holm([one["p"] for one in some])
-            found += [Difference(**one, corrected=p) for one, p in zip(some, corrected, strict=True)]
-    return found
-
-
-def _verdicts(row: Row, test: str) -> list[Verdicts]:
-    """What each seed of a run said; nothing, where the test was of outlines."""
-    tables = [group / f"test-{test}" / f"{TABLE}.csv" for group in row.groups]
-    return [read_verdicts(table) for table in tables if table.is_file()]
-
-
-def _difference(row: Row, test: str, base: Sequence[Verdicts], own: Sequence[Verdicts]) -> dict[str, Any]:
-    """The difference of the means over seeds, its interval over patients, and its P value."""
-    common = sorted(set(base[0].films).intersection(*(one.films for one in (*base, *own))))
-    places = [{film: i for i, film in enumerate(one.films)} for one in (*base, *own)]
-    order = [[place[film] for film in common] for place in places]
-    first = base[0]
-    shared = [label for label in first.labels if label in own[0].labels and label != "No Finding"]
-
-    def table(one: Verdicts, of: Array, films: list[int]) -> Array:
-        return of[films][:, [one.labels.index(label) for label in shared]]
-
-    truth = table(first, first.truth, order[0])
-    scores = [table(one, one.probabilities, films) for one, films in zip((*base, *own), order, strict=True)]
-    known = told(first)[order[0]] & ~np.isnan(truth).any(axis=1)
-
-    def more(true: Array, *columns: Array) -> float:
-        values = [mean_auroc(true, column) for column in columns]
-        return statistics.fmean(values[len(base) :]) - statistics.fmean(values[: len(base)])
-
-    arrays = [array[known] for array in (truth, *scores)]
-    patients = first.patients[order[0]][known]
-    drawn = draws(more, *arrays, groups=patients, rng=np.random.default_rng(0), repeats=_DRAWS)
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return {
-        "name": row.name,
-        "source": row.source,
-        "test": test,
-        "films": int(known.sum()),
-        "value": more(*arrays),
-        "low": float(low),
-        "high": float(high),
-        "p": two_sided(drawn),
-    }
-
-
 def _point(row: Row, test: str, column: Sequence[str], figures: Sequence[dict[str, Any]]) -> Point | None:
     """A run's place in the picture of quality against cost."""
     wanted = {"run": row.name, "source": row.source, "test": test, "subject": column[0]}
@@ -265,7 +162,7 @@ def _page(
     counted = {
         row.name: six.confusion(six.by_threshold)
         for row in rows
-        for verdicts in _verdicts(row, test)[:1]
+        for verdicts in verdicts_of(row, test)[:1]
         if (six := six_way(verdicts))
     }
     pictures = [

@@ -1,0 +1,94 @@
+"""How sure a figure is: intervals over patients, and P values of differences; pure NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hilum.errors import ConfigError
+from hilum.types import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure and the interval around it; the bounds are NaN where the films cannot tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *arrays: Array,
+    groups: Array,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of `statistic(*arrays)`, from `draws` of the patients.
+
+    Draws where the statistic is NaN are left out; where they are more than half, or there is one patient
+    only, low and high are NaN.
+    """
+    drawn = draws(statistic, *arrays, groups=groups, rng=rng, repeats=repeats)
+    known = drawn[~np.isnan(drawn)]
+    low, high = float("nan"), float("nan")
+    if len(known) and 2 * len(known) >= repeats:
+        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=float(statistic(*arrays)), low=float(low), high=float(high))
+
+
+def draws(
+    statistic: Callable[..., float],
+    *arrays: Array,
+    groups: Array,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+) -> Array:
+    """`statistic(*arrays)` for patients drawn with replacement, each with all films: (repeats,) float64.
+
+    The arrays are (N, ...) and groups (N,) names each film's patient. A paired difference is a statistic too:
+    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Of one patient alone all draws are NaN.
+    """
+    arrays = tuple(np.asarray(array) for array in arrays)
+    patients, patient = np.unique(np.asarray(groups), return_inverse=True)
+    if any(len(array) != len(patient) for array in arrays):
+        raise ConfigError(
+            f"{len(patient)} groups for {[len(a) for a in arrays]} films; name every film's patient"
+        )
+    films, count = np.arange(len(patient)), len(patients)
+    found = np.full(repeats, np.nan)
+    for i in range(repeats if count > 1 else 0):
+        times = np.bincount(rng.integers(count, size=count), minlength=count)
+        chosen = np.repeat(films, times[patient])
+        found[i] = statistic(*(array[chosen] for array in arrays))
+    return found
+
+
+def two_sided(drawn: Array) -> float:
+    """P value of a difference: twice the share of its draws (R,) on the rarer side of zero.
+
+    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 4.4.
+    """
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
+        return float("nan")
+    rarer = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number, in the order given; NaN stays, and does not count.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979), 65.
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p == p)
+    corrected = [float("nan")] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[i] = highest
+    return corrected
