@@ -21,8 +21,8 @@ FLOORS = """
     errors labels stages types
     card files grey picture data.phantom_body models.cnn models.ensemble models.evidence
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare
-    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state study_plots quality
-    classify verdicts data.phantom_film models.transfer models.vit read_dicom report segment
+    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state quality
+    classify study_plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
     data.phantom_findings models read
     checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table

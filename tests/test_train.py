@@ -400,6 +400,33 @@ def test_auxiliary_labels_are_learned_and_then_forgotten(runs: Path, kept: Kept)
     assert torch.equal(module.state_dict()["head.weight"], kept.weights[0]["head.weight"][:2])
 
 
+def test_small_steps_gathered_are_one_large_step(
+    runs: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without batch statistics, three steps of four films are one of twelve, but for rounding."""
+    monkeypatch.setattr(loop, "_schedule", lambda *_: 1.0)
+    cnn = {
+        "architecture": "cnn",
+        "arguments": {"width": 2, "depth": 2, "grid": 4, "dense": 8},
+        "start": "random",
+    }
+    for name, batch, accumulate in (("large", 12, 1), ("gathered", 4, 3), ("small", 4, 1)):
+        config = classify(
+            runs / name,
+            "phantom:24",
+            batch=batch,
+            accumulate=accumulate,
+            warmup=0.0,
+            clip=1e9,
+            epochs=1,
+            **cnn,
+        )
+        train(config.model_copy(update={"ema": 0.0}))
+    large, gathered, small = kept.weights
+    assert all(torch.allclose(large[key], gathered[key], atol=1e-4) for key in large)
+    assert not same(large, small)
+
+
 def test_the_last_weights_are_kept_where_asked(
     runs: Path, kept: Kept, shadows: list[Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:

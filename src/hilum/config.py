@@ -53,6 +53,9 @@ class TrainConfig(BaseModel):
     preparation: Preparation
     epochs: int = Field(ge=1)
     batch: int = Field(ge=1, description="films a step, over all devices")
+    accumulate: int = Field(
+        default=1, ge=1, description="steps whose gradients are averaged into one, where memory is short"
+    )
     rate: float = Field(gt=0, description="peak learning rate")
     first_rate: float = Field(
         default=1.0, gt=0, le=1, description="rate of a backbone's first layers as a share of the head's"

@@ -98,7 +98,11 @@ def fabric_for(config: TrainConfig) -> Fabric:
         raise ConfigError("frozen: trains on one device; set devices=1, or frozen=0")
     precision = config.precision
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if torch.cuda.is_available()
+            else _cpu_has_bf16()
+        )
         precision = "bf16-mixed" if fast else "32-true"
     return Fabric(
         accelerator="auto",

@@ -106,24 +106,34 @@ def _epoch(run: Run, tick: Tick | None) -> None:
             group["lr"] = _rate(run, run.done) * group["share"]
         if config.mixup:
             batch = mixed(batch, config.mixup, np.random.default_rng([config.seed, run.done]))
-        with _seeded(config.seed, run.done, fabric):
-            outputs = run.model(batch["films"].contiguous(memory_format=torch.channels_last))
-        loss = run.loss(outputs, batch)
-        fabric.backward(loss)
-        norm = fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
-        if norm is None or not torch.isfinite(norm):
-            raise TrainingError(_diverged(run))
-        run.optimizer.step()
-        run.optimizer.zero_grad()
-        _follow(run.shadow, run.module, min(config.ema, (1 + run.done) / (10 + run.done)))
+        whole = (state.step + 1) % config.accumulate == 0 or state.step + 1 == run.steps
+        with fabric.no_backward_sync(run.model, enabled=not whole):
+            with _seeded(config.seed, run.done, fabric):
+                outputs = run.model(batch["films"].contiguous(memory_format=torch.channels_last))
+            loss = run.loss(outputs, batch)
+            fabric.backward(loss / config.accumulate)
+        if whole:
+            _step(run)
         state.step += 1
         state.losses += float(fabric.all_reduce(loss.detach()))
         state.seconds = time.monotonic() - began
         if tick:
             tick(run.done, config.epochs * run.steps, _status(run))
-        if fabric.is_global_zero and time.monotonic() - saved > 60 * config.save_minutes:
+        # Gradients are not saved: only between two whole steps can a run be taken up exactly.
+        if whole and fabric.is_global_zero and time.monotonic() - saved > 60 * config.save_minutes:
             run.save()
             saved = time.monotonic()
+
+
+def _step(run: Run) -> None:
+    """Change the weights by the gradients gathered; raises TrainingError where those are no numbers."""
+    config = run.config
+    norm = run.fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+    if norm is None or not torch.isfinite(norm):
+        raise TrainingError(_diverged(run))
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    _follow(run.shadow, run.module, min(config.ema, (1 + run.done) / (10 + run.done)))
 
 
 def _score(run: Run) -> None:
