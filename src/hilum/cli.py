@@ -84,8 +84,9 @@ def evaluate(
 ) -> None:
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
-    Writes evaluation.json and figures.csv; for outlines also outlines.csv and ratios.csv, film by film, and
-    pictures of the worst films and of the ratio's errors.
+    Writes evaluation.json and figures.csv; for labels also films.csv, what was said and what is true of each
+    film; for outlines outlines.csv and ratios.csv, film by film, and pictures of the worst films and of the
+    ratio's errors.
     """
     from hilum.data import join, open_data, short
     from hilum.data.cache import cached
