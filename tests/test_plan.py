@@ -378,3 +378,10 @@ def test_pretraining_takes_films_as_they_are_without_labels_or_masks(tmp_path: P
     assert plan.train.recipe == "views"
     with pytest.raises(ConfigError, match="'unet' is made to segment"):
         make_plan(config(tmp_path, task="pretrain", data=["phantom:20"], architecture="unet"))
+
+
+def test_tuning_films_are_never_cut_into_views(tmp_path: Path) -> None:
+    plan = make_plan(config(tmp_path, data=["phantom:20"], recipe="views"))
+    assert (plan.train.recipe, plan.tune.recipe) == ("views", "general")
+    with pytest.raises(ConfigError, match="'views' cuts films without their masks"):
+        config(tmp_path, data=["phantom:20"], task="segment", recipe="views")

@@ -142,7 +142,7 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
     assert (dice["run"], dice["source"], dice["seed"], dice["test"]) == ("wide", "here", "7", "here")
     assert f"| {float(dice['value']):.4f} (" in lines[2]
     assert [one.split(":")[0] for one in told] == ["wide-here-seed7"]
-    assert f"lungs Dice {float(dice['value']):.4f}" in told[0]
+    assert f"lungs Dice, here {float(dice['value']):.4f}" in told[0]
     page = (study.out / "study.html").read_text()
     assert "wide-here-seed7" in page and page.count("<svg") == 2  # quality against cost, and the curves
     assert all(done <= total for done, total, _ in ticks)
@@ -313,3 +313,47 @@ def test_cost_counts_what_can_be_counted_by_hand(file: Path) -> None:
     by_hand += half * 4 * 2 * 4 + 9 * full * (4 * 2 + 2 * 2) + full * 2 * 3
     assert found.flops == 2 * by_hand
     assert found.milliseconds > 0
+
+
+def test_a_run_by_another_split_is_not_taken_for_this_ones(file: Path) -> None:
+    entry = entries(read_study(file))[0]
+    about = {"name": "x", "version": "1", "task": "segment", "labels": (), "architecture": "unet"}
+    config = entry.config.model_dump(mode="json", exclude={"out", "split"})
+    card = Card.model_validate(
+        {**about, "preparation": {"size": 64}, "config": config, "split_sha256": "another"}
+    )
+    (entry.config.out / "checkpoint").mkdir(parents=True)
+    (entry.config.out / "checkpoint" / "card.json").write_text(card_json(card))
+    with pytest.raises(ConfigError, match="another split"):
+        _ = entry.finished
+
+
+def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(folded: tuple[Study, list[Entry]]) -> None:
+    study, done = folded
+    zero, one = done[0], done[1]
+    held = study.tests["held"]
+    for setting in ({"start": str(one.config.out)}, {"teachers": (str(one.config.out),)}):
+        informed = replace(zero, config=zero.config.model_copy(update=setting))
+        with pytest.raises(ConfigError, match="learned from fold 0"):
+            unseen(informed, held)
+        assert unseen(informed, held.model_copy(update={"parts": ("test",)}))
+    fellow = replace(zero, config=zero.config.model_copy(update={"start": str(zero.config.out)}))
+    assert unseen(fellow, held)
+
+
+def test_folds_are_for_classifiers_scored_on_their_own_fold(
+    file: Path, folded: tuple[Study, list[Entry]]
+) -> None:
+    outlines = read_study(file)
+    tuned = {"here": Films(data=("phantom:16",))}
+    with pytest.raises(ConfigError, match="only for classifiers"):
+        entries(outlines.model_copy(update={"folds": (0, 1), "tests": tuned}))
+    with pytest.raises(ConfigError, match=r"tests\.here\.parts"):
+        entries(outlines.model_copy(update={"folds": (0, 1)}))
+    wrong = folded[0].model_copy(update={"runs": {"plain": {"seeds": 3}}})
+    with pytest.raises(ConfigError, match=r"runs\.plain\.seeds: 3"):
+        entries(wrong)
+
+
+def test_a_figure_without_an_interval_is_told_alone() -> None:
+    assert spread([{"value": 0.5, "low": None, "high": None}]) == "0.5000"

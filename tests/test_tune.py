@@ -11,7 +11,7 @@ import pytest
 
 from hilum import tune as module
 from hilum.config import TrainConfig, read_toml, train_config
-from hilum.errors import ConfigError, TrainingError
+from hilum.errors import ConfigError, DivergedError, TrainingError
 from hilum.tune import Search, read_search, tune
 
 PUBLISHED = Path(__file__).parent.parent / "configs" / "tune"
@@ -35,7 +35,7 @@ class Trainer:
         assert resume and tick is None
         self.configs.append(config)
         if self.fails:
-            raise TrainingError("the loss is not a number")
+            raise DivergedError("the loss is not a number")
         config.out.mkdir(parents=True, exist_ok=True)
         scores = [0.1 * epoch - config.rate + config.preparation.size / 100 for epoch in (1, 2, 3)]
         for epoch, score in enumerate(scores, 1):
@@ -124,3 +124,26 @@ def test_every_published_search_can_be_read_and_its_settings_exist(path: Path) -
     )
     drawn = {name: module._drawn(trial, name, what) for name, what in found.space.items()}  # type: ignore[arg-type]
     assert module._config(found, drawn).task == "classify"
+
+
+def test_bounds_with_a_point_are_drawn_in_between(tmp_path: Path, trainer: Trainer) -> None:
+    space = {"mixup": {"low": 0.0, "high": 1.0}, "batch": {"low": 4, "high": 64, "log": True}}
+    tune(search(tmp_path, space=space))
+    assert any(config.mixup % 1 for config in trainer.configs)
+    assert all(isinstance(config.batch, int) for config in trainer.configs)
+
+
+def test_best_settings_say_what_defaults_would_say_otherwise(tmp_path: Path, trainer: Trainer) -> None:
+    base = {"task": "classify", "data": ["phantom:9"], "start": "random", "epochs": 1}
+    tune(search(tmp_path, base=base, trials=1, space={"rate": {"low": 1e-4, "high": 1e-2}}))
+    config = train_config(read_toml(tmp_path / "best.toml"))
+    assert config.model_copy(update={"out": trainer.configs[0].out}) == trainer.configs[0]
+
+
+def test_another_space_or_base_is_another_search(tmp_path: Path, trainer: Trainer) -> None:
+    tune(search(tmp_path, trials=1))
+    with pytest.raises(ConfigError, match="another base or space"):
+        tune(search(tmp_path, trials=2, space={"rate": {"choices": [0.1]}}))
+    with pytest.raises(ConfigError, match="trains on one"):
+        tune(search(tmp_path / "x", base={"task": "classify", "data": ["phantom:9"], "devices": 2}))
+    assert len(trainer.configs) == 1

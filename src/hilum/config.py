@@ -99,6 +99,8 @@ class TrainConfig(BaseModel):
         for name in ("loss", "smoothing", "mixup", "auxiliary", "teachers"):
             if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
+        if self.task == "segment" and self.recipe == "views":
+            raise ValueError("recipe: 'views' cuts films without their masks; use 'outlines' or 'general'")
         if twice := set(self.labels) & set(self.auxiliary):
             raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
         return self

@@ -69,6 +69,6 @@ def _config(
     """The first model's settings, as far as they say which films are whose, with all members' in it."""
     members = [{"architecture": card.architecture, "arguments": card.arguments} for _, card in loaded]
     own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
-    own |= {"arguments": {"members": members}, "auxiliary": (), "start": "random"}
+    own |= {"arguments": {"members": members}, "auxiliary": (), "teachers": (), "start": "random"}
     own |= {"labels": first.labels, "activation": first.activation}
     return train_config({**first.config, **own, **({"data": tuple(data)} if data else {})})

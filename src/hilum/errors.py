@@ -37,6 +37,10 @@ class TrainingError(HilumError):
     """Training had to stop; the last good checkpoint is kept."""
 
 
+class DivergedError(TrainingError):
+    """The loss of a training is no number any more."""
+
+
 class MissingExtraError(HilumError):
     """A part of Hilum needs packages that this installation lacks."""
 

@@ -102,7 +102,7 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
         # Views of a film that nothing changed would agree whatever the network.
         strength=config.augment if part == "train" or pretrains else 0.0,
         seed=config.seed,
-        recipe=config.recipe,
+        recipe=config.recipe if part == "train" or pretrains else "general",
         views=2 if pretrains else 1,
     )
 

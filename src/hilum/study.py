@@ -7,7 +7,7 @@ already there is not done again, so that a study can be interrupted, and grown b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Study(_Strict):
 
     name: str = Field(description="by default the file's own, without its ending")
     out: Path
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     folds: tuple[int, ...] = Field(
         default=(), description="each tunes one run, whose verdicts on it are pooled with the others'"
     )
@@ -60,7 +60,8 @@ class Study(_Strict):
     sources: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings: data, epochs")
     tests: dict[str, Films] = Field(min_length=1)
     columns: tuple[tuple[str, str] | tuple[str, str, str], ...] = Field(
-        description="subject, measure and, for films that were changed, condition of the table's figures"
+        min_length=1,
+        description="subject, measure and, for films that were changed, condition of the table's figures",
     )
 
 
@@ -83,7 +84,13 @@ class Entry:
         folder = self.config.out / "checkpoint"
         if not (folder / "card.json").is_file() or (self.config.out / STATE).is_file():
             return False
-        was, now_ = _settings(read_card(folder).config, self.config), self.config.model_dump(mode="json")
+        card = read_card(folder)
+        was, now_ = _settings(card.config, self.config), self.config.model_dump(mode="json")
+        if self.config.split and card.split_sha256 not in ("", read_split(self.config.split).sha256):
+            raise ConfigError(
+                f"{self.config.out}: was trained by another split; move that run away, or give the study "
+                "another out"
+            )
         if changed := [key for key in now_ if was[key] != now_[key] and key not in _WITHOUT_SAY]:
             raise ConfigError(
                 f"{self.config.out}: was trained with {changed[0]}={was[changed[0]]!r}; "
@@ -118,10 +125,13 @@ def entries(study: Study) -> list[Entry]:
     """Every run of the study, in its file's order; raises ConfigError for settings that do not fit."""
     if study.baseline and study.baseline not in study.runs:
         raise ConfigError(f"baseline={study.baseline!r}: no run of the study; name one, or leave it out")
+    parted = [name for name, test in study.tests.items() if test.parts != ("tune",)]
+    if study.folds and parted:
+        raise ConfigError(f"tests.{parted[0]}.parts: with folds each run is scored on its own; leave it out")
     found = []
     for name, own in study.runs.items():
         for source, data in study.sources.items():
-            for seed in own.get("seeds", study.seeds):
+            for seed in _seeds(name, own, study):
                 settings = study.base | data | {key: own[key] for key in own if key != "seeds"}
                 group = study.out / f"{name}-{source}-seed{seed}"
                 folded = [{"fold": fold, "out": group / f"fold{fold}"} for fold in study.folds]
@@ -129,8 +139,18 @@ def entries(study: Study) -> list[Entry]:
                     config = train_config({**settings, "name": name.lower(), "seed": seed, **place})
                     if config.devices != 1:
                         raise ConfigError("devices: a study trains on one; run its trainings by themselves")
+                    if study.folds and config.task != "classify":
+                        raise ConfigError("folds: only for classifiers; leave them out to study outlines")
                     found.append(Entry(name=name, source=source, config=config, group=group))
     return found
+
+
+def _seeds(name: str, own: Mapping[str, Any], study: Study) -> Sequence[int]:
+    """A run's own seeds, or the study's."""
+    seeds: Any = own.get("seeds", study.seeds)
+    if not isinstance(seeds, list | tuple) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise ConfigError(f"runs.{name}.seeds: {seeds!r}; give a list of whole numbers")
+    return seeds
 
 
 def run(
@@ -206,7 +226,7 @@ def _pool(fellows: Sequence[Entry], name: str) -> None:
         "parts": parts[0]["parts"],
     }
     out = fellows[0].group / f"test-{name}"
-    if (said := evaluation_of(out)) and about.items() <= said.items():
+    if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():
         return
     verdicts = pool([read_verdicts(folder / f"{TABLE}.csv") for folder in folders])
     write(score(verdicts), {**about, "seed": 0, **provenance(now())}, out)
@@ -217,6 +237,8 @@ def unseen(entry: Entry, test: Films) -> list[Sample]:
     config = entry.config
     if config.split is None:
         raise ConfigError("a study needs split= in [base]: one split for all of its runs")
+    if test.parts != ("test",):
+        _refuse_informed(config)
     samples = join([open_data(name) for name in test.data])
     own = join([open_data(name) for name in config.data])
     learned = {sample.patient for sample in select(own, read_split(config.split), "train", fold=config.fold)}
@@ -227,6 +249,19 @@ def unseen(entry: Entry, test: Films) -> list[Sample]:
     parts = read_split(test.split or config.split)
     chosen = [s for part in test.parts for s in select(samples, parts, part, fold=config.fold)]
     return [sample for sample in chosen if sample.patient not in learned]
+
+
+def _refuse_informed(config: TrainConfig) -> None:
+    """Raise ConfigError where a start or teacher learned from the fold that a run is scored on."""
+    assert config.split is not None  # noqa: S101 - asked for before
+    split = read_split(config.split)
+    for name in {config.start, *config.teachers} - {"random", "imagenet"}:
+        card = read_card(find(name))
+        if card.split_sha256 == split.sha256 and card.config.get("fold") != config.fold:
+            raise ConfigError(
+                f"{name}: learned from fold {config.fold}, on which {config.out.name} is scored; give one of "
+                'that fold, or score with parts = ["test"]'
+            )
 
 
 def evaluation_of(out: Path) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ class Row:
 
     name: str
     source: str
+    title: str  # the name, and where there are several the source
     start: str  # of its weights
     seeds: int
     cost: Cost
@@ -91,7 +92,7 @@ def _difference(row: Row, test: str, base: Sequence[Verdicts], own: Sequence[Ver
     drawn = draws(more, *arrays, groups=patients, rng=np.random.default_rng(0), repeats=_DRAWS)
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return {
-        "name": row.name,
+        "name": row.title,
         "source": row.source,
         "test": test,
         "films": int(known.sum()),

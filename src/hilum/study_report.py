@@ -49,9 +49,12 @@ def line(study: Study, entry: Entry) -> str:
     """One finished run's figures, for people who watch."""
     found = _figures(study, entry)
     said = [
-        f"{subject} {measure} {spread([one for one in found if wanted.items() <= one.items()])}"
+        f"{subject} {measure}, {test} {spread([one for one in found if wanted.items() <= one.items()])}"
+        for test in study.tests
         for subject, measure, *condition in study.columns
-        for wanted in [{"subject": subject, "measure": measure, "condition": "".join(condition)}]
+        for wanted in [
+            {"test": test, "subject": subject, "measure": measure, "condition": "".join(condition)}
+        ]
     ]
     return f"{entry.group.name}: {'; '.join(said)}"
 
@@ -63,7 +66,8 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     if len(known) == 1:
         row = known[0]
-        return f"{row['value']:.4f} ({row['low']:.3f} to {row['high']:.3f})"
+        interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+        return f"{row['value']:.4f}{interval}"
     values = [row["value"] for row in known]
     return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f} of {len(values)} seeds)"
 
@@ -91,6 +95,7 @@ def _rows(done: Sequence[Entry]) -> list[Row]:
             Row(
                 name=name,
                 source=source,
+                title=name if len({entry.source for entry in done}) == 1 else f"{name}, {source}",
                 start=own[0].config.start,
                 seeds=len(groups),
                 cost=cost(own[0].config.out / "checkpoint"),
@@ -144,7 +149,8 @@ def _point(row: Row, test: str, column: Sequence[str], figures: Sequence[dict[st
         return None
     value = statistics.fmean(one["value"] for one in found)
     low, high = (found[0]["low"], found[0]["high"]) if len(found) == 1 else (value, value)
-    return Point(name=row.name, kind=row.start, cost=row.cost.flops / 1e9, value=value, low=low, high=high)
+    low, high = (value, value) if low is None else (min(low, value), max(high, value))
+    return Point(name=row.title, kind=row.start, cost=row.cost.flops / 1e9, value=value, low=low, high=high)
 
 
 def _page(
@@ -160,7 +166,7 @@ def _page(
     points = [point for row in rows if (point := _point(row, test, column, figures))]
     histories = {entry.config.out.relative_to(study.out).as_posix(): history(entry) for entry in done}
     counted = {
-        row.name: six.confusion(six.by_threshold)
+        row.title: six.confusion(six.by_threshold)
         for row in rows
         for verdicts in verdicts_of(row, test)[:1]
         if (six := six_way(verdicts))

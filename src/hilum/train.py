@@ -18,7 +18,7 @@ from hilum.batches import Shuffled, loader, mixed
 from hilum.card import Card
 from hilum.config import TrainConfig
 from hilum.data.cache import Tick
-from hilum.errors import TrainingError
+from hilum.errors import DivergedError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
 from hilum.plan import make_plan
@@ -111,7 +111,7 @@ def _epoch(run: Run, tick: Tick | None) -> None:
             with _seeded(config.seed, run.done, fabric):
                 outputs = run.model(batch["films"].contiguous(memory_format=torch.channels_last))
             loss = run.loss(outputs, batch)
-            fabric.backward(loss / config.accumulate)
+            fabric.backward(loss / min(config.accumulate, run.steps - _first(run)))
         if whole:
             _step(run)
         state.step += 1
@@ -125,12 +125,17 @@ def _epoch(run: Run, tick: Tick | None) -> None:
             saved = time.monotonic()
 
 
+def _first(run: Run) -> int:
+    """The first of the steps whose gradients are gathered with this one's; an epoch's last may be fewer."""
+    return run.state.step - run.state.step % run.config.accumulate
+
+
 def _step(run: Run) -> None:
     """Change the weights by the gradients gathered; raises TrainingError where those are no numbers."""
     config = run.config
     norm = run.fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
     if norm is None or not torch.isfinite(norm):
-        raise TrainingError(_diverged(run))
+        raise DivergedError(_diverged(run))
     run.optimizer.step()
     run.optimizer.zero_grad()
     _follow(run.shadow, run.module, min(config.ema, (1 + run.done) / (10 + run.done)))
@@ -142,7 +147,7 @@ def _score(run: Run) -> None:
     scored = score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
     tune_loss, value = run.fabric.broadcast(scored)
     if not math.isfinite(tune_loss):
-        raise TrainingError(_diverged(run))
+        raise DivergedError(_diverged(run))
     row = {
         "epoch": state.epoch + 1,
         "loss": state.losses / run.steps,

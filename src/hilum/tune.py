@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hilum.config import TrainConfig, read_toml, train_config
 from hilum.data.cache import Tick
-from hilum.errors import ConfigError, MissingExtraError, TrainingError
+from hilum.errors import ConfigError, DivergedError, MissingExtraError, TrainingError
 from hilum.run import STATE
 from hilum.train import train
 
 if TYPE_CHECKING:
     import optuna
 
-_DIVERGED = "diverged"
+_ABOUT, _DIVERGED = "about", "diverged"
 _FIRST = 4  # trainings that nothing ends early: they are what the others are held against
 
 
@@ -37,8 +37,8 @@ class Range(_Strict):
     """What one setting may be: one of `choices`, or a number from `low` to `high`."""
 
     choices: tuple[Any, ...] = ()
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     log: bool = Field(default=False, description="drawn evenly by its logarithm")
 
     @model_validator(mode="after")
@@ -92,6 +92,10 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST),
         load_if_exists=True,
     )
+    about = hashlib.sha256(search.model_dump_json(include={"base", "space"}).encode()).hexdigest()
+    if study.user_attrs.get(_ABOUT, about) != about:
+        raise ConfigError(f"{search.out}: holds a search with another base or space; choose another out")
+    study.set_user_attr(_ABOUT, about)
     # A search that goes on must not draw again what it began with.
     study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
     _take_up(study)
@@ -102,12 +106,12 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
         return _score(_config(search, drawn), trial, _within(tick, done, search.trials))
 
     done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
-    study.optimize(objective, n_trials=max(0, search.trials - done), catch=(TrainingError,))
+    study.optimize(objective, n_trials=max(0, search.trials - done), catch=(DivergedError,))
     _tell(search, study)
     if not study.get_trials(states=(TrialState.COMPLETE,)):
         raise TrainingError(f"{search.out}: every training failed or was ended early; narrow the space")
     best = _config(search, study.best_params)
-    settings = best.model_dump(mode="json", exclude={"out"}, exclude_defaults=True)
+    settings = best.model_dump(mode="json", exclude={"out"})
     (search.out / "best.toml").write_text(_toml(settings), encoding="utf-8")
     return {"score": study.best_value, **study.best_params}
 
@@ -133,8 +137,8 @@ def _drawn(trial: optuna.Trial, name: str, what: Range) -> Any:
         return trial.suggest_categorical(name, what.choices)
     low, high = what.low, what.high
     assert low is not None and high is not None  # noqa: S101 - checked when it was read
-    if low.is_integer() and high.is_integer() and not what.log:
-        return trial.suggest_int(name, int(low), int(high))
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, log=what.log)
     return trial.suggest_float(name, low, high, log=what.log)
 
 
@@ -142,7 +146,10 @@ def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
     """A training's settings; its folder is named after what was drawn, so that it is found again."""
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:8]
     overrides = [f"{name}={json.dumps(value)}" for name, value in drawn.items()]
-    return train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
+    config = train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
+    if config.devices != 1:
+        raise ConfigError("devices: a search trains on one; run its best settings on several")
+    return config
 
 
 def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float:
@@ -161,7 +168,7 @@ def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float
         except optuna.TrialPruned:
             (config.out / STATE).unlink(missing_ok=True)
             raise
-        except TrainingError:
+        except DivergedError:
             trial.set_user_attr(_DIVERGED, True)
             raise
     with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
