@@ -28,7 +28,8 @@ FLOORS = """
     batch cost data.cache data.table
     data data.check data.pseudo
     batches evaluate_outlines reliability
-    evaluate evaluate_pictures teach
+    evaluate evaluate_pictures
+    teach
     plan
     finish run
     train cli_data ensemble

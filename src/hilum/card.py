@@ -13,11 +13,13 @@ from hilum.errors import CheckpointError
 CARD = "card.json"
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Settings of which none may be unknown, and none change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Preparation(_Strict):
+class Preparation(Strict):
     """How a film becomes the network's input; training and inference share it."""
 
     size: int = Field(ge=32, le=2048, description="side of the square input, pixels")
@@ -33,7 +35,7 @@ class Preparation(_Strict):
     smooth: Literal["none", "gaussian", "bilateral"] = "none"
 
 
-class Calibration(_Strict):
+class Calibration(Strict):
     """Platt scaling of one label: probability = sigmoid(slope * logit + intercept)."""
 
     slope: float = Field(default=1.0, gt=0)
@@ -41,7 +43,7 @@ class Calibration(_Strict):
     events: int = Field(default=0, ge=0, description="positive films it was fitted on")
 
 
-class Threshold(_Strict):
+class Threshold(Strict):
     """Where one label turns positive, and the band around it in which the model abstains."""
 
     value: float = Field(ge=0, le=1)
@@ -50,7 +52,7 @@ class Threshold(_Strict):
     rule: str = Field(description="how it was chosen")
 
 
-class Reliability(_Strict):
+class Reliability(Strict):
     """How the quality of one structure's outline follows from the Dice it promises: `hilum.quality.judge`."""
 
     intercept: float
@@ -58,7 +60,7 @@ class Reliability(_Strict):
     threshold: float = Field(ge=0, le=1, description="quality below which the outline is not reliable")
 
 
-class Metric(_Strict):
+class Metric(Strict):
     """One figure with its 95 % interval."""
 
     name: str
@@ -69,7 +71,7 @@ class Metric(_Strict):
     part: str = Field(description="'tuning', 'test', ...")
 
 
-class Source(_Strict):
+class Source(Strict):
     """A data set a model was trained on."""
 
     name: str = Field(description="KIND and folder name, without the path before it")
@@ -77,7 +79,7 @@ class Source(_Strict):
     patients: int
 
 
-class Card(_Strict):
+class Card(Strict):
     """Everything a user of a checkpoint must know; the file ``card.json``."""
 
     name: str

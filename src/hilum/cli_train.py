@@ -77,6 +77,9 @@ def train(
 def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="its runs, sources and tests")],
     only: Annotated[list[str] | None, typer.Option(help="this run alone; may be repeated")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="run that the others are compared with, in place of the study's")
+    ] = None,
 ) -> None:
     """Train many models on one split, score each on the same films, and compare them.
 
@@ -92,6 +95,8 @@ def study(
     from hilum.study_report import line, write_report
 
     chosen = read_study(file)
+    if baseline is not None:
+        chosen = chosen.model_copy(update={"baseline": baseline})
 
     def tell(entry: Entry) -> None:
         print(line(chosen, entry), file=sys.stderr)

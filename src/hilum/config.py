@@ -8,20 +8,18 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from hilum.card import Preparation
+from hilum.card import Preparation, Strict
 from hilum.errors import ConfigError
 
 Task = Literal["segment", "classify", "pretrain"]
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Strict):
     """One training run, complete: the same settings on the same films give the same weights."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the model's name")
     version: str = "0.1.0"
@@ -147,6 +145,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}; see configs/ for examples") from None
+
+
+_Plan = TypeVar("_Plan", bound=Strict)
+
+
+def read_plan(kind: type[_Plan], path: Path, *, examples: str) -> _Plan:
+    """The plan of a TOML file, named after it unless it says otherwise; raises ConfigError for what is wrong.
+
+    `examples` is the folder that shows how such a file looks.
+    """
+    try:
+        return kind.model_validate({"name": path.stem, **read_toml(path)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: {where}: {first['msg']}; see {examples} for examples") from None
 
 
 def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:

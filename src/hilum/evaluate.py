@@ -50,7 +50,7 @@ def evaluate(
     truth = cache.truth(runtime.card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
-    logits = np.stack(list(_logits(runtime, cache, tick)))
+    logits = logits_of(runtime, cache, tick)
     scores = probabilities(logits, runtime.card)
     raised = margins(scores, runtime.card)
     asked = None if specialist is None else _consult(runtime, specialist, logits, scores, raised, cache)
@@ -84,7 +84,7 @@ def _consult(
         )
     asked = np.array([hesitates(predict(row, card), own.labels) for row in logits])
     if asked.any():
-        said = probabilities(np.stack(list(_logits(specialist, cache, None)))[asked], own)
+        said = probabilities(logits_of(specialist, cache)[asked], own)
         above = margins(said, own)
         for i, name in enumerate(own.labels):
             place = card.labels.index(name)
@@ -95,6 +95,11 @@ def _consult(
 def film_size(card: Card) -> int:
     """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
     return SIZE if card.task == "segment" else card.preparation.size
+
+
+def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array:
+    """What a checkpoint says of cached films of its own size: (N, C) float32."""
+    return np.stack(list(_logits(runtime, cache, tick)))
 
 
 def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:

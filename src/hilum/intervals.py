@@ -28,17 +28,21 @@ def bootstrap(
     repeats: int = 1000,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of `statistic(*arrays)`, from `draws` of the patients.
-
-    Draws where the statistic is NaN are left out; where they are more than half, or there is one patient
-    only, low and high are NaN.
-    """
+    """Percentile interval of `statistic(*arrays)`, from `draws` of the patients."""
     drawn = draws(statistic, *arrays, groups=groups, rng=rng, repeats=repeats)
+    return around(float(statistic(*arrays)), drawn, level=level)
+
+
+def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
+    """Percentile interval of a figure from its draws (R,).
+
+    Draws that are NaN are left out; where they are more than half, low and high are NaN.
+    """
     known = drawn[~np.isnan(drawn)]
     low, high = float("nan"), float("nan")
-    if len(known) and 2 * len(known) >= repeats:
+    if len(known) and 2 * len(known) >= len(drawn):
         low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=float(statistic(*arrays)), low=float(low), high=float(high))
+    return Interval(value=value, low=float(low), high=float(high))
 
 
 def draws(

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 _EVERY = 30  # seconds between two lines
 
 
+def within(tick: Tick | None, done: int, total: int, what: str) -> Tick | None:
+    """Tells `tick` of one of `total` pieces of work, `done` of which are, as a part of them all."""
+    if tick is None:
+        return None
+
+    def inner(step: int, steps: int, status: str) -> None:
+        tick(done * 1000 + 1000 * step // max(steps, 1), total * 1000, f"{what}: {status}")
+
+    return inner
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Tick]:
     """Show how far the work in the block has come; yields the function to tell it."""

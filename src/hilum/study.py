@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from hilum.card import read_card
-from hilum.config import TrainConfig, read_toml, train_config
+from hilum.card import Strict, read_card
+from hilum.config import TrainConfig, read_plan, train_config
 from hilum.data import join, open_data, short
 from hilum.data.cache import Tick, cached
 from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
 from hilum.evaluate import evaluate, film_size
 from hilum.figures import write
+from hilum.progress import within
 from hilum.report import identity, provenance
 from hilum.run import STATE
 from hilum.runtime import Runtime, find
@@ -30,11 +31,7 @@ from hilum.types import Sample, now
 from hilum.verdicts import TABLE, pool, read_verdicts, score
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Films(_Strict):
+class Films(Strict):
     """Films every run is scored on; those that a run has trained on are left out for it."""
 
     data: tuple[str, ...] = Field(min_length=1)
@@ -45,7 +42,7 @@ class Films(_Strict):
     stress: bool = False
 
 
-class Study(_Strict):
+class Study(Strict):
     """The file STUDY.toml."""
 
     name: str = Field(description="by default the file's own, without its ending")
@@ -113,12 +110,7 @@ def _settings(was: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
 
 def read_study(path: Path) -> Study:
     """The study of a TOML file; raises ConfigError naming what is wrong."""
-    try:
-        return Study.model_validate({"name": path.stem, **read_toml(path)})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {where}: {first['msg']}; see configs/studies for examples") from None
+    return read_plan(Study, path, examples="configs/studies")
 
 
 def entries(study: Study) -> list[Entry]:
@@ -169,10 +161,11 @@ def run(
     whole = entries(study)
     chosen = [entry for entry in whole if not only or entry.name in only]
     for done, entry in enumerate(chosen):
+        own = within(tick, done, len(chosen), entry.config.out.relative_to(study.out).as_posix())
         if not entry.finished:
-            train(entry.config, resume=True, tick=_within(tick, done, len(chosen), entry))
+            train(entry.config, resume=True, tick=own)
         for name, test in study.tests.items():
-            _score(entry, name, test, _within(tick, done, len(chosen), entry))
+            _score(entry, name, test, own)
         fellows = [other for other in chosen if other.group == entry.group]
         if study.folds and entry is fellows[-1]:
             for name in study.tests:
@@ -182,18 +175,6 @@ def run(
     # Of a cross-validation only the runs of which every fold is there.
     left = {entry.group for entry in whole if not entry.finished}
     return [entry for entry in whole if entry.group not in left]
-
-
-def _within(tick: Tick | None, done: int, total: int, entry: Entry) -> Tick | None:
-    """Progress of one run as a part of the study's."""
-    if tick is None:
-        return None
-    where = entry.group.name + (f" {entry.config.out.name}" if entry.config.out != entry.group else "")
-
-    def inner(step: int, steps: int, status: str) -> None:
-        tick(done * 1000 + 1000 * step // max(steps, 1), total * 1000, f"{where}: {status}")
-
-    return inner
 
 
 def _score(entry: Entry, name: str, test: Films, tick: Tick | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hilum.cost import Cost
-from hilum.intervals import draws, holm, two_sided
+from hilum.intervals import around, draws, holm, two_sided
 from hilum.study import Study
 from hilum.types import Array
 from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, told
@@ -55,8 +55,9 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
     for test in study.tests:
         for source, first in base.items():
             others = [row for row in rows if row.source == source and row.name != study.baseline]
-            pairs = [(row, verdicts_of(first, test), verdicts_of(row, test)) for row in others]
-            some = [_difference(row, test, one, two) for row, one, two in pairs if one and two]
+            theirs = verdicts_of(first, test)
+            pairs = [(row, verdicts_of(row, test)) for row in others if theirs]
+            some = [_difference(row, test, theirs, own) for row, own in pairs if own]
             corrected = holm([one["p"] for one in some])
             found += [Difference(**one, corrected=p) for one, p in zip(some, corrected, strict=True)]
     return found
@@ -90,15 +91,15 @@ def _difference(row: Row, test: str, base: Sequence[Verdicts], own: Sequence[Ver
     arrays = [array[known] for array in (truth, *scores)]
     patients = first.patients[order[0]][known]
     drawn = draws(more, *arrays, groups=patients, rng=np.random.default_rng(0), repeats=_DRAWS)
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    interval = around(more(*arrays), drawn)
     return {
         "name": row.title,
         "source": row.source,
         "test": test,
         "films": int(known.sum()),
-        "value": more(*arrays),
-        "low": float(low),
-        "high": float(high),
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
         "p": two_sided(drawn),
     }
 

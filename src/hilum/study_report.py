@@ -49,14 +49,18 @@ def line(study: Study, entry: Entry) -> str:
     """One finished run's figures, for people who watch."""
     found = _figures(study, entry)
     said = [
-        f"{subject} {measure}, {test} {spread([one for one in found if wanted.items() <= one.items()])}"
+        f"{' '.join(column[:2])}, {test} {spread(_under(found, test, column))}"
         for test in study.tests
-        for subject, measure, *condition in study.columns
-        for wanted in [
-            {"test": test, "subject": subject, "measure": measure, "condition": "".join(condition)}
-        ]
+        for column in study.columns
     ]
     return f"{entry.group.name}: {'; '.join(said)}"
+
+
+def _under(figures: Sequence[dict[str, Any]], test: str, column: Sequence[str]) -> list[dict[str, Any]]:
+    """Of the figures those of a test under one of the study's columns."""
+    subject, measure, *condition = column
+    wanted = {"test": test, "subject": subject, "measure": measure, "condition": "".join(condition)}
+    return [one for one in figures if wanted.items() <= one.items()]
 
 
 def spread(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -126,14 +130,15 @@ def _table(
         line = [row.name, *[row.source] * several, row.start, str(row.seeds)]
         line += [f"{row.cost.parameters / 1e6:.2f}", f"{row.cost.flops / 1e9:.2f}"]
         line += [f"{row.cost.milliseconds:.1f}", f"{row.seconds / 60:.0f}"]
-        own = [one for one in figures if (one["run"], one["source"]) == (row.name, row.source)]
-        for test in study.tests:
-            for subject, measure, *condition in study.columns:
-                wanted = {"test": test, "subject": subject, "measure": measure}
-                wanted["condition"] = condition[0] if condition else ""
-                line.append(spread([one for one in own if wanted.items() <= one.items()]))
+        own = _of(row, figures)
+        line += [spread(_under(own, test, column)) for test in study.tests for column in study.columns]
         cells.append(line)
     return head, cells
+
+
+def _of(row: Row, figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A run's figures, of all its seeds."""
+    return [one for one in figures if (one["run"], one["source"]) == (row.name, row.source)]
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -142,9 +147,7 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _point(row: Row, test: str, column: Sequence[str], figures: Sequence[dict[str, Any]]) -> Point | None:
     """A run's place in the picture of quality against cost."""
-    wanted = {"run": row.name, "source": row.source, "test": test, "subject": column[0]}
-    wanted |= {"measure": column[1], "condition": column[2] if len(column) > 2 else ""}
-    found = [one for one in figures if wanted.items() <= one.items() and one["value"] is not None]
+    found = [one for one in _under(_of(row, figures), test, column) if one["value"] is not None]
     if not found:
         return None
     value = statistics.fmean(one["value"] for one in found)

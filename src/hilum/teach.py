@@ -11,11 +11,8 @@ from hilum.batches import Films
 from hilum.calibrate import probabilities
 from hilum.data.split import Split
 from hilum.errors import ConfigError
-from hilum.prepare import levels
+from hilum.evaluate import logits_of
 from hilum.runtime import Runtime, find
-from hilum.types import Array
-
-_BATCH = 32
 
 
 def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) -> Films:
@@ -38,7 +35,8 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
             )
         if missing := set(films.labels) - set(card.labels):
             raise ConfigError(f"{name}: says nothing of {min(missing)}; leave it out of labels and auxiliary")
-        said[t] = _said(runtime, films.cache.films)[:, [card.labels.index(name) for name in films.labels]]
+        places = [card.labels.index(label) for label in films.labels]
+        said[t] = probabilities(logits_of(runtime, films.cache), card)[:, places]
         if card.split_sha256 == split.sha256:
             fresh[t] = [split.parts.get(sample.patient) == str(card.config.get("fold")) for sample in samples]
     heard = np.where(fresh.any(axis=0), fresh, True)
@@ -46,13 +44,3 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
     truth = films.cache.truth(films.labels)
     blended = np.where(np.isnan(truth), mean, (1 - trust) * truth + trust * mean)
     return replace(films, targets=blended.astype(np.float32))
-
-
-def _said(runtime: Runtime, films: Array) -> Array:
-    """Probabilities (N, C) of cached films (N, S, S) uint8."""
-    found = []
-    for start in range(0, len(films), _BATCH):
-        some = films[start : start + _BATCH].astype(np.float32) / 255
-        prepared = np.stack([levels(film, runtime.card.preparation)[None] for film in some])
-        found.append(probabilities(runtime(prepared)["logits"], runtime.card))
-    return np.concatenate(found)

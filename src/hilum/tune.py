@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from hilum.config import TrainConfig, read_toml, train_config
+from hilum.card import Strict
+from hilum.config import TrainConfig, read_plan, train_config
 from hilum.data.cache import Tick
 from hilum.errors import ConfigError, DivergedError, MissingExtraError, TrainingError
+from hilum.progress import within
 from hilum.run import STATE
 from hilum.train import train
 
@@ -29,11 +31,7 @@ _ABOUT, _DIVERGED = "about", "diverged"
 _FIRST = 4  # trainings that nothing ends early: they are what the others are held against
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Range(_Strict):
+class Range(Strict):
     """What one setting may be: one of `choices`, or a number from `low` to `high`."""
 
     choices: tuple[Any, ...] = ()
@@ -49,7 +47,7 @@ class Range(_Strict):
         return self
 
 
-class Search(_Strict):
+class Search(Strict):
     """The file TUNE.toml."""
 
     name: str = Field(description="by default the file's own, without its ending")
@@ -64,12 +62,7 @@ class Search(_Strict):
 
 def read_search(path: Path) -> Search:
     """The search of a TOML file; raises ConfigError naming what is wrong."""
-    try:
-        return Search.model_validate({"name": path.stem, **read_toml(path)})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {where}: {first['msg']}; see configs/tune for an example") from None
+    return read_plan(Search, path, examples="configs/tune")
 
 
 def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
@@ -103,7 +96,7 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     def objective(trial: optuna.Trial) -> float:
         done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
         drawn = {name: _drawn(trial, name, what) for name, what in search.space.items()}
-        return _score(_config(search, drawn), trial, _within(tick, done, search.trials))
+        return _score(_config(search, drawn), trial, within(tick, done, search.trials, f"trial {done + 1}"))
 
     done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
     study.optimize(objective, n_trials=max(0, search.trials - done), catch=(DivergedError,))
@@ -174,17 +167,6 @@ def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float
     with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
         scores = [float(row["score"]) for row in csv.DictReader(file)]
     return scores[-1] if config.keep == "last" else max(scores)
-
-
-def _within(tick: Tick | None, done: int, trials: int) -> Tick | None:
-    """Progress of one training as a part of the search's."""
-    if tick is None:
-        return None
-
-    def inner(step: int, steps: int, status: str) -> None:
-        tick(done * 1000 + 1000 * step // max(steps, 1), trials * 1000, f"trial {done + 1}: {status}")
-
-    return inner
 
 
 def _tell(search: Search, study: optuna.Study) -> None:

@@ -34,13 +34,10 @@ def make_split(samples: Sequence[Sample], *, test: float = 0.15, folds: int = 5,
     """
     if not 0 <= test < 1 or folds < 2:
         raise DataError(f"test={test}, folds={folds}; give a share below 1 and at least 2 folds")
-    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for patient, stratum in sorted(_strata(samples).items()):
-        strata[stratum].append(patient)
     rng = np.random.default_rng(seed)
     parts: dict[str, str] = {}
     dealt = 0
-    for _, patients in sorted(strata.items()):
+    for patients in _strata(samples):
         shuffled = [patients[i] for i in rng.permutation(len(patients))]
         # The remainder is drawn, so that many small strata still give the share that was asked for.
         tests = int(len(shuffled) * test + rng.random())
@@ -93,14 +90,11 @@ def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -
 
     Raises DataError where there are fewer patients.
     """
-    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for patient, stratum in sorted(_strata(samples).items()):
-        strata[stratum].append(patient)
     rng = np.random.default_rng(seed)
     # A patient's place in the queue: how far through its own stratum it is drawn.
     place = {
         patient: (i + rng.random()) / len(members)
-        for _, members in sorted(strata.items())
+        for members in _strata(samples)
         for i, patient in enumerate(rng.permutation(members).tolist())
     }
     if patients > len(place):
@@ -109,17 +103,19 @@ def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -
     return [sample for sample in samples if sample.patient in chosen]
 
 
-def _strata(samples: Sequence[Sample]) -> dict[str, tuple[str, str]]:
+def _strata(samples: Sequence[Sample]) -> list[list[str]]:
+    """The patients of each stratum, as `make_split` tells them apart, in an order of names alone."""
     carried: dict[str, set[str]] = defaultdict(set)
     sites: dict[str, str] = {}
     for sample in samples:
         carried[sample.patient].update(name for name, value in sample.labels.items() if value == 1)
         sites[sample.patient] = sample.site
     counts = Counter(label for labels in carried.values() for label in labels)
-    return {
-        patient: (sites[patient], min(labels, key=lambda label: (counts[label], label), default=""))
-        for patient, labels in carried.items()
-    }
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for patient, labels in sorted(carried.items()):
+        rarest = min(labels, key=lambda label: (counts[label], label), default="")
+        strata[sites[patient], rarest].append(patient)
+    return [patients for _, patients in sorted(strata.items())]
 
 
 def _encode(parts: dict[str, str]) -> bytes:
