@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from hilum import augment
-from hilum.batches import Films, Shuffled, in_order, known, loader, mixed
+from hilum.batches import Films, Shuffled, balanced, in_order, known, loader, mixed, patched
 from hilum.card import Preparation
 from hilum.data import open_data
 from hilum.data.cache import Cache, cached
 from hilum.labels import SIX
-from hilum.prepare import levels
+from hilum.prepare import compose, levels
 from hilum.types import LUNG_OF_UNKNOWN_SIDE
 
 SIZE = 64
@@ -101,6 +101,38 @@ def test_the_recipe_names_the_augmentation(cache: Cache, outlined: Films, recipe
     item = replace(outlined, recipe=recipe)[3, 5]
     np.testing.assert_array_equal(item["films"], levels(film, outlined.preparation)[None])
     np.testing.assert_array_equal(item["masks"], mask)
+
+
+def test_what_is_told_of_outlines_moves_with_the_film(cache: Cache, outlined: Films) -> None:
+    told = replace(outlined, labels=SIX, preparation=Preparation(size=SIZE, region="outlines"))
+    item = told[3, 5]
+    assert item.keys() == {"films", "labels"}
+    film, mask = augment.augment(
+        cache.films[5].astype(np.float32) / 255,
+        np.array(cache.masks[5]),  # type: ignore[index]
+        np.random.default_rng([outlined.seed, 3, 5]),
+        strength=1.0,
+    )
+    np.testing.assert_array_equal(item["films"], compose(film, mask, told.preparation))
+    # Who is not told sees the same film whatever masks there are.
+    plain = replace(outlined, labels=SIX)
+    bare = replace(plain, cache=replace(cache, masks=None))
+    np.testing.assert_array_equal(plain[3, 5]["films"], bare[3, 5]["films"])
+
+
+def test_few_changes_are_two_of_the_many(cache: Cache, outlined: Films) -> None:
+    film, mask = cache.films[5].astype(np.float32) / 255, np.array(cache.masks[5])  # type: ignore[index]
+    changed = [augment.few(film, mask, np.random.default_rng(i)) for i in range(40)]
+    assert all(one.shape == film.shape and one.min() >= 0 and one.max() <= 1 for one, _ in changed)
+    moved = sum(not np.array_equal(other, mask) for _, other in changed)
+    assert 5 < moved < 25  # of 36 pairs of kinds, 11 move the film
+    still, same = augment.few(film, mask, np.random.default_rng(0), strength=0)
+    assert still is film
+    assert same is mask
+    item = replace(outlined, recipe="few")[3, 5]
+    rng = np.random.default_rng([outlined.seed, 3, 5])
+    expected = augment.few(film, mask, rng, strength=1.0)
+    np.testing.assert_array_equal(item["films"], compose(*expected, outlined.preparation))
 
 
 def test_a_film_to_classify_is_never_changed_as_one_to_outline(outlined: Films) -> None:
@@ -284,3 +316,37 @@ def test_a_pair_may_be_two_films_of_a_patient_and_never_of_two(cache: Cache, out
         assert {int(films[2 * draw, i]["labels"][0]) for draw in range(20)} == {i}
         partners = {int(films[2 * draw + 1, i]["labels"][0]) for draw in range(60)}
         assert partners == ({0, 2, 4, 6, 8} if i % 2 == 0 else {i})
+
+
+def test_rare_labels_films_are_drawn_as_often_as_common_ones() -> None:
+    nan = np.nan
+    truth = np.array([[1, 0, 0], [1, 0, nan], [1, 0, 0], [1, 1, 0], [0, 0, 0], [nan, 0, 0]])
+    odds = balanced(truth)
+    # Three of the first alone, one that also has the rarer second, two of neither; nobody has the third.
+    np.testing.assert_allclose(odds, [1 / 9, 1 / 9, 1 / 9, 1 / 3, 1 / 6, 1 / 6])
+    order = Shuffled(6, 6, seed=3, epoch=0, odds=odds)
+    drawn = [i for epoch in range(400) for batch in replace(order, epoch=epoch) for _, i in batch]
+    np.testing.assert_allclose(np.bincount(drawn, minlength=6) / len(drawn), odds, atol=0.03)
+    assert list(order) == list(replace(order))
+    assert list(replace(order, seed=4)) != list(order)
+
+
+def test_a_part_of_each_film_is_replaced_and_its_labels_by_as_much() -> None:
+    batch = {
+        "films": torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 10, 10),
+        "labels": torch.tensor([[1.0], [0.0], [0.0], [torch.nan]]),
+    }
+    seen = set()
+    for seed in range(20):
+        made = patched(batch, 1.0, np.random.default_rng(seed))
+        for i, film in enumerate(made["films"]):
+            own = (film == i).float().mean()
+            others = film[film != i].unique()
+            assert len(others) <= 1
+            other = int(others[0]) if len(others) else i
+            expected = own * batch["labels"][i] + (1 - own) * batch["labels"][other]
+            if 0 < own < 1:
+                torch.testing.assert_close(made["labels"][i], expected, equal_nan=True)
+            seen.add(round(float(own), 2))
+        assert torch.equal(batch["films"][:, 0, 0, 0], torch.arange(4.0))  # the batch itself is left alone
+    assert len(seen) > 5

@@ -69,3 +69,16 @@ def test_evidence_counts_from_the_label_s_own_threshold() -> None:
     above = heatmap(evidence, label="Edema", anatomy=anatomy, baseline=-3)
     assert above.in_lungs > 0.7
     assert float(above.values.mean()) == pytest.approx(-4, abs=1e-5)
+
+
+def test_evidence_of_a_part_lies_in_that_part_and_its_mean_stays_the_logit() -> None:
+    evidence = np.random.default_rng(2).normal(-1, 3, (4, 4)).astype(np.float32)
+    part = (slice(5, 25), slice(10, 40))
+    shown = heatmap(evidence, label="Edema", anatomy=blank(50, 60), baseline=-2.5, part=part)
+    assert shown.values.shape == (50, 60)
+    assert shown.values.mean(dtype=np.float64) == pytest.approx(evidence.mean(), abs=1e-4)
+    outside = np.ones((50, 60), bool)
+    outside[part] = False
+    assert set(shown.values[outside]) == {np.float32(-2.5)}
+    inside = heatmap(evidence, label="Edema", anatomy=blank(20, 30), baseline=-2.5)
+    np.testing.assert_array_equal(shown.values[part] > -2.5, inside.values > -2.5)

@@ -26,7 +26,7 @@ FLOORS = """
     data.phantom_findings models read
     checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
-    data data.check data.pseudo
+    data data.check data.pseudo data.regions
     batches evaluate_outlines reliability
     evaluate evaluate_pictures
     teach

@@ -11,7 +11,7 @@ import pytest
 from hilum.card import Preparation
 from hilum.data.cache import Cache, cached
 from hilum.data.phantom import draw
-from hilum.prepare import fit, levels, prepare, restore, without_diaphragm
+from hilum.prepare import chest, fit, levels, prepare, restore, without_diaphragm
 from hilum.read import read
 from hilum.types import Array, Sample
 
@@ -213,3 +213,59 @@ def test_a_film_shows_no_more_than_the_detail_asked_for() -> None:
     np.testing.assert_array_equal(levels(film, coarse), levels(fit(fit(film, 16), 64), USUAL))
     finer = Preparation(size=64, detail=64)
     np.testing.assert_array_equal(levels(film, finer), levels(film, USUAL))
+
+
+def outlines() -> Array:
+    """On 64 x 64 pixels: a right lung, a left one, and a heart half as wide as both together."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:40, 12:22], mask[10:40, 42:52], mask[30:44, 22:42] = 1, 2, 3
+    return mask
+
+
+def test_the_chest_is_what_is_outlined_and_a_tenth_around() -> None:
+    assert chest(outlines()) == (slice(7, 47), slice(8, 56))
+    # No wider than the film, and all of it where nothing is outlined.
+    assert chest(np.ones((30, 40), np.uint8)) == (slice(0, 30), slice(0, 40))
+    assert chest(np.zeros((30, 40), np.uint8)) == (slice(0, 30), slice(0, 40))
+
+
+def test_a_film_is_cut_before_it_is_stretched() -> None:
+    film = noise(3)
+    cut = prepare(film, USUAL.model_copy(update={"region": "crop"}), outlines())
+    np.testing.assert_array_equal(cut, prepare(np.ascontiguousarray(film[7:47, 8:56]), USUAL))
+
+
+def test_all_but_lungs_and_heart_is_black() -> None:
+    kept = prepare(noise(4), USUAL.model_copy(update={"region": "lungs"}), outlines())[0]
+    whole = levels(noise(4), USUAL)
+    np.testing.assert_array_equal(kept[outlines() > 0], whole[outlines() > 0])
+    assert set(kept[outlines() == 0]) == {whole.min()}
+
+
+def test_outlines_and_ratio_are_channels_of_their_own() -> None:
+    shown = USUAL.model_copy(update={"region": "outlines"})
+    channels = prepare(noise(5), shown, outlines())
+    assert channels.shape == (shown.channels, 64, 64)
+    assert channels.dtype == np.float32
+    np.testing.assert_array_equal(channels[0], levels(noise(5), USUAL))
+    for value in (1, 2, 3):
+        np.testing.assert_array_equal(channels[value], outlines() == value)
+    np.testing.assert_array_equal(channels[4], 0)  # 20 pixels of 40
+    wider = outlines()
+    wider[30:44, 16:44] = 3
+    np.testing.assert_allclose(prepare(noise(5), shown, wider)[4], 2, rtol=1e-6)  # 28 of 40
+    for missing in (wider == 3) * np.uint8(3), (wider == 1).astype(np.uint8), wider * 0:
+        np.testing.assert_array_equal(prepare(noise(5), shown, missing)[4], 0)
+
+
+def test_outlines_follow_the_film_to_the_networks_size() -> None:
+    film = np.kron(outlines() == 1, np.ones((3, 2)))  # as bright as the right lung: both shrink alike
+    mask = np.kron(outlines(), np.ones((3, 2), np.uint8))
+    channels = prepare(film, Preparation(size=64, region="outlines"), mask)
+    np.testing.assert_array_equal(channels[0] > 0, channels[1] > 0)
+
+
+@pytest.mark.parametrize("region", ["crop", "lungs", "outlines"])
+def test_a_region_is_never_guessed(region: str) -> None:
+    with pytest.raises(ValueError, match=f"region '{region}': needs the film's label map"):
+        prepare(noise(7), USUAL.model_copy(update={"region": region}))

@@ -34,6 +34,31 @@ def augment(
     return film, mask
 
 
+def few(
+    film: Array, mask: Array | None, rng: np.random.Generator, *, strength: float = 1.0
+) -> tuple[Array, Array | None]:
+    """Two of the changes that `augment` makes, drawn anew for every film: (S, S) as there.
+
+    Radiographs' own changes in the place of a photograph's. Source: RandAugment, Cubuk et al., NeurIPS 2020.
+    """
+    if strength == 0:
+        return film, mask
+    for kind in rng.integers(6, size=2):
+        if kind == 0:
+            film, mask = _warp(film, mask, rng, strength)
+        elif kind == 1:
+            film = _tone(film, rng, strength)
+        elif kind == 2:
+            film = _shade(film, rng, strength)
+        elif kind == 3:
+            film = _degrade(film, rng, strength)
+        elif kind == 4:
+            film = _collimate(film, mask, rng)
+        else:
+            film = _letter(film, rng)
+    return film, mask
+
+
 def view(film: Array, rng: np.random.Generator, *, strength: float = 1.0) -> Array:
     """A part of a film (S, S) float32 in [0, 1], 30 to 100 % of its area, scaled up to it and changed."""
     side = film.shape[0]

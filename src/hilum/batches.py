@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hilum.augment import augment, outlined, view
+from hilum.augment import augment, few, outlined, view
 from hilum.card import Preparation
 from hilum.data.cache import Cache
 from hilum.data.masks import shown
-from hilum.prepare import levels
+from hilum.prepare import compose
 from hilum.types import STRUCTURES, Array
 
 Batch = dict[str, torch.Tensor]
@@ -26,7 +26,7 @@ Batch = dict[str, torch.Tensor]
 class Films(Dataset[dict[str, Array]]):
     """Films of a cache with their targets, addressed by (draw, position).
 
-    An item holds ``films`` (1, S, S) float32, and either ``labels`` (C,) float32 with NaN for unknown,
+    An item holds ``films`` (C, S, S) float32, and either ``labels`` (C,) float32 with NaN for unknown,
     or ``masks`` (S, S) uint8 with ``known`` (4,) bool: the three structures, and both lungs together. An
     epoch draws every film `views` times, one after the other; the second of a pair may be another film of
     the same patient.
@@ -36,7 +36,7 @@ class Films(Dataset[dict[str, Array]]):
     labels: tuple[str, ...]  # empty: the targets are masks
     preparation: Preparation
     strength: float  # of the augmentation
-    recipe: str = "general"  # of the augmentation, or "outlines", or "views"
+    recipe: str = "general"  # of the augmentation, or "few", "outlines", "views"
     seed: int
     views: int = 1
     targets: Array | None = None  # (N, C) float32 in the place of the labels: what teachers say
@@ -52,15 +52,18 @@ class Films(Dataset[dict[str, Array]]):
             i = fellows[rng.integers(len(fellows))]
         sample = self.cache.samples[i]
         film = self.cache.films[i].astype(np.float32) / 255
-        whole = None if self.labels or self.cache.masks is None else np.array(self.cache.masks[i])
+        masks = self.cache.masks if not self.labels or self.preparation.outlined else None
+        whole = None if masks is None else np.array(masks[i])
         if self.recipe == "views":
             film, mask = view(film, rng, strength=self.strength), None
-        elif whole is None or self.recipe == "general":
+        elif self.recipe == "few":
+            film, mask = few(film, whole, rng, strength=self.strength)
+        elif whole is None or self.labels or self.recipe == "general":
             film, mask = augment(film, whole, rng, strength=self.strength)
         else:
             film, mask = outlined(film, whole, rng, strength=self.strength)
-        item: dict[str, Array] = {"films": levels(film, self.preparation)[None]}
-        if mask is None or whole is None:
+        item: dict[str, Array] = {"films": compose(film, mask, self.preparation)}
+        if self.labels or mask is None or whole is None:
             carried = [sample.labels.get(name, np.nan) for name in self.labels]
             item["labels"] = np.array(carried if self.targets is None else self.targets[i], np.float32)
         else:
@@ -95,6 +98,7 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
     processes: int = 1
     extra: int = 0  # of the films, the last ones: an epoch draws as many of them as there are others
     views: int = 1  # of each film
+    odds: Array | None = None  # (films,) of being drawn, adding up to 1; none: each film once
 
     def __len__(self) -> int:
         return max(1, (self.films - self.extra + self._drawn) // self.batch) - self.start
@@ -106,7 +110,7 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         own = self.films - self.extra
-        order = rng.permutation(own)
+        order = rng.permutation(own) if self.odds is None else rng.choice(own, own, p=self.odds)
         if self.extra:
             order = rng.permutation(np.concatenate([order, own + rng.permutation(self.extra)[: self._drawn]]))
         for step in range(self.start, self.start + len(self)):
@@ -128,6 +132,18 @@ def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) ->
     )
 
 
+def balanced(truth: Array) -> Array:
+    """Odds of films, (N,) adding up to 1, by their labels (N, C), 1, 0 or NaN: all labels' films share alike.
+
+    A film of several labels counts as one of the rarest; films of none are a group of their own.
+    """
+    held = truth == 1
+    rarest = np.where(held, held.sum(axis=0), len(truth) + 1).argmin(axis=1)
+    group = np.where(held.any(axis=1), rarest, truth.shape[1])
+    _, which, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(sizes) * sizes[which]))
+
+
 def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
     """A batch to classify whose films, and labels, are each blended with those of another one.
 
@@ -137,6 +153,23 @@ def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
     share = float(rng.beta(alpha, alpha))
     other = torch.from_numpy(rng.permutation(len(batch["films"])))
     return {key: share * value + (1 - share) * value[other] for key, value in batch.items()}
+
+
+def patched(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
+    """A batch to classify in which one rectangle of every film is another film's, labels blended by area.
+
+    Its area is drawn from Beta(`alpha`, `alpha`), its place is the same in all. What is unknown of either
+    film is unknown of both. Source: CutMix, Yun et al., ICCV 2019.
+    """
+    films = batch["films"].clone()
+    side = films.shape[-1]
+    cut = round(side * float(np.sqrt(rng.beta(alpha, alpha))))
+    top, left = rng.integers(0, side - cut + 1, 2)
+    other = torch.from_numpy(rng.permutation(len(films)))
+    box = (..., slice(top, top + cut), slice(left, left + cut))
+    films[box] = batch["films"][other][box]
+    share = (cut / side) ** 2
+    return {"films": films, "labels": (1 - share) * batch["labels"] + share * batch["labels"][other]}
 
 
 def in_order(films: Films, batch: int) -> Iterator[Batch]:

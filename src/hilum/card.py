@@ -33,6 +33,21 @@ class Preparation(Strict):
     mask_diaphragm: bool = Field(default=False, description="largest very bright part made black")
     equalise: Literal["none", "histogram", "clahe"] = "none"
     smooth: Literal["none", "gaussian", "bilateral"] = "none"
+    region: Literal["film", "crop", "lungs", "outlines"] = Field(
+        default="film",
+        description="the film; cut to lungs and heart and a margin; all but them black; or the film and, as "
+        "further channels, both lungs, the heart and the cardiothoracic ratio",
+    )
+
+    @property
+    def outlined(self) -> bool:
+        """Whether the network's input shows the film's outlines."""
+        return self.region in ("lungs", "outlines")
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input."""
+        return 5 if self.region == "outlines" else 1
 
 
 class Calibration(Strict):
@@ -117,6 +132,8 @@ class Card(Strict):
         steps = ["diaphragm"] * p.mask_diaphragm + [step for step in (p.equalise, p.smooth) if step != "none"]
         if p.detail:
             steps.insert(0, f"detail-{p.detail}")
+        if p.region != "film":
+            steps.append(p.region)
         return "-".join([f"stretch-{p.size}-p{p.low:g}-{p.high:g}-m{p.mean:g}-s{p.std:g}", *steps])
 
 

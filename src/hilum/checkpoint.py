@@ -37,7 +37,7 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
     try:
         weights = {name: _halved(value).contiguous() for name, value in module.state_dict().items()}
         safetensors.torch.save_file(weights, draft / WEIGHTS)
-        module = build(card.architecture, len(card.labels), seed=0, **card.arguments)
+        module = _network(card)
         module.load_state_dict(_loaded(draft / WEIGHTS))
         _export(module.eval(), draft / GRAPH, card)
         files = {path.name: sha256(path) for path in sorted(draft.iterdir())}
@@ -59,7 +59,7 @@ def load(name: str | Path) -> tuple[nn.Module, Card]:
         raise CheckpointError(
             f"{path}: missing or not the file its card names; restore the checkpoint folder"
         )
-    module = build(card.architecture, len(card.labels), seed=0, **card.arguments)
+    module = _network(card)
     module.load_state_dict(_loaded(path))
     return module.eval(), card
 
@@ -88,6 +88,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _network(card: Card) -> nn.Module:
+    """The card's network, with weights that are still to be filled in."""
+    channels = card.preparation.channels
+    return build(card.architecture, len(card.labels), seed=0, channels=channels, **card.arguments)
+
+
 def _halved(value: Tensor) -> Tensor:
     """Large kernels in half precision; the few numbers of small ones, biases and statistics as they are."""
     return value.half() if value.is_floating_point() and value.ndim > 1 and value.numel() > SMALL else value
@@ -99,7 +105,7 @@ def _loaded(path: Path) -> dict[str, Tensor]:
 
 
 def _export(module: nn.Module, path: Path, card: Card) -> None:
-    films = torch.zeros(2, 1, card.preparation.size, card.preparation.size)
+    films = torch.zeros(2, card.preparation.channels, card.preparation.size, card.preparation.size)
     with torch.no_grad():
         names = list(module(films))
     with warnings.catch_warnings():
@@ -140,8 +146,8 @@ def _store_half(graph: onnx.ModelProto, path: Path) -> None:
 
 def _agree(module: nn.Module, folder: Path) -> None:
     runtime = Runtime(folder)
-    size = runtime.card.preparation.size
-    films = np.random.default_rng(0).normal(size=(2, 1, size, size)).astype(np.float32)
+    size, channels = runtime.card.preparation.size, runtime.card.preparation.channels
+    films = np.random.default_rng(0).normal(size=(2, channels, size, size)).astype(np.float32)
     with torch.no_grad():
         expected = module(torch.from_numpy(films))["logits"].numpy()
     gap = float(np.abs(runtime(films)["logits"] - expected).max())

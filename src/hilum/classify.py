@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hilum.calibrate import baseline, predict
-from hilum.prepare import prepare
+from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime
-from hilum.types import Array, Prediction, Radiograph
+from hilum.types import Anatomy, Array, Prediction, Radiograph
 
 _BATCH = 4  # films a run of a network; more gains nothing on a CPU and costs memory
 
@@ -20,16 +20,34 @@ class Judgement:
     """What is said of one film, and what for."""
 
     prediction: Prediction
-    evidence: Mapping[str, tuple[Array, float]]  # label -> map (h, w) in logits, and where it turns positive
+    evidence: Mapping[str, Evidence]
 
 
-def classify(general: Runtime, specialist: Runtime | None, films: Sequence[Radiograph]) -> list[Judgement]:
-    """Judge films with a classifier; those on which it hesitates among the specialist's labels, with both."""
-    found = _judged(general, films)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Where on the film one label's logit comes from."""
+
+    map: Array  # (h, w) in logits
+    baseline: float  # the logit at which the label turns positive
+    part: tuple[slice, slice] | None  # rows and columns of the film that were seen; None: all
+
+
+def classify(
+    general: Runtime,
+    specialist: Runtime | None,
+    films: Sequence[Radiograph],
+    anatomies: Sequence[Anatomy | None],
+) -> list[Judgement]:
+    """Judge films with a classifier; those on which it hesitates among the specialist's labels, with both.
+
+    `anatomies` are the films' outlines, for models that look at a part of the film or are told of outlines.
+    """
+    found = _judged(general, films, anatomies)
     if specialist is None:
         return found
     asked = [i for i, one in enumerate(found) if hesitates(one.prediction, specialist.card.labels)]
-    for i, second in zip(asked, _judged(specialist, [films[i] for i in asked]), strict=True):
+    seconds = _judged(specialist, [films[i] for i in asked], [anatomies[i] for i in asked])
+    for i, second in zip(asked, seconds, strict=True):
         prediction = consult(found[i].prediction, second.prediction)
         evidence = {
             label: shown for label, shown in found[i].evidence.items() if label not in specialist.card.labels
@@ -63,18 +81,29 @@ def explained(prediction: Prediction) -> list[str]:
     return positive or [max(prediction.labels, key=lambda name: prediction[name].probability)]
 
 
-def _judged(runtime: Runtime, films: Sequence[Radiograph]) -> list[Judgement]:
+def _judged(
+    runtime: Runtime, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None]
+) -> list[Judgement]:
     """One classifier's word on each film, a few films at a time."""
     found = []
+    preparation = runtime.card.preparation
     starts = {label: baseline(runtime.card, label) for label in runtime.card.labels}
     for first in range(0, len(films), _BATCH):
         some = films[first : first + _BATCH]
-        outputs = runtime(np.stack([prepare(film.pixels, runtime.card.preparation) for film in some]))
-        for i in range(len(some)):
+        masks = [None if one is None else one.mask for one in anatomies[first : first + _BATCH]]
+        outputs = runtime(
+            np.stack(
+                [prepare(film.pixels, preparation, mask) for film, mask in zip(some, masks, strict=True)]
+            )
+        )
+        for i, mask in enumerate(masks):
+            part = None if mask is None or preparation.region != "crop" else chest(mask)
             maps = (
                 zip(runtime.card.labels, outputs["evidence"][i], strict=True) if "evidence" in outputs else ()
             )
-            evidence = {label: (plane, starts[label]) for label, plane in maps}
+            evidence = {
+                label: Evidence(map=plane, baseline=starts[label], part=part) for label, plane in maps
+            }
             prediction = predict(outputs["logits"][i], runtime.card)
             found.append(Judgement(prediction=prediction, evidence=evidence))
     return found

@@ -89,10 +89,9 @@ def evaluate(
     ratio's errors.
     """
     from hilum.data import join, open_data, short
-    from hilum.data.cache import cached
     from hilum.data.split import read_split, select
     from hilum.evaluate import evaluate as run
-    from hilum.evaluate import film_size
+    from hilum.evaluate import films_for
     from hilum.evaluate_pictures import write_pictures
     from hilum.figures import write
     from hilum.report import identity, provenance
@@ -115,7 +114,8 @@ def evaluate(
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
     with progress("evaluating") as tick:
-        cache = cached(samples, film_size(runtime.card), out.parent / ".hilum-cache", tick=tick)
+        cards = [one.card for one in (runtime, second) if one]
+        cache = films_for(cards, samples, out.parent / ".hilum-cache", tick=tick)
         evaluation = run(runtime, cache, specialist=second, stress=stress, seed=seed, tick=tick)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)

@@ -72,15 +72,20 @@ class TrainConfig(Strict):
         default="cross-entropy", description="of labels that may stand together"
     )
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
+    sampling: Literal["even", "balanced"] = Field(
+        default="even", description="every film once an epoch, or films of rare labels more often"
+    )
     mixup: float = Field(default=0.0, ge=0, description="how much films are blended in pairs; 0: none")
+    cutmix: float = Field(default=0.0, ge=0, description="how much of a film another one's part replaces")
     teachers: tuple[str, ...] = Field(
         default=(), description="checkpoints that say how sure a label is: their names or folders"
     )
     trust: float = Field(default=0.5, gt=0, le=1, description="the teachers' share of what is learned")
     augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
-    recipe: Literal["general", "outlines", "views"] = Field(
+    recipe: Literal["general", "few", "outlines", "views"] = Field(
         default="general",
-        description="of the augmentation; 'outlines' also bends and mirrors, 'views' cuts parts out",
+        description="of the augmentation; 'few' makes two of its changes at a time, 'outlines' also bends "
+        "and mirrors, 'views' cuts parts out",
     )
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -94,11 +99,20 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _of_its_task(self) -> TrainConfig:
-        for name in ("loss", "smoothing", "mixup", "auxiliary", "teachers"):
+        for name in ("loss", "smoothing", "mixup", "cutmix", "sampling", "auxiliary", "teachers"):
             if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
         if self.task == "segment" and self.recipe == "views":
             raise ValueError("recipe: 'views' cuts films without their masks; use 'outlines' or 'general'")
+        if self.mixup and self.cutmix:
+            raise ValueError("cutmix: films are blended already; leave mixup out")
+        if self.sampling == "balanced" and self.extra:
+            raise ValueError("sampling: not beside extra films, which are drawn by a rule of their own")
+        region = self.preparation.region
+        if region != "film" and (self.task == "segment" or (self.task == "pretrain" and region != "crop")):
+            raise ValueError(f"preparation.region: {region!r} only for task 'classify'")
+        if self.preparation.outlined and self.recipe == "views":
+            raise ValueError(f"recipe: 'views' cuts films without outlines; leave region {region!r} out")
         if twice := set(self.labels) & set(self.auxiliary):
             raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
         return self

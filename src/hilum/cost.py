@@ -26,11 +26,11 @@ class Cost:
 def cost(folder: Path, *, threads: int = 2, runs: int = 20) -> Cost:
     """The cost of a checkpoint; the time is the machine's, and only ratios of it travel."""
     module, card = load(folder)
-    size = card.preparation.size
+    shape = (1, card.preparation.channels, card.preparation.size, card.preparation.size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, 1, size, size))
+        module(torch.zeros(shape))
     runtime = Runtime(folder, threads=threads)
-    film = np.zeros((1, 1, size, size), np.float32)
+    film = np.zeros(shape, np.float32)
     times = []
     for _ in range(runs + 1):  # the first run warms up
         start = time.perf_counter()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from hilum.calibrate import margins, predict, probabilities
 from hilum.card import Card
 from hilum.classify import hesitates
-from hilum.data.cache import Cache, Tick
+from hilum.data.cache import Cache, Tick, cached
+from hilum.data.regions import regional
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation
 from hilum.metrics import mean
-from hilum.prepare import levels
+from hilum.prepare import compose
 from hilum.runtime import Runtime
-from hilum.types import Array
+from hilum.types import Array, Sample
 from hilum.verdicts import Verdicts, score
 
 _BATCH = 16
@@ -97,6 +99,19 @@ def film_size(card: Card) -> int:
     return SIZE if card.task == "segment" else card.preparation.size
 
 
+def films_for(
+    cards: Sequence[Card], samples: Sequence[Sample], folder: Path, *, tick: Tick | None = None
+) -> Cache:
+    """The samples' films, as the first card's model takes them and the others can, from the cache or into it.
+
+    Raises ConfigError where the models cannot share films.
+    """
+    first = cards[0]
+    if first.task == "classify":
+        samples = regional(samples, [card.preparation for card in cards])
+    return cached(samples, film_size(first), folder, tick=tick)
+
+
 def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array:
     """What a checkpoint says of cached films of its own size: (N, C) float32."""
     return np.stack(list(_logits(runtime, cache, tick)))
@@ -106,7 +121,8 @@ def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array
     """The logits of one film after another."""
     for start in range(0, len(cache.samples), _BATCH):
         films = cache.films[start : start + _BATCH].astype(np.float32) / 255
-        prepared = np.stack([levels(film, runtime.card.preparation)[None] for film in films])
-        yield from runtime(prepared)["logits"]
+        masks = [None] * len(films) if cache.masks is None else cache.masks[start : start + _BATCH]
+        pairs = zip(films, masks, strict=True)
+        yield from runtime(np.stack([compose(*pair, runtime.card.preparation) for pair in pairs]))["logits"]
         if tick:
             tick(min(start + _BATCH, len(cache.samples)), len(cache.samples), "running the model")

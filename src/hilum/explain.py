@@ -10,18 +10,32 @@ import numpy as np
 from hilum.types import Anatomy, Array, Heatmap
 
 
-def heatmap(evidence: Array, *, label: str, anatomy: Anatomy, baseline: float = 0.0) -> Heatmap:
+def heatmap(
+    evidence: Array,
+    *,
+    label: str,
+    anatomy: Anatomy,
+    baseline: float = 0.0,
+    part: tuple[slice, slice] | None = None,
+) -> Heatmap:
     """Lay the network's evidence for one label over the film's own pixels.
 
-    `evidence` is (h, w) float32 and its mean is the logit; it spans the whole film. The mean of the result
-    is the same logit. What lies above `baseline`, the logit at which the label turns positive, speaks for
-    the label: a rare disease turns positive far below a logit of 0.
+    `evidence` is (h, w) float32 and its mean is the logit; it spans the whole film, or the `part` of its rows
+    and columns that the network saw. The mean of the result is the same logit. What lies above `baseline`,
+    the logit at which the label turns positive, speaks for the label: a rare disease turns positive far
+    below a logit of 0.
     """
-    height, width = anatomy.mask.shape
+    seen = anatomy.mask if part is None else anatomy.mask[part]
+    height, width = seen.shape
     # Linear: a cubic spline would overshoot, showing evidence that the network never had.
     values = cv2.resize(evidence.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     # Clamped borders weigh the grid's cells unequally; the shift gives the logit back.
     values += np.float32(evidence.mean(dtype=np.float64) - cv2.mean(values)[0])
+    if part is not None:
+        # What the network did not see speaks neither for the label nor against it.
+        whole = np.full(anatomy.mask.shape, baseline, np.float32)
+        whole[part] += (values - np.float32(baseline)) * np.float32(whole.size / values.size)
+        values = whole
     return Heatmap(
         values=values,
         label=label,

@@ -104,7 +104,8 @@ def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn
     """The network without the outputs that only taught it: those after the labels' own, of its head."""
     if not config.auxiliary:
         return module
-    smaller = build(config.architecture, len(plan.labels), seed=0, **config.arguments)
+    channels = config.preparation.channels
+    smaller = build(config.architecture, len(plan.labels), seed=0, channels=channels, **config.arguments)
     own = smaller.state_dict()
     smaller.load_state_dict(
         {

@@ -154,9 +154,10 @@ class Pipeline:
         if self.classifier is None:
             return judged
         chosen = [i for i, yes in enumerate(admitted) if yes]
-        for i, one in zip(
-            chosen, classify(self.classifier, self.specialist, [films[i] for i in chosen]), strict=True
-        ):
+        found = classify(
+            self.classifier, self.specialist, [films[i] for i in chosen], [anatomies[i] for i in chosen]
+        )
+        for i, one in zip(chosen, found, strict=True):
             judged[i] = one.prediction, _heatmaps(one, anatomies[i])
         return judged
 
@@ -193,9 +194,9 @@ def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, .
         return ()
     shown = {label: judgement.evidence.get(label) for label in explained(judgement.prediction)}
     return tuple(
-        heatmap(evidence[0], label=label, anatomy=anatomy, baseline=evidence[1])
-        for label, evidence in shown.items()
-        if evidence is not None
+        heatmap(one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part)
+        for label, one in shown.items()
+        if one is not None
     )
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hilum.batches import Films
+from hilum.batches import Films, balanced
 from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
 from hilum.data import join, open_data
 from hilum.data.cache import Cache, Tick, cached
+from hilum.data.regions import regional
 from hilum.data.split import Part, Split, first_patients, make_split, read_split, select, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
@@ -22,7 +23,7 @@ from hilum.models import TASKS, build
 from hilum.models.transfer import Transfer, TransferUNet
 from hilum.models.vit import ViT
 from hilum.teach import taught
-from hilum.types import STRUCTURES, Sample
+from hilum.types import STRUCTURES, Array, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Plan:
     labels: tuple[str, ...]  # one for each output channel of the finished model
     activation: str  # "sigmoid" or "softmax"
     split: Split
+    odds: Array | None = None  # of the training films, by which they are drawn; none: each once an epoch
     extra: int = 0  # of the training films, the last ones: those of the data sets that only train
 
     @property
@@ -65,8 +67,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
     parts = {
-        part: cached([_described(sample, config) for sample in films], size, folder, tick=tick)
-        for part, films in chosen.items()
+        part: cached(_described(films, config), size, folder, tick=tick) for part, films in chosen.items()
     }
     _set_aside(parts, config.out)
     train, tune = (_films(part, cache, labels, config) for part, cache in parts.items())
@@ -78,6 +79,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         labels=labels,
         activation=activation,
         split=split,
+        odds=balanced(parts["train"].truth(labels)) if config.sampling == "balanced" else None,
         extra=len({sample.id for sample in extra} & {sample.id for sample in parts["train"].samples}),
     )
 
@@ -110,7 +112,13 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
 def network(config: TrainConfig, plan: Plan) -> nn.Module:
     """The network with the weights the configuration starts from."""
     outputs = len(plan.labels) + len(config.auxiliary)
-    module = build(config.architecture, outputs, seed=config.seed, **config.arguments)
+    module = build(
+        config.architecture,
+        outputs,
+        seed=config.seed,
+        channels=config.preparation.channels,
+        **config.arguments,
+    )
     if config.start == "imagenet":
         if not isinstance(module, Transfer | TransferUNet | ViT):
             raise ConfigError(
@@ -159,14 +167,18 @@ def _parted(
     return more, fuller
 
 
-def _described(sample: Sample, config: TrainConfig) -> Sample:
-    """The sample as its task needs it: masks only to outline, its view as a label where that is learned."""
+def _described(samples: list[Sample], config: TrainConfig) -> list[Sample]:
+    """The samples as their task needs them: their own masks only to outline, their view as a label where that
+    is learned."""
     if config.task != "segment":
-        sample = replace(sample, masks=None, structures=frozenset())
+        samples = regional(samples, [config.preparation])
     if "view" not in config.auxiliary:
-        return sample
-    view = {"AP": 1.0, "PA": 0.0}.get(sample.view or "", float("nan"))
-    return replace(sample, labels={**sample.labels, "view": view})
+        return samples
+    views = [{"AP": 1.0, "PA": 0.0}.get(sample.view or "", float("nan")) for sample in samples]
+    return [
+        replace(sample, labels={**sample.labels, "view": view})
+        for sample, view in zip(samples, views, strict=True)
+    ]
 
 
 def _shows_all_of(sample: Sample, other: Sample) -> bool:

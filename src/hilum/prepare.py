@@ -27,6 +27,29 @@ def fit(pixels: Array, size: int) -> Array:
     )
 
 
+def chest(mask: Array) -> tuple[slice, slice]:
+    """Rows and columns of a label map (H, W) that hold lungs and heart, and a tenth of their extent around.
+
+    The whole film where nothing is outlined.
+    """
+    rows, columns = (_widened(np.flatnonzero(mask.any(axis=axis)), mask.shape[1 - axis]) for axis in (1, 0))
+    return rows, columns
+
+
+def _widened(where: Array, side: int) -> slice:
+    if not where.size:
+        return slice(0, side)
+    first, last = int(where[0]), int(where[-1]) + 1
+    margin = round(0.1 * (last - first))
+    return slice(max(0, first - margin), min(side, last + margin))
+
+
+def fit_mask(mask: Array, size: int) -> Array:
+    """A label map (H, W) uint8 stretched as `fit` does its film, no label blended: (size, size) uint8."""
+    # Plain INTER_NEAREST takes each block's first pixel, which moves the mask half a pixel off the film.
+    return np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
 def levels(image: Array, preparation: Preparation) -> Array:
     """Grey levels made alike: the percentile range to [0, 1], clipped, filtered as asked, then standardised.
 
@@ -73,9 +96,41 @@ _FILTERS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def prepare(pixels: Array, preparation: Preparation) -> Array:
-    """A film -> the network's input (1, size, size) float32."""
-    return levels(fit(pixels, preparation.size), preparation)[None]
+_NEEDED = "region {!r}: needs the film's label map"
+
+
+def compose(image: Array, mask: Array | None, preparation: Preparation) -> Array:
+    """A film at the network's size, already cut where it is to be, as its input: (C, S, S) float32.
+
+    The label map (S, S) uint8 goes in as the preparation's region asks: not at all, as what stays of the
+    film, or as one channel each for right lung, left lung and heart, 0 or 1, and one for the cardiothoracic
+    ratio, (ratio - 0.5) * 10 everywhere and 0 where it cannot be told.
+    """
+    grey = levels(image, preparation)[None]
+    if not preparation.outlined:
+        return grey
+    if mask is None:
+        raise ValueError(_NEEDED.format(preparation.region))
+    if preparation.region == "lungs":
+        return np.where(mask > 0, grey, np.float32(-preparation.mean / preparation.std))
+    planes = [(mask == value).astype(np.float32)[None] for value in (1, 2, 3)]
+    heart, lungs = (np.flatnonzero(part.any(axis=0)) for part in (mask == 3, (mask == 1) | (mask == 2)))
+    ratio = (np.ptp(heart) + 1) / (np.ptp(lungs) + 1) if heart.size and lungs.size else 0.5
+    return np.concatenate([grey, *planes, np.full_like(grey, 10 * (ratio - 0.5))])
+
+
+def prepare(pixels: Array, preparation: Preparation, mask: Array | None = None) -> Array:
+    """A film (H, W) and, where the preparation's region needs it, its label map -> the network's input.
+
+    (C, size, size) float32.
+    """
+    if preparation.region == "film":
+        return compose(fit(pixels, preparation.size), None, preparation)
+    if mask is None:
+        raise ValueError(_NEEDED.format(preparation.region))
+    if preparation.region == "crop":
+        return compose(fit(pixels[chest(mask)], preparation.size), None, preparation)
+    return compose(fit(pixels, preparation.size), fit_mask(mask, preparation.size), preparation)
 
 
 def restore(plane: Array, shape: tuple[int, int]) -> Array:

@@ -62,10 +62,11 @@ class Runtime:
                 f"{path}: not a graph that ONNX Runtime can run ({kind}); export it again"
             ) from None
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
-        size, labels = self.card.preparation.size, len(self.card.labels)
-        if self._session.get_inputs()[0].shape[1:] != [1, size, size] or outputs.get("logits", [])[1:2] != [
-            labels
-        ]:
+        size, channels = self.card.preparation.size, self.card.preparation.channels
+        labels = len(self.card.labels)
+        if self._session.get_inputs()[0].shape[1:] != [channels, size, size] or outputs.get("logits", [])[
+            1:2
+        ] != [labels]:
             raise CheckpointError(f"{path}: takes or gives another shape than its card says; export it again")
         self._outputs = list(outputs)
 

@@ -17,10 +17,10 @@ from pydantic import Field, ValidationError
 from hilum.card import Strict, read_card
 from hilum.config import TrainConfig, read_plan, train_config
 from hilum.data import join, open_data, short
-from hilum.data.cache import Tick, cached
+from hilum.data.cache import Tick
 from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
-from hilum.evaluate import evaluate, film_size
+from hilum.evaluate import evaluate, films_for
 from hilum.figures import write
 from hilum.progress import within
 from hilum.report import identity, provenance
@@ -192,7 +192,7 @@ def _score(entry: Entry, name: str, test: Films, tick: Tick | None) -> None:
         return
     samples = unseen(entry, test)
     # One cache for the whole study: its runs see the same films.
-    cache = cached(samples, film_size(runtime.card), entry.group.parent / ".hilum-cache", tick=tick)
+    cache = films_for([runtime.card], samples, entry.group.parent / ".hilum-cache", tick=tick)
     evaluation = evaluate(runtime, cache, stress=test.stress, tick=tick)
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 

