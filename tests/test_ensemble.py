@@ -13,6 +13,7 @@ from hilum.config import TrainConfig, train_config
 from hilum.ensemble import ensemble
 from hilum.errors import ConfigError
 from hilum.models import build
+from hilum.models.ensemble import Ensemble
 from hilum.runtime import Runtime, find
 from hilum.train import train
 
@@ -58,6 +59,26 @@ def test_it_says_the_mean_of_its_members(members: Path) -> None:
     assert "tuning fold" in card.threshold_data
     with pytest.raises(ConfigError, match="holds a checkpoint already"):
         ensemble([members / "one", members / "two"], split=split, out=members / "both", name="both")
+
+
+def test_a_model_and_its_mirror_image_speak_as_one(members: Path) -> None:
+    split = members / "one" / "split.csv"
+    ensemble([members / "one"], split=split, out=members / "mirrored", name="mirrored", mirrored=True)
+    one, mirrored = (Runtime(find(members / name)) for name in ("one", "mirrored"))
+    films = np.random.default_rng(0).normal(size=(3, 1, 32, 32)).astype(np.float32)
+    expected = (one(films)["logits"] + one(np.ascontiguousarray(films[..., ::-1]))["logits"]) / 2
+    np.testing.assert_allclose(mirrored(films)["logits"], expected, atol=1e-4)
+
+
+def test_the_mirror_images_evidence_is_turned_back() -> None:
+    member = build("mobilenetv2", 2, seed=0)
+    torch.nn.init.normal_(member.head.weight, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr,arg-type]
+    pair = Ensemble([member.eval()], mirrored=True)
+    films = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        one, other = pair(films), pair(films.flip(-1))
+    torch.testing.assert_close(one["evidence"], other["evidence"].flip(-1))
+    torch.testing.assert_close(one["evidence"].mean(dim=(2, 3)), one["logits"])
 
 
 def test_members_must_share_what_keeps_the_calibration_honest(members: Path) -> None:

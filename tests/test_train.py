@@ -258,7 +258,15 @@ def test_the_shipped_backbone_learns_from_films_alone(runs: Path, films: Path, k
     assert kept.plans[0].labels == ("Edema", "No Finding")
 
 
-CRAFT = {"mixup": 0.4, "smoothing": 0.1, "loss": "focal", "first_rate": 0.1}
+CRAFT = {
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "smoothing": 0.1,
+    "loss": "focal",
+    "first_rate": 0.1,
+    "sampling": "balanced",
+    "recipe": "few",
+}
 
 
 def test_each_craft_of_training_changes_what_is_learned_and_is_repeated_exactly(
@@ -273,6 +281,23 @@ def test_each_craft_of_training_changes_what_is_learned_and_is_repeated_exactly(
     plain, *others, again = kept.weights
     assert not any(same(plain, other) for other in others)
     assert same(again, others[0])
+
+
+def test_each_cycle_but_the_last_leaves_a_snapshot(runs: Path, shadows: list[Weights]) -> None:
+    out = runs / "cycles"
+    train(classify(out, "phantom:24", epochs=6, cycles=3, warmup=0.0, keep="last"))
+    rates = values(out, "rate")
+    assert [rates[i] < rates[i - 1] for i in range(1, 6)] == [True, False, True, False, True]
+    for cycle, name in enumerate(("snapshot-1", "snapshot-2", "."), 1):
+        stored, card = checkpoint.load(out / name)
+        assert card.labels == Runtime(find(out)).card.labels
+        own = shadows[2 * cycle - 1]
+        assert all(
+            torch.allclose(value.float(), own[key], atol=1e-3)
+            for key, value in stored.state_dict().items()
+            if value.is_floating_point()
+        )
+    assert not (out / "snapshot-3").exists()
 
 
 def test_a_frozen_backbone_waits_for_its_epoch(

@@ -142,6 +142,9 @@ def ensemble(
         list[str] | None,
         typer.Option("--data", metavar="KIND:PATH", help="by default what the first was trained on"),
     ] = None,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="ask each about the film's mirror image as well")
+    ] = False,
 ) -> None:
     """Make one checkpoint of several classifiers: the mean of what they say, calibrated anew.
 
@@ -154,7 +157,16 @@ def ensemble(
     from hilum.ensemble import ensemble as run
 
     with progress("ensemble") as tick:
-        card = run(members, split=split, out=out, name=name, version=version, data=dataset or (), tick=tick)
+        card = run(
+            members,
+            split=split,
+            out=out,
+            name=name,
+            version=version,
+            data=dataset or (),
+            mirrored=mirrored,
+            tick=tick,
+        )
     _tell(card, out)
 
 

@@ -61,6 +61,9 @@ class TrainConfig(Strict):
     frozen: int = Field(default=0, ge=0, description="first epochs in which a backbone learns nothing")
     decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps that warm up")
+    cycles: int = Field(
+        default=1, ge=1, description="times the rate falls to nothing; all but the last end in a snapshot"
+    )
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     patience: int = Field(default=10, ge=1, description="epochs without gain before it stops")
@@ -104,6 +107,8 @@ class TrainConfig(Strict):
                 raise ValueError(f"{name}: only for task 'classify'")
         if self.task == "segment" and self.recipe == "views":
             raise ValueError("recipe: 'views' cuts films without their masks; use 'outlines' or 'general'")
+        if self.epochs % self.cycles:
+            raise ValueError(f"cycles: {self.cycles} do not divide {self.epochs} epochs; change one of them")
         if self.mixup and self.cutmix:
             raise ValueError("cutmix: films are blended already; leave mixup out")
         if self.sampling == "balanced" and self.extra:

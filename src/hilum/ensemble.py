@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hilum.card import Card
 from hilum.checkpoint import load
-from hilum.config import TrainConfig, train_config
+from hilum.config import train_config
 from hilum.data.cache import Tick
 from hilum.errors import ConfigError
 from hilum.finish import finish
@@ -25,21 +25,41 @@ def ensemble(
     name: str,
     version: str = "0.1.0",
     data: Sequence[str] = (),
+    mirrored: bool = False,
     tick: Tick | None = None,
 ) -> Card:
     """Write ``out/checkpoint``, the mean of `models`' logits, and return its card.
 
     The models share labels, preparation and the fold of one `split` that none of them learned from: on its
     films, of `data` or of the data the first model was trained on, the ensemble is calibrated and measured.
-    Raises ConfigError where they do not.
+    With `mirrored` each model is also asked about the film's mirror image. Raises ConfigError where the
+    models share too little.
     """
-    if len(models) < 2:
-        raise ConfigError(f"{len(models)} model: an ensemble has two or more")
+    if len(models) < 2 and not mirrored:
+        raise ConfigError(f"{len(models)} model: an ensemble has two or more, or one and its mirror image")
     if (out / "checkpoint").exists():
         raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
     loaded = [load(model) for model in models]
-    first = loaded[0][1]
-    for model, (_, card) in zip(models, loaded, strict=True):
+    cards = [card for _, card in loaded]
+    _agree(models, cards)
+    if mirrored and cards[0].preparation.region == "outlines":
+        raise ConfigError(f"{models[0]}: is told which lung is the right one; leave its mirror image out")
+    members = [{"architecture": card.architecture, "arguments": card.arguments} for card in cards]
+    own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
+    own |= {"arguments": {"members": members, "mirrored": mirrored}, "start": "random"}
+    own |= {"auxiliary": (), "teachers": (), "labels": cards[0].labels, "activation": cards[0].activation}
+    # The first model's settings say which films are whose.
+    config = train_config({**cards[0].config, **own, **({"data": tuple(data)} if data else {})})
+    plan = make_plan(config, tick)
+    if plan.split.sha256 != cards[0].split_sha256:
+        raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
+    return finish(Ensemble([module for module, _ in loaded], mirrored=mirrored).eval(), config, plan)
+
+
+def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
+    """Raise ConfigError where one of the models shares less with the first than an honest mean needs."""
+    first = cards[0]
+    for model, card in zip(models, cards, strict=True):
         if card.task != "classify":
             raise ConfigError(f"{model}: made to {card.task}; an ensemble is of classifiers")
         for field in _SHARED:
@@ -49,26 +69,3 @@ def ensemble(
                 )
         if card.config.get("fold") != first.config.get("fold"):
             raise ConfigError(f"{model}: learned from films that {models[0]} was tuned on; share the fold")
-    config = _config(first, loaded, split=split, out=out, name=name, version=version, data=data)
-    plan = make_plan(config, tick)
-    if plan.split.sha256 != first.split_sha256:
-        raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
-    return finish(Ensemble([module for module, _ in loaded]).eval(), config, plan)
-
-
-def _config(
-    first: Card,
-    loaded: Sequence[tuple[object, Card]],
-    *,
-    split: Path,
-    out: Path,
-    name: str,
-    version: str,
-    data: Sequence[str],
-) -> TrainConfig:
-    """The first model's settings, as far as they say which films are whose, with all members' in it."""
-    members = [{"architecture": card.architecture, "arguments": card.arguments} for _, card in loaded]
-    own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
-    own |= {"arguments": {"members": members}, "auxiliary": (), "teachers": (), "start": "random"}
-    own |= {"labels": first.labels, "activation": first.activation}
-    return train_config({**first.config, **own, **({"data": tuple(data)} if data else {})})

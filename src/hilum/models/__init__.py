@@ -17,11 +17,12 @@ from hilum.models.unet import UNet
 from hilum.models.vit import ViT
 
 
-def _ensemble(labels: int, *, members: Sequence[dict[str, Any]], **shared: Any) -> Ensemble:
+def _ensemble(
+    labels: int, *, members: Sequence[dict[str, Any]], mirrored: bool = False, **shared: Any
+) -> Ensemble:
     """Networks of the table side by side; each member gives its ``architecture`` and ``arguments``."""
-    return Ensemble(
-        [MODELS[one["architecture"]](labels, **shared, **one.get("arguments", {})) for one in members]
-    )
+    networks = [MODELS[one["architecture"]](labels, **shared, **one.get("arguments", {})) for one in members]
+    return Ensemble(networks, mirrored=mirrored)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
