@@ -129,6 +129,8 @@ def test_few_changes_are_two_of_the_many(cache: Cache, outlined: Films) -> None:
     still, same = augment.few(film, mask, np.random.default_rng(0), strength=0)
     assert still is film
     assert same is mask
+    weak = [augment.few(film, mask, np.random.default_rng(i), strength=0.1)[0] for i in range(40)]
+    assert 20 < sum(one is film for one in weak) < 40
     item = replace(outlined, recipe="few")[3, 5]
     rng = np.random.default_rng([outlined.seed, 3, 5])
     expected = augment.few(film, mask, rng, strength=1.0)
@@ -320,15 +322,18 @@ def test_a_pair_may_be_two_films_of_a_patient_and_never_of_two(cache: Cache, out
 
 def test_rare_labels_films_are_drawn_as_often_as_common_ones() -> None:
     nan = np.nan
-    truth = np.array([[1, 0, 0], [1, 0, nan], [1, 0, 0], [1, 1, 0], [0, 0, 0], [nan, 0, 0]])
-    odds = balanced(truth)
+    truth = np.array([[1, 0, 0], [1, 0, nan], [1, 0, 0], [1, 1, 0], [0, 0, 0], [nan, 0, 0], [nan] * 3])
+    odds = balanced(truth, exclusive=False)
     # Three of the first alone, one that also has the rarer second, two of neither; nobody has the third.
-    np.testing.assert_allclose(odds, [1 / 9, 1 / 9, 1 / 9, 1 / 3, 1 / 6, 1 / 6])
-    order = Shuffled(6, 6, seed=3, epoch=0, odds=odds)
+    np.testing.assert_allclose(odds, [1 / 9, 1 / 9, 1 / 9, 1 / 3, 1 / 6, 1 / 6, 0])
+    order = Shuffled(7, 7, seed=3, epoch=0, odds=odds)
     drawn = [i for epoch in range(400) for batch in replace(order, epoch=epoch) for _, i in batch]
-    np.testing.assert_allclose(np.bincount(drawn, minlength=6) / len(drawn), odds, atol=0.03)
+    np.testing.assert_allclose(np.bincount(drawn, minlength=7) / len(drawn), odds, atol=0.03)
     assert list(order) == list(replace(order))
     assert list(replace(order, seed=4)) != list(order)
+    # Where a film has one label, no film counts that has none or two.
+    np.testing.assert_allclose(balanced(truth, exclusive=True), [1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0])
+    assert not balanced(truth[6:], exclusive=True).any()
 
 
 def test_a_part_of_each_film_is_replaced_and_its_labels_by_as_much() -> None:

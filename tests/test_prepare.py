@@ -254,8 +254,10 @@ def test_outlines_and_ratio_are_channels_of_their_own() -> None:
     wider = outlines()
     wider[30:44, 16:44] = 3
     np.testing.assert_allclose(prepare(noise(5), shown, wider)[4], 2, rtol=1e-6)  # 28 of 40
-    for missing in (wider == 3) * np.uint8(3), (wider == 1).astype(np.uint8), wider * 0:
-        np.testing.assert_array_equal(prepare(noise(5), shown, missing)[4], 0)
+    for missing in (1, 2, 3):
+        np.testing.assert_array_equal(prepare(noise(5), shown, wider * (wider != missing))[4], 0)
+    swollen = np.where(outlines() > 0, outlines(), np.uint8(3))
+    np.testing.assert_array_equal(prepare(noise(5), shown, swollen)[4], 5)  # no wider than the chest
 
 
 def test_outlines_follow_the_film_to_the_networks_size() -> None:

@@ -39,11 +39,12 @@ def few(
 ) -> tuple[Array, Array | None]:
     """Two of the changes that `augment` makes, drawn anew for every film: (S, S) as there.
 
-    Radiographs' own changes in the place of a photograph's. Source: RandAugment, Cubuk et al., NeurIPS 2020.
+    Radiographs' own changes in the place of a photograph's, each made with the probability `strength`.
+    Source: RandAugment, Cubuk et al., NeurIPS 2020.
     """
-    if strength == 0:
-        return film, mask
     for kind in rng.integers(6, size=2):
+        if rng.random() >= strength:
+            continue
         if kind == 0:
             film, mask = _warp(film, mask, rng, strength)
         elif kind == 1:

@@ -132,16 +132,20 @@ def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) ->
     )
 
 
-def balanced(truth: Array) -> Array:
+def balanced(truth: Array, *, exclusive: bool) -> Array:
     """Odds of films, (N,) adding up to 1, by their labels (N, C), 1, 0 or NaN: all labels' films share alike.
 
-    A film of several labels counts as one of the rarest; films of none are a group of their own.
+    A film of several labels counts as one of the rarest, or, where labels are `exclusive`, is never drawn;
+    films of none are a group of their own. A film of which nothing is known is never drawn.
     """
     held = truth == 1
     rarest = np.where(held, held.sum(axis=0), len(truth) + 1).argmin(axis=1)
     group = np.where(held.any(axis=1), rarest, truth.shape[1])
-    _, which, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (len(sizes) * sizes[which]))
+    useful = held.sum(axis=1) == 1 if exclusive else ~np.isnan(truth).all(axis=1)
+    _, which, sizes = np.unique(group[useful], return_inverse=True, return_counts=True)
+    odds = np.zeros(len(truth))
+    odds[useful] = 1 / (len(sizes) * sizes[which])
+    return odds
 
 
 def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:

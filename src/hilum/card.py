@@ -110,6 +110,9 @@ class Card(Strict):
     reliability: dict[str, Reliability] = Field(default_factory=dict, description="of each outline")
     threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
     sources: tuple[Source, ...] = ()
+    outlines_sha256: str = Field(
+        default="", description="of the segmenter whose outlines the films are cut by or shown with"
+    )
     split_sha256: str = Field(default="", description="hash of the patient split that held films back")
     metrics: tuple[Metric, ...] = ()
     config: dict[str, Any] = Field(default_factory=dict)

@@ -72,6 +72,9 @@ def transplant(module: nn.Module, name: str | Path) -> list[str]:
     trained, card = load(name)
     theirs = trained.state_dict()
     own = module.state_dict()
+    first = next((key for key, value in own.items() if value.ndim == 4), None)
+    if first in theirs and theirs[first].shape[1] != own[first].shape[1]:
+        theirs[first] = _widened(theirs[first], own[first].shape[1])
     fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
         raise CheckpointError(
@@ -80,6 +83,12 @@ def transplant(module: nn.Module, name: str | Path) -> list[str]:
         )
     module.load_state_dict(own | fitting)
     return sorted(set(own) - set(fitting))
+
+
+def _widened(kernel: Tensor, channels: int) -> Tensor:
+    """A first layer for more channels, the further ones silent at the start, or for fewer of them."""
+    silent = kernel.new_zeros(len(kernel), max(0, channels - kernel.shape[1]), *kernel.shape[2:])
+    return torch.cat([kernel[:, :channels], silent], dim=1)
 
 
 def sha256(path: Path) -> str:

@@ -191,14 +191,15 @@ def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
     from hilum.runtime import find
 
     card = read_card(find(start))
-    theirs = {
+    theirs: dict[str, Any] = {
         # What was pre-trained is meant to learn labels.
         "task": "classify" if card.task == "pretrain" else card.task,
         "architecture": card.architecture,
         "arguments": card.arguments,
         "preparation": card.preparation.model_dump(),
     }
-    return theirs | config | {"start": start}
+    preparation = {**theirs["preparation"], **config.get("preparation", {})}
+    return theirs | config | {"start": start, "preparation": preparation}
 
 
 def _needs_training() -> None:

@@ -101,25 +101,33 @@ class TrainConfig(Strict):
     citations: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _of_its_task(self) -> TrainConfig:
-        for name in ("loss", "smoothing", "mixup", "cutmix", "sampling", "auxiliary", "teachers"):
-            if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
-                raise ValueError(f"{name}: only for task 'classify'")
-        if self.task == "segment" and self.recipe == "views":
-            raise ValueError("recipe: 'views' cuts films without their masks; use 'outlines' or 'general'")
+    def _of_a_piece(self) -> TrainConfig:
+        if "channels" in self.arguments:
+            raise ValueError("arguments.channels: follow from preparation.region; leave them out")
+        if self.cycles > 1 and self.keep != "last":
+            raise ValueError("cycles: each but the last ends in a snapshot; set keep=last for the last one")
         if self.epochs % self.cycles:
             raise ValueError(f"cycles: {self.cycles} do not divide {self.epochs} epochs; change one of them")
         if self.mixup and self.cutmix:
             raise ValueError("cutmix: films are blended already; leave mixup out")
         if self.sampling == "balanced" and self.extra:
             raise ValueError("sampling: not beside extra films, which are drawn by a rule of their own")
+        if twice := set(self.labels) & set(self.auxiliary):
+            raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_task(self) -> TrainConfig:
+        for name in ("loss", "smoothing", "mixup", "cutmix", "sampling", "auxiliary", "teachers"):
+            if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
+                raise ValueError(f"{name}: only for task 'classify'")
+        if self.task == "segment" and self.recipe == "views":
+            raise ValueError("recipe: 'views' cuts films without their masks; use 'outlines' or 'general'")
         region = self.preparation.region
         if region != "film" and (self.task == "segment" or (self.task == "pretrain" and region != "crop")):
             raise ValueError(f"preparation.region: {region!r} only for task 'classify'")
         if self.preparation.outlined and self.recipe == "views":
             raise ValueError(f"recipe: 'views' cuts films without outlines; leave region {region!r} out")
-        if twice := set(self.labels) & set(self.auxiliary):
-            raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
         return self
 
 

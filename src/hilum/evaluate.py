@@ -12,7 +12,7 @@ from hilum.calibrate import margins, predict, probabilities
 from hilum.card import Card
 from hilum.classify import hesitates
 from hilum.data.cache import Cache, Tick, cached
-from hilum.data.regions import regional
+from hilum.data.regions import regional, segmenter_of
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation
@@ -107,6 +107,9 @@ def films_for(
     Raises ConfigError where the models cannot share films.
     """
     first = cards[0]
+    for card in cards:
+        if card.outlines_sha256 not in ("", segmenter_of(card.preparation)):
+            raise ConfigError(f"{card.name}: learned from the outlines of another segmenter; train it again")
     if first.task == "classify":
         samples = regional(samples, [card.preparation for card in cards])
     return cached(samples, film_size(first), folder, tick=tick)

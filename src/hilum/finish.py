@@ -18,6 +18,7 @@ from hilum.card import Card, Metric, Source, Threshold
 from hilum.checkpoint import save
 from hilum.config import TrainConfig
 from hilum.data import short
+from hilum.data.regions import segmenter_of
 from hilum.intervals import Interval, bootstrap
 from hilum.losses import Outputs
 from hilum.metrics import auroc, dice, mean
@@ -74,6 +75,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
         arguments=config.arguments,
         preparation=config.preparation,
         sources=_sources(config, plan),
+        outlines_sha256=segmenter_of(config.preparation),
         split_sha256=plan.split.sha256,
         config=config.model_dump(mode="json", exclude={"out", "split"}),
         commit=_commit(),

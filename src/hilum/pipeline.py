@@ -74,6 +74,12 @@ class Pipeline:
         for runtime, task in ((segmenter, "segment"), (classifier, "classify"), (specialist, "classify")):
             if runtime is not None and runtime.card.task != task:
                 raise CheckpointError(f"{runtime.card.name}: made to {runtime.card.task}, not to {task}")
+        for runtime in (classifier, specialist):
+            if runtime is not None and runtime.card.outlines_sha256 not in ("", segmenter.card.sha256):
+                raise CheckpointError(
+                    f"{runtime.card.name}: learned from the outlines of another segmenter than "
+                    f"{segmenter.card.name} {segmenter.card.version}; train it again, or bring that one"
+                )
         if missing := set(STRUCTURES) - set(segmenter.card.labels):
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
         self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist

@@ -79,9 +79,19 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         labels=labels,
         activation=activation,
         split=split,
-        odds=balanced(parts["train"].truth(labels)) if config.sampling == "balanced" else None,
+        odds=_odds(config, parts["train"].truth(labels), activation),
         extra=len({sample.id for sample in extra} & {sample.id for sample in parts["train"].samples}),
     )
+
+
+def _odds(config: TrainConfig, truth: Array, activation: str) -> Array | None:
+    """Those by which the training films are drawn; none where each is, once an epoch."""
+    if config.sampling == "even":
+        return None
+    odds = balanced(truth, exclusive=activation == "softmax")
+    if not odds.any():
+        raise DataError("no film carries labels to balance; check the labels, or leave sampling out")
+    return odds
 
 
 def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split) -> list[Sample]:
@@ -133,14 +143,16 @@ def network(config: TrainConfig, plan: Plan) -> nn.Module:
 def class_weights(plan: Plan, weighting: str) -> Tensor:
     """One weight a label that makes rare positives count more, (C,) float32; at most 20.
 
-    The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class.
+    The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class,
+    counted as often as the films are drawn.
     """
     table = plan.train.cache.truth(plan.train.labels)
-    positives = np.maximum(np.nansum(table == 1, axis=0), 1)
+    times = np.ones(len(table)) if plan.odds is None else plan.odds * len(table)
+    positives, negatives = (np.maximum(times @ (table == value), 1) for value in (1, 0))
     if plan.activation == "softmax":
         full = positives.sum() / (len(positives) * positives)
     else:
-        full = np.maximum(np.nansum(table == 0, axis=0), 1) / positives
+        full = negatives / positives
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[weighting]
     return torch.tensor(np.minimum(full**power, 20), dtype=torch.float32)
 

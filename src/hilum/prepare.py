@@ -104,7 +104,7 @@ def compose(image: Array, mask: Array | None, preparation: Preparation) -> Array
 
     The label map (S, S) uint8 goes in as the preparation's region asks: not at all, as what stays of the
     film, or as one channel each for right lung, left lung and heart, 0 or 1, and one for the cardiothoracic
-    ratio, (ratio - 0.5) * 10 everywhere and 0 where it cannot be told.
+    ratio, (ratio - 0.5) * 10 everywhere, and 0 where a lung or the heart is missing.
     """
     grey = levels(image, preparation)[None]
     if not preparation.outlined:
@@ -114,8 +114,10 @@ def compose(image: Array, mask: Array | None, preparation: Preparation) -> Array
     if preparation.region == "lungs":
         return np.where(mask > 0, grey, np.float32(-preparation.mean / preparation.std))
     planes = [(mask == value).astype(np.float32)[None] for value in (1, 2, 3)]
-    heart, lungs = (np.flatnonzero(part.any(axis=0)) for part in (mask == 3, (mask == 1) | (mask == 2)))
-    ratio = (np.ptp(heart) + 1) / (np.ptp(lungs) + 1) if heart.size and lungs.size else 0.5
+    ratio = 0.5
+    if all(plane.any() for plane in planes):
+        heart, lungs = (np.flatnonzero(part.any(axis=0)) for part in (mask == 3, (mask == 1) | (mask == 2)))
+        ratio = np.clip((np.ptp(heart) + 1) / (np.ptp(lungs) + 1), 0, 1)
     return np.concatenate([grey, *planes, np.full_like(grey, 10 * (ratio - 0.5))])
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hilum.batches import Batch, Shuffled
 from hilum.config import TrainConfig
+from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
 from hilum.losses import Outputs, agreement_loss, multilabel_loss, segmentation_loss, single_label_loss
 from hilum.plan import Plan, class_weights, network
@@ -155,7 +156,7 @@ def _settings(config: TrainConfig, plan: Plan) -> str:
 
     An earlier step of a pipeline may have written other pseudo-labels under the same path in the meantime.
     """
-    targets = hashlib.sha256()
+    targets = hashlib.sha256(segmenter_of(config.preparation).encode())
     for films in (plan.train, plan.tune):
         for sample in films.cache.samples:
             about = f"{sample.id} {sorted(sample.structures)} {sorted(sample.labels.items())}\n"

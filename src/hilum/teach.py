@@ -21,7 +21,7 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
     Of a film those teachers speak that were trained by this split and never learned it, their mean; where
     there is none, all of them. So the folds' models of a cross-validation teach without having seen the
     answers (out-of-fold self-distillation). A label that is unknown is the teachers' alone. Raises
-    ConfigError where a teacher's input is of another size or it lacks one of the labels.
+    ConfigError where a teacher's input cannot be made of these films, or it lacks one of the labels.
     """
     samples = films.cache.samples
     said = np.zeros((len(teachers), len(samples), len(films.labels)))
@@ -29,11 +29,15 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
     for t, name in enumerate(teachers):
         runtime = Runtime(find(name))
         card = runtime.card
-        for setting in ("size", "region"):
-            if (taken := getattr(card.preparation, setting)) != getattr(films.preparation, setting):
-                raise ConfigError(
-                    f"{name}: takes films of {setting} {taken}; set preparation.{setting} to it"
-                )
+        if card.preparation.size != films.preparation.size:
+            raise ConfigError(
+                f"{name}: takes films of side {card.preparation.size}; set preparation.size to learn from it"
+            )
+        regions = card.preparation.region, films.preparation.region
+        if regions.count("crop") == 1 or (card.preparation.outlined and not films.preparation.outlined):
+            raise ConfigError(
+                f"{name}: sees the region {regions[0]!r}; set preparation.region to learn from it"
+            )
         if missing := set(films.labels) - set(card.labels):
             raise ConfigError(f"{name}: says nothing of {min(missing)}; leave it out of labels and auxiliary")
         places = [card.labels.index(label) for label in films.labels]

@@ -15,14 +15,15 @@ from hilum.config import train_config
 from hilum.data import open_data
 from hilum.data.cache import cached, decode
 from hilum.data.regions import regional
-from hilum.errors import ConfigError
+from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import films_for, logits_of
-from hilum.prepare import chest, fit, fit_mask
+from hilum.pipeline import Pipeline
+from hilum.prepare import chest, fit, fit_mask, prepare
 from hilum.read import read
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
 from hilum.train import train
-from hilum.types import Sample
+from hilum.types import Array, Sample
 
 SIZE = 64
 LUNGS = Runtime(find("hilum-lungs"))
@@ -86,9 +87,17 @@ def test_a_changed_file_is_outlined_anew(sample: Sample, region: str, tmp_path: 
     assert not np.array_equal(films(), before)
 
 
+def test_a_film_on_which_no_chest_is_found_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "blank.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(90, 110, (200, 200)).astype(np.uint8))
+    sample = Sample(id="blank", patient="1", image=path)
+    whole, _ = decode(sample, SIZE)
+    np.testing.assert_array_equal(decode(regional([sample], [preparation("crop")])[0], SIZE)[0], whole)
+
+
 @pytest.mark.parametrize("region", ["crop", "lungs", "outlines"])
-def test_a_model_says_of_a_films_part_in_use_what_it_says_in_evaluation(
-    region: str, tmp_path: Path, sample: Sample
+def test_a_model_sees_of_a_film_in_use_what_it_sees_in_evaluation(
+    region: str, tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {
         "task": "classify",
@@ -102,15 +111,33 @@ def test_a_model_says_of_a_films_part_in_use_what_it_says_in_evaluation(
     }
     card = train(train_config(settings))
     assert card.preparation.region == region
-    runtime = Runtime(find(tmp_path / "run"))
-    logits = logits_of(runtime, films_for([card], [sample], tmp_path / "cache"))
-    report = hilum.load(tmp_path / "run")(sample.image)  # type: ignore[arg-type]
-    assert report.status == "ok"
-    assert report.prediction is not None
-    place = [np.log(p / (1 - p)) for p in report.prediction.probabilities]
-    calibrated = [
-        card.calibration[name].slope * logit + card.calibration[name].intercept
-        for name, logit in zip(card.labels, logits[0], strict=True)
-    ]
-    # The cache's films have 256 grey levels.
-    np.testing.assert_allclose(place, calibrated, atol=0.02)
+    assert card.outlines_sha256 == LUNGS.card.sha256
+    seen: list[Array] = []
+    whole = Runtime.__call__
+
+    def spy(runtime: Runtime, films: Array) -> dict[str, Array]:
+        if runtime.card.task == "classify":
+            seen.append(films)
+        return whole(runtime, films)
+
+    monkeypatch.setattr(Runtime, "__call__", spy)
+    logits_of(Runtime(find(tmp_path / "run")), films_for([card], [sample], tmp_path / "cache"))
+    assert hilum.load(tmp_path / "run")(sample.image).status == "ok"  # type: ignore[arg-type]
+    evaluated, used = seen
+    # The cache's films have 256 grey levels; outlines are the same to the pixel.
+    np.testing.assert_allclose(used[:, 0], evaluated[:, 0], atol=0.05)
+    np.testing.assert_array_equal(used[:, 1:], evaluated[:, 1:])
+    pixels = read(sample.image).pixels  # type: ignore[arg-type]
+    plain = prepare(pixels, preparation("film"))
+    assert used.shape[1] > 1 or np.abs(used[0] - plain).mean() > 0.1
+
+
+def test_a_model_is_not_used_with_outlines_of_another_segmenter(sample: Sample, tmp_path: Path) -> None:
+    own = Runtime(find("hilum-six"))
+    own.card = own.card.model_copy(update={"outlines_sha256": "another"})
+    with pytest.raises(CheckpointError, match="hilum-six: learned from the outlines of another segmenter"):
+        Pipeline(LUNGS, own)
+    with pytest.raises(CheckpointError, match="another segmenter"):
+        Pipeline(LUNGS, Runtime(find("hilum-six")), own)
+    with pytest.raises(ConfigError, match="another segmenter"):
+        films_for([own.card], [sample], tmp_path)

@@ -9,6 +9,7 @@ from functools import cache, partial
 from hilum.card import Preparation, read_card
 from hilum.data.cache import pixels_of
 from hilum.errors import ConfigError
+from hilum.gate import implausible
 from hilum.pipeline import SEGMENTER
 from hilum.prepare import chest
 from hilum.runtime import Runtime, find
@@ -26,7 +27,8 @@ def regional(samples: Sequence[Sample], preparations: Sequence[Preparation]) -> 
     if asked == {"film"}:
         return [replace(sample, masks=None, structures=frozenset()) for sample in samples]
     # The graph's hash is among what a cache of these films depends on.
-    version = read_card(find(SEGMENTER)).sha256
+    version = next(filter(None, map(segmenter_of, preparations)))
+    _segmenter(version)  # before many threads ask for it at once
     if asked == {"crop"}:
         cut = (partial(_cut, sample.image, version) for sample in samples)
         return [
@@ -41,10 +43,17 @@ def regional(samples: Sequence[Sample], preparations: Sequence[Preparation]) -> 
     ]
 
 
+def segmenter_of(preparation: Preparation) -> str:
+    """SHA-256 of the segmenter whose outlines a preparation asks for; empty where it asks for none."""
+    return "" if preparation.region == "film" else read_card(find(SEGMENTER)).sha256
+
+
 def _cut(image: Pixels, version: str) -> Array:
-    """The part of a film that holds the chest, float32 in [0, 1]."""
+    """The part of a film that holds the chest, float32 in [0, 1]; all of it where the outlines show none."""
     pixels = pixels_of(image)
-    return pixels[chest(segment(_segmenter(version), pixels).mask)]
+    anatomy = segment(_segmenter(version), pixels)
+    # Of a chest that is only partly found, disease may be what hides the rest.
+    return pixels if implausible(anatomy) else pixels[chest(anatomy.mask)]
 
 
 def _outlined(image: Pixels, version: str) -> Array:
