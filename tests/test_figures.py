@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hilum.figures import Bench, Evaluation, Figure, write
-from hilum.metrics import auroc
+from hilum.scores import Statistic, auroc, average
 from hilum.types import Array
 
 NAN = float("nan")
@@ -33,7 +33,7 @@ def figure(**changes: object) -> Figure:
 
 def test_a_figure_is_of_the_chosen_films_alone() -> None:
     values, chosen = np.array([1.0, 2.0, 90.0, 6.0]), np.array([True, True, False, True])
-    found = bench("a", "b", "c", "d").figure("heart", "width", mean, values, films=chosen, positives=2)
+    found = bench("a", "b", "c", "d").figure("heart", "width", average, values, films=chosen, positives=2)
     assert (found.subject, found.measure, found.condition) == ("heart", "width", "")
     assert (found.value, found.films, found.positives) == (3.0, 3, 2)
     assert 1 <= found.low < found.value < found.high <= 6
@@ -51,10 +51,12 @@ def test_patients_are_drawn_and_not_films() -> None:
     # the mean of 200 films would hardly leave 1/2.
     values = np.repeat([0.0, 1.0], 100)
     found = bench(*["a"] * 100, *["b"] * 100).figure(
-        "film", "mean", mean, values, films=np.ones(200, dtype=bool)
+        "film", "mean", average, values, films=np.ones(200, dtype=bool)
     )
     assert (found.low, found.value, found.high) == (0, 0.5, 1)
-    apart = bench(*map(str, range(200))).figure("film", "mean", mean, values, films=np.ones(200, dtype=bool))
+    apart = bench(*map(str, range(200))).figure(
+        "film", "mean", average, values, films=np.ones(200, dtype=bool)
+    )
     assert 0.4 < apart.low < 0.5 < apart.high < 0.6
 
 
@@ -78,7 +80,7 @@ def test_films_of_one_patient_tell_nothing_about_others() -> None:
 
 
 def test_without_films_a_figure_is_nan() -> None:
-    found = bench("a", "b").figure("heart", "Dice", mean, np.ones(2), films=np.zeros(2, dtype=bool))
+    found = bench("a", "b").figure("heart", "Dice", average, np.ones(2), films=np.zeros(2, dtype=bool))
     assert found.films == 0
     assert all(math.isnan(value) for value in (found.value, found.low, found.high))
 
@@ -88,7 +90,7 @@ def test_the_seed_alone_decides_the_interval() -> None:
     patients = [f"p{i}" for i in range(30)]
 
     def run(bench: Bench) -> Figure:
-        return bench.figure("film", "mean", mean, values, films=np.ones(30, dtype=bool))
+        return bench.figure("film", "mean", average, values, films=np.ones(30, dtype=bool))
 
     first = bench(*patients)
     assert run(first) == run(first) == run(bench(*patients))
@@ -97,15 +99,21 @@ def test_the_seed_alone_decides_the_interval() -> None:
     assert (other.low, other.high) != (run(first).low, run(first).high)
 
 
-def test_the_statistic_is_asked_as_often_as_said() -> None:
-    asked: list[int] = []
+def test_as_many_resamples_are_scored_as_said() -> None:
+    asked: list[Array] = []
 
-    def count(values: Array) -> float:
-        asked.append(len(values))
-        return 0.0
+    def count(values: Array) -> Statistic:
+        def statistic(weights: Array) -> Array:
+            asked.append(weights)
+            return weights @ values
+
+        return statistic
 
     bench("a", "b", repeats=17).figure("film", "mean", count, np.ones(2), films=np.ones(2, dtype=bool))
-    assert len(asked) == 17 + 1  # and once on the films themselves
+    *resamples, films = asked
+    assert sum(map(len, resamples)) == 17
+    assert all(weights.sum(axis=1).tolist() == [2] * len(weights) for weights in resamples)
+    assert films.tolist() == [[1, 1]]  # and once the films themselves
 
 
 def strict(constant: str) -> None:

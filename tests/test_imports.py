@@ -19,7 +19,7 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels stages types
-    card files grey picture data.phantom_body models.cnn models.ensemble models.evidence
+    card files grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare
     calibrate codestream figures models.imagenet outline overlay progress read_image runtime state quality
     classify study_plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment

@@ -16,9 +16,9 @@ from hilum.data.regions import regional, segmenter_of
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation
-from hilum.metrics import mean
 from hilum.prepare import compose
 from hilum.runtime import Runtime
+from hilum.scores import average
 from hilum.types import Array, Sample
 from hilum.verdicts import Verdicts, score
 
@@ -68,7 +68,7 @@ def evaluate(
     if asked is None:
         return evaluation
     everyone = np.ones(len(asked), bool)
-    share = bench.figure("films", "share shown to the specialist", mean, asked, films=everyone)
+    share = bench.figure("films", "share shown to the specialist", average, asked, films=everyone)
     return replace(evaluation, figures=(share, *evaluation.figures))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hilum.intervals import bootstrap
+from hilum.intervals import around, bootstrap, resamples, weighed
+from hilum.scores import Statistic
 from hilum.types import Array
 
 
@@ -69,19 +70,37 @@ class Bench:
     patients: Array  # (N,) names
     seed: int
     repeats: int
+    _weights: dict[bytes, Array] = field(
+        default_factory=dict, repr=False
+    )  # resamples of the films seen so far
 
     def figure(
         self,
         subject: str,
         measure: str,
-        statistic: Callable[..., float],
+        score: Callable[..., Statistic],
         *columns: Array,
         films: Array,
         positives: int | None = None,
+        condition: str = "",
     ) -> Figure:
-        """The statistic over the chosen films (N,) bool of each column (N,)."""
-        chosen, rows = np.flatnonzero(films), [column[films] for column in columns]
-        return self.drawn(subject, measure, "", statistic, *rows, films=chosen, positives=positives)
+        """A score of `hilum.scores` over the chosen films (N,) bool of each column (N,)."""
+        key = films.tobytes()
+        if key not in self._weights:
+            rng = np.random.default_rng(self.seed)
+            self._weights[key] = resamples(self.patients[films], rng=rng, repeats=self.repeats)
+        value, drawn = weighed(score(*(column[films] for column in columns)), self._weights[key])
+        interval = around(value, drawn)
+        return Figure(
+            subject=subject,
+            measure=measure,
+            condition=condition,
+            films=int(films.sum()),
+            positives=positives,
+            value=value,
+            low=interval.low,
+            high=interval.high,
+        )
 
     def drawn(
         self,

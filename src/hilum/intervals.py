@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hilum.errors import ConfigError
+from hilum.scores import Statistic
 from hilum.types import Array
+
+_NUMBERS = 1_000_000  # weights looked at together: what a processor's cache holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +61,40 @@ def draws(
     `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Of one patient alone all draws are NaN.
     """
     arrays = tuple(np.asarray(array) for array in arrays)
-    patients, patient = np.unique(np.asarray(groups), return_inverse=True)
-    if any(len(array) != len(patient) for array in arrays):
+    if any(len(array) != len(groups) for array in arrays):
         raise ConfigError(
-            f"{len(patient)} groups for {[len(a) for a in arrays]} films; name every film's patient"
+            f"{len(groups)} groups for {[len(a) for a in arrays]} films; name every film's patient"
         )
-    films, count = np.arange(len(patient)), len(patients)
+    films = np.arange(len(groups))
     found = np.full(repeats, np.nan)
-    for i in range(repeats if count > 1 else 0):
-        times = np.bincount(rng.integers(count, size=count), minlength=count)
-        chosen = np.repeat(films, times[patient])
+    for i, times in enumerate(resamples(groups, rng=rng, repeats=repeats)):
+        chosen = np.repeat(films, times)
         found[i] = statistic(*(array[chosen] for array in arrays))
     return found
+
+
+def resamples(groups: Array, *, rng: np.random.Generator, repeats: int) -> Array:
+    """How often each film counts where patients are drawn with replacement: (repeats, N) uint16.
+
+    `groups` (N,) names each film's patient. Of one patient alone there are none, (0, N).
+    """
+    patients, patient = np.unique(np.asarray(groups), return_inverse=True)
+    count = len(patients)
+    times = np.zeros((repeats if count > 1 else 0, len(patient)), np.uint16)
+    for row in times:
+        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)[patient]
+    return times
+
+
+def weighed(statistic: Statistic, weights: Array) -> tuple[float, Array]:
+    """A score of films that count alike, and under each of the weights (R, N), a few rows at a time: (R,)."""
+    films = weights.shape[1]
+    rows = max(1, _NUMBERS // max(films, 1))
+    parts = [
+        statistic(weights[start : start + rows].astype(np.float64)) for start in range(0, len(weights), rows)
+    ]
+    value = float(statistic(np.ones((1, films)))[0])
+    return value, np.concatenate(parts) if parts else np.full(1, np.nan)
 
 
 def two_sided(drawn: Array) -> float:

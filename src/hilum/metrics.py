@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hilum import scores
 from hilum.errors import ConfigError
 from hilum.types import Array
 
@@ -32,47 +33,29 @@ def labelled(truth: Array, score: Array) -> tuple[Array, Array]:
     return truth, score
 
 
-def tally(truth: Array, score: Array, weights: Array | None = None) -> tuple[Array, Array, Array]:
-    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,).
-
-    Given `weights` (N,) the films count with them.
-    """
-    known = ~np.isnan(np.asarray(truth, dtype=np.float64))
+def tally(truth: Array, score: Array) -> tuple[Array, Array, Array]:
+    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,)."""
     truth, score = labelled(truth, score)
-    weighed = np.ones(len(truth)) if weights is None else np.asarray(weights)[known]
     values, place = np.unique(score, return_inverse=True)
     positives, negatives = (
-        np.bincount(place, weights=weighed * of, minlength=len(values)) for of in (truth, 1 - truth)
+        np.bincount(place, weights=of, minlength=len(values)) for of in (truth, 1 - truth)
     )
     return values, positives, negatives
 
 
 def auroc(truth: Array, score: Array, weights: Array | None = None) -> float:
-    """Chance that a positive film outscores a negative one, ties counting half: 0..1.
+    """Chance that a positive film outscores a negative one, as `hilum.scores`; NaN without either class.
 
-    Given `weights` (N,) films are drawn with them. NaN when either class is missing. The Mann-Whitney
-    statistic (Hanley and McNeil 1982).
+    Given `weights` (N,) films count with them.
     """
-    _, positives, negatives = tally(truth, score, weights)
-    pairs = positives.sum() * negatives.sum()
-    if not pairs:
-        return float("nan")
-    beaten = np.cumsum(negatives) - negatives / 2
-    return float(positives @ beaten / pairs)
+    if weights is not None:
+        weights = np.asarray(weights, np.float64)[~np.isnan(np.asarray(truth, np.float64))]
+    return _once(scores.auroc(*labelled(truth, score)), truth, weights)
 
 
 def average_precision(truth: Array, score: Array) -> float:
-    """Precision averaged over the steps in recall, without interpolation: 0..1.
-
-    NaN when there is no positive film. Tied films enter together, as in scikit-learn.
-    """
-    _, positives, negatives = tally(truth, score)
-    positives, negatives = positives[::-1], negatives[::-1]
-    if not positives.sum():
-        return float("nan")
-    found = np.cumsum(positives)
-    precision = found / (found + np.cumsum(negatives))
-    return float(positives @ precision / found[-1])
+    """Precision averaged over the steps in recall, as `hilum.scores`; NaN when there is no positive film."""
+    return _once(scores.average_precision(*labelled(truth, score)), truth)
 
 
 def spearman(one: Array, other: Array) -> float:
@@ -88,24 +71,18 @@ def spearman(one: Array, other: Array) -> float:
 
 def brier(truth: Array, probability: Array) -> float:
     """Mean squared difference between probability and truth: 0 (best) to 1; NaN without films."""
-    truth, probability = forecasts(truth, probability)
-    return float(np.mean((probability - truth) ** 2)) if len(truth) else float("nan")
+    return _once(scores.brier(*forecasts(truth, probability)), truth)
 
 
 def calibration_error(truth: Array, probability: Array, bins: int = 15) -> float:
-    """Mean gap between stated and observed frequency over bins of equal mass: 0..1; NaN without films.
+    """Mean gap between stated and observed frequency, as `hilum.scores`: 0..1; NaN without films."""
+    return _once(scores.calibration_error(*forecasts(truth, probability), bins), truth)
 
-    Equal mass, because a rare label crowds nearly all films into the first bin of equal width. Bins are cut
-    by mid-rank, so films of equal probability share one and their order has no say.
-    """
-    truth, probability = forecasts(truth, probability)
-    if not len(truth):
-        return float("nan")
-    _, place, films = np.unique(probability, return_inverse=True, return_counts=True)
-    middle = np.cumsum(films) - (films + 1) / 2  # mid-rank from 0
-    chosen = (middle * bins // len(truth)).astype(int)[place]
-    gaps = np.bincount(chosen, weights=probability - truth)
-    return float(np.abs(gaps).sum() / len(truth))
+
+def _once(statistic: scores.Statistic, truth: Array, weights: Array | None = None) -> float:
+    """A score of the films whose truth is known, each counting as one where there are no weights."""
+    films = np.count_nonzero(~np.isnan(np.asarray(truth, np.float64)))
+    return float(statistic(np.ones((1, films)) if weights is None else weights[None])[0])
 
 
 def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from hilum.cost import Cost
-from hilum.intervals import around, draws, holm, two_sided
+from hilum.intervals import around, holm, resamples, two_sided, weighed
+from hilum.scores import mean_of
 from hilum.study import Study
 from hilum.types import Array
 from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, told
@@ -84,14 +84,12 @@ def _difference(row: Row, test: str, base: Sequence[Verdicts], own: Sequence[Ver
     scores = [table(one, one.probabilities, films) for one, films in zip((*base, *own), order, strict=True)]
     known = told(first)[order[0]] & ~np.isnan(truth).any(axis=1)
 
-    def more(true: Array, *columns: Array) -> float:
-        values = [mean_auroc(true, column) for column in columns]
-        return statistics.fmean(values[len(base) :]) - statistics.fmean(values[: len(base)])
-
-    arrays = [array[known] for array in (truth, *scores)]
+    each = [mean_auroc(truth[known], column[known]) for column in scores]
+    theirs, ours = mean_of(each[: len(base)]), mean_of(each[len(base) :])
     patients = first.patients[order[0]][known]
-    drawn = draws(more, *arrays, groups=patients, rng=np.random.default_rng(0), repeats=_DRAWS)
-    interval = around(more(*arrays), drawn)
+    weights = resamples(patients, rng=np.random.default_rng(0), repeats=_DRAWS)
+    value, drawn = weighed(lambda rows: ours(rows) - theirs(rows), weights)
+    interval = around(value, drawn)
     return {
         "name": row.title,
         "source": row.source,

@@ -5,24 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hilum import scores
 from hilum.errors import DataError
 from hilum.figures import Bench, Evaluation, Figure
 from hilum.labels import SIX
-from hilum.metrics import (
-    accuracy,
-    auroc,
-    average_precision,
-    balanced_accuracy,
-    brier,
-    calibration_error,
-    confusion,
-    macro_f1,
-)
+from hilum.metrics import confusion
+from hilum.scores import Statistic
 from hilum.types import Array
 
 TABLE = "films"
@@ -109,10 +103,9 @@ def score(verdicts: Verdicts, *, seed: int = 0, repeats: int = 1000) -> Evaluati
     )
 
 
-def mean_auroc(truth: Array, scores: Array, weights: Array | None = None) -> float:
-    """Mean over labels of the AUROC: truth and scores (N, C), films' weights (N,)."""
-    columns = zip(truth.T, scores.T, strict=True)
-    return float(np.mean([auroc(true, score, weights) for true, score in columns]))
+def mean_auroc(truth: Array, said: Array) -> Statistic:
+    """Mean over labels of the AUROC: truth and probabilities (N, C)."""
+    return scores.mean_of([scores.auroc(*pair) for pair in zip(truth.T, said.T, strict=True)])
 
 
 def told(verdicts: Verdicts) -> Array:
@@ -128,24 +121,32 @@ def patient_weights(patients: Array) -> Array:
 
 def _by_label(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     measures = {
-        "AUROC": auroc,
-        "average precision": average_precision,
-        "Brier score": brier,
-        "calibration error": calibration_error,
+        "AUROC": scores.auroc,
+        "average precision": scores.average_precision,
+        "Brier score": scores.brier,
+        "calibration error": scores.calibration_error,
     }
     weights = patient_weights(verdicts.patients)
     for i, label in enumerate(verdicts.labels):
-        truth, scores = verdicts.truth[:, i], verdicts.probabilities[:, i]
+        truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
         about: dict[str, Any] = {"films": ~np.isnan(truth), "positives": int((truth == 1).sum())}
         for name, measure in measures.items():
-            yield bench.figure(label, name, measure, truth, scores, **about)
-        yield bench.figure(label, "AUROC by patient", auroc, truth, scores, weights, **about)
+            yield bench.figure(label, name, measure, truth, said, **about)
+        yield bench.figure(label, "AUROC by patient", _weighted_auroc, truth, said, weights, **about)
     if not verdicts.findings:
         return
     subject, known = f"mean of {len(verdicts.findings)} findings", told(verdicts)
     columns = verdicts.truth[:, verdicts.findings], verdicts.probabilities[:, verdicts.findings]
     yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
-    yield bench.figure(subject, "AUROC by patient", mean_auroc, *columns, weights, films=known)
+    yield bench.figure(subject, "AUROC by patient", _weighted_mean, *columns, weights, films=known)
+
+
+def _weighted_auroc(truth: Array, said: Array, weights: Array) -> Statistic:
+    return scores.scaled(scores.auroc(truth, said), weights)
+
+
+def _weighted_mean(truth: Array, said: Array, weights: Array) -> Statistic:
+    return scores.scaled(mean_auroc(truth, said), weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,14 +188,17 @@ def six_way(verdicts: Verdicts) -> SixWay | None:
 def _of_six(six: SixWay, bench: Bench) -> Iterator[Figure]:
     """How often the one label is the one that was called."""
 
-    def f1(true: Array, predicted: Array) -> float:
-        return macro_f1(true, predicted, list(six.names))
+    def right(true: Array, called: Array) -> Statistic:
+        return scores.average(true == called)
 
-    measures: dict[str, tuple[Callable[..., float], Array]] = {
-        "accuracy": (accuracy, six.by_probability),
-        "macro F1": (f1, six.by_probability),
-        "balanced accuracy": (balanced_accuracy, six.by_probability),
-        "balanced accuracy by threshold": (balanced_accuracy, six.by_threshold),
+    measures: dict[str, tuple[Callable[..., Statistic], Array]] = {
+        "accuracy": (right, six.by_probability),
+        "macro F1": (partial(scores.macro_f1, classes=six.names), six.by_probability),
+        "balanced accuracy": (partial(scores.balanced_accuracy, classes=six.names), six.by_probability),
+        "balanced accuracy by threshold": (
+            partial(scores.balanced_accuracy, classes=six.names),
+            six.by_threshold,
+        ),
     }
     subject = f"films with exactly one of the {len(six.names)}"
     for name, (measure, called) in measures.items():

@@ -1,0 +1,237 @@
+"""Scores under many sets of weights at once: a resample of patients changes how often each film counts.
+
+Each function looks at its films once and gives a `Statistic`: weights (R, N), a set in each row, -> the score
+under each, (R,) float64, NaN where the films so weighed cannot tell. Truth is (N,) of 0 and 1, none unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hilum.types import Array
+
+Statistic = Callable[[Array], Array]
+
+
+def auroc(truth: Array, score: Array) -> Statistic:
+    """Chance that a positive film outscores a negative one, ties counting half: 0..1.
+
+    The Mann-Whitney statistic (Hanley and McNeil 1982).
+    """
+    tally = _tally(truth, score)
+
+    def statistic(weights: Array) -> Array:
+        positives, negatives = tally(weights)
+        beaten = np.cumsum(negatives, axis=1) - negatives / 2
+        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+        return _ratio((positives * beaten).sum(axis=1), pairs)
+
+    return statistic
+
+
+def average_precision(truth: Array, score: Array) -> Statistic:
+    """Precision averaged over the steps in recall, without interpolation: 0..1; tied films enter together."""
+    tally = _tally(truth, -np.asarray(score))
+
+    def statistic(weights: Array) -> Array:
+        positives, negatives = tally(weights)
+        found = np.cumsum(positives, axis=1)
+        precision = _ratio(found, found + np.cumsum(negatives, axis=1))
+        return _ratio(np.nansum(positives * precision, axis=1), positives.sum(axis=1))
+
+    return statistic
+
+
+def average(values: Array) -> Statistic:
+    """Mean of values (N,)."""
+    return share(values, np.ones(len(values)))
+
+
+def share(of: Array, among: Array) -> Statistic:
+    """Share of `among` (N,) bool that `of` (N,) bool holds: the called among the ill is sensitivity."""
+    both, all_ = (np.asarray(part, np.float64) for part in (np.asarray(of) * np.asarray(among), among))
+    return lambda weights: _ratio(weights @ both, weights @ all_)
+
+
+def brier(truth: Array, probability: Array) -> Statistic:
+    """Mean squared difference between probability and truth: 0 (best) to 1."""
+    return average((np.asarray(probability) - truth) ** 2)
+
+
+def brier_skill(truth: Array, probability: Array) -> Statistic:
+    """How much less the Brier score is than that of saying the prevalence of every film: up to 1 (best)."""
+    own, prevalence = brier(truth, probability), average(np.asarray(truth, np.float64))
+
+    def statistic(weights: Array) -> Array:
+        rate = prevalence(weights)
+        return 1 - _ratio(own(weights), rate * (1 - rate))
+
+    return statistic
+
+
+def calibration_error(truth: Array, probability: Array, bins: int = 15) -> Statistic:
+    """Mean gap between stated and observed frequency over bins of equal mass: 0..1.
+
+    Equal mass, because a rare label crowds nearly all films into the first bin of equal width. Bins are cut
+    by mid-rank, so films of equal probability share one and their order has no say.
+    """
+    binned = calibration_bins(truth, probability, bins)
+
+    def statistic(weights: Array) -> Array:
+        _, stated, seen = binned(weights)
+        return _ratio(np.abs(stated - seen).sum(axis=1), weights.sum(axis=1))
+
+    return statistic
+
+
+def calibration_bins(
+    truth: Array, probability: Array, bins: int = 15
+) -> Callable[[Array], tuple[Array, Array, Array]]:
+    """Weights (R, N) -> films, sum of probabilities and of truths in bins of equal mass, each (R, bins)."""
+    tally, values = _tally(truth, probability), np.unique(probability)
+
+    def binned(weights: Array) -> tuple[Array, Array, Array]:
+        positives, negatives = tally(weights)
+        films = positives + negatives
+        middle = np.maximum(np.cumsum(films, axis=1) - (films + 1) / 2, 0)  # mid-rank from 0
+        total = np.maximum(films.sum(axis=1, keepdims=True), 1e-12)
+        place = np.minimum((middle * bins / total + 1e-9).astype(int), bins - 1)
+        place += bins * np.arange(len(films))[:, None]
+        columns = films, films * values, positives
+        found = (
+            np.bincount(place.ravel(), weights=column.ravel(), minlength=bins * len(films))
+            for column in columns
+        )
+        first, second, third = (column.reshape(len(films), bins) for column in found)
+        return first, second, third
+
+    return binned
+
+
+def calibration_slope(truth: Array, probability: Array) -> Statistic:
+    """Of truth on the log-odds of the probability: 1 is right, less is over-confident (Cox 1958)."""
+    return _line(truth, probability, sloped=True)
+
+
+def calibration_intercept(truth: Array, probability: Array) -> Statistic:
+    """What the log-odds lack on the whole, their slope taken as 1: 0 is right, less claims too much."""
+    return _line(truth, probability, sloped=False)
+
+
+def observed_expected(truth: Array, probability: Array) -> Statistic:
+    """Positive films over the sum of the probabilities: 1 is right, less claims too much."""
+    truth, probability = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
+    return lambda weights: _ratio(weights @ truth, weights @ probability)
+
+
+def likelihood_ratio(truth: Array, called: Array, *, positive: bool) -> Statistic:
+    """How much likelier a call, the positive or the negative, is where the label holds than where not."""
+    answer = np.asarray(called) == positive
+    ill, well = share(answer, truth == 1), share(answer, truth == 0)
+    return lambda weights: _ratio(ill(weights), well(weights))
+
+
+def predictive_value(truth: Array, called: Array, prevalence: float, *, positive: bool) -> Statistic:
+    """Share of right calls, positive or negative, where the label has a stated prevalence (Bayes): 0..1."""
+    sensitivity, specificity = share(called, truth == 1), share(np.logical_not(called), truth == 0)
+
+    def statistic(weights: Array) -> Array:
+        ill, well = sensitivity(weights), specificity(weights)
+        right, wrong = (ill * prevalence, (1 - well) * (1 - prevalence))
+        if not positive:
+            right, wrong = well * (1 - prevalence), (1 - ill) * prevalence
+        return _ratio(right, right + wrong)
+
+    return statistic
+
+
+def balanced_accuracy(truth: Array, predicted: Array, classes: Sequence[str]) -> Statistic:
+    """Mean, over the classes that occur, of the share of their films given their class."""
+    shares = [share(predicted == name, truth == name) for name in classes]
+    return lambda weights: _mean([one(weights) for one in shares])
+
+
+def macro_f1(truth: Array, predicted: Array, classes: Sequence[str]) -> Statistic:
+    """Mean F1 over the classes that occur in truth or prediction: 0..1."""
+    hits = [((truth == name) & (predicted == name)).astype(float) for name in classes]
+    members = [(truth == name).astype(float) + (predicted == name) for name in classes]
+
+    def statistic(weights: Array) -> Array:
+        pairs = zip(hits, members, strict=True)
+        return _mean([_ratio(2 * (weights @ hit), weights @ member) for hit, member in pairs])
+
+    return statistic
+
+
+def mean_of(statistics: Sequence[Statistic]) -> Statistic:
+    """The mean of several scores; NaN where one of them is."""
+    return lambda weights: np.mean([one(weights) for one in statistics], axis=0)
+
+
+def scaled(statistic: Statistic, by: Array) -> Statistic:
+    """The score where each film counts `by` (N,) as much."""
+    return lambda weights: statistic(weights * by)
+
+
+def _tally(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
+    """Weights (R, N) -> those of positives and of negatives at each distinct score, ascending, (R, K)."""
+    order = np.argsort(score, kind="stable")
+    ranked, positive = np.asarray(score)[order], np.asarray(truth, np.float64)[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, int)
+
+    def counted(weights: Array) -> tuple[Array, Array]:
+        sorted_ = weights[:, order]
+        if not len(starts):
+            return sorted_, sorted_
+        both = np.add.reduceat(sorted_, starts, axis=1, dtype=np.float64)
+        positives = np.add.reduceat(sorted_ * positive, starts, axis=1, dtype=np.float64)
+        return positives, both - positives
+
+    return counted
+
+
+def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
+    """Slope of a logistic line through the films, or its intercept where the slope is 1."""
+    truth = np.asarray(truth, np.float64)
+    inside = np.clip(probability, 1e-7, 1 - 1e-7)
+    odds = np.log(inside) - np.log1p(-inside)
+
+    def statistic(weights: Array) -> Array:
+        intercept, slope, step = np.zeros(len(weights)), np.ones(len(weights)), np.zeros(len(weights))
+        for _ in range(25):
+            said = 1 / (1 + np.exp(-(intercept[:, None] + slope[:, None] * odds)))
+            missed, spread = weights * (truth - said), weights * said * (1 - said)
+            first, whole = missed.sum(axis=1), spread.sum(axis=1) + 1e-12
+            if not sloped:
+                step = np.clip(first / whole, -2, 2)
+                intercept += step
+            else:
+                second, cross, square = missed @ odds, spread @ odds, spread @ odds**2 + 1e-12
+                area = whole * square - cross**2
+                area = np.where(area > 1e-12, area, np.inf)
+                intercept += np.clip((square * first - cross * second) / area, -2, 2)
+                step = np.clip((whole * second - cross * first) / area, -2, 2)
+                slope += step
+            if np.abs(step).max(initial=0) < 1e-6:
+                break
+        # Films of one class alone, or parted cleanly, have no line: the steps go on for ever.
+        positives, total = weights @ truth, weights.sum(axis=1)
+        told = (positives > 0) & (positives < total) & (np.abs(step) < 1e-3)
+        return np.where(told, slope if sloped else intercept, np.nan)
+
+    return statistic
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """NaN where there is no whole."""
+    nothing = np.full(np.shape(whole), np.nan)
+    return np.asarray(np.divide(part, whole, out=nothing, where=np.asarray(whole) > 0))
+
+
+def _mean(columns: Sequence[Array]) -> Array:
+    """Mean of what is known of the columns, each (R,); NaN where nothing is."""
+    table = np.array(columns)
+    known = ~np.isnan(table)
+    return _ratio(np.where(known, table, 0).sum(axis=0), known.sum(axis=0).astype(float))
