@@ -199,7 +199,7 @@ def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
     odds = np.log(inside) - np.log1p(-inside)
 
     def statistic(weights: Array) -> Array:
-        intercept, slope, step = np.zeros(len(weights)), np.ones(len(weights)), np.zeros(len(weights))
+        intercept, slope = np.zeros(len(weights)), np.ones(len(weights))
         for _ in range(25):
             said = 1 / (1 + np.exp(-(intercept[:, None] + slope[:, None] * odds)))
             missed, spread = weights * (truth - said), weights * said * (1 - said)
@@ -216,9 +216,9 @@ def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
                 slope += step
             if np.abs(step).max(initial=0) < 1e-6:
                 break
-        # Films of one class alone, or parted cleanly, have no line: the steps go on for ever.
+        # Films of one class alone, or parted cleanly, have no line: it grows ever steeper, until all are sure.
         positives, total = weights @ truth, weights.sum(axis=1)
-        told = (positives > 0) & (positives < total) & (np.abs(step) < 1e-3)
+        told = (positives > 0) & (positives < total) & (whole > 1e-4 * total)
         return np.where(told, slope if sloped else intercept, np.nan)
 
     return statistic
