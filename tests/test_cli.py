@@ -245,6 +245,20 @@ def test_evaluate_writes_figures_with_intervals(boxes: Path, tmp_path: Path) -> 
     assert (tmp_path / "out" / "ratio.png").is_file() == (find_spec("matplotlib") is not None)
 
 
+def test_evaluate_compares_classifiers_film_by_film(boxes: Path, tmp_path: Path) -> None:
+    done = hilum("evaluate", "hilum-six", "phantom:24@3", "--out", tmp_path / "out", "--compare", "hilum-six")
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "out" / "differences.csv")
+    assert {float(row["value"]) for row in rows} == {0.0}
+    assert "No Finding\tAUROC more than hilum-six\t+0.000 (+0.000 to +0.000)\tP=1.000" in done.stdout
+    document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert document["compared"] == document["model"]
+    for one, other in (("hilum-six", boxes), (boxes, "hilum-six")):
+        done = hilum("evaluate", one, "phantom:4@3", "--out", tmp_path / "x", "--compare", other)
+        assert done.returncode == 2
+        assert "boxes: made to segment; give a classifier" in done.stderr
+
+
 def test_evaluate_under_stress_names_the_condition_of_each_figure(boxes: Path, tmp_path: Path) -> None:
     done = hilum("evaluate", boxes, "phantom:1@3", "--out", tmp_path / "out", "--stress")
     assert done.returncode == 0, done.stderr

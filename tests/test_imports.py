@@ -20,11 +20,11 @@ FLOORS = """
     __init__
     errors labels stages types
     card files grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
-    augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare
-    calibrate codestream figures models.imagenet outline overlay progress read_image runtime state quality
+    augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
+    calibrate codestream delong figures models.imagenet outline overlay progress quality read_image runtime
     classify study_plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
     data.phantom_findings models read
-    checkpoint pipeline stress data.folder data.masks data.nih data.phantom data.split
+    checkpoint compare pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
     data data.check data.pseudo data.regions
     batches evaluate_outlines reliability

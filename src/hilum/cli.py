@@ -78,6 +78,12 @@ def evaluate(
     specialist: Annotated[
         Path | None, typer.Option(help="a second classifier, as for predict; of the same size")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="another classifier: write differences.csv, AUROC of the one less that of the other"
+        ),
+    ] = None,
     stress: Annotated[
         bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
     ] = False,
@@ -85,13 +91,13 @@ def evaluate(
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
     Writes evaluation.json and figures.csv; for labels also films.csv, what was said and what is true of each
-    film; for outlines outlines.csv and ratios.csv, film by film, and pictures of the worst films and of the
-    ratio's errors.
+    film, and with --compare differences.csv, paired by film; for outlines outlines.csv and ratios.csv, film
+    by film, and pictures of the worst films and of the ratio's errors.
     """
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
     from hilum.evaluate import evaluate as run
-    from hilum.evaluate import films_for
+    from hilum.evaluate import films_for, judge
     from hilum.evaluate_pictures import write_pictures
     from hilum.figures import write
     from hilum.report import identity, provenance
@@ -116,7 +122,15 @@ def evaluate(
     with progress("evaluating") as tick:
         cards = [one.card for one in (runtime, second) if one]
         cache = films_for(cards, samples, out.parent / ".hilum-cache", tick=tick)
-        evaluation = run(runtime, cache, specialist=second, stress=stress, seed=seed, tick=tick)
+        theirs = None
+        if compare is not None:
+            other = Runtime(find(compare))
+            about["compared"] = identity(other.card)
+            films = films_for([other.card], samples, out.parent / ".hilum-cache", tick=tick)
+            theirs = judge(other, films, tick=tick)
+        evaluation = run(
+            runtime, cache, specialist=second, against=theirs, stress=stress, seed=seed, tick=tick
+        )
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
     write_pictures(runtime, cache, evaluation, out, seed=seed)
@@ -125,6 +139,9 @@ def evaluate(
         interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
         under = f", {figure.condition}" if figure.condition else ""
         print(f"{figure.subject}\t{figure.measure}{under}\t{interval}\tn={figure.films}{positives}")
+    for row in evaluation.tables.get("differences", []):
+        interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        print(f"{row['subject']}\tAUROC more than {compare}\t{interval}\tP={row['p']:.3f}")
 
 
 @app.command(epilog=EPILOG)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from hilum.calibrate import margins, predict, probabilities
 from hilum.card import Card
 from hilum.classify import hesitates
+from hilum.compare import gains
 from hilum.data.cache import Cache, Tick, cached
 from hilum.data.regions import regional, segmenter_of
 from hilum.errors import ConfigError
@@ -18,7 +19,6 @@ from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation
 from hilum.prepare import compose
 from hilum.runtime import Runtime
-from hilum.scores import average
 from hilum.types import Array, Sample
 from hilum.verdicts import Verdicts, score
 
@@ -30,6 +30,7 @@ def evaluate(
     cache: Cache,
     *,
     specialist: Runtime | None = None,
+    against: Verdicts | None = None,
     stress: bool = False,
     seed: int = 0,
     repeats: int = 1000,
@@ -38,38 +39,50 @@ def evaluate(
     """Figures of a checkpoint on cached films; raises ConfigError where there are none.
 
     A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
-    heard as in `hilum.classify`. A segmenter's outlines are compared at the films' size, with `stress` also
-    on films changed in every way of `hilum.stress`.
+    heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made. A
+    segmenter's outlines are compared at the films' size, with `stress` also on films changed in every way of
+    `hilum.stress`.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
-    patients = np.array([sample.patient for sample in cache.samples])
-    bench = Bench(patients, seed, repeats)
-    if runtime.card.task == "segment":
-        return evaluate_outlines(runtime, cache, bench, stress=stress, tick=tick)
+    if runtime.card.task == "classify" or against is not None:
+        ours = judge(runtime, cache, specialist=specialist, tick=tick)
+        evaluation = score(ours, seed=seed, repeats=repeats)
+        if against is None:
+            return evaluation
+        rows = [asdict(one) for one in gains(ours, against)]
+        return replace(evaluation, tables={**evaluation.tables, "differences": rows})
     if runtime.card.task == "pretrain":
         raise ConfigError(f"{runtime.card.name}: was only pre-trained; train it on labels first")
+    patients = np.array([sample.patient for sample in cache.samples])
+    return evaluate_outlines(runtime, cache, Bench(patients, seed, repeats), stress=stress, tick=tick)
+
+
+def judge(
+    runtime: Runtime, cache: Cache, *, specialist: Runtime | None = None, tick: Tick | None = None
+) -> Verdicts:
+    """What a classifier, and where it hesitates a specialist, says of cached films, beside what is true.
+
+    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    """
+    if runtime.card.task != "classify":
+        raise ConfigError(f"{runtime.card.name}: made to {runtime.card.task}; give a classifier")
     truth = cache.truth(runtime.card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
     logits = logits_of(runtime, cache, tick)
-    scores = probabilities(logits, runtime.card)
-    raised = margins(scores, runtime.card)
-    asked = None if specialist is None else _consult(runtime, specialist, logits, scores, raised, cache)
-    verdicts = Verdicts(
+    said = probabilities(logits, runtime.card)
+    raised = margins(said, runtime.card)
+    return Verdicts(
         films=tuple(sample.id for sample in cache.samples),
-        patients=patients,
+        patients=np.array([sample.patient for sample in cache.samples]),
         labels=runtime.card.labels,
         truth=truth,
-        probabilities=scores,
+        # Written into by the specialist.
+        asked=None if specialist is None else _consult(runtime, specialist, logits, said, raised, cache),
+        probabilities=said,
         margins=raised,
     )
-    evaluation = score(verdicts, seed=seed, repeats=repeats)
-    if asked is None:
-        return evaluation
-    everyone = np.ones(len(asked), bool)
-    share = bench.figure("films", "share shown to the specialist", average, asked, films=everyone)
-    return replace(evaluation, figures=(share, *evaluation.figures))
 
 
 def _consult(

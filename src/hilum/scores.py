@@ -216,7 +216,7 @@ def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
                 slope += step
             if np.abs(step).max(initial=0) < 1e-6:
                 break
-        # Films of one class alone, or parted cleanly, have no line: it grows ever steeper, until all are sure.
+        # Films of one class alone, or parted cleanly, have no line: it grows steeper until all are sure.
         positives, total = weights @ truth, weights.sum(axis=1)
         told = (positives > 0) & (positives < total) & (whole > 1e-4 * total)
         return np.where(told, slope if sloped else intercept, np.nan)

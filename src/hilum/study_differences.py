@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from hilum.compare import Gain, gain
 from hilum.cost import Cost
-from hilum.intervals import around, holm, resamples, two_sided, weighed
-from hilum.scores import mean_of
+from hilum.intervals import holm
 from hilum.study import Study
-from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, read_verdicts, told
-
-_DRAWS = 2000
+from hilum.verdicts import TABLE, Verdicts, read_verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +31,10 @@ class Row:
 class Difference:
     """How much more a run's mean AUROC over the findings is than the baseline's, on the same films."""
 
-    name: str
     source: str
     test: str
-    films: int
-    value: float
-    low: float
-    high: float
-    p: float
-    corrected: float  # Holm's, over the runs compared on this source and test
+    gain: Gain  # its subject is the run
+    corrected: float  # P after Holm, over the runs compared on this source and test
 
 
 def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
@@ -57,9 +46,12 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             others = [row for row in rows if row.source == source and row.name != study.baseline]
             theirs = verdicts_of(first, test)
             pairs = [(row, verdicts_of(row, test)) for row in others if theirs]
-            some = [_difference(row, test, theirs, own) for row, own in pairs if own]
-            corrected = holm([one["p"] for one in some])
-            found += [Difference(**one, corrected=p) for one, p in zip(some, corrected, strict=True)]
+            some = [_gain(row, own, theirs) for row, own in pairs if own]
+            corrected = holm([one.p for one in some])
+            found += [
+                Difference(source=source, test=test, gain=one, corrected=p)
+                for one, p in zip(some, corrected, strict=True)
+            ]
     return found
 
 
@@ -69,37 +61,10 @@ def verdicts_of(row: Row, test: str) -> list[Verdicts]:
     return [read_verdicts(table) for table in tables if table.is_file()]
 
 
-def _difference(row: Row, test: str, base: Sequence[Verdicts], own: Sequence[Verdicts]) -> dict[str, Any]:
-    """The difference of the means over seeds, its interval over patients, and its P value."""
-    common = sorted(set(base[0].films).intersection(*(one.films for one in (*base, *own))))
-    places = [{film: i for i, film in enumerate(one.films)} for one in (*base, *own)]
-    order = [[place[film] for film in common] for place in places]
-    first = base[0]
-    shared = [label for label in first.labels if label in own[0].labels and label != "No Finding"]
-
-    def table(one: Verdicts, of: Array, films: list[int]) -> Array:
-        return of[films][:, [one.labels.index(label) for label in shared]]
-
-    truth = table(first, first.truth, order[0])
-    scores = [table(one, one.probabilities, films) for one, films in zip((*base, *own), order, strict=True)]
-    known = told(first)[order[0]] & ~np.isnan(truth).any(axis=1)
-
-    each = [mean_auroc(truth[known], column[known]) for column in scores]
-    theirs, ours = mean_of(each[: len(base)]), mean_of(each[len(base) :])
-    patients = first.patients[order[0]][known]
-    weights = resamples(patients, rng=np.random.default_rng(0), repeats=_DRAWS)
-    value, drawn = weighed(lambda rows: ours(rows) - theirs(rows), weights)
-    interval = around(value, drawn)
-    return {
-        "name": row.title,
-        "source": row.source,
-        "test": test,
-        "films": int(known.sum()),
-        "value": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "p": two_sided(drawn),
-    }
+def _gain(row: Row, ours: Sequence[Verdicts], theirs: Sequence[Verdicts]) -> Gain:
+    """Of the findings that both judge."""
+    shared = [theirs[0].labels[i] for i in theirs[0].findings if theirs[0].labels[i] in ours[0].labels]
+    return gain(ours, theirs, shared, subject=row.title)
 
 
 def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
@@ -107,10 +72,10 @@ def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[
     head = [f"run, against {baseline}", "source to test", "mean AUROC of the findings", "p", "p after Holm"]
     rows = [
         [
-            one.name,
+            one.gain.subject,
             f"{one.source} to {one.test}",
-            f"{one.value:+.4f} ({one.low:+.3f} to {one.high:+.3f})",
-            f"{one.p:.3f}",
+            f"{one.gain.value:+.4f} ({one.gain.low:+.3f} to {one.gain.high:+.3f})",
+            f"{one.gain.p:.3f}",
             f"{one.corrected:.3f}",
         ]
         for one in differences

@@ -182,11 +182,11 @@ def _page(
         wanted = [one for one in differences if one.test == test]
         shown = [
             Point(
-                name=one.name,
+                name=one.gain.subject,
                 kind="holds" if one.corrected < 0.05 else "",
-                value=one.value,
-                low=one.low,
-                high=one.high,
+                value=one.gain.value,
+                low=one.gain.low,
+                high=one.gain.high,
             )
             for one in wanted
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,26 @@ class Verdicts:
     truth: Array  # (N, C) float64: 0, 1 or NaN
     probabilities: Array  # (N, C) float64
     margins: Array  # (N, C) float64: how far above the label's threshold, in logits
+    asked: Array | None = None  # (N,) bool: on which films a specialist was heard; None: there was none
 
     @property
     def findings(self) -> list[int]:
         """Places of the labels that name a disease."""
         return [i for i, label in enumerate(self.labels) if label != "No Finding"]
+
+    def on(self, films: Sequence[str]) -> Verdicts:
+        """The verdicts on these of the films, in this order."""
+        place = {film: i for i, film in enumerate(self.films)}
+        rows = [place[film] for film in films]
+        return replace(
+            self,
+            films=tuple(films),
+            patients=self.patients[rows],
+            truth=self.truth[rows],
+            probabilities=self.probabilities[rows],
+            margins=self.margins[rows],
+            asked=None if self.asked is None else self.asked[rows],
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a film, for a csv."""
@@ -96,8 +111,13 @@ def score(verdicts: Verdicts, *, seed: int = 0, repeats: int = 1000) -> Evaluati
     """Figures of every label, of the findings together, and of the six-way task."""
     bench = Bench(verdicts.patients, seed, repeats)
     six = six_way(verdicts)
+    heard = []
+    if verdicts.asked is not None:
+        everyone = np.ones(len(verdicts.films), bool)
+        subject = "share shown to the specialist"
+        heard = [bench.figure("films", subject, scores.average, verdicts.asked, films=everyone)]
     return Evaluation(
-        figures=(*_by_label(verdicts, bench), *(_of_six(six, bench) if six else ())),
+        figures=(*heard, *_by_label(verdicts, bench), *(_of_six(six, bench) if six else ())),
         confusion=six.confusion(six.by_probability) if six else {},
         tables={TABLE: verdicts.rows()},
     )

@@ -1,0 +1,121 @@
+"""Differences between classifiers, in closed form and by resamples of patients."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from hilum.compare import common, gain, gains
+from hilum.delong import delong, delong_difference, delong_interval
+from hilum.errors import DataError
+from hilum.metrics import auroc
+from hilum.types import Array
+from hilum.verdicts import Verdicts
+
+
+def films(seed: int, n: int = 120, signal: float = 1.0) -> tuple[Array, Array, Array]:
+    """Truth, and two scores that share some of their noise."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(n) < 0.3).astype(float)
+    shared = rng.normal(size=n)
+    one, other = (shared + rng.normal(size=n) + signal * truth for _ in range(2))
+    return truth, one.round(1), other.round(1)
+
+
+def test_variance_by_its_definition() -> None:
+    truth, one, other = films(0, 40)
+    values, covariance = delong(truth, np.stack([one, other]))
+    ill, well = np.flatnonzero(truth == 1), np.flatnonzero(truth == 0)
+    wins = np.array([[[(s[i] > s[j]) + (s[i] == s[j]) / 2 for j in well] for i in ill] for s in (one, other)])
+    np.testing.assert_allclose(values, wins.mean(axis=(1, 2)))
+    np.testing.assert_allclose(values, [auroc(truth, one), auroc(truth, other)])
+    by_ill, by_well = wins.mean(axis=2), wins.mean(axis=1)
+    for a, b in itertools.product(range(2), repeat=2):
+        expected = np.cov(by_ill[a], by_ill[b])[0, 1] / len(ill) + np.cov(by_well[a], by_well[b])[0, 1] / len(
+            well
+        )
+        assert covariance[a, b] == pytest.approx(expected)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    # Two normal populations a standard deviation apart: the AUROC is Phi(1 / sqrt(2)).
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(400):
+        truth = np.repeat([1.0, 0.0], [40, 80])
+        interval = delong_interval(truth, rng.normal(size=120) + truth)
+        held += interval.low <= 0.76025 <= interval.high
+    assert 0.91 < held / 400 < 0.98
+
+
+def test_no_difference_is_found_by_chance_more_often_than_said() -> None:
+    found = [delong_difference(*films(seed))[1] for seed in range(300)]
+    assert 0.02 < np.mean(np.array(found) < 0.05) < 0.09
+    truth, one, _ = films(0)
+    same, p = delong_difference(truth, one, one)
+    assert (same.value, same.low, same.high, p) == (0, 0, 0, 1)
+
+
+def test_two_films_of_a_class_are_too_few_for_one() -> None:
+    truth = np.array([1.0, 0, 0, 0])
+    assert np.isnan(delong_interval(truth, np.arange(4.0)).low)
+    assert np.isnan(delong_difference(truth, np.arange(4.0), np.arange(4.0))[1])
+
+
+def verdicts(names: list[str], truth: Array, said: Array, labels: tuple[str, ...]) -> Verdicts:
+    return Verdicts(
+        films=tuple(names),
+        patients=np.array([name[:3] for name in names]),
+        labels=labels,
+        truth=truth,
+        probabilities=said,
+        margins=said - 0.5,
+    )
+
+
+def test_classifiers_are_compared_on_the_films_and_labels_both_judge() -> None:
+    truth, one, other = films(2, 300)
+    names = [f"{i:03d}" for i in range(300)]
+    table = np.stack([truth, 1 - truth], axis=1)
+    ours = verdicts(names, table, np.stack([one, -one], axis=1), ("Edema", "No Finding"))
+    order = np.random.default_rng(3).permutation(300)[:200]
+    theirs = verdicts(
+        [names[i] for i in order],
+        np.stack([1 - truth, truth, truth], axis=1)[order],
+        np.stack([-other, one, other], axis=1)[order],
+        ("No Finding", "Mass", "Edema"),
+    )
+    edema, nothing = gains(ours, theirs)
+    assert (edema.subject, nothing.subject) == ("Edema", "No Finding")
+    expected = auroc(truth[order], one[order]) - auroc(truth[order], other[order])
+    assert edema.value == pytest.approx(expected)
+    assert edema.films == 200
+    assert edema.low < edema.value < edema.high
+    # Each film is a patient here, so both ways of drawing an interval should agree.
+    assert (edema.low, edema.high) == pytest.approx((edema.delong_low, edema.delong_high), abs=0.02)
+    assert edema.p == pytest.approx(edema.delong_p, abs=0.1)
+
+
+def test_the_mean_over_findings_is_compared_too_and_seeds_are_averaged() -> None:
+    truth, one, other = films(4, 200)
+    names = [f"{i:03d}" for i in range(200)]
+    table = np.stack([truth, np.roll(truth, 1)], axis=1)
+    labels = ("Edema", "Mass")
+    ours = verdicts(names, table, np.stack([one, np.roll(other, 1)], axis=1), labels)
+    theirs = verdicts(names, table, np.stack([other, np.roll(other, 1)], axis=1), labels)
+    by_label = gains(ours, theirs)
+    assert [one.subject for one in by_label] == ["Edema", "Mass", "mean of 2 findings"]
+    assert by_label[2].value == pytest.approx(by_label[0].value / 2)
+    assert np.isnan(by_label[2].delong_p)
+    both = gain([ours, theirs], [theirs], ["Edema"], subject="x")
+    assert both.value == pytest.approx(by_label[0].value / 2)
+    assert gain([ours], [ours], labels, subject="x").p == 1
+
+
+def test_verdicts_on_other_films_cannot_be_compared() -> None:
+    table = np.array([[1.0], [0.0]])
+    one, other = (verdicts(names, table, table, ("Edema",)) for names in (["001", "002"], ["003", "004"]))
+    with pytest.raises(DataError, match="share no film"):
+        common([one, other])
