@@ -246,13 +246,27 @@ def test_evaluate_writes_figures_with_intervals(boxes: Path, tmp_path: Path) -> 
 
 
 def test_evaluate_compares_classifiers_film_by_film(boxes: Path, tmp_path: Path) -> None:
-    done = hilum("evaluate", "hilum-six", "phantom:24@3", "--out", tmp_path / "out", "--compare", "hilum-six")
+    for i, sample in enumerate(open_data("phantom:24@3")):
+        folder = tmp_path / "films" / ("Edema" if i % 3 else "No Finding")
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{i}.png"), decode(sample, 64)[0])
+    more = ["--compare", "hilum-six", "--by", "sex", "--prevalence", "Edema=0.02"]
+    done = hilum("evaluate", "hilum-six", f"folder:{tmp_path / 'films'}", "--out", tmp_path / "out", *more)
     assert done.returncode == 0, done.stderr
     rows = table(tmp_path / "out" / "differences.csv")
-    assert {float(row["value"]) for row in rows} == {0.0}
+    assert {row["subject"]: row["value"] for row in rows if row["value"]} == dict.fromkeys(
+        ("Edema", "No Finding"), "0.0"
+    )
     assert "No Finding\tAUROC more than hilum-six\t+0.000 (+0.000 to +0.000)\tP=1.000" in done.stdout
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert document["compared"] == document["model"]
+    assert document["not available"] == ["sex"]
+    assert "--by sex: not available, the data tell it of no film" in done.stderr
+    assert {"at the threshold, prevalence 2.00%"} <= {one["condition"] for one in document["figures"]}
+    for wrong in ("Edema=2", "Edema", "Fracture=0.1"):
+        done = hilum("evaluate", "hilum-six", "phantom:4@3", "--out", tmp_path / "x", "--prevalence", wrong)
+        assert done.returncode == 2
+        assert "--prevalence" in done.stderr
     for one, other in (("hilum-six", boxes), (boxes, "hilum-six")):
         done = hilum("evaluate", one, "phantom:4@3", "--out", tmp_path / "x", "--compare", other)
         assert done.returncode == 2

@@ -89,7 +89,7 @@ def test_scores_of_a_label_by_hand() -> None:
     assert found["Edema", "calibration error"] == pytest.approx(np.mean(np.abs(p - truth[:4])))
     figure = one(evaluation, "Edema", "AUROC")
     assert (figure.films, figure.positives) == (4, 2)
-    assert {figure.condition for figure in evaluation.figures} == {""}
+    assert {figure.condition for figure in evaluation.figures} == {"", "at the threshold"}
     assert evaluation.confusion == {}
     (row, *_) = evaluation.tables["films"]
     assert (row["film"], row["patient"], row["Edema"]) == ("f0", "p0", 1.0)

@@ -148,6 +148,7 @@ def test_the_document_says_what_was_measured_and_has_null_for_the_unknown(tmp_pa
                 "value": 0.5,
                 "low": 0.25,
                 "high": 0.75,
+                "remark": "",
             },
             {
                 "subject": "Edema",
@@ -158,6 +159,7 @@ def test_the_document_says_what_was_measured_and_has_null_for_the_unknown(tmp_pa
                 "value": None,
                 "low": None,
                 "high": None,
+                "remark": "",
             },
         ],
         "confusion": confusion,
@@ -172,9 +174,9 @@ def test_the_table_of_figures_has_an_empty_cell_for_the_unknown(tmp_path: Path) 
         tmp_path,
     )
     first, second = rows(tmp_path / "figures.csv")
-    assert ",".join(first) == "subject,measure,condition,films,positives,value,low,high"
-    assert list(first.values()) == ["heart", "Dice", "blur, strong", "3", "7", "0.5", "0.25", "0.75"]
-    assert list(second.values()) == ["heart", "Dice", "", "3", "", "0.5", "", ""]
+    assert ",".join(first) == "subject,measure,condition,films,positives,value,low,high,remark"
+    assert list(first.values()) == ["heart", "Dice", "blur, strong", "3", "7", "0.5", "0.25", "0.75", ""]
+    assert list(second.values()) == ["heart", "Dice", "", "3", "", "0.5", "", "", ""]
 
 
 def test_each_table_becomes_a_file_of_its_own_and_an_empty_one_none(tmp_path: Path) -> None:

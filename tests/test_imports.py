@@ -23,8 +23,8 @@ FLOORS = """
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
     calibrate codestream delong figures models.imagenet outline overlay progress quality read_image runtime
     classify study_plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
-    data.phantom_findings models read
-    checkpoint compare pipeline stress data.folder data.masks data.nih data.phantom data.split
+    data.phantom_findings models read six_way
+    checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
     data data.check data.pseudo data.regions
     batches evaluate_outlines reliability
@@ -33,7 +33,7 @@ FLOORS = """
     plan
     finish run
     train cli_data ensemble
-    cli_predict study tune
+    cli_evaluate cli_predict study tune
     study_differences
     study_report
     cli_train

@@ -34,7 +34,11 @@ EVERY: dict[str, Callable[[Array, Array], Statistic]] = {
     "calibration_slope": scores.calibration_slope,
     "calibration_intercept": scores.calibration_intercept,
     "observed_expected": scores.observed_expected,
-    "sensitivity": lambda truth, score: scores.share(score > 0.5, truth == 1),
+    "sensitivity": lambda truth, score: scores.sensitivity(truth, score > 0.5),
+    "specificity": lambda truth, score: scores.specificity(truth, score > 0.5),
+    "positive predictive value": lambda truth, score: scores.predictive_value(
+        truth, score > 0.5, positive=True
+    ),
     "positive likelihood ratio": lambda truth, score: scores.likelihood_ratio(
         truth, score > 0.5, positive=True
     ),
@@ -42,7 +46,7 @@ EVERY: dict[str, Callable[[Array, Array], Statistic]] = {
         truth, score > 0.5, positive=False
     ),
     "negative predictive value": lambda truth, score: scores.predictive_value(
-        truth, score > 0.5, 0.1, positive=False
+        truth, score > 0.5, positive=False, prevalence=0.1
     ),
     "balanced_accuracy": lambda truth, score: scores.balanced_accuracy(
         *classes(truth, score), ["ill", "well", "unheard of"]
@@ -82,15 +86,22 @@ def test_without_a_positive_film_there_is_nothing_to_tell(name: str) -> None:
 
 def test_rates_by_hand() -> None:
     truth, called = np.array([1, 1, 1, 0]), np.array([True, True, False, True])
-    assert scores.share(called, truth == 1)(ONE) == pytest.approx(2 / 3)
+    assert scores.sensitivity(truth, called)(ONE) == pytest.approx(2 / 3)
+    assert scores.specificity(truth, called)(ONE) == 0
+    assert scores.predictive_value(truth, called, positive=True)(ONE) == pytest.approx(2 / 3)
+    assert scores.predictive_value(truth, called, positive=False)(ONE) == 0
     assert np.isnan(scores.likelihood_ratio(truth, ~called, positive=True)(ONE))  # 1/3 over 0
     assert scores.likelihood_ratio(truth, called, positive=True)(ONE) == pytest.approx(2 / 3)  # over 1
     # Sensitivity 0.9, specificity 0.8, one in ten ill: 0.09 right of 0.09 + 0.18 positive calls.
     ill = np.repeat([1.0, 0.0], 10)
     said = np.repeat([True, False, True, False], [9, 1, 2, 8])
     every = np.ones((1, 20))
-    assert scores.predictive_value(ill, said, 0.1, positive=True)(every) == pytest.approx(0.09 / 0.27)
-    assert scores.predictive_value(ill, said, 0.1, positive=False)(every) == pytest.approx(0.72 / 0.73)
+    assert scores.predictive_value(ill, said, positive=True, prevalence=0.1)(every) == pytest.approx(
+        0.09 / 0.27
+    )
+    assert scores.predictive_value(ill, said, positive=False, prevalence=0.1)(every) == pytest.approx(
+        0.72 / 0.73
+    )
 
 
 def test_skill_is_nought_for_who_says_the_prevalence() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from hilum.data.regions import regional, segmenter_of
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation
+from hilum.label_figures import score
 from hilum.prepare import compose
 from hilum.runtime import Runtime
 from hilum.types import Array, Sample
-from hilum.verdicts import Verdicts, score
+from hilum.verdicts import Verdicts
 
 _BATCH = 16
 
@@ -31,6 +32,8 @@ def evaluate(
     *,
     specialist: Runtime | None = None,
     against: Verdicts | None = None,
+    by: Sequence[str] = (),
+    prevalences: Mapping[str, float] | None = None,
     stress: bool = False,
     seed: int = 0,
     repeats: int = 1000,
@@ -39,15 +42,16 @@ def evaluate(
     """Figures of a checkpoint on cached films; raises ConfigError where there are none.
 
     A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
-    heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made. A
-    segmenter's outlines are compared at the films' size, with `stress` also on films changed in every way of
-    `hilum.stress`.
+    heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made;
+    `by` is as in `groups_of`, `prevalences` as in `hilum.label_figures`. A segmenter's outlines are compared
+    at the films' size, with `stress` also on films changed in every way of `hilum.stress`.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
     if runtime.card.task == "classify" or against is not None:
         ours = judge(runtime, cache, specialist=specialist, tick=tick)
-        evaluation = score(ours, seed=seed, repeats=repeats)
+        groups = groups_of(cache.samples, by)
+        evaluation = score(ours, groups=groups, prevalences=prevalences, seed=seed, repeats=repeats)
         if against is None:
             return evaluation
         rows = [asdict(one) for one in gains(ours, against)]
@@ -83,6 +87,31 @@ def judge(
         probabilities=said,
         margins=raised,
     )
+
+
+def groups_of(samples: Sequence[Sample], by: Sequence[str]) -> dict[str, Array]:
+    """Each film's group by sex, age, view or site, "" where the data do not tell it: columns (N,) of names.
+
+    Raises ConfigError for anything else.
+    """
+    of: dict[str, Callable[[Sample], str]] = {
+        "sex": lambda sample: sample.sex or "",
+        "age": lambda sample: _decade(sample.age),
+        "view": lambda sample: sample.view or "",
+        "site": lambda sample: sample.site,
+    }
+    if unknown := [name for name in by if name not in of]:
+        raise ConfigError(f"by {unknown[0]!r}: films are grouped by {', '.join(of)}")
+    return {name: np.array([of[name](sample) for sample in samples]) for name in by}
+
+
+def _decade(age: float | None) -> str:
+    """Groups of years of age."""
+    bounds = (18, 40, 60, 80)
+    if age is None:
+        return ""
+    i = int(np.searchsorted(bounds, age, side="right"))
+    return ("below 18", "18 to 39", "40 to 59", "60 to 79", "80 and above")[i]
 
 
 def _consult(

@@ -28,6 +28,7 @@ class Figure:
     value: float
     low: float
     high: float
+    remark: str = ""  # what a reader must know of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ class Bench:
         films: Array,
         positives: int | None = None,
         condition: str = "",
+        remark: str = "",
     ) -> Figure:
         """A score of `hilum.scores` over the chosen films (N,) bool of each column (N,)."""
         key = films.tobytes()
@@ -100,6 +102,7 @@ class Bench:
             value=value,
             low=interval.low,
             high=interval.high,
+            remark=remark,
         )
 
     def drawn(

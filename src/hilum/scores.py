@@ -126,6 +126,16 @@ def observed_expected(truth: Array, probability: Array) -> Statistic:
     return lambda weights: _ratio(weights @ truth, weights @ probability)
 
 
+def sensitivity(truth: Array, called: Array) -> Statistic:
+    """Share of the positive films that are called so; `called` (N,) bool."""
+    return share(called, truth == 1)
+
+
+def specificity(truth: Array, called: Array) -> Statistic:
+    """Share of the negative films that are not called positive; `called` (N,) bool."""
+    return share(np.logical_not(called), truth == 0)
+
+
 def likelihood_ratio(truth: Array, called: Array, *, positive: bool) -> Statistic:
     """How much likelier a call, the positive or the negative, is where the label holds than where not."""
     answer = np.asarray(called) == positive
@@ -133,15 +143,19 @@ def likelihood_ratio(truth: Array, called: Array, *, positive: bool) -> Statisti
     return lambda weights: _ratio(ill(weights), well(weights))
 
 
-def predictive_value(truth: Array, called: Array, prevalence: float, *, positive: bool) -> Statistic:
-    """Share of right calls, positive or negative, where the label has a stated prevalence (Bayes): 0..1."""
-    sensitivity, specificity = share(called, truth == 1), share(np.logical_not(called), truth == 0)
+def predictive_value(
+    truth: Array, called: Array, *, positive: bool, prevalence: float | None = None
+) -> Statistic:
+    """Share of right calls among the positive or negative ones; given a `prevalence`, by Bayes under it."""
+    if prevalence is None:
+        return share(truth == positive, np.asarray(called) == positive)
+    ill, well = sensitivity(truth, called), specificity(truth, called)
 
     def statistic(weights: Array) -> Array:
-        ill, well = sensitivity(weights), specificity(weights)
-        right, wrong = (ill * prevalence, (1 - well) * (1 - prevalence))
+        found, spared = ill(weights), well(weights)
+        right, wrong = found * prevalence, (1 - spared) * (1 - prevalence)
         if not positive:
-            right, wrong = well * (1 - prevalence), (1 - ill) * prevalence
+            right, wrong = spared * (1 - prevalence), (1 - found) * prevalence
         return _ratio(right, right + wrong)
 
     return statistic

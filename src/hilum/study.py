@@ -22,13 +22,14 @@ from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
 from hilum.evaluate import evaluate, films_for
 from hilum.figures import write
+from hilum.label_figures import score
 from hilum.progress import within
 from hilum.report import identity, provenance
 from hilum.run import STATE
 from hilum.runtime import Runtime, find
 from hilum.train import train
 from hilum.types import Sample, now
-from hilum.verdicts import TABLE, pool, read_verdicts, score
+from hilum.verdicts import TABLE, pool, read_verdicts
 
 
 class Films(Strict):

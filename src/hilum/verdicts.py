@@ -1,11 +1,10 @@
-"""What a classifier said of films beside what is true of them: scored, kept film by film, pooled."""
+"""What a classifier said of films beside what is true of them: kept film by film, pooled, compared."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,6 @@ import numpy as np
 
 from hilum import scores
 from hilum.errors import DataError
-from hilum.figures import Bench, Evaluation, Figure
-from hilum.labels import SIX
-from hilum.metrics import confusion
 from hilum.scores import Statistic
 from hilum.types import Array
 
@@ -107,22 +103,6 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
     )
 
 
-def score(verdicts: Verdicts, *, seed: int = 0, repeats: int = 1000) -> Evaluation:
-    """Figures of every label, of the findings together, and of the six-way task."""
-    bench = Bench(verdicts.patients, seed, repeats)
-    six = six_way(verdicts)
-    heard = []
-    if verdicts.asked is not None:
-        everyone = np.ones(len(verdicts.films), bool)
-        subject = "share shown to the specialist"
-        heard = [bench.figure("films", subject, scores.average, verdicts.asked, films=everyone)]
-    return Evaluation(
-        figures=(*heard, *_by_label(verdicts, bench), *(_of_six(six, bench) if six else ())),
-        confusion=six.confusion(six.by_probability) if six else {},
-        tables={TABLE: verdicts.rows()},
-    )
-
-
 def mean_auroc(truth: Array, said: Array) -> Statistic:
     """Mean over labels of the AUROC: truth and probabilities (N, C)."""
     return scores.mean_of([scores.auroc(*pair) for pair in zip(truth.T, said.T, strict=True)])
@@ -137,89 +117,3 @@ def patient_weights(patients: Array) -> Array:
     """Weights (N,) float64 with which each patient, however many films, counts as one."""
     _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
     return np.asarray(1 / films[place])
-
-
-def _by_label(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    measures = {
-        "AUROC": scores.auroc,
-        "average precision": scores.average_precision,
-        "Brier score": scores.brier,
-        "calibration error": scores.calibration_error,
-    }
-    weights = patient_weights(verdicts.patients)
-    for i, label in enumerate(verdicts.labels):
-        truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
-        about: dict[str, Any] = {"films": ~np.isnan(truth), "positives": int((truth == 1).sum())}
-        for name, measure in measures.items():
-            yield bench.figure(label, name, measure, truth, said, **about)
-        yield bench.figure(label, "AUROC by patient", _weighted_auroc, truth, said, weights, **about)
-    if not verdicts.findings:
-        return
-    subject, known = f"mean of {len(verdicts.findings)} findings", told(verdicts)
-    columns = verdicts.truth[:, verdicts.findings], verdicts.probabilities[:, verdicts.findings]
-    yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
-    yield bench.figure(subject, "AUROC by patient", _weighted_mean, *columns, weights, films=known)
-
-
-def _weighted_auroc(truth: Array, said: Array, weights: Array) -> Statistic:
-    return scores.scaled(scores.auroc(truth, said), weights)
-
-
-def _weighted_mean(truth: Array, said: Array, weights: Array) -> Statistic:
-    return scores.scaled(mean_auroc(truth, said), weights)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SixWay:
-    """The films that carry exactly one of the six labels: that label, and which one was called."""
-
-    names: tuple[str, ...]  # those of the six that the verdicts are about
-    single: Array  # (N,) bool: which films
-    actual: Array  # (N,) names; of the other films any
-    by_probability: Array  # (N,) names of the labels of greatest probability
-    by_threshold: Array  # (N,) names of those furthest above their thresholds, which may be rare ones
-
-    def confusion(self, called: Array) -> dict[str, dict[str, int]]:
-        """True label -> called label -> films."""
-        counts = confusion(self.actual[self.single], called[self.single], self.names)
-        return {
-            true: dict(zip(self.names, row, strict=True))
-            for true, row in zip(self.names, counts.tolist(), strict=True)
-        }
-
-
-def six_way(verdicts: Verdicts) -> SixWay | None:
-    """One of six as a task of its own; None where fewer than two labels or no film can tell."""
-    places = [verdicts.labels.index(name) for name in SIX if name in verdicts.labels]
-    carried = verdicts.truth[:, places] == 1
-    single = carried.sum(axis=1) == 1
-    if len(places) < 2 or not single.any():
-        return None
-    names = np.array([verdicts.labels[i] for i in places])
-    return SixWay(
-        names=tuple(names.tolist()),
-        single=single,
-        actual=names[np.argmax(carried, axis=1)],
-        by_probability=names[np.argmax(verdicts.probabilities[:, places], axis=1)],
-        by_threshold=names[np.argmax(verdicts.margins[:, places], axis=1)],
-    )
-
-
-def _of_six(six: SixWay, bench: Bench) -> Iterator[Figure]:
-    """How often the one label is the one that was called."""
-
-    def right(true: Array, called: Array) -> Statistic:
-        return scores.average(true == called)
-
-    measures: dict[str, tuple[Callable[..., Statistic], Array]] = {
-        "accuracy": (right, six.by_probability),
-        "macro F1": (partial(scores.macro_f1, classes=six.names), six.by_probability),
-        "balanced accuracy": (partial(scores.balanced_accuracy, classes=six.names), six.by_probability),
-        "balanced accuracy by threshold": (
-            partial(scores.balanced_accuracy, classes=six.names),
-            six.by_threshold,
-        ),
-    }
-    subject = f"films with exactly one of the {len(six.names)}"
-    for name, (measure, called) in measures.items():
-        yield bench.figure(subject, name, measure, six.actual, called, films=six.single)

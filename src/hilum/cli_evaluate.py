@@ -1,0 +1,127 @@
+"""The verb that scores: `hilum evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.cli_data import Names, Out
+from hilum.progress import progress
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    dataset: Names,
+    out: Out,
+    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    part: Annotated[str, typer.Option(help="part of the split: test, tune or train")] = "test",
+    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
+    specialist: Annotated[
+        Path | None, typer.Option(help="a second classifier, as for predict; of the same size")
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="another classifier: write differences.csv, AUROC of the one less that of the other"
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="labels also for groups of films: sex, age, view, site; several with commas")
+    ] = "",
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=SHARE", help="predictive values also where a label is so frequent"),
+    ] = None,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
+    ] = False,
+) -> None:
+    """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
+
+    Writes evaluation.json and figures.csv; for labels also films.csv, what was said and what is true of each
+    film, and with --compare differences.csv, paired by film; for outlines outlines.csv and ratios.csv, film
+    by film, and pictures of the worst films and of the ratio's errors.
+    """
+    from hilum.data import join, open_data, short
+    from hilum.data.split import read_split, select
+    from hilum.evaluate import evaluate as run
+    from hilum.evaluate import films_for, groups_of, judge
+    from hilum.evaluate_pictures import write_pictures
+    from hilum.figures import write
+    from hilum.report import identity, provenance
+    from hilum.runtime import Runtime, find
+    from hilum.types import now
+
+    runtime = Runtime(find(model))
+    samples = join([open_data(name) for name in dataset])
+    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed}
+    second = None if specialist is None else Runtime(find(specialist))
+    if second is not None:
+        about["specialist"] = identity(second.card)
+    about["data"] = [short(name) for name in dataset]
+    if split is None:
+        print("no --split: films that the model learned from may be among these", file=sys.stderr)
+    else:
+        if part not in ("train", "tune", "test"):
+            raise typer.BadParameter("must be test, tune or train", param_hint="--part")
+        parts = read_split(split)
+        about |= {"part": part, "split_sha256": parts.sha256}
+        samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
+    with progress("evaluating") as tick:
+        cards = [one.card for one in (runtime, second) if one]
+        cache = films_for(cards, samples, out.parent / ".hilum-cache", tick=tick)
+        theirs = None
+        if compare is not None:
+            other = Runtime(find(compare))
+            about["compared"] = identity(other.card)
+            films = films_for([other.card], samples, out.parent / ".hilum-cache", tick=tick)
+            theirs = judge(other, films, tick=tick)
+        groups = [name.strip() for name in by.split(",") if name.strip()]
+        columns = groups_of(cache.samples, groups)
+        about["not available"] = missing = [name for name in groups if not any(columns[name])]
+        evaluation = run(
+            runtime,
+            cache,
+            specialist=second,
+            against=theirs,
+            by=groups,
+            prevalences=_shares(prevalence or [], runtime.card.labels),
+            stress=stress,
+            seed=seed,
+            tick=tick,
+        )
+    for name in missing:
+        print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
+    about |= {"unreadable": cache.failures, **provenance(now())}
+    write(evaluation, about, out)
+    write_pictures(runtime, cache, evaluation, out, seed=seed)
+    for figure in evaluation.figures:
+        positives = "" if figure.positives is None else f", {figure.positives} positive"
+        interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+        under = f", {figure.condition}" if figure.condition else ""
+        print(f"{figure.subject}\t{figure.measure}{under}\t{interval}\tn={figure.films}{positives}")
+    for row in evaluation.tables.get("differences", []):
+        interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        print(f"{row['subject']}\tAUROC more than {compare}\t{interval}\tP={row['p']:.3f}")
+
+
+def _shares(given: list[str], labels: Sequence[str]) -> dict[str, float]:
+    """Prevalences as LABEL=SHARE."""
+    shares = {}
+    for one in given:
+        label, _, share = one.rpartition("=")
+        try:
+            shares[label] = float(share)
+        except ValueError:
+            shares[label] = -1.0
+        if label not in labels or not 0 < shares[label] < 1:
+            raise typer.BadParameter(
+                f"{one!r}: give one of {', '.join(labels)}, =, and a share between 0 and 1",
+                param_hint="--prevalence",
+            )
+    return shares

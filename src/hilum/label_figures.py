@@ -1,0 +1,225 @@
+"""Every figure of a classifier's verdicts: each label's, the findings' together, groups of films, six-way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hilum import scores
+from hilum.delong import delong_interval
+from hilum.figures import Bench, Evaluation, Figure
+from hilum.scores import Statistic
+from hilum.six_way import figures_of_six, six_way
+from hilum.types import Array
+from hilum.verdicts import TABLE, Verdicts, mean_auroc, patient_weights, told
+
+FEWEST = 30
+"""Films of a group below which it gets no figure."""
+
+ASSESSABLE = 100
+"""Positive films below which a calibration cannot be judged (Van Calster et al., J Clin Epidemiol 2016)."""
+
+_CALLED = "at the threshold"
+_RATES: dict[str, Callable[..., Statistic]] = {
+    "sensitivity": scores.sensitivity,
+    "specificity": scores.specificity,
+    "positive predictive value": partial(scores.predictive_value, positive=True),
+    "negative predictive value": partial(scores.predictive_value, positive=False),
+    "positive likelihood ratio": partial(scores.likelihood_ratio, positive=True),
+    "negative likelihood ratio": partial(scores.likelihood_ratio, positive=False),
+}
+
+
+def score(
+    verdicts: Verdicts,
+    *,
+    groups: Mapping[str, Array] | None = None,
+    prevalences: Mapping[str, float] | None = None,
+    seed: int = 0,
+    repeats: int = 1000,
+) -> Evaluation:
+    """All figures of the verdicts, with intervals over patients.
+
+    `groups` are columns (N,) of names that part the films, "" where nothing is known: sex, say. `prevalences`
+    are those of labels elsewhere, for which predictive values are told as well.
+    """
+    bench = Bench(verdicts.patients, seed, repeats)
+    six = six_way(verdicts)
+    figures = [
+        *_of_films(verdicts, bench),
+        *_of_labels(verdicts, bench, prevalences or {}),
+        *_of_findings(verdicts, bench),
+        *(figure for name, of in (groups or {}).items() for figure in _of_groups(verdicts, bench, name, of)),
+        *(figures_of_six(six, bench) if six else ()),
+    ]
+    return Evaluation(
+        figures=tuple(figures),
+        confusion=six.confusion(six.by_probability) if six else {},
+        tables={TABLE: verdicts.rows()},
+    )
+
+
+def _of_films(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
+    """What is told of whole films: whom the specialist was shown, and calls that contradict one another."""
+    everyone = np.ones(len(verdicts.films), bool)
+    if verdicts.asked is not None:
+        subject = "share shown to the specialist"
+        yield bench.figure("films", subject, scores.average, verdicts.asked, films=everyone)
+    if "No Finding" in verdicts.labels and verdicts.findings:
+        called = verdicts.margins >= 0
+        nothing = called[:, verdicts.labels.index("No Finding")]
+        something = called[:, verdicts.findings].any(axis=1)
+        for measure, both in (
+            ("called No Finding and a finding", nothing & something),
+            ("called neither No Finding nor a finding", ~nothing & ~something),
+        ):
+            yield bench.figure("films", measure, scores.average, both, films=everyone)
+
+
+def _of_labels(verdicts: Verdicts, bench: Bench, prevalences: Mapping[str, float]) -> Iterator[Figure]:
+    measures = {
+        "AUROC": scores.auroc,
+        "average precision": scores.average_precision,
+        "Brier score": scores.brier,
+        "Brier skill score": scores.brier_skill,
+        "calibration error": scores.calibration_error,
+    }
+    calibration = {
+        "calibration slope": scores.calibration_slope,
+        "calibration intercept": scores.calibration_intercept,
+        "observed over expected": scores.observed_expected,
+    }
+    weights = patient_weights(verdicts.patients)
+    for i, label in enumerate(verdicts.labels):
+        truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
+        known = ~np.isnan(truth)
+        about: dict[str, Any] = {"films": known, "positives": int((truth == 1).sum())}
+        for name, measure in measures.items():
+            yield bench.figure(label, name, measure, truth, said, **about)
+        yield _delong(label, truth[known], said[known])
+        yield bench.figure(label, "AUROC by patient", _weighted_auroc, truth, said, weights, **about)
+        fewest = min(about["positives"], int((truth == 0).sum()))
+        remark = "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
+        for name, measure in calibration.items():
+            yield bench.figure(label, name, measure, truth, said, remark=remark, **about)
+        yield from _at_threshold(bench, label, truth, verdicts.margins[:, i] >= 0, prevalences, about)
+
+
+def _delong(label: str, truth: Array, said: Array) -> Figure:
+    interval = delong_interval(truth, said)
+    return Figure(
+        subject=label,
+        measure="AUROC after DeLong",
+        films=len(truth),
+        positives=int(truth.sum()),
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        remark="films taken as independent",
+    )
+
+
+def _at_threshold(
+    bench: Bench,
+    label: str,
+    truth: Array,
+    called: Array,
+    prevalences: Mapping[str, float],
+    about: Mapping[str, Any],
+) -> Iterator[Figure]:
+    """How good the calls are that the model's own threshold makes."""
+    for name, measure in _RATES.items():
+        yield bench.figure(label, name, measure, truth, called, condition=_CALLED, **about)
+    if label in prevalences:
+        rate = prevalences[label]
+        condition = f"{_CALLED}, prevalence {rate:.2%}"
+        for name in ("positive predictive value", "negative predictive value"):
+            elsewhere = partial(_RATES[name], prevalence=rate)
+            yield bench.figure(label, name, elsewhere, truth, called, condition=condition, **about)
+
+
+def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
+    """The mean over the labels that name a disease."""
+    if not verdicts.findings:
+        return
+    subject, known = f"mean of {len(verdicts.findings)} findings", told(verdicts)
+    columns = verdicts.truth[:, verdicts.findings], verdicts.probabilities[:, verdicts.findings]
+    weights = patient_weights(verdicts.patients)
+    yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
+    yield bench.figure(subject, "AUROC by patient", _weighted_mean, *columns, weights, films=known)
+
+
+def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
+    """AUROC and calibration of each label in each group, and the widest gap between two groups' AUROCs."""
+    for i, label in enumerate(verdicts.labels):
+        truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
+        found: dict[str, Figure] = {}
+        for group in sorted({str(one) for one in of} - {""}):
+            films = (of == group) & ~np.isnan(truth)
+            about: dict[str, Any] = {"positives": int((truth[films] == 1).sum())}
+            condition = f"{name} {group}"
+            if films.sum() < FEWEST:
+                yield _too_few(label, condition, int(films.sum()), about["positives"])
+                continue
+            found[group] = bench.figure(
+                label, "AUROC", scores.auroc, truth, said, films=films, condition=condition, **about
+            )
+            yield found[group]
+            yield bench.figure(
+                label,
+                "observed over expected",
+                scores.observed_expected,
+                truth,
+                said,
+                films=films,
+                condition=condition,
+                **about,
+            )
+        told_apart = {group: one.value for group, one in found.items() if one.value == one.value}
+        if len(told_apart) > 1:
+            best, worst = (pick(told_apart, key=lambda g: told_apart[g]) for pick in (max, min))
+            yield _gap(bench, label, truth, said, of, name, best, worst)
+
+
+def _gap(
+    bench: Bench, label: str, truth: Array, said: Array, of: Array, name: str, best: str, worst: str
+) -> Figure:
+    """How much more the AUROC is in one group than in another, both drawn together."""
+
+    def gap(truth: Array, said: Array, of: Array) -> Statistic:
+        one, other = ((of == group).astype(float) for group in (best, worst))
+        both = scores.auroc(truth, said)
+        return lambda weights: both(weights * one) - both(weights * other)
+
+    films = np.isin(of, (best, worst)) & ~np.isnan(truth)
+    positives = int((truth[films] == 1).sum())
+    condition = f"{name} {best} more than {worst}"
+    return bench.figure(
+        label, "AUROC", gap, truth, said, of, films=films, condition=condition, positives=positives
+    )
+
+
+def _too_few(label: str, condition: str, films: int, positives: int) -> Figure:
+    nan = float("nan")
+    return Figure(
+        subject=label,
+        measure="AUROC",
+        condition=condition,
+        films=films,
+        positives=positives,
+        value=nan,
+        low=nan,
+        high=nan,
+        remark=f"too few: below {FEWEST} films",
+    )
+
+
+def _weighted_auroc(truth: Array, said: Array, weights: Array) -> Statistic:
+    return scores.scaled(scores.auroc(truth, said), weights)
+
+
+def _weighted_mean(truth: Array, said: Array, weights: Array) -> Statistic:
+    return scores.scaled(mean_auroc(truth, said), weights)

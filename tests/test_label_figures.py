@@ -1,0 +1,129 @@
+"""Every figure of a classifier's verdicts, where it can be worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hilum.errors import ConfigError
+from hilum.evaluate import groups_of
+from hilum.figures import Figure
+from hilum.label_figures import ASSESSABLE, score
+from hilum.metrics import auroc
+from hilum.types import Array, Sample
+from hilum.verdicts import Verdicts
+
+CALLED = "at the threshold"
+
+
+def verdicts(
+    truth: Array, said: Array, labels: tuple[str, ...] = ("Edema",), threshold: float = 0.5
+) -> Verdicts:
+    return Verdicts(
+        films=tuple(f"f{i}" for i in range(len(truth))),
+        patients=np.array([f"p{i}" for i in range(len(truth))]),
+        labels=labels,
+        truth=truth,
+        probabilities=said,
+        margins=said - threshold,
+    )
+
+
+def drawn(seed: int, n: int = 400) -> tuple[Array, Array]:
+    """Truth and well-calibrated probabilities of n films, one label."""
+    rng = np.random.default_rng(seed)
+    said = rng.uniform(0.02, 0.98, n)
+    return (rng.random(n) < said).astype(float)[:, None], said[:, None]
+
+
+def by_name(figures: tuple[Figure, ...]) -> dict[tuple[str, str, str], Figure]:
+    found = {(one.subject, one.measure, one.condition): one for one in figures}
+    assert len(found) == len(figures)
+    return found
+
+
+def test_calls_at_the_threshold_by_hand() -> None:
+    # Of four ill films three are called, of six well ones two.
+    truth = np.repeat([1.0, 0.0], [4, 6])[:, None]
+    said = np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.6, 0.2, 0.2, 0.1, 0.1])[:, None]
+    found = by_name(score(verdicts(truth, said), prevalences={"Edema": 0.1}, repeats=20).figures)
+
+    def value(measure: str, condition: str = CALLED) -> float:
+        return found["Edema", measure, condition].value
+
+    assert value("sensitivity") == pytest.approx(3 / 4)
+    assert value("specificity") == pytest.approx(4 / 6)
+    assert value("positive predictive value") == pytest.approx(3 / 5)
+    assert value("negative predictive value") == pytest.approx(4 / 5)
+    assert value("positive likelihood ratio") == pytest.approx((3 / 4) / (2 / 6))
+    assert value("negative likelihood ratio") == pytest.approx((1 / 4) / (4 / 6))
+    elsewhere = f"{CALLED}, prevalence 10.00%"
+    assert value("positive predictive value", elsewhere) == pytest.approx(0.075 / (0.075 + 0.3))
+    assert value("negative predictive value", elsewhere) == pytest.approx(0.6 / (0.6 + 0.025))
+
+
+def test_who_says_what_is_true_is_calibrated_and_told_whether_that_can_be_judged() -> None:
+    found = by_name(score(verdicts(*drawn(0, 4000)), repeats=100).figures)
+    for measure, right in (("slope", 1), ("intercept", 0)):
+        figure = found["Edema", f"calibration {measure}", ""]
+        assert figure.low < right < figure.high
+        assert figure.remark == ""
+    assert found["Edema", "observed over expected", ""].value == pytest.approx(1, abs=0.05)
+    assert found["Edema", "Brier skill score", ""].low > 0.2
+    few = by_name(score(verdicts(*drawn(0, 60)), repeats=20).figures)["Edema", "calibration slope", ""]
+    rarer = min(few.positives or 0, 60 - (few.positives or 0))
+    assert few.remark == f"not assessable: {rarer} films, fewer than {ASSESSABLE}"
+
+
+def test_both_intervals_of_the_auroc_agree_where_films_are_patients() -> None:
+    truth, said = drawn(1)
+    found = by_name(score(verdicts(truth, said), repeats=1000).figures)
+    one, other = found["Edema", "AUROC", ""], found["Edema", "AUROC after DeLong", ""]
+    assert one.value == other.value == auroc(truth[:, 0], said[:, 0])
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.005)
+
+
+def test_groups_have_figures_of_their_own_and_a_gap() -> None:
+    truth, said = drawn(2)
+    of = np.repeat(["F", "M", "X", ""], [200, 150, 20, 30])
+    said[200:350] = np.random.default_rng(3).random((150, 1))  # guessed, for the men
+    found = by_name(score(verdicts(truth, said), groups={"sex": of}, repeats=200).figures)
+    women, men = (found["Edema", "AUROC", f"sex {group}"] for group in "FM")
+    assert women.value == auroc(truth[of == "F", 0], said[of == "F", 0])
+    assert (women.films, men.films) == (200, 150)
+    assert men.high < women.low
+    gap = found["Edema", "AUROC", "sex F more than M"]
+    assert gap.value == pytest.approx(women.value - men.value)
+    assert 0 < gap.low < gap.value < gap.high
+    few = found["Edema", "AUROC", "sex X"]
+    assert (few.films, few.remark) == (20, "too few: below 30 films")
+    assert np.isnan(few.value)
+    assert found["Edema", "observed over expected", "sex F"].value == pytest.approx(1, abs=0.2)
+    assert not any(condition.endswith("sex ") for _, _, condition in found)
+
+
+def test_contradictions_are_counted() -> None:
+    labels = ("Edema", "No Finding")
+    said = np.array([[0.9, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.1], [0.2, 0.1]])
+    truth = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]], float)
+    found = by_name(score(verdicts(truth, said, labels), repeats=20).figures)
+    assert found["films", "called No Finding and a finding", ""].value == pytest.approx(1 / 5)
+    assert found["films", "called neither No Finding nor a finding", ""].value == pytest.approx(2 / 5)
+
+
+def test_films_are_grouped_by_what_the_data_tell() -> None:
+    films = [
+        Sample(
+            id=str(i), patient=str(i), image=lambda: np.zeros((1, 1)), sex=sex, age=age, view=view, site="a"
+        )
+        for i, (sex, age, view) in enumerate(
+            [("F", 17.9, "PA"), ("M", 18, "AP"), (None, None, None), ("F", 95, None)]
+        )
+    ]
+    groups = groups_of(films, ["sex", "age", "view", "site"])
+    assert groups["sex"].tolist() == ["F", "M", "", "F"]
+    assert groups["age"].tolist() == ["below 18", "18 to 39", "", "80 and above"]
+    assert groups["view"].tolist() == ["PA", "AP", "", ""]
+    assert groups["site"].tolist() == ["a"] * 4
+    with pytest.raises(ConfigError, match="by 'weight': films are grouped by sex, age, view, site"):
+        groups_of(films, ["weight"])
