@@ -262,6 +262,10 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, tmp_path: Path)
     assert document["compared"] == document["model"]
     assert document["not available"] == ["sex"]
     assert "--by sex: not available, the data tell it of no film" in done.stderr
+    page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
+    assert "Groups by sex: not available" in page
+    assert page.count('<img alt="" src="data:image/jpeg') == page.count("<img") >= 6
+    assert ("<svg" in page) == (find_spec("matplotlib") is not None)
     assert {"at the threshold, prevalence 2.00%"} <= {one["condition"] for one in document["figures"]}
     for wrong in ("Edema=2", "Edema", "Fracture=0.1"):
         done = hilum("evaluate", "hilum-six", "phantom:4@3", "--out", tmp_path / "x", "--prevalence", wrong)

@@ -96,7 +96,7 @@ def test_groups_have_figures_of_their_own_and_a_gap() -> None:
     assert gap.value == pytest.approx(women.value - men.value)
     assert 0 < gap.low < gap.value < gap.high
     few = found["Edema", "AUROC", "sex X"]
-    assert (few.films, few.remark) == (20, "too few: below 30 films")
+    assert (few.films, few.remark) == (20, "too few: 20 films, fewer than 30")
     assert np.isnan(few.value)
     assert found["Edema", "observed over expected", "sex F"].value == pytest.approx(1, abs=0.2)
     assert not any(condition.endswith("sex ") for _, _, condition in found)
@@ -122,7 +122,7 @@ def test_films_are_grouped_by_what_the_data_tell() -> None:
     ]
     groups = groups_of(films, ["sex", "age", "view", "site"])
     assert groups["sex"].tolist() == ["F", "M", "", "F"]
-    assert groups["age"].tolist() == ["below 18", "18 to 39", "", "80 and above"]
+    assert groups["age"].tolist() == ["0 to 17", "18 to 39", "", "80 and above"]
     assert groups["view"].tolist() == ["PA", "AP", "", ""]
     assert groups["site"].tolist() == ["a"] * 4
     with pytest.raises(ConfigError, match="by 'weight': films are grouped by sex, age, view, site"):

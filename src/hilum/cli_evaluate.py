@@ -37,6 +37,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="LABEL=SHARE", help="predictive values also where a label is so frequent"),
     ] = None,
+    repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
     stress: Annotated[
         bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
     ] = False,
@@ -44,14 +45,16 @@ def evaluate(
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
     Writes evaluation.json and figures.csv; for labels also films.csv, what was said and what is true of each
-    film, and with --compare differences.csv, paired by film; for outlines outlines.csv and ratios.csv, film
-    by film, and pictures of the worst films and of the ratio's errors.
+    film, evaluation.html, a page with curves and the worst errors, and with --compare differences.csv, paired
+    by film; for outlines outlines.csv and ratios.csv, film by film, and pictures of the worst films and of
+    the ratio's errors.
     """
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
     from hilum.evaluate import evaluate as run
     from hilum.evaluate import films_for, groups_of, judge
     from hilum.evaluate_pictures import write_pictures
+    from hilum.evaluation_page import write_page
     from hilum.figures import write
     from hilum.report import identity, provenance
     from hilum.runtime import Runtime, find
@@ -59,7 +62,7 @@ def evaluate(
 
     runtime = Runtime(find(model))
     samples = join([open_data(name) for name in dataset])
-    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed}
+    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
     second = None if specialist is None else Runtime(find(specialist))
     if second is not None:
         about["specialist"] = identity(second.card)
@@ -81,7 +84,7 @@ def evaluate(
             about["compared"] = identity(other.card)
             films = films_for([other.card], samples, out.parent / ".hilum-cache", tick=tick)
             theirs = judge(other, films, tick=tick)
-        groups = [name.strip() for name in by.split(",") if name.strip()]
+        about["groups"] = groups = [name.strip() for name in by.split(",") if name.strip()]
         columns = groups_of(cache.samples, groups)
         about["not available"] = missing = [name for name in groups if not any(columns[name])]
         evaluation = run(
@@ -93,13 +96,17 @@ def evaluate(
             prevalences=_shares(prevalence or [], runtime.card.labels),
             stress=stress,
             seed=seed,
+            repeats=repeats,
             tick=tick,
         )
     for name in missing:
         print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
-    write_pictures(runtime, cache, evaluation, out, seed=seed)
+    if runtime.card.task == "classify":
+        print(f"page\t{write_page(evaluation, about, cache, out)}")
+    else:
+        write_pictures(runtime, cache, evaluation, out, seed=seed)
     for figure in evaluation.figures:
         positives = "" if figure.positives is None else f", {figure.positives} positive"
         interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -111,7 +111,7 @@ def _decade(age: float | None) -> str:
     if age is None:
         return ""
     i = int(np.searchsorted(bounds, age, side="right"))
-    return ("below 18", "18 to 39", "40 to 59", "60 to 79", "80 and above")[i]
+    return ("0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 and above")[i]
 
 
 def _consult(

@@ -19,10 +19,13 @@ from hilum.verdicts import TABLE, Verdicts, mean_auroc, patient_weights, told
 FEWEST = 30
 """Films of a group below which it gets no figure."""
 
+FEWEST_OF_A_CLASS = 10
+"""Films of a group with a label, or without it, below which the label gets no figure."""
+
 ASSESSABLE = 100
 """Positive films below which a calibration cannot be judged (Van Calster et al., J Clin Epidemiol 2016)."""
 
-_CALLED = "at the threshold"
+CALLED = "at the threshold"
 _RATES: dict[str, Callable[..., Statistic]] = {
     "sensitivity": scores.sensitivity,
     "specificity": scores.specificity,
@@ -132,10 +135,10 @@ def _at_threshold(
 ) -> Iterator[Figure]:
     """How good the calls are that the model's own threshold makes."""
     for name, measure in _RATES.items():
-        yield bench.figure(label, name, measure, truth, called, condition=_CALLED, **about)
+        yield bench.figure(label, name, measure, truth, called, condition=CALLED, **about)
     if label in prevalences:
         rate = prevalences[label]
-        condition = f"{_CALLED}, prevalence {rate:.2%}"
+        condition = f"{CALLED}, prevalence {rate:.2%}"
         for name in ("positive predictive value", "negative predictive value"):
             elsewhere = partial(_RATES[name], prevalence=rate)
             yield bench.figure(label, name, elsewhere, truth, called, condition=condition, **about)
@@ -159,28 +162,18 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
         found: dict[str, Figure] = {}
         for group in sorted({str(one) for one in of} - {""}):
             films = (of == group) & ~np.isnan(truth)
-            about: dict[str, Any] = {"positives": int((truth[films] == 1).sum())}
-            condition = f"{name} {group}"
-            if films.sum() < FEWEST:
-                yield _too_few(label, condition, int(films.sum()), about["positives"])
+            about: dict[str, Any] = {"films": films, "condition": f"{name} {group}"}
+            about["positives"] = positives = int((truth[films] == 1).sum())
+            if why := _too_few(int(films.sum()), positives):
+                yield _untold(label, "AUROC", why, **about)
                 continue
-            found[group] = bench.figure(
-                label, "AUROC", scores.auroc, truth, said, films=films, condition=condition, **about
-            )
+            found[group] = bench.figure(label, "AUROC", scores.auroc, truth, said, **about)
             yield found[group]
             yield bench.figure(
-                label,
-                "observed over expected",
-                scores.observed_expected,
-                truth,
-                said,
-                films=films,
-                condition=condition,
-                **about,
+                label, "observed over expected", scores.observed_expected, truth, said, **about
             )
-        told_apart = {group: one.value for group, one in found.items() if one.value == one.value}
-        if len(told_apart) > 1:
-            best, worst = (pick(told_apart, key=lambda g: told_apart[g]) for pick in (max, min))
+        if len(found) > 1:
+            best, worst = (pick(found, key=lambda group: found[group].value) for pick in (max, min))
             yield _gap(bench, label, truth, said, of, name, best, worst)
 
 
@@ -202,18 +195,26 @@ def _gap(
     )
 
 
-def _too_few(label: str, condition: str, films: int, positives: int) -> Figure:
+def _too_few(films: int, positives: int) -> str:
+    """Why a group is too small for a figure; empty where it is not."""
+    if films < FEWEST:
+        return f"too few: {films} films, fewer than {FEWEST}"
+    rarer, which = min((positives, "positive"), (films - positives, "negative"))
+    return f"too few: {rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
+
+
+def _untold(label: str, measure: str, why: str, *, films: Array, positives: int, condition: str) -> Figure:
     nan = float("nan")
     return Figure(
         subject=label,
-        measure="AUROC",
+        measure=measure,
         condition=condition,
-        films=films,
+        films=int(films.sum()),
         positives=positives,
         value=nan,
         low=nan,
         high=nan,
-        remark=f"too few: below {FEWEST} films",
+        remark=why,
     )
 
 

@@ -168,12 +168,12 @@ def html(report: Report) -> str:
     return template("report.html").render(
         report=to_json(report),
         colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
-        film=_data_url(picture(report, None, longest=_HTML_FILM)),
+        film=data_url(picture(report, None, longest=_HTML_FILM)),
         evidence=[
-            {"film": _data_url(picture(report, m, longest=_HTML_FILM)), "strongest": strongest(m)}
+            {"film": data_url(picture(report, m, longest=_HTML_FILM)), "strongest": strongest(m)}
             for m in report.heatmaps
         ],
-        bar=_data_url(bar(240, 12)),
+        bar=data_url(bar(240, 12)),
     )
 
 
@@ -192,7 +192,8 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def _data_url(image: Array) -> str:
+def data_url(image: Array) -> str:
+    """A picture (H, W, 3) uint8 RGB as a URL that holds it."""
     # JPEG is a fifth of PNG's size here; full chroma keeps the thin outlines crisp.
     settings = [
         cv2.IMWRITE_JPEG_QUALITY,

@@ -1,4 +1,4 @@
-"""The pictures of a study's page, each as the bytes of an SVG drawing."""
+"""The pictures of the pages on studies and evaluations, each an SVG drawing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hilum.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,6 +125,36 @@ def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
         axes.set_title(name, fontsize=8)
     for axes in list(grid.flat)[len(tables) :]:
         axes.set_axis_off()
+    return _svg(figure)
+
+
+def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
+    """For each label, of films in bins of probability the mean said and the share seen; a dot a bin."""
+    figure = _figure(2.6 * min(3, len(curves)), 2.7 * math.ceil(len(curves) / 3))
+    grid = figure.subplots(math.ceil(len(curves) / 3), min(3, len(curves)), squeeze=False)
+    for axes, (label, bins) in zip(grid.flat, curves.items(), strict=False):
+        edge = 1.05 * max((max(said, seen) for said, seen, _ in bins), default=1) or 1
+        axes.plot([0, edge], [0, edge], color="#888888", lw=1, ls=":")
+        axes.plot([said for said, _, _ in bins], [seen for _, seen, _ in bins], "o-", color=_COLOURS[0], ms=4)
+        axes.set(xlim=(0, edge), ylim=(0, edge))
+        axes.set_title(label, fontsize=9)
+        axes.tick_params(labelsize=7)
+    for axes in list(grid.flat)[len(curves) :]:
+        axes.set_axis_off()
+    figure.supxlabel("probability said", fontsize=9)
+    figure.supylabel("share seen", fontsize=9)
+    return _svg(figure)
+
+
+def receiver(curves: Mapping[str, tuple[Array, Array]]) -> str:
+    """Each label's sensitivity (second) against its false alarms, the share of well films called (first)."""
+    figure = _figure(5.4, 4.6)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#888888", lw=1, ls=":")
+    for (label, (alarms, hits)), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+        axes.plot(alarms, hits, color=colour, lw=1.5, label=label)
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(frameon=False, fontsize=8)
     return _svg(figure)
 
 

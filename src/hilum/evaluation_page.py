@@ -1,0 +1,213 @@
+"""One self-contained HTML page of what an evaluation of a classifier found, with its worst errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hilum import scores
+from hilum.data.cache import Cache
+from hilum.figures import Evaluation, Figure
+from hilum.label_figures import CALLED
+from hilum.metrics import tally
+from hilum.report import data_url, template
+from hilum.types import Array
+from hilum.verdicts import TABLE, read_verdicts
+
+PAGE = "evaluation.html"
+
+_ERRORS = 6  # of each kind and label in the gallery
+_TILE = 176  # side of a film there, pixels
+
+_TELLING = ("AUROC", "AUROC after DeLong", "AUROC by patient", "average precision")
+_PROBABILITIES = (
+    "Brier score",
+    "Brier skill score",
+    "calibration error",
+    "calibration slope",
+    "calibration intercept",
+    "observed over expected",
+)
+
+Grid = tuple[str, str, list[str], list[list[str]]]
+"""Title, caption, head, rows."""
+
+
+def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, out: Path) -> Path:
+    """Write ``out/evaluation.html``; the verdicts stand in `out` already.
+
+    It shows films, and so goes no further than they may. Curves need matplotlib; without it the page says so.
+    """
+    verdicts = read_verdicts(out / f"{TABLE}.csv")
+    known = [i for i in range(len(verdicts.labels)) if not np.isnan(verdicts.truth[:, i]).all()]
+    columns = {
+        verdicts.labels[i]: (verdicts.truth[:, i], verdicts.probabilities[:, i], verdicts.margins[:, i])
+        for i in known
+    }
+    page = template(PAGE).render(
+        about={"unreadable": {}, "not available": [], "part": "", **about},
+        films=len(verdicts.films),
+        patients=len(set(verdicts.patients.tolist())),
+        tables=_tables(evaluation, about["groups"]),
+        pictures=_pictures(evaluation, columns) if find_spec("matplotlib") else [],
+        gallery=_gallery(columns, cache),
+        provenance=about,
+    )
+    path = out / PAGE
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _tables(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
+    """What can be told apart, how far probabilities hold, the calls, groups of films, the six-way task."""
+    whole = [one for one in evaluation.figures if not one.condition]
+    called = [one for one in evaluation.figures if one.condition.startswith(CALLED)]
+    found = [
+        _table("Ill from well", "", [one for one in whole if one.measure in _TELLING]),
+        _table("Probabilities", _remarks(whole), [one for one in whole if one.measure in _PROBABILITIES]),
+    ]
+    for condition in dict.fromkeys(one.condition for one in called):
+        own = [one for one in called if one.condition == condition]
+        found.append(_table(f"Calls {condition}", "", own))
+    found += [
+        _by_group(evaluation.figures, name, measure)
+        for name in groups
+        for measure in ("AUROC", "observed over expected")
+    ]
+    rest = [one for one in whole if one.measure not in (*_TELLING, *_PROBABILITIES)]
+    found += [_table("Whole films", "", [one for one in rest if one.subject == "films"])]
+    found += [_table("One of six", "", [one for one in rest if one.subject != "films"])]
+    if evaluation.confusion:
+        head = ["true, called by probability", *evaluation.confusion]
+        rows = [[true, *map(str, called.values())] for true, called in evaluation.confusion.items()]
+        found.append(("Confusion", "Films with exactly one of the labels.", head, rows))
+    found.append(_differences(evaluation.tables.get("differences", [])))
+    return [one for one in found if one[3]]
+
+
+def _remarks(figures: Sequence[Figure]) -> str:
+    """Which labels' calibration cannot be judged."""
+    judged = [one for one in figures if one.measure == "calibration slope" and one.remark]
+    return "; ".join(f"{one.subject}: {one.remark}" for one in judged)
+
+
+def _table(title: str, caption: str, figures: Sequence[Figure]) -> Grid:
+    """Subjects down, measures across."""
+    measures = list(dict.fromkeys(figure.measure for figure in figures))
+    cells = {(one.subject, one.measure): one for one in figures}
+    rows = []
+    for subject in dict.fromkeys(figure.subject for figure in figures):
+        shown = [cells.get((subject, measure)) for measure in measures]
+        first = next(one for one in shown if one)
+        count = first.positives
+        positive = "" if count is None else f"{count} ({count / max(first.films, 1):.1%})"
+        rows.append([subject, str(first.films), positive, *(_cell(one) for one in shown)])
+    return title, caption, ["", "films", "positive", *measures], rows
+
+
+def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
+    """Labels down, groups across, and last the widest gap between two of them."""
+    own = [one for one in figures if one.measure == measure and one.condition.startswith(f"{name} ")]
+    gaps = {one.subject: one for one in own if " more than " in one.condition}
+    cells = {(one.subject, one.condition): one for one in own if " more than " not in one.condition}
+    columns = sorted({condition for _, condition in cells})
+    rows = []
+    for subject in dict.fromkeys(one.subject for one in own):
+        row = [subject, *(_cell(cells.get((subject, column))) for column in columns)]
+        if gaps:
+            gap = gaps.get(subject)
+            row.append(f"{gap.condition.removeprefix(f'{name} ')}: {_cell(gap)}" if gap else "")
+        rows.append(row)
+    head = [column.removeprefix(f"{name} ") for column in columns]
+    title = f"{measure[0].upper()}{measure[1:]} by {name}"
+    return title, "", ["", *head, *(["largest gap"] if gaps else [])], rows
+
+
+def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
+    head = ["", "films", "AUROC, more than the other's", "P", "after DeLong", "P"]
+    cells = [
+        [
+            str(row["subject"]),
+            str(row["films"]),
+            _interval(row["value"], row["low"], row["high"], "+.3f"),
+            f"{row['p']:.3f}",
+            *_closed(row),
+        ]
+        for row in rows
+    ]
+    return "Against the other model", "Paired by film.", head, cells
+
+
+def _closed(row: Mapping[str, Any]) -> list[str]:
+    """Interval and P value in closed form, which a mean of labels has not."""
+    if row["delong_p"] != row["delong_p"]:
+        return ["", ""]
+    interval = _interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
+    return [interval, f"{row['delong_p']:.3f}"]
+
+
+def _cell(figure: Figure | None) -> str:
+    """The figure with its interval; what could not be told, with the reason."""
+    if figure is None:
+        return ""
+    if figure.value != figure.value:
+        return figure.remark or "cannot be told"
+    return _interval(figure.value, figure.low, figure.high)
+
+
+def _interval(value: float, low: float, high: float, form: str = ".3f") -> str:
+    return f"{value:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
+
+
+def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) -> list[tuple[str, str, str]]:
+    from hilum.plots import confusions, receiver, reliability
+
+    bins, curves = {}, {}
+    for label, (truth, said, _) in columns.items():
+        known = ~np.isnan(truth)
+        held, stated, seen = scores.calibration_bins(truth[known], said[known], 10)(np.ones((1, known.sum())))
+        rows = zip(held[0], stated[0], seen[0], strict=True)
+        bins[label] = [(s / n, t / n, int(n)) for n, s, t in rows if n]
+        _, ill, well = tally(truth, said)
+        shares = (np.cumsum(part[::-1]) / max(part.sum(), 1) for part in (well, ill))
+        alarms, hits = (np.r_[0.0, share] for share in shares)
+        curves[label] = alarms, hits
+    caption = "Films in ten bins of equal number; on the dotted line what is said is what is seen."
+    found = [
+        ("Reliability", caption, reliability(bins)),
+        ("Receiver operating characteristic", "", receiver(curves)),
+    ]
+    if evaluation.confusion:
+        caption = "Percentage of the films of a true label (row) called each label (column), by probability."
+        found.append(("Confusion, in per cent", caption, confusions({"": evaluation.confusion})))
+    return found
+
+
+def _gallery(
+    columns: Mapping[str, tuple[Array, ...]], cache: Cache
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For each label the ill films least called, and the well ones called most, the worst first."""
+    found = []
+    for label, (truth, said, margins) in columns.items():
+        for kind, wrong in (
+            ("missed", (truth == 1) & (margins < 0)),
+            ("false alarms", (truth == 0) & (margins >= 0)),
+        ):
+            places = np.flatnonzero(wrong)
+            worst = places[np.argsort(-np.abs(margins[places]))][:_ERRORS]
+            tiles = [
+                (_tile(cache.films[i]), f"{cache.samples[i].id}: probability {said[i]:.3f}") for i in worst
+            ]
+            if tiles:
+                found.append((f"{label}: {kind}, the worst of {len(places)}", tiles))
+    return found
+
+
+def _tile(film: Array) -> str:
+    large = cv2.resize(np.asarray(film), (_TILE, _TILE), interpolation=cv2.INTER_LINEAR)
+    return data_url(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB))
