@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hilum.card import Card, Preparation, Reliability, card_json
+from hilum.card import Card, Preparation, Reliability, card_json, read_card
 from hilum.data import open_data
 from hilum.data.cache import decode
 from hilum.data.phantom import draw
@@ -245,13 +245,37 @@ def test_evaluate_writes_figures_with_intervals(boxes: Path, tmp_path: Path) -> 
     assert (tmp_path / "out" / "ratio.png").is_file() == (find_spec("matplotlib") is not None)
 
 
-def test_evaluate_compares_classifiers_film_by_film(boxes: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def classes(tmp_path: Path) -> str:
+    """A folder of a class each, with phantoms' films."""
     for i, sample in enumerate(open_data("phantom:24@3")):
         folder = tmp_path / "films" / ("Edema" if i % 3 else "No Finding")
         folder.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / f"{i}.png"), decode(sample, 64)[0])
+    return f"folder:{tmp_path / 'films'}"
+
+
+def test_calibrate_writes_a_model_for_films_like_these(classes: str, tmp_path: Path) -> None:
+    shares = ["--prevalence", "Edema=0.02"]
+    done = hilum("calibrate", "hilum-six", classes, "--out", tmp_path / "ours", *shares)
+    assert done.returncode == 0, done.stderr
+    rows = {row.split("\t")[0]: row.split("\t") for row in done.stdout.splitlines()}
+    assert rows["Edema"][1:3] == ["24", "16"]
+    assert rows["Atelectasis"][1:4] == ["0", "0", "unchanged"]
+    card = read_card(tmp_path / "ours" / "checkpoint")
+    assert card.calibration_data == "24 films of 24 patients, folder:films"
+    done = hilum("predict", tmp_path / "films", "--out", tmp_path / "said", "--model", tmp_path / "ours")
+    assert (tmp_path / "said" / "predictions.csv").is_file(), done.stderr
+    done = hilum(
+        "calibrate", "hilum-six", classes, "--out", tmp_path / "x", "--split", "no.csv", "--part", "test"
+    )
+    assert done.returncode == 2
+    assert "nothing is chosen on test films" in done.stderr
+
+
+def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, tmp_path: Path) -> None:
     more = ["--compare", "hilum-six", "--by", "sex", "--prevalence", "Edema=0.02"]
-    done = hilum("evaluate", "hilum-six", f"folder:{tmp_path / 'films'}", "--out", tmp_path / "out", *more)
+    done = hilum("evaluate", "hilum-six", classes, "--out", tmp_path / "out", *more)
     assert done.returncode == 0, done.stderr
     rows = table(tmp_path / "out" / "differences.csv")
     assert {row["subject"]: row["value"] for row in rows if row["value"]} == dict.fromkeys(

@@ -18,7 +18,7 @@ PACKAGE = Path(hilum.__file__).parent
 # A new module must be given its place here.
 FLOORS = """
     __init__
-    errors labels stages types
+    errors labels stages store types
     card files grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
     calibrate codestream delong figures models.imagenet outline overlay progress quality read_image runtime
@@ -29,7 +29,7 @@ FLOORS = """
     data data.check data.pseudo data.regions
     batches evaluate_outlines reliability
     evaluate evaluate_pictures evaluation_page
-    teach
+    recalibrate teach
     plan
     finish run
     train cli_data ensemble

@@ -108,6 +108,9 @@ class Card(Strict):
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     reliability: dict[str, Reliability] = Field(default_factory=dict, description="of each outline")
+    calibration_data: str = Field(
+        default="", description="the films it was fitted on, where not the threshold's"
+    )
     threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
     sources: tuple[Source, ...] = ()
     outlines_sha256: str = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import warnings
@@ -19,6 +18,7 @@ from hilum.card import CARD, Card, card_json, read_card
 from hilum.errors import CheckpointError
 from hilum.models import build
 from hilum.runtime import Runtime, find
+from hilum.store import publish
 
 WEIGHTS = "model.safetensors"
 GRAPH = "model.onnx"
@@ -44,7 +44,7 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
         card = card.model_copy(update={"files": files})
         (draft / CARD).write_text(card_json(card), encoding="utf-8")
         _agree(module, draft)
-        _publish(draft, folder)
+        publish(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return card
@@ -164,23 +164,3 @@ def _agree(module: nn.Module, folder: Path) -> None:
         raise CheckpointError(
             f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is not faithful"
         )
-
-
-def _publish(draft: Path, folder: Path) -> None:
-    """Swap the finished draft in; an older checkpoint of that name is set aside until the new one stands."""
-    for path in draft.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        path.chmod(0o644)  # safetensors and mkdtemp make what only its owner may open
-    draft.chmod(0o755)
-    old = folder.with_name(f".{folder.name}-old")
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    try:
-        draft.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

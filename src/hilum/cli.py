@@ -9,7 +9,7 @@ import typer
 
 from hilum import __version__
 from hilum.cli_data import data
-from hilum.cli_evaluate import evaluate
+from hilum.cli_evaluate import calibrate, evaluate
 from hilum.cli_predict import predict, segment
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
@@ -61,7 +61,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate):
+for verb in (train, ensemble, study, tune, evaluate, calibrate):
     app.command(epilog=EPILOG)(verb)
 
 

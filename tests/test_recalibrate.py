@@ -1,0 +1,136 @@
+"""A site's own films set a model's probabilities right, without torch and without another network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hilum import recalibrate as module
+from hilum.calibrate import probabilities
+from hilum.card import Card, read_card
+from hilum.data.cache import Cache
+from hilum.errors import ConfigError
+from hilum.recalibrate import Fit, recalibrate
+from hilum.runtime import Runtime, find
+from hilum.types import Array, Sample
+
+SIX = find("hilum-six")
+CARD = read_card(SIX)
+
+
+def calibrated(logits: Array, card: Card = CARD) -> Array:
+    """Log-odds as the card's calibration makes them."""
+    said = probabilities(logits, card)
+    return np.asarray(np.log(said) - np.log1p(-said))
+
+
+def site(seed: int, films: int, slope: float, shift: float) -> tuple[Array, Array]:
+    """Logits of films at a site, and what is true of them: rarer or commoner, more or less sure than said."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (films, len(CARD.labels)))
+    odds = slope * calibrated(logits) + shift
+    return logits, (rng.random(odds.shape) < 1 / (1 + np.exp(-odds))).astype(float)
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, out: Path, logits: Array, truth: Array, **more: object
+) -> tuple[Card, dict[str, Fit]]:
+    samples = tuple(
+        Sample(
+            id=str(i),
+            patient=f"p{i // 2}",
+            image=Path("unread"),
+            labels=dict(zip(CARD.labels, row.tolist(), strict=True)),
+        )
+        for i, row in enumerate(truth)
+    )
+    cache = Cache(samples=samples, films=np.zeros((len(truth), 8, 8), np.uint8), masks=None, failures={})
+    monkeypatch.setattr(module, "logits_of", lambda *_: logits)
+    card, fits = recalibrate(SIX, cache, out, data="csv:ours", **more)  # type: ignore[arg-type]
+    return card, {fit.label: fit for fit in fits}
+
+
+def test_what_is_said_becomes_what_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    card, fits = run(monkeypatch, tmp_path / "site", *site(0, 4000, slope=0.6, shift=0.8))
+    logits, truth = site(1, 4000, slope=0.6, shift=0.8)
+    before, after = (probabilities(logits, one) for one in (CARD, card))
+    gap = [np.abs(said.mean(axis=0) - truth.mean(axis=0)) for said in (before, after)]
+    assert (gap[0] > 0.05).any()
+    assert (gap[1] < 0.02).all()
+    # The order of the films stays.
+    for i in range(len(CARD.labels)):
+        np.testing.assert_array_equal(np.argsort(before[:, i]), np.argsort(after[:, i]))
+    assert {fit.method for fit in fits.values()} == {"Platt"}
+    assert card.calibration_data == "4000 films of 2000 patients, csv:ours"
+    assert card.threshold_data == card.calibration_data
+    # The folder is a checkpoint like any other, with the same graph.
+    runtime = Runtime(find(tmp_path / "site"))
+    assert runtime.card == card
+    assert runtime.card.sha256 == CARD.sha256
+
+
+def test_the_simplest_correction_that_holds_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _, fits = run(monkeypatch, tmp_path / "same", *site(2, 4000, slope=1.0, shift=0.0))
+    for fit in fits.values():
+        assert fit.losses[fit.method] == min(fit.losses.values())
+        assert fit.losses["unchanged"] - fit.losses[fit.method] < 0.001
+    _, fits = run(monkeypatch, tmp_path / "shifted", *site(3, 4000, slope=1.0, shift=1.5))
+    assert sum(fit.method == "intercept" for fit in fits.values()) >= 3
+    assert all(fit.losses["unchanged"] - fit.losses[fit.method] > 0.01 for fit in fits.values())
+
+
+def test_few_films_move_the_intercept_at_most_and_leave_thresholds_at_their_logit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    logits, truth = site(4, 60, slope=0.3, shift=0.5)
+    truth[:, 0] = 0.0
+    truth[:10, 0] = 1.0
+    truth[:, 1] = np.nan
+    truth[:, 2] = 0.0
+    card, fits = run(monkeypatch, tmp_path / "few", logits, truth)
+    ten, unknown, none = (fits[label] for label in CARD.labels[:3])
+    assert set(ten.losses) == {"unchanged", "intercept"}
+    assert ten.calibration.slope == CARD.calibration[ten.label].slope
+    assert (unknown.films, unknown.method) == (0, "unchanged")
+    assert (none.events, none.method) == (0, "unchanged")
+    for fit in (ten, unknown, none):
+        old, new = CARD.thresholds[fit.label], card.thresholds[fit.label]
+        i = CARD.labels.index(fit.label)
+        before, after = (probabilities(logits, one)[:, i] for one in (CARD, card))
+        np.testing.assert_array_equal(before >= old.value, after >= new.value)
+        assert new.rule.endswith(f"kept at its logit, {fit.events} positive films here")
+
+
+def test_a_stated_prevalence_is_what_is_said_on_the_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    label = CARD.labels[0]
+    logits, truth = site(5, 3000, slope=0.8, shift=0.0)
+    plain, _ = run(monkeypatch, tmp_path / "plain", logits, truth)
+    rare, fits = run(monkeypatch, tmp_path / "rare", logits, truth, prevalences={label: 0.01})
+    seen = truth[:, 0].mean()
+    moved = rare.calibration[label].intercept - plain.calibration[label].intercept
+    assert moved == pytest.approx(np.log(0.01 / 0.99) - np.log(seen / (1 - seen)))
+    assert rare.calibration[CARD.labels[1]] == plain.calibration[CARD.labels[1]]
+    assert fits[label].calibration == rare.calibration[label]
+
+
+def test_what_cannot_be_calibrated_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    logits, truth = site(6, 50, slope=1, shift=0)
+    with pytest.raises(ConfigError, match="carry none of Atelectasis"):
+        run(monkeypatch, tmp_path / "x", logits, np.full_like(truth, np.nan))
+    run(monkeypatch, tmp_path / "once", logits, truth)
+    with pytest.raises(ConfigError, match="holds a checkpoint already"):
+        run(monkeypatch, tmp_path / "once", logits, truth)
+    cache = Cache(samples=(), films=np.zeros((0, 8, 8), np.uint8), masks=None, failures={})
+    with pytest.raises(ConfigError, match="hilum-lungs: only classifiers with independent labels"):
+        recalibrate(find("hilum-lungs"), cache, tmp_path / "x", data="")
+
+
+def test_it_needs_no_torch() -> None:
+    code = "import sys, hilum.recalibrate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
