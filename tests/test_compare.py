@@ -58,6 +58,13 @@ def test_no_difference_is_found_by_chance_more_often_than_said() -> None:
     assert (same.value, same.low, same.high, p) == (0, 0, 0, 1)
 
 
+def test_films_parted_cleanly_tell_no_interval() -> None:
+    truth = np.repeat([1.0, 0.0], [5, 9])
+    difference, p = delong_difference(truth, truth, np.zeros(14))
+    assert difference.value == 0.5
+    assert np.isnan([difference.low, p, delong_interval(truth, truth).low]).all()
+
+
 def test_two_films_of_a_class_are_too_few_for_one() -> None:
     truth = np.array([1.0, 0, 0, 0])
     assert np.isnan(delong_interval(truth, np.arange(4.0)).low)
@@ -89,6 +96,7 @@ def test_classifiers_are_compared_on_the_films_and_labels_both_judge() -> None:
     )
     edema, nothing = gains(ours, theirs)
     assert (edema.subject, nothing.subject) == ("Edema", "No Finding")
+    assert edema.corrected == pytest.approx(min(1, edema.p * (1 + (edema.p <= nothing.p))), abs=1e-9)
     expected = auroc(truth[order], one[order]) - auroc(truth[order], other[order])
     assert edema.value == pytest.approx(expected)
     assert edema.films == 200
@@ -119,3 +127,5 @@ def test_verdicts_on_other_films_cannot_be_compared() -> None:
     one, other = (verdicts(names, table, table, ("Edema",)) for names in (["001", "002"], ["003", "004"]))
     with pytest.raises(DataError, match="share no film"):
         common([one, other])
+    with pytest.raises(DataError, match="share no label"):
+        gains(one, verdicts(["001", "002"], table, table, ("Mass",)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,7 +96,8 @@ def test_groups_have_figures_of_their_own_and_a_gap() -> None:
     assert men.high < women.low
     gap = found["Edema", "AUROC", "sex F more than M"]
     assert gap.value == pytest.approx(women.value - men.value)
-    assert 0 < gap.low < gap.value < gap.high
+    assert np.isnan([gap.low, gap.high]).all()
+    assert gap.remark == "the widest of 2 groups"
     few = found["Edema", "AUROC", "sex X"]
     assert (few.films, few.remark) == (20, "too few: 20 films, fewer than 30")
     assert np.isnan(few.value)
@@ -127,3 +130,13 @@ def test_films_are_grouped_by_what_the_data_tell() -> None:
     assert groups["site"].tolist() == ["a"] * 4
     with pytest.raises(ConfigError, match="by 'weight': films are grouped by sex, age, view, site"):
         groups_of(films, ["weight"])
+
+
+def test_every_patient_counts_once_however_many_films_are_labelled() -> None:
+    # The first patient has four films, of which one is labelled.
+    truth = np.array([1, np.nan, np.nan, np.nan, 1, 0, 0])[:, None]
+    said = np.array([0.2, 0.9, 0.9, 0.9, 0.8, 0.5, 0.5])[:, None]
+    whole = verdicts(truth, said)
+    patients = np.array(["a", "a", "a", "a", "b", "c", "d"])
+    found = by_name(score(replace(whole, patients=patients), repeats=20).figures)
+    assert found["Edema", "AUROC by patient", ""].value == pytest.approx(0.5)

@@ -90,7 +90,7 @@ def test_rates_by_hand() -> None:
     assert scores.specificity(truth, called)(ONE) == 0
     assert scores.predictive_value(truth, called, positive=True)(ONE) == pytest.approx(2 / 3)
     assert scores.predictive_value(truth, called, positive=False)(ONE) == 0
-    assert np.isnan(scores.likelihood_ratio(truth, ~called, positive=True)(ONE))  # 1/3 over 0
+    assert np.isinf(scores.likelihood_ratio(truth, ~called, positive=True)(ONE))  # 1/3 over 0
     assert scores.likelihood_ratio(truth, called, positive=True)(ONE) == pytest.approx(2 / 3)  # over 1
     # Sensitivity 0.9, specificity 0.8, one in ten ill: 0.09 right of 0.09 + 0.18 positive calls.
     ill = np.repeat([1.0, 0.0], 10)
@@ -124,6 +124,23 @@ def test_a_line_through_the_log_odds_undoes_what_was_done_to_them() -> None:
     assert scores.calibration_slope(truth, sure)(every) == pytest.approx(0.5, abs=0.02)
     high = 1 / (1 + np.exp(-odds - 0.7))
     assert scores.calibration_intercept(truth, high)(every) == pytest.approx(-0.7, abs=0.03)
+
+
+@pytest.mark.parametrize(("spread", "slope"), [(6, 0.2), (12, 0.05), (8, 0.0), (0.3, 4.0)])
+def test_a_line_is_found_however_sure_the_model_is(spread: float, slope: float) -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, spread, 20_000).clip(-15, 15)
+    truth = (rng.random(20_000) < 1 / (1 + np.exp(-slope * odds))).astype(float)
+    weights = rng.integers(0, 3, (3, 20_000)).astype(float)
+    said = 1 / (1 + np.exp(-odds))
+    np.testing.assert_allclose(
+        scores.calibration_slope(truth, said)(weights), slope, atol=0.02 + 0.05 * slope
+    )
+
+
+def test_an_intercept_needs_both_classes_and_no_more() -> None:
+    sure = np.array([1e-6, 1 - 1e-6] * 2)
+    assert scores.calibration_intercept(np.array([0.0, 1, 1, 0]), sure)(ONE) == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -30,7 +30,7 @@ def fit_platt(logits: Array, truth: Array) -> Calibration:
         return Calibration()
     events = int(truth.sum())
     others = len(truth) - events
-    target = np.where(truth == 1, (events + 1) / (events + 2), 1 / (others + 2))
+    target = _drawn_in(truth)
     if min(events, others) >= FEWEST and np.ptp(logits) > 0:
         slope, intercept = _fit_line(logits, target)
         if slope > 0:
@@ -38,10 +38,20 @@ def fit_platt(logits: Array, truth: Array) -> Calibration:
     return Calibration(slope=1.0, intercept=_fit_intercept(logits, target), events=events)
 
 
+def _drawn_in(truth: Array) -> Array:
+    """Targets a little inside 0 and 1, the less the more films there are (Platt 1999)."""
+    events = truth.sum()
+    return np.asarray(np.where(truth == 1, (events + 1) / (events + 2), 1 / (len(truth) - events + 2)))
+
+
 def fit_intercept(logits: Array, truth: Array, *, slope: float) -> Calibration:
-    """Fit the intercept of one label, its slope given; logits (N,) and truth (N,) of 0 and 1."""
+    """Fit the intercept of one label, its slope given; logits (N,) and truth (N,) of 0 and 1.
+
+    The targets are drawn in as in `fit_platt`.
+    """
     events = int(truth.sum())
-    return Calibration(slope=slope, intercept=_fit_intercept(slope * logits, truth), events=events)
+    target = _drawn_in(truth)
+    return Calibration(slope=slope, intercept=_fit_intercept(slope * logits, target), events=events)
 
 
 def fit_temperature(logits: Array, truth: Array, was: Calibration) -> Calibration:
@@ -160,7 +170,9 @@ def probabilities(logits: Array, card: Card) -> Array:
 
 
 def margins(scores: Array, card: Card) -> Array:
-    """How far probabilities (N, C) lie above their labels' thresholds, in logits; none given: 0.5."""
+    """How far probabilities (N, C) lie above where `predict` turns their labels positive, in logits."""
+    if card.activation == "softmax" and not card.thresholds:
+        return np.asarray(_logit(scores) - _logit(scores.max(axis=1, keepdims=True)))
     levels = [card.thresholds[name].value if name in card.thresholds else 0.5 for name in card.labels]
     return np.asarray(_logit(scores) - _logit(np.array(levels)))
 

@@ -56,6 +56,8 @@ class Calibration(Strict):
     slope: float = Field(default=1.0, gt=0)
     intercept: float = 0.0
     events: int = Field(default=0, ge=0, description="positive films it was fitted on")
+    films: str = Field(default="", description="which those were, where they are not the tuning films")
+    prevalence: float | None = Field(default=None, description="that it was corrected for, if for one")
 
 
 class Threshold(Strict):
@@ -108,9 +110,6 @@ class Card(Strict):
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     reliability: dict[str, Reliability] = Field(default_factory=dict, description="of each outline")
-    calibration_data: str = Field(
-        default="", description="the films it was fitted on, where not the threshold's"
-    )
     threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
     sources: tuple[Source, ...] = ()
     outlines_sha256: str = Field(

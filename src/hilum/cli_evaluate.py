@@ -5,12 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hilum.cli_data import Names, Out
 from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.card import Card
+
+
+_UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
 
 
 def evaluate(
@@ -61,46 +67,49 @@ def evaluate(
     from hilum.types import now
 
     runtime = Runtime(find(model))
-    samples = join([open_data(name) for name in dataset])
+    second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
+    groups = [name.strip() for name in by.split(",") if name.strip()]
+    groups_of([], groups)  # before films are read, for what is asked wrongly
+    shares = _shares(prevalence or [], runtime.card.labels)
+    if runtime.card.task == "segment" and (groups or shares or second):
+        raise typer.BadParameter("--by, --prevalence and --specialist are for classifiers")
+    cards = [one.card for one in (runtime, second) if one]
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
-    second = None if specialist is None else Runtime(find(specialist))
-    if second is not None:
-        about["specialist"] = identity(second.card)
+    about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
     about["data"] = [short(name) for name in dataset]
-    if split is None:
-        print("no --split: films that the model learned from may be among these", file=sys.stderr)
-    else:
+    samples, warnings = join([open_data(name) for name in dataset]), [_UNSPLIT]
+    if split is not None:
         if part not in ("train", "tune", "test"):
             raise typer.BadParameter("must be test, tune or train", param_hint="--part")
         parts = read_split(split)
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
+        warnings = _informed([*cards, *([other.card] if other else [])], parts.sha256, part, fold)
     with progress("evaluating") as tick:
-        cards = [one.card for one in (runtime, second) if one]
-        cache = films_for(cards, samples, out.parent / ".hilum-cache", tick=tick)
-        theirs = None
-        if compare is not None:
-            other = Runtime(find(compare))
-            about["compared"] = identity(other.card)
-            films = films_for([other.card], samples, out.parent / ".hilum-cache", tick=tick)
-            theirs = judge(other, films, tick=tick)
-        about["groups"] = groups = [name.strip() for name in by.split(",") if name.strip()]
-        columns = groups_of(cache.samples, groups)
-        about["not available"] = missing = [name for name in groups if not any(columns[name])]
+        folder = out.parent / ".hilum-cache"
+        cache = films_for(cards, samples, folder, tick=tick)
+        theirs = (
+            judge(other, films_for([other.card], samples, folder, tick=tick), tick=tick) if other else None
+        )
         evaluation = run(
             runtime,
             cache,
             specialist=second,
             against=theirs,
             by=groups,
-            prevalences=_shares(prevalence or [], runtime.card.labels),
+            prevalences=shares,
             stress=stress,
             seed=seed,
             repeats=repeats,
             tick=tick,
         )
-    for name in missing:
-        print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
+    missing = [name for name, column in groups_of(cache.samples, groups).items() if not any(column)]
+    about |= {"groups": groups, "not available": missing, "warnings": warnings}
+    for warning in (
+        *warnings,
+        *(f"--by {name}: not available, the data tell it of no film" for name in missing),
+    ):
+        print(warning, file=sys.stderr)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
     if runtime.card.task == "classify":
@@ -113,16 +122,19 @@ def evaluate(
         under = f", {figure.condition}" if figure.condition else ""
         print(f"{figure.subject}\t{figure.measure}{under}\t{interval}\tn={figure.films}{positives}")
     for row in evaluation.tables.get("differences", []):
-        interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-        print(f"{row['subject']}\tAUROC more than {compare}\t{interval}\tP={row['p']:.3f}")
+        if row["value"] == row["value"]:
+            interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            print(f"{row['subject']}\tAUROC more than {compare}\t{interval}\tP={row['p']:.3f}")
 
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
     dataset: Names,
     out: Out,
-    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
-    part: Annotated[str, typer.Option(help="part of the split: tune or train")] = "tune",
+    split: Annotated[
+        Path | None,
+        typer.Option(help="patient split, of which the tuning part is used; without it all films"),
+    ] = None,
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
     prevalence: Annotated[
         list[str] | None,
@@ -143,21 +155,22 @@ def calibrate(
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
     from hilum.evaluate import films_for
-    from hilum.recalibrate import recalibrate
+    from hilum.recalibrate import ready, recalibrate
     from hilum.runtime import find
 
     folder = find(model)
     card = read_card(folder)
     samples = join([open_data(name) for name in dataset])
     data = " + ".join(short(name) for name in dataset)
-    if split is not None:
-        if part not in ("train", "tune"):
-            raise typer.BadParameter(
-                "must be tune or train: nothing is chosen on test films", param_hint="--part"
-            )
+    ready(card, out)
+    if split is None:
+        print(_UNSPLIT, file=sys.stderr)
+    else:
         parts = read_split(split)
-        samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
-        data += f", {part} part of split {parts.sha256[:12]}"
+        samples = select(samples, parts, "tune", fold=fold)
+        data += f", tuning fold {fold} of split {parts.sha256[:12]}"
+        for warning in _informed([card], parts.sha256, "tune", fold):
+            print(warning, file=sys.stderr)
     shares = _shares(prevalence or [], card.labels)
     with progress("calibrating") as tick:
         cache = films_for([card], samples, out.parent / ".hilum-cache", tick=tick)
@@ -168,6 +181,17 @@ def calibrate(
         line = f"{one.calibration.slope:.3f}\t{one.calibration.intercept:+.3f}"
         print(f"{one.label}\t{one.films}\t{one.events}\t{one.method}\t{losses}\t{line}")
     print(f"checkpoint\t{out / 'checkpoint'}")
+
+
+def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
+    """Warnings of models that may have learned from the films, for all that the cards tell."""
+    found = []
+    for card in cards:
+        if card.split_sha256 != split:
+            found.append(f"{card.name}: trained by another split, it may have learned from these films")
+        elif part == "train" or (part == "tune" and card.config.get("fold") != fold):
+            found.append(f"{card.name}: learned from these films; its figures are too good")
+    return found
 
 
 def _shares(given: list[str], labels: Sequence[str]) -> dict[str, float]:

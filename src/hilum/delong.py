@@ -34,6 +34,7 @@ def delong(truth: Array, scores: Array) -> tuple[Array, Array]:
 def delong_interval(truth: Array, score: Array, *, level: float = 0.95) -> Interval:
     """AUROC of one score (N,) with its interval, no wider than 0 to 1."""
     (value,), ((variance,),) = delong(truth, score[None])
+    variance = variance or float("nan")  # films parted cleanly, or all alike, tell no interval
     reach = NormalDist().inv_cdf((1 + level) / 2) * sqrt(variance)
     low, high = (float(np.clip(bound, 0, 1)) for bound in (value - reach, value + reach))
     return Interval(value=float(value), low=low, high=high)
@@ -46,8 +47,12 @@ def delong_difference(
     (first, second), covariance = delong(truth, np.stack([ours, theirs]))
     value = float(first - second)
     spread = sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
+    if not spread > 0:
+        same = value == 0
+        bound = 0.0 if same else float("nan")
+        return Interval(value=value, low=bound, high=bound), 1.0 if same else float("nan")
     reach = NormalDist().inv_cdf((1 + level) / 2) * spread
-    p = float("nan") if value != value else 1.0 if not spread else 2 * NormalDist().cdf(-abs(value) / spread)
+    p = 2 * NormalDist().cdf(-abs(value) / spread)
     return Interval(value=value, low=value - reach, high=value + reach), p
 
 

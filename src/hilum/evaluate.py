@@ -54,7 +54,7 @@ def evaluate(
         evaluation = score(ours, groups=groups, prevalences=prevalences, seed=seed, repeats=repeats)
         if against is None:
             return evaluation
-        rows = [asdict(one) for one in gains(ours, against)]
+        rows = [asdict(one) for one in gains(ours, against, seed=seed, repeats=repeats)]
         return replace(evaluation, tables={**evaluation.tables, "differences": rows})
     if runtime.card.task == "pretrain":
         raise ConfigError(f"{runtime.card.name}: was only pre-trained; train it on labels first")

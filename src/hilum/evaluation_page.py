@@ -50,7 +50,7 @@ def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, o
         for i in known
     }
     page = template(PAGE).render(
-        about={"unreadable": {}, "not available": [], "part": "", **about},
+        about={"unreadable": {}, "part": "", "specialist": None, "compared": None, "warnings": [], **about},
         films=len(verdicts.films),
         patients=len(set(verdicts.patients.tolist())),
         tables=_tables(evaluation, about["groups"]),
@@ -68,7 +68,11 @@ def _tables(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
     whole = [one for one in evaluation.figures if not one.condition]
     called = [one for one in evaluation.figures if one.condition.startswith(CALLED)]
     found = [
-        _table("Ill from well", "", [one for one in whole if one.measure in _TELLING]),
+        _table(
+            "Ill from well",
+            "After DeLong films count as independent.",
+            [one for one in whole if one.measure in _TELLING],
+        ),
         _table("Probabilities", _remarks(whole), [one for one in whole if one.measure in _PROBABILITIES]),
     ]
     for condition in dict.fromkeys(one.condition for one in called):
@@ -129,26 +133,26 @@ def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
 
 
 def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
-    head = ["", "films", "AUROC, more than the other's", "P", "after DeLong", "P"]
+    head = ["", "films", "AUROC, more than the other's", "P", "P after Holm", "after DeLong", "P"]
     cells = [
         [
             str(row["subject"]),
             str(row["films"]),
             _interval(row["value"], row["low"], row["high"], "+.3f"),
-            f"{row['p']:.3f}",
-            *_closed(row),
+            _number(row["p"]),
+            _number(row["corrected"]),
+            _interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
+            if row["delong_p"] == row["delong_p"]
+            else "",
+            _number(row["delong_p"]),
         ]
         for row in rows
     ]
     return "Against the other model", "Paired by film.", head, cells
 
 
-def _closed(row: Mapping[str, Any]) -> list[str]:
-    """Interval and P value in closed form, which a mean of labels has not."""
-    if row["delong_p"] != row["delong_p"]:
-        return ["", ""]
-    interval = _interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
-    return [interval, f"{row['delong_p']:.3f}"]
+def _number(p: float) -> str:
+    return f"{p:.3f}" if p == p else ""
 
 
 def _cell(figure: Figure | None) -> str:
@@ -161,6 +165,8 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _interval(value: float, low: float, high: float, form: str = ".3f") -> str:
+    if value != value:
+        return "cannot be told"
     return f"{value:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
 
 
@@ -170,6 +176,8 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
     bins, curves = {}, {}
     for label, (truth, said, _) in columns.items():
         known = ~np.isnan(truth)
+        if len(set(truth[known].tolist())) < 2:  # films of one class alone tell neither curve
+            continue
         held, stated, seen = scores.calibration_bins(truth[known], said[known], 10)(np.ones((1, known.sum())))
         rows = zip(held[0], stated[0], seen[0], strict=True)
         bins[label] = [(s / n, t / n, int(n)) for n, s, t in rows if n]
@@ -178,10 +186,10 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
         alarms, hits = (np.r_[0.0, share] for share in shares)
         curves[label] = alarms, hits
     caption = "Films in ten bins of equal number; on the dotted line what is said is what is seen."
-    found = [
-        ("Reliability", caption, reliability(bins)),
-        ("Receiver operating characteristic", "", receiver(curves)),
-    ]
+    found = []
+    if bins:
+        found.append(("Reliability", caption, reliability(bins)))
+        found.append(("Receiver operating characteristic", "", receiver(curves)))
     if evaluation.confusion:
         caption = "Percentage of the films of a true label (row) called each label (column), by probability."
         found.append(("Confusion, in per cent", caption, confusions({"": evaluation.confusion})))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -53,8 +54,11 @@ def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with None, which JSON and csv know, for what could not be told."""
-    return {key: None if value != value else value for key, value in row.items()}
+    """The row with None, which JSON and csv know, for what could not be told or has no limit."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
 
 
 def _write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
@@ -90,7 +94,10 @@ class Bench:
         key = films.tobytes()
         if key not in self._weights:
             rng = np.random.default_rng(self.seed)
-            self._weights[key] = resamples(self.patients[films], rng=rng, repeats=self.repeats)
+            drawn = resamples(self.patients[films], rng=rng, repeats=self.repeats)
+            # Of one set of films after another; many sets of many films would not fit into memory.
+            self._weights.clear()
+            self._weights[key] = drawn
         value, drawn = weighed(score(*(column[films] for column in columns)), self._weights[key])
         interval = around(value, drawn)
         return Figure(

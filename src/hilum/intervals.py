@@ -44,7 +44,11 @@ def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
     known = drawn[~np.isnan(drawn)]
     low, high = float("nan"), float("nan")
     if len(known) and 2 * len(known) >= len(drawn):
-        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+        bounds = [(1 - level) / 2, (1 + level) / 2]
+        if np.isfinite(known).all():
+            low, high = np.quantile(known, bounds)
+        else:  # between a number and infinity there is nothing to interpolate
+            low, high = np.quantile(known, bounds, method="inverted_cdf")
     return Interval(value=value, low=float(low), high=float(high))
 
 

@@ -95,7 +95,6 @@ def _of_labels(verdicts: Verdicts, bench: Bench, prevalences: Mapping[str, float
         "calibration intercept": scores.calibration_intercept,
         "observed over expected": scores.observed_expected,
     }
-    weights = patient_weights(verdicts.patients)
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
         known = ~np.isnan(truth)
@@ -103,7 +102,7 @@ def _of_labels(verdicts: Verdicts, bench: Bench, prevalences: Mapping[str, float
         for name, measure in measures.items():
             yield bench.figure(label, name, measure, truth, said, **about)
         yield _delong(label, truth[known], said[known])
-        yield bench.figure(label, "AUROC by patient", _weighted_auroc, truth, said, weights, **about)
+        yield bench.figure(label, "AUROC by patient", _by_patient, truth, said, verdicts.patients, **about)
         fewest = min(about["positives"], int((truth == 0).sum()))
         remark = "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
         for name, measure in calibration.items():
@@ -150,9 +149,10 @@ def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         return
     subject, known = f"mean of {len(verdicts.findings)} findings", told(verdicts)
     columns = verdicts.truth[:, verdicts.findings], verdicts.probabilities[:, verdicts.findings]
-    weights = patient_weights(verdicts.patients)
     yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
-    yield bench.figure(subject, "AUROC by patient", _weighted_mean, *columns, weights, films=known)
+    yield bench.figure(
+        subject, "AUROC by patient", _mean_by_patient, *columns, verdicts.patients, films=known
+    )
 
 
 def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
@@ -174,24 +174,23 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
             )
         if len(found) > 1:
             best, worst = (pick(found, key=lambda group: found[group].value) for pick in (max, min))
-            yield _gap(bench, label, truth, said, of, name, best, worst)
+            yield _gap(label, name, best, worst, found)
 
 
-def _gap(
-    bench: Bench, label: str, truth: Array, said: Array, of: Array, name: str, best: str, worst: str
-) -> Figure:
-    """How much more the AUROC is in one group than in another, both drawn together."""
-
-    def gap(truth: Array, said: Array, of: Array) -> Statistic:
-        one, other = ((of == group).astype(float) for group in (best, worst))
-        both = scores.auroc(truth, said)
-        return lambda weights: both(weights * one) - both(weights * other)
-
-    films = np.isin(of, (best, worst)) & ~np.isnan(truth)
-    positives = int((truth[films] == 1).sum())
-    condition = f"{name} {best} more than {worst}"
-    return bench.figure(
-        label, "AUROC", gap, truth, said, of, films=films, condition=condition, positives=positives
+def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figure]) -> Figure:
+    """How much more the AUROC is in the best group than in the worst."""
+    nan = float("nan")
+    return Figure(
+        subject=label,
+        measure="AUROC",
+        condition=f"{name} {best} more than {worst}",
+        films=found[best].films + found[worst].films,
+        positives=(found[best].positives or 0) + (found[worst].positives or 0),
+        value=found[best].value - found[worst].value,
+        # An interval for a pair that was looked for would be too narrow.
+        low=nan,
+        high=nan,
+        remark=f"the widest of {len(found)} groups",
     )
 
 
@@ -218,9 +217,11 @@ def _untold(label: str, measure: str, why: str, *, films: Array, positives: int,
     )
 
 
-def _weighted_auroc(truth: Array, said: Array, weights: Array) -> Statistic:
-    return scores.scaled(scores.auroc(truth, said), weights)
+def _by_patient(truth: Array, said: Array, patients: Array) -> Statistic:
+    """AUROC of a label in which every patient counts as one."""
+    return scores.scaled(scores.auroc(truth, said), patient_weights(patients))
 
 
-def _weighted_mean(truth: Array, said: Array, weights: Array) -> Statistic:
-    return scores.scaled(mean_auroc(truth, said), weights)
+def _mean_by_patient(truth: Array, said: Array, patients: Array) -> Statistic:
+    """The same of the mean over several labels."""
+    return scores.scaled(mean_auroc(truth, said), patient_weights(patients))

@@ -170,7 +170,11 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _svg(figure: Figure) -> str:
+    from matplotlib.text import Text
+
     text = io.StringIO()
+    for written in figure.findobj(Text):
+        written.set_parse_math(False)  # a label is no formula
     figure.savefig(text, format="svg", metadata={"Date": None})
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]

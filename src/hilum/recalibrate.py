@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -47,107 +48,144 @@ def recalibrate(
 ) -> tuple[Card, list[Fit]]:
     """Write the checkpoint of `folder` to ``out/checkpoint`` with calibration and thresholds of these films.
 
-    Of the ways to correct a label's probabilities the one is taken that says best what is true of patients it
-    was not fitted on; with fewer than 20 films of either class the intercept alone moves, and the thresholds
-    stay where they are on the logit. `data` names the films for the card; `prevalences` are those of the
-    place where the model will work, where they differ from the films'. Raises ConfigError.
+    Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
+    was not fitted on as well as the best, to within a standard error. With fewer than 20 films of either
+    class to fit on the intercept alone moves, and the threshold stays where it is on the logit. `data` names
+    the films for the card; `prevalences` are those of the place where the model will work, where they differ
+    from the films'. Raises ConfigError.
     """
     runtime = Runtime(folder)
     card = runtime.card
-    if card.task != "classify" or card.activation != "sigmoid":
-        raise ConfigError(f"{card.name}: only classifiers with independent labels have calibrations")
-    if (out / "checkpoint").exists():
-        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
+    ready(card, out)
     truth = cache.truth(card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+    for label in prevalences or {}:
+        if not {0.0, 1.0} <= set(truth[:, card.labels.index(label)].tolist()):
+            raise ConfigError(
+                f"{label}: the films do not show both classes, its prevalence cannot be corrected"
+            )
     logits = logits_of(runtime, cache, tick)
     patients = np.array([sample.patient for sample in cache.samples])
+    about = f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}"
     fits = [
-        _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label))
+        _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
         for i, label in enumerate(card.labels)
     ]
-    fitted = card.model_copy(
-        update={
-            "calibration": {one.label: one.calibration for one in fits},
-            "calibration_data": f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}",
-        }
-    )
+    fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
     said = probabilities(logits, fitted)
     thresholds = {
-        one.label: _threshold(card, one, said[:, i], truth[:, i])
-        for i, one in enumerate(fits)
-        if one.label in card.thresholds or one.events >= FEWEST
+        one.label: _threshold(card, one, said[:, i], truth[:, i], about) for i, one in enumerate(fits)
     }
-    fitted = fitted.model_copy(update={"thresholds": thresholds, "threshold_data": fitted.calibration_data})
+    # Another model to whoever reads its results: the graph is the same, what it says is not.
+    mark = hashlib.sha256(repr((fitted.calibration, thresholds)).encode()).hexdigest()[:8]
+    version = f"{card.version.partition('+')[0]}+{mark}"
+    fitted = fitted.model_copy(update={"thresholds": thresholds, "version": version})
     _copy(folder, out / "checkpoint", fitted)
     return fitted, fits
 
 
+def ready(card: Card, out: Path) -> None:
+    """Raise ConfigError where the model cannot be calibrated, or not to there."""
+    if card.task != "classify" or card.activation != "sigmoid":
+        raise ConfigError(f"{card.name}: only classifiers with independent labels have calibrations")
+    if (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
+
+
 def _fit(
-    label: str, card: Card, logits: Array, truth: Array, patients: Array, prevalence: float | None
+    label: str,
+    card: Card,
+    logits: Array,
+    truth: Array,
+    patients: Array,
+    prevalence: float | None,
+    about: str,
 ) -> Fit:
     """The best correction of one label's probabilities."""
     was = card.calibration.get(label, Calibration())
-    ways: dict[str, Callable[[Array, Array], Calibration]] = {
-        "unchanged": lambda *_: was,
-        "intercept": partial(fit_intercept, slope=was.slope),
-        "temperature": partial(fit_temperature, was=was),
-        "Platt": fit_platt,
-    }
     known = ~np.isnan(truth)
     true, own = labelled(truth, logits)
-    events = int(true.sum())
-    rarer = min(events, len(true) - events)
-    if rarer < FEWEST:
-        ways = {name: ways[name] for name in ("unchanged", "intercept")[: 1 + (rarer > 0)]}
-    # Patients in the order of a draw that their number alone decides.
-    _, patient = np.unique(patients[known], return_inverse=True)
-    fold = np.random.default_rng(0).permutation(max(patient, default=-1) + 1)[patient] % _FOLDS
-    losses = {
-        name: float(
-            np.sum(
-                [
-                    _loss(fit(own[fold != k], true[fold != k]), own[fold == k], true[fold == k])
-                    for k in range(_FOLDS)
-                ]
-            )
-            / max(len(true), 1)
-        )
-        for name, fit in ways.items()
-    }
-    method = min(losses, key=lambda name: losses[name])
-    chosen = ways[method](own, true)
-    if prevalence is not None and rarer:
-        seen = events / len(true)
+    folds = _folds(true, patients[known])
+    ways: dict[str, Callable[[Array, Array], Calibration]] = {"unchanged": lambda *_: was}
+    fewest = min((_rarer(true[fold]) for fold, _ in folds), default=0)
+    if fewest:
+        ways["intercept"] = partial(fit_intercept, slope=was.slope)
+    if fewest >= FEWEST:
+        ways |= {"temperature": partial(fit_temperature, was=was), "Platt": fit_platt}
+    losses = {name: np.zeros(len(true)) for name in ways}
+    for name, fit in ways.items():
+        for fold, other in folds:
+            losses[name][other] = _loss(fit(own[fold], true[fold]), own[other], true[other])
+    method = _simplest(losses)
+    chosen = was if method == "unchanged" else ways[method](own, true)
+    if prevalence is not None:
+        seen = true.mean()
         shift = np.log(prevalence / (1 - prevalence)) - np.log(seen / (1 - seen))
-        chosen = chosen.model_copy(update={"intercept": float(chosen.intercept + shift)})
-    calibration = chosen.model_copy(update={"events": events})
+        moved = {"intercept": float(chosen.intercept + shift), "prevalence": prevalence}
+        chosen = chosen.model_copy(update=moved)
+    if chosen is not was:
+        chosen = chosen.model_copy(update={"films": about})
     return Fit(
-        label=label, films=len(true), events=events, method=method, losses=losses, calibration=calibration
+        label=label,
+        films=len(true),
+        events=int(true.sum()),
+        method=method,
+        losses={name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()},
+        calibration=chosen,
     )
 
 
-def _loss(fitted: Calibration, logits: Array, truth: Array) -> float:
-    """Log loss, summed over films."""
+def _folds(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
+    """Films to fit on and films to judge by, (N,) bool each, parted by patient; the former show both classes.
+
+    None where the patients are too few for that.
+    """
+    names, patient = np.unique(patients, return_inverse=True)
+    ill = np.bincount(patient, weights=truth, minlength=len(names)) > 0
+    # Patients with the label are dealt first, then the others, each in an order that their number decides.
+    order = np.random.default_rng(0).permutation(len(names))
+    dealt = np.empty(len(names), int)
+    dealt[np.concatenate([order[ill[order]], order[~ill[order]]])] = np.arange(len(names)) % _FOLDS
+    folds = [(dealt[patient] != k, dealt[patient] == k) for k in range(min(_FOLDS, len(names)))]
+    return folds if all(_rarer(truth[fold]) for fold, _ in folds) else []
+
+
+def _rarer(truth: Array) -> int:
+    """Films of the rarer class."""
+    return int(min(truth.sum(), len(truth) - truth.sum()))
+
+
+def _simplest(losses: Mapping[str, Array]) -> str:
+    """The first way, in the order given, whose loss is within a standard error of the best one's."""
+    best = min(losses.values(), key=lambda loss: float(loss.sum()))
+    return next(name for name, loss in losses.items() if _close(loss - best))
+
+
+def _close(more: Array) -> bool:
+    return len(more) < 2 or bool(more.mean() <= more.std(ddof=1) / np.sqrt(len(more)))
+
+
+def _loss(fitted: Calibration, logits: Array, truth: Array) -> Array:
+    """Log loss of each film."""
     line = fitted.slope * logits + fitted.intercept
-    return float(np.sum(np.logaddexp(0, line) - truth * line))
+    return np.asarray(np.logaddexp(0, line) - truth * line)
 
 
-def _threshold(card: Card, fit: Fit, said: Array, truth: Array) -> Threshold:
+def _threshold(card: Card, fit: Fit, said: Array, truth: Array, about: str) -> Threshold:
     """Chosen anew where the films suffice; else the old one, at the same logit as before."""
     if min(fit.events, fit.films - fit.events) >= FEWEST:
-        return fit_threshold(said, truth)
-    old, was, now = (
-        card.thresholds[fit.label],
-        card.calibration.get(fit.label, Calibration()),
-        fit.calibration,
-    )
+        chosen = fit_threshold(said, truth)
+        return chosen.model_copy(update={"rule": f"{chosen.rule}: {about}"})
+    half = Threshold(value=0.5, low=0.5, high=0.5, rule="0.5")
+    old, was = card.thresholds.get(fit.label, half), card.calibration.get(fit.label, Calibration())
+    if fit.calibration == was:
+        return old
 
     def moved(value: float) -> float:
         inside = min(max(value, 1e-9), 1 - 1e-9)
         logit = (np.log(inside / (1 - inside)) - was.intercept) / was.slope
-        return float(1 / (1 + np.exp(-(now.slope * logit + now.intercept))))
+        return float(1 / (1 + np.exp(-(fit.calibration.slope * logit + fit.calibration.intercept))))
 
     rule = f"{old.rule}; kept at its logit, {fit.events} positive films here"
     return Threshold(value=moved(old.value), low=moved(old.low), high=moved(old.high), rule=rule)

@@ -140,7 +140,13 @@ def likelihood_ratio(truth: Array, called: Array, *, positive: bool) -> Statisti
     """How much likelier a call, the positive or the negative, is where the label holds than where not."""
     answer = np.asarray(called) == positive
     ill, well = share(answer, truth == 1), share(answer, truth == 0)
-    return lambda weights: _ratio(ill(weights), well(weights))
+
+    def statistic(weights: Array) -> Array:
+        caught, spared = ill(weights), well(weights)
+        # What is never answered so of a well film is a sign without limit, not an unknown one.
+        return np.where((spared == 0) & (caught > 0), np.inf, _ratio(caught, spared))
+
+    return statistic
 
 
 def predictive_value(
@@ -207,35 +213,68 @@ def _tally(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]
 
 
 def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
-    """Slope of a logistic line through the films, or its intercept where the slope is 1."""
+    """Slope of a logistic line through the films, or its intercept where the slope is 1.
+
+    By Newton steps that are halved until they help, on log-odds of mean 0 and spread 1.
+    """
     truth = np.asarray(truth, np.float64)
     inside = np.clip(probability, 1e-7, 1 - 1e-7)
     odds = np.log(inside) - np.log1p(-inside)
+    centre, scale = (odds.mean(), odds.std() or 1.0) if len(odds) else (0.0, 1.0)
+    x = (odds - centre) / scale
+
+    def loss(weights: Array, line: Array) -> Array:
+        """Log loss of each row's line (2, R)."""
+        said = line[0][:, None] + line[1][:, None] * x
+        return np.asarray((weights * (np.logaddexp(0, said) - truth * said)).sum(axis=1))
+
+    def step(weights: Array, line: Array) -> Array:
+        said = 1 / (1 + np.exp(-np.clip(line[0][:, None] + line[1][:, None] * x, -500, 500)))
+        missed, spread = weights * (truth - said), weights * said * (1 - said)
+        first, whole = missed.sum(axis=1), spread.sum(axis=1) + 1e-9
+        if not sloped:
+            return np.stack([first / whole, np.zeros_like(first)])
+        second, cross, square = missed @ x, spread @ x, spread @ x**2 + 1e-9
+        area = np.maximum(whole * square - cross**2, 1e-12)
+        both = np.stack([square * first - cross * second, whole * second - cross * first])
+        return np.asarray(both / area)
 
     def statistic(weights: Array) -> Array:
-        intercept, slope = np.zeros(len(weights)), np.ones(len(weights))
-        for _ in range(25):
-            said = 1 / (1 + np.exp(-(intercept[:, None] + slope[:, None] * odds)))
-            missed, spread = weights * (truth - said), weights * said * (1 - said)
-            first, whole = missed.sum(axis=1), spread.sum(axis=1) + 1e-12
-            if not sloped:
-                step = np.clip(first / whole, -2, 2)
-                intercept += step
-            else:
-                second, cross, square = missed @ odds, spread @ odds, spread @ odds**2 + 1e-12
-                area = whole * square - cross**2
-                area = np.where(area > 1e-12, area, np.inf)
-                intercept += np.clip((square * first - cross * second) / area, -2, 2)
-                step = np.clip((whole * second - cross * first) / area, -2, 2)
-                slope += step
-            if np.abs(step).max(initial=0) < 1e-6:
-                break
-        # Films of one class alone, or parted cleanly, have no line: it grows steeper until all are sure.
         positives, total = weights @ truth, weights.sum(axis=1)
-        told = (positives > 0) & (positives < total) & (whole > 1e-4 * total)
-        return np.where(told, slope if sloped else intercept, np.nan)
+        rate = np.clip(np.nan_to_num(_ratio(positives, total), nan=0.5), 1e-6, 1 - 1e-6)
+        line = np.stack([np.log(rate / (1 - rate)), np.zeros(len(weights))])
+        if not sloped:
+            line = np.stack([np.full(len(weights), centre), np.full(len(weights), scale)])
+        best, move = loss(weights, line), np.zeros_like(line)
+        for _ in range(50):
+            move = np.clip(step(weights, line), -10, 10)
+            for _ in range(20):
+                now = loss(weights, line + move)
+                if not (worse := now > best + 1e-9).any():
+                    break
+                move[:, worse] /= 2
+            line, best = line + move, np.minimum(now, best)
+            if not np.abs(move).max(initial=0) > 1e-6:
+                break
+        found = line[1] / scale if sloped else line[0] - centre
+        # Films of one class alone have no line, nor, where it is to be told, those parted cleanly.
+        told = (positives > 0) & (positives < total) & (np.abs(move).max(axis=0) < 1e-3)
+        return np.where(told & ~(sloped & _parted(weights, truth, odds)), found, np.nan)
 
     return statistic
+
+
+def _parted(weights: Array, truth: Array, score: Array) -> Array:
+    """Where every positive film scores higher than every negative one, or lower, or both alike: (R,) bool."""
+
+    def ends(films: Array) -> tuple[Array, Array]:
+        return (
+            np.where(films, score, np.inf).min(axis=1, initial=np.inf),
+            np.where(films, score, -np.inf).max(axis=1, initial=-np.inf),
+        )
+
+    ill, well = ends((weights > 0) & (truth == 1)), ends((weights > 0) & (truth == 0))
+    return np.asarray((ill[0] >= well[1]) | (ill[1] <= well[0]))
 
 
 def _ratio(part: Array, whole: Array) -> Array:

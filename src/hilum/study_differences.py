@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.compare import Gain, gain
 from hilum.cost import Cost
+from hilum.errors import DataError
 from hilum.intervals import holm
 from hilum.study import Study
 from hilum.verdicts import TABLE, Verdicts, read_verdicts
@@ -33,8 +34,7 @@ class Difference:
 
     source: str
     test: str
-    gain: Gain  # its subject is the run
-    corrected: float  # P after Holm, over the runs compared on this source and test
+    gain: Gain  # its subject is the run; P corrected over the runs compared on this source and test
 
 
 def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
@@ -46,10 +46,10 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             others = [row for row in rows if row.source == source and row.name != study.baseline]
             theirs = verdicts_of(first, test)
             pairs = [(row, verdicts_of(row, test)) for row in others if theirs]
-            some = [_gain(row, own, theirs) for row, own in pairs if own]
+            some = [one for row, own in pairs if own and (one := _gain(row, own, theirs))]
             corrected = holm([one.p for one in some])
             found += [
-                Difference(source=source, test=test, gain=one, corrected=p)
+                Difference(source=source, test=test, gain=replace(one, corrected=p))
                 for one, p in zip(some, corrected, strict=True)
             ]
     return found
@@ -61,10 +61,13 @@ def verdicts_of(row: Row, test: str) -> list[Verdicts]:
     return [read_verdicts(table) for table in tables if table.is_file()]
 
 
-def _gain(row: Row, ours: Sequence[Verdicts], theirs: Sequence[Verdicts]) -> Gain:
-    """Of the findings that both judge."""
+def _gain(row: Row, ours: Sequence[Verdicts], theirs: Sequence[Verdicts]) -> Gain | None:
+    """Of the findings that both judge; none where they share no finding or film."""
     shared = [theirs[0].labels[i] for i in theirs[0].findings if theirs[0].labels[i] in ours[0].labels]
-    return gain(ours, theirs, shared, subject=row.title)
+    try:
+        return gain(ours, theirs, shared, subject=row.title)
+    except DataError:
+        return None
 
 
 def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
@@ -76,7 +79,7 @@ def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[
             f"{one.source} to {one.test}",
             f"{one.gain.value:+.4f} ({one.gain.low:+.3f} to {one.gain.high:+.3f})",
             f"{one.gain.p:.3f}",
-            f"{one.corrected:.3f}",
+            f"{one.gain.corrected:.3f}",
         ]
         for one in differences
     ]

@@ -183,7 +183,7 @@ def _page(
         shown = [
             Point(
                 name=one.gain.subject,
-                kind="holds" if one.corrected < 0.05 else "",
+                kind="holds" if one.gain.corrected < 0.05 else "",
                 value=one.gain.value,
                 low=one.gain.low,
                 high=one.gain.high,
