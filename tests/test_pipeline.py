@@ -56,8 +56,8 @@ def test_evidence_is_the_logit_spread_over_the_film(pipeline: Pipeline, report: 
     from hilum.prepare import prepare
 
     classifier = pipeline.classifier
-    assert classifier is not None and report.prediction is not None
-    films = prepare(report.radiograph.pixels, classifier.card.preparation)[None]
+    assert classifier is not None and report.prediction is not None and report.anatomy is not None
+    films = prepare(report.radiograph.pixels, classifier.card.preparation, report.anatomy.mask)[None]
     logits = dict(zip(classifier.card.labels, classifier(films)["logits"][0], strict=True))
     assert report.heatmaps
     for heatmap in report.heatmaps:
