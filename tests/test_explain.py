@@ -82,3 +82,11 @@ def test_evidence_of_a_part_lies_in_that_part_and_its_mean_stays_the_logit() -> 
     assert set(shown.values[outside]) == {np.float32(-2.5)}
     inside = heatmap(evidence, label="Edema", anatomy=blank(20, 30), baseline=-2.5)
     np.testing.assert_array_equal(shown.values[part] > -2.5, inside.values > -2.5)
+
+
+def test_what_alternates_from_cell_to_cell_in_a_fine_map_is_taken_off() -> None:
+    rows, columns = np.indices((16, 16))
+    for grid in ((rows + columns) % 2, rows % 2, columns % 2):
+        evidence = (grid * 4.0 - 2.5).astype(np.float32)
+        values = heatmap(evidence, label="Edema", anatomy=blank(160, 160)).values
+        np.testing.assert_allclose(values[20:-20, 20:-20], -0.5, atol=0.05)
