@@ -196,6 +196,12 @@ def predict(logits_row: Array, card: Card) -> Prediction:
     )
 
 
+def moved(probability: float, was: Calibration, now: Calibration) -> float:
+    """What one calibration says of the logit of which another said `probability`."""
+    logit = (_logit(probability) - was.intercept) / was.slope
+    return float(_sigmoid(now.slope * logit + now.intercept))
+
+
 def baseline(card: Card, label: str) -> float:
     """The logit at which one label turns positive; 0 for softmax, where only differences count."""
     if card.activation == "softmax" or label not in card.thresholds:

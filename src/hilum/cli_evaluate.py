@@ -91,19 +91,20 @@ def evaluate(
         theirs = (
             judge(other, films_for([other.card], samples, folder, tick=tick), tick=tick) if other else None
         )
+        columns = groups_of(cache.samples, groups)
         evaluation = run(
             runtime,
             cache,
             specialist=second,
             against=theirs,
-            by=groups,
+            groups=columns,
             prevalences=shares,
             stress=stress,
             seed=seed,
             repeats=repeats,
             tick=tick,
         )
-    missing = [name for name, column in groups_of(cache.samples, groups).items() if not any(column)]
+    missing = [name for name, column in columns.items() if not any(column)]
     about |= {"groups": groups, "not available": missing, "warnings": warnings}
     for warning in (
         *warnings,

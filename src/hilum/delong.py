@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from hilum.intervals import Interval
+from hilum.metrics import ranks
 from hilum.types import Array
 
 
@@ -23,8 +24,8 @@ def delong(truth: Array, scores: Array) -> tuple[Array, Array]:
     m, n = ill.shape[1], well.shape[1]
     if min(m, n) < 2:
         return np.full(len(scores), np.nan), np.full((len(scores), len(scores)), np.nan)
-    together = np.array([_ranks(row) for row in np.concatenate([ill, well], axis=1)])
-    own = np.array([_ranks(row) for row in ill]), np.array([_ranks(row) for row in well])
+    together = np.array([ranks(row) for row in np.concatenate([ill, well], axis=1)])
+    own = np.array([ranks(row) for row in ill]), np.array([ranks(row) for row in well])
     # For each ill film the share of well ones below it, and for each well film that of ill ones above it.
     below, above = (together[:, :m] - own[0]) / n, 1 - (together[:, m:] - own[1]) / m
     covariance = np.atleast_2d(np.cov(below)) / m + np.atleast_2d(np.cov(above)) / n
@@ -54,9 +55,3 @@ def delong_difference(
     reach = NormalDist().inv_cdf((1 + level) / 2) * spread
     p = 2 * NormalDist().cdf(-abs(value) / spread)
     return Interval(value=value, low=value - reach, high=value + reach), p
-
-
-def _ranks(row: Array) -> Array:
-    """Ranks from 1, those of equal values being their mean."""
-    _, place, films = np.unique(row, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(films) - (films - 1) / 2)[place])

@@ -32,7 +32,7 @@ def evaluate(
     *,
     specialist: Runtime | None = None,
     against: Verdicts | None = None,
-    by: Sequence[str] = (),
+    groups: Mapping[str, Array] | None = None,
     prevalences: Mapping[str, float] | None = None,
     stress: bool = False,
     seed: int = 0,
@@ -43,14 +43,13 @@ def evaluate(
 
     A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
     heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made;
-    `by` is as in `groups_of`, `prevalences` as in `hilum.label_figures`. A segmenter's outlines are compared
+    `groups` and `prevalences` are as in `hilum.label_figures`. A segmenter's outlines are compared
     at the films' size, with `stress` also on films changed in every way of `hilum.stress`.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
     if runtime.card.task == "classify" or against is not None:
         ours = judge(runtime, cache, specialist=specialist, tick=tick)
-        groups = groups_of(cache.samples, by)
         evaluation = score(ours, groups=groups, prevalences=prevalences, seed=seed, repeats=repeats)
         if against is None:
             return evaluation

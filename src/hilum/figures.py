@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.intervals import around, bootstrap, resamples, weighed
+from hilum.intervals import Interval, around, bootstrap, resamples, weighed
 from hilum.scores import Statistic
 from hilum.types import Array
 
@@ -30,6 +30,11 @@ class Figure:
     low: float
     high: float
     remark: str = ""  # what a reader must know of it
+
+    @classmethod
+    def of(cls, interval: Interval, **about: Any) -> Figure:
+        """A figure of an interval."""
+        return cls(value=interval.value, low=interval.low, high=interval.high, **about)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +80,7 @@ class Bench:
     patients: Array  # (N,) names
     seed: int
     repeats: int
-    _weights: dict[bytes, Array] = field(
-        default_factory=dict, repr=False
-    )  # resamples of the films seen so far
+    _weights: dict[bytes, Array] = field(default_factory=dict, repr=False)  # resamples of the films seen last
 
     def figure(
         self,
@@ -99,16 +102,13 @@ class Bench:
             self._weights.clear()
             self._weights[key] = drawn
         value, drawn = weighed(score(*(column[films] for column in columns)), self._weights[key])
-        interval = around(value, drawn)
-        return Figure(
+        return Figure.of(
+            around(value, drawn),
             subject=subject,
             measure=measure,
             condition=condition,
             films=int(films.sum()),
             positives=positives,
-            value=value,
-            low=interval.low,
-            high=interval.high,
             remark=remark,
         )
 
@@ -130,13 +130,11 @@ class Bench:
             rng=np.random.default_rng(self.seed),
             repeats=self.repeats,
         )
-        return Figure(
+        return Figure.of(
+            interval,
             subject=subject,
             measure=measure,
             condition=condition,
             films=len(np.unique(films)),
             positives=positives,
-            value=interval.value,
-            low=interval.low,
-            high=interval.high,
         )

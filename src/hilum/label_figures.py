@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from hilum import scores
 from hilum.delong import delong_interval
 from hilum.figures import Bench, Evaluation, Figure
+from hilum.intervals import Interval
 from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.types import Array
@@ -111,15 +113,12 @@ def _of_labels(verdicts: Verdicts, bench: Bench, prevalences: Mapping[str, float
 
 
 def _delong(label: str, truth: Array, said: Array) -> Figure:
-    interval = delong_interval(truth, said)
-    return Figure(
+    return Figure.of(
+        delong_interval(truth, said),
         subject=label,
         measure="AUROC after DeLong",
         films=len(truth),
         positives=int(truth.sum()),
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
         remark="films taken as independent",
     )
 
@@ -179,17 +178,15 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
 
 def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figure]) -> Figure:
     """How much more the AUROC is in the best group than in the worst."""
-    nan = float("nan")
-    return Figure(
+    one, other = found[best], found[worst]
+    return Figure.of(
+        # An interval for a pair that was looked for would be too narrow.
+        Interval(value=one.value - other.value, low=math.nan, high=math.nan),
         subject=label,
         measure="AUROC",
         condition=f"{name} {best} more than {worst}",
-        films=found[best].films + found[worst].films,
-        positives=(found[best].positives or 0) + (found[worst].positives or 0),
-        value=found[best].value - found[worst].value,
-        # An interval for a pair that was looked for would be too narrow.
-        low=nan,
-        high=nan,
+        films=one.films + other.films,
+        positives=(one.positives or 0) + (other.positives or 0),
         remark=f"the widest of {len(found)} groups",
     )
 
@@ -203,16 +200,13 @@ def _too_few(films: int, positives: int) -> str:
 
 
 def _untold(label: str, measure: str, why: str, *, films: Array, positives: int, condition: str) -> Figure:
-    nan = float("nan")
-    return Figure(
+    return Figure.of(
+        Interval(value=math.nan, low=math.nan, high=math.nan),
         subject=label,
         measure=measure,
         condition=condition,
         films=int(films.sum()),
         positives=positives,
-        value=nan,
-        low=nan,
-        high=nan,
         remark=why,
     )
 

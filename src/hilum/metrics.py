@@ -58,13 +58,18 @@ def average_precision(truth: Array, score: Array) -> float:
     return _once(scores.average_precision(*labelled(truth, score)), truth)
 
 
+def ranks(column: Array) -> Array:
+    """Ranks from 1 of a column (N,), those of equal values being their mean."""
+    _, place, films = np.unique(np.asarray(column), return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(films) - (films - 1) / 2)[place])
+
+
 def spearman(one: Array, other: Array) -> float:
     """Rank correlation of two columns (N,): -1..1, ties sharing their mean rank; NaN if one is constant."""
     centred = []
     for column in (one, other):
-        _, place, films = np.unique(np.asarray(column), return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(films) - (films + 1) / 2)[place]
-        centred.append(ranks - ranks.mean() if len(ranks) else ranks)
+        ranked = ranks(column)
+        centred.append(ranked - ranked.mean() if len(ranked) else ranked)
     spread = float(np.sqrt(np.prod([column @ column for column in centred])))
     return float(centred[0] @ centred[1]) / spread if spread else float("nan")
 
@@ -81,8 +86,9 @@ def calibration_error(truth: Array, probability: Array, bins: int = 15) -> float
 
 def _once(statistic: scores.Statistic, truth: Array, weights: Array | None = None) -> float:
     """A score of the films whose truth is known, each counting as one where there are no weights."""
-    films = np.count_nonzero(~np.isnan(np.asarray(truth, np.float64)))
-    return float(statistic(np.ones((1, films)) if weights is None else weights[None])[0])
+    if weights is not None:
+        return float(statistic(weights[None])[0])
+    return _of_all(statistic, int(np.count_nonzero(~np.isnan(np.asarray(truth, np.float64)))))
 
 
 def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
@@ -102,7 +108,7 @@ def mean(values: Array) -> float:
 def accuracy(truth: Array, predicted: Array) -> float:
     """Share of films given their own class, 0..1; truth and predicted (N,) are names or numbers."""
     truth, predicted = _named(truth, predicted)
-    return float(np.mean(truth == predicted)) if len(truth) else float("nan")
+    return _of_all(scores.average(truth == predicted), len(truth))
 
 
 def confusion(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> Array:
@@ -124,19 +130,21 @@ def confusion(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[
 
 def macro_f1(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> float:
     """Mean F1 over the classes that occur in truth or prediction, 0..1; NaN without films."""
-    table = confusion(truth, predicted, classes)
-    members = table.sum(axis=0) + table.sum(axis=1)
-    occurs = members > 0
-    if not occurs.any():
-        return float("nan")
-    return float(np.mean(2 * np.diag(table)[occurs] / members[occurs]))
+    truth, predicted = _named(truth, predicted)
+    return _of_all(scores.macro_f1(truth, predicted, classes), len(truth))
 
 
 def balanced_accuracy(truth: Array, predicted: Array) -> float:
     """Mean, over the classes that occur, of the share of their films given their class; NaN without films."""
     truth, predicted = _named(truth, predicted)
-    shares = [np.mean(predicted[truth == name] == name) for name in np.unique(truth)]
-    return float(np.mean(shares)) if shares else float("nan")
+    if not len(truth):
+        return float("nan")
+    return _of_all(scores.balanced_accuracy(truth, predicted, np.unique(truth).tolist()), len(truth))
+
+
+def _of_all(statistic: scores.Statistic, films: int) -> float:
+    """A score of films that count alike."""
+    return float(statistic(np.ones((1, films)))[0])
 
 
 def _named(truth: Array, predicted: Array) -> tuple[Array, Array]:

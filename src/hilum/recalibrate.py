@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.calibrate import FEWEST, fit_intercept, fit_platt, fit_temperature, fit_threshold, probabilities
+from hilum.calibrate import (
+    FEWEST,
+    fit_intercept,
+    fit_platt,
+    fit_temperature,
+    fit_threshold,
+    moved,
+    probabilities,
+)
 from hilum.card import CARD, Calibration, Card, Threshold, card_json
 from hilum.data.cache import Cache, Tick
 from hilum.errors import ConfigError
@@ -122,8 +130,8 @@ def _fit(
     if prevalence is not None:
         seen = true.mean()
         shift = np.log(prevalence / (1 - prevalence)) - np.log(seen / (1 - seen))
-        moved = {"intercept": float(chosen.intercept + shift), "prevalence": prevalence}
-        chosen = chosen.model_copy(update=moved)
+        corrected = {"intercept": float(chosen.intercept + shift), "prevalence": prevalence}
+        chosen = chosen.model_copy(update=corrected)
     if chosen is not was:
         chosen = chosen.model_copy(update={"films": about})
     return Fit(
@@ -181,14 +189,9 @@ def _threshold(card: Card, fit: Fit, said: Array, truth: Array, about: str) -> T
     old, was = card.thresholds.get(fit.label, half), card.calibration.get(fit.label, Calibration())
     if fit.calibration == was:
         return old
-
-    def moved(value: float) -> float:
-        inside = min(max(value, 1e-9), 1 - 1e-9)
-        logit = (np.log(inside / (1 - inside)) - was.intercept) / was.slope
-        return float(1 / (1 + np.exp(-(fit.calibration.slope * logit + fit.calibration.intercept))))
-
     rule = f"{old.rule}; kept at its logit, {fit.events} positive films here"
-    return Threshold(value=moved(old.value), low=moved(old.low), high=moved(old.high), rule=rule)
+    value, low, high = (moved(bound, was, fit.calibration) for bound in (old.value, old.low, old.high))
+    return Threshold(value=value, low=low, high=high, rule=rule)
 
 
 def _copy(folder: Path, out: Path, card: Card) -> None:

@@ -167,13 +167,13 @@ def predictive_value(
     return statistic
 
 
-def balanced_accuracy(truth: Array, predicted: Array, classes: Sequence[str]) -> Statistic:
+def balanced_accuracy(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> Statistic:
     """Mean, over the classes that occur, of the share of their films given their class."""
     shares = [share(predicted == name, truth == name) for name in classes]
     return lambda weights: _mean([one(weights) for one in shares])
 
 
-def macro_f1(truth: Array, predicted: Array, classes: Sequence[str]) -> Statistic:
+def macro_f1(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> Statistic:
     """Mean F1 over the classes that occur in truth or prediction: 0..1."""
     hits = [((truth == name) & (predicted == name)).astype(float) for name in classes]
     members = [(truth == name).astype(float) + (predicted == name) for name in classes]
