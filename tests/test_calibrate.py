@@ -1,16 +1,14 @@
-"""Calibration recovers what was simulated; thresholds and bands do what their rule says."""
+"""Calibration recovers what was simulated."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 
 import numpy as np
 import pytest
 
-from hilum.calibrate import FEWEST, fit_platt, fit_threshold, predict, probabilities
-from hilum.card import Calibration, Card, Preparation, Threshold
+from hilum.calibrate import FEWEST, fit_platt, probabilities
+from hilum.card import Calibration, Card, Preparation
 from hilum.errors import CheckpointError, ConfigError
 from hilum.labels import SIX
 from hilum.metrics import auroc, calibration_error
@@ -123,87 +121,6 @@ def test_platt_refuses_infinite_logits() -> None:
         fit_platt([0.0, np.inf], [0, 1])
 
 
-@pytest.mark.parametrize("levels", [None, 9])
-@pytest.mark.parametrize("seed", range(6))
-def test_threshold_is_the_best_of_all_cuts(seed: int, levels: int | None) -> None:
-    logits, truth = simulate(seed, 150, 0.7, -1.0)
-    scores = sigmoid(logits)
-    scores = np.round(scores * levels) / levels if levels else scores
-
-    def youden(cut: float) -> float:
-        called = scores >= cut
-        return float(called[truth == 1].mean() - called[truth == 0].mean())
-
-    threshold = fit_threshold(scores, truth)
-    cuts = [(a + b) / 2 for a, b in itertools.pairwise(np.unique(scores))]
-    assert threshold.value in cuts
-    assert youden(threshold.value) == pytest.approx(max(map(youden, cuts)))
-
-
-def test_threshold_by_hand() -> None:
-    # Cuts at 0.15 and 0.5 both reach 1/2; the lower one finds both positives.
-    threshold = fit_threshold([0.1, 0.2, 0.3, 0.7], [0, 1, 0, 1], abstain=0)
-    assert threshold.value == pytest.approx(0.15)
-    assert threshold.low == threshold.high == threshold.value
-    assert threshold.rule == "Youden index; the nearest 0 % of tuning films are left open"
-
-
-@pytest.mark.parametrize("abstain", [0.02, 0.1, 0.25, 0.5, 0.99])
-@pytest.mark.parametrize("intercept", [-4.0, 0.0, 2.0])
-def test_the_band_holds_the_share_it_names(abstain: float, intercept: float) -> None:
-    logits, truth = simulate(8, 1_000, 1.0, intercept)
-    scores = sigmoid(logits)
-    threshold = fit_threshold(scores, truth, abstain=abstain)
-    assert threshold.low < threshold.value < threshold.high
-    left_open = (threshold.low <= scores) & (scores < threshold.high)
-    assert left_open.sum() == round(abstain * 1_000)
-    assert f"nearest {100 * abstain:g} % of tuning films" in threshold.rule
-    # They are the nearest: in log-odds, which is where these logits live.
-    distance = np.abs(logits - np.log(threshold.value / (1 - threshold.value)))
-    assert distance[left_open].max() < distance[~left_open].min()
-
-
-def test_only_labelled_films_make_the_threshold() -> None:
-    logits, truth = simulate(9, 400, 1.0, 0.0)
-    some = truth.copy()
-    some[::2] = NAN
-    assert fit_threshold(sigmoid(logits), some) == fit_threshold(sigmoid(logits[1::2]), truth[1::2])
-
-
-def test_tied_films_stay_together() -> None:
-    threshold = fit_threshold(np.repeat([0.2, 0.7], 50), np.repeat([0, 1], 50))
-    assert threshold.value == pytest.approx(0.45)
-    assert threshold.low == threshold.value == threshold.high  # half of the films or none: none
-
-
-def test_certain_scores_give_a_threshold_in_range() -> None:
-    threshold = fit_threshold(np.repeat([0.0, 1.0], 30), np.repeat([0, 1], 30), abstain=0.2)
-    assert threshold.value == 0.5
-
-
-@pytest.mark.parametrize(
-    ("scores", "truth", "why"),
-    [
-        ([0.1, 0.4, 0.6], [0, 0, 0], "both classes"),
-        ([0.1, 0.4, 0.6], [1, 1, NAN], "both classes"),
-        ([0.1, 0.4], [NAN, NAN], "both classes"),
-        ([0.3, 0.3, 0.3], [0, 1, 0], "beats chance"),
-        ([0.1, 0.4, 0.6], [1, 0, 0], "beats chance"),
-    ],
-)
-def test_threshold_that_cannot_be_tuned_says_why(scores: list, truth: list, why: str) -> None:
-    threshold = fit_threshold(scores, truth)
-    assert (threshold.value, threshold.low, threshold.high) == (0.5, 0.5, 0.5)
-    assert why in threshold.rule
-
-
-def test_threshold_refuses_logits_and_senseless_shares() -> None:
-    with pytest.raises(ConfigError, match="probability lies outside"):
-        fit_threshold([-1.0, 2.0], [0, 1])
-    with pytest.raises(ConfigError, match="share of films"):
-        fit_threshold([0.1, 0.9], [0, 1], abstain=1.0)
-
-
 def test_probabilities_follow_each_labels_own_calibration() -> None:
     calibration = {"Edema": Calibration(slope=0.5, intercept=-1), "Atelectasis": Calibration(slope=2)}
     logits = np.random.default_rng(0).normal(scale=3, size=(5, 6)).astype(np.float32)
@@ -213,18 +130,6 @@ def test_probabilities_follow_each_labels_own_calibration() -> None:
     assert result[:, SIX.index("Edema")] == pytest.approx(sigmoid(0.5 * logits[:, SIX.index("Edema")] - 1))
     assert result[:, SIX.index("Atelectasis")] == pytest.approx(sigmoid(2 * logits[:, 0]))
     assert result[:, SIX.index("No Finding")] == pytest.approx(sigmoid(logits[:, SIX.index("No Finding")]))
-
-
-def test_nothing_depends_on_the_order_of_labels() -> None:
-    back = tuple(reversed(SIX))
-    settings = {
-        "calibration": {"Edema": Calibration(slope=0.5, intercept=-1)},
-        "thresholds": {"Edema": Threshold(value=0.2, low=0.1, high=0.3, rule="set")},
-    }
-    row = np.linspace(-2, 2, 6)
-    one, other = predict(row, card(**settings)), predict(row[::-1], card(labels=back, **settings))
-    assert other.labels == back
-    assert all(one[label] == other[label] for label in SIX)
 
 
 def test_extreme_logits_stay_in_range_without_warnings() -> None:
@@ -245,61 +150,3 @@ def test_softmax_sums_to_one_and_ignores_calibration() -> None:
 def test_logits_must_fit_the_card(logits: np.ndarray) -> None:
     with pytest.raises(CheckpointError, match="the card that was written with this model"):
         probabilities(logits, card())
-
-
-@pytest.mark.parametrize("bad", [NAN, math.inf])
-def test_a_failed_model_is_no_negative_film(bad: float) -> None:
-    with pytest.raises(CheckpointError, match="not finite"):
-        predict(np.array([0, 0, 0, 0, 0, bad]), card())
-
-
-def test_predict_compares_with_the_cards_thresholds() -> None:
-    thresholds = {
-        "Atelectasis": Threshold(value=0.3, low=0.25, high=0.35, rule="set"),
-        "Cardiomegaly": Threshold(value=0.3, low=0.1, high=0.6, rule="set"),
-        "Consolidation": Threshold(value=0.7, low=0.5, high=0.8, rule="set"),
-    }
-    result = predict(np.zeros(6), card(thresholds=thresholds))
-    assert result.probabilities == (0.5,) * 6
-    assert result.thresholds == (0.3, 0.3, 0.7, 0.5, 0.5, 0.5)
-    assert result.positive == (True, True, False, True, True, True)
-    assert result.abstained == (False, True, True, False, False, False)
-    assert result["Cardiomegaly"].abstained
-    json.dumps([result.probabilities, result.positive, result.abstained])  # plain Python values
-
-
-def test_softmax_without_thresholds_calls_the_most_probable_label() -> None:
-    result = predict(np.array([0.1, 0.4, 0.3, 0.2, 0.0, 0.1]), card(activation="softmax"))
-    assert result.positive == (False, True, False, False, False, False)
-    assert not any(result.abstained)
-    assert set(result.thresholds) == {max(result.probabilities)}
-
-
-def test_softmax_with_thresholds_uses_them() -> None:
-    thresholds = {"Edema": Threshold(value=0.1, low=0.05, high=0.2, rule="set")}
-    result = predict(np.zeros(6), card(activation="softmax", thresholds=thresholds))
-    assert result["Edema"].positive
-    assert result["Edema"].abstained
-    assert not result["Atelectasis"].positive
-    assert result["Atelectasis"].threshold == 0.5
-
-
-def test_the_baseline_is_the_logit_whose_probability_is_the_threshold() -> None:
-    from hilum.calibrate import baseline, probabilities
-    from hilum.card import Calibration, Card, Preparation, Threshold
-
-    card = Card(
-        name="m",
-        version="1",
-        task="classify",
-        labels=("Edema", "Mass"),
-        architecture="mobilenetv2",
-        preparation=Preparation(size=64),
-        calibration={"Edema": Calibration(slope=0.6, intercept=-2.3)},
-        thresholds={"Edema": Threshold(value=0.015, low=0.01, high=0.02, rule="")},
-    )
-    logit = baseline(card, "Edema")
-    assert logit < -2
-    assert probabilities(np.array([[logit, 0.0]]), card)[0, 0] == pytest.approx(0.015)
-    assert baseline(card, "Mass") == 0
-    assert baseline(card.model_copy(update={"activation": "softmax"}), "Edema") == 0

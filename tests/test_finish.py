@@ -17,11 +17,12 @@ from torch import Tensor, nn
 import hilum
 from hilum import finish as finishing
 from hilum.batches import Batch, Films, in_order
-from hilum.calibrate import fit_platt, fit_threshold, probabilities
+from hilum.calibrate import fit_platt, probabilities
 from hilum.card import Card, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.data import open_data
 from hilum.data.split import Split, write_split
+from hilum.decide import fit_threshold
 from hilum.finish import finish, score
 from hilum.losses import Outputs, multilabel_loss, segmentation_loss
 from hilum.models import MODELS, TASKS, build

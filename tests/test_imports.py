@@ -21,9 +21,12 @@ FLOORS = """
     errors labels stages store types
     card files grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
-    calibrate codestream delong figures models.imagenet outline overlay progress quality read_image runtime
+    calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
+    runtime
+    decide
     classify plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
     data.phantom_findings models read six_way
+    call_figures
     checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
     data data.check data.pseudo data.regions

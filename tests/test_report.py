@@ -163,6 +163,7 @@ def test_json_says_everything() -> None:
         "threshold": 0.33,
         "positive": True,
         "abstained": True,
+        "plausible": "",
     }
     assert document["measurements"] == {
         "cardiothoracic_ratio": 0.4567891,

@@ -1,16 +1,13 @@
-"""From logits to probabilities, thresholds and the films that are better left open.
-
-Everything is fitted on tuning films, stored in the card by label name, and applied from there.
-"""
+"""From logits to probabilities: fitted on tuning films, stored in the card by label, applied from there."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from hilum.card import Calibration, Card, Threshold
+from hilum.card import Calibration, Card
 from hilum.errors import CheckpointError, ConfigError
-from hilum.metrics import forecasts, labelled, tally
-from hilum.types import Array, Prediction
+from hilum.metrics import labelled
+from hilum.types import Array
 
 FEWEST = 20
 """Films of either class below which a slope is not worth fitting."""
@@ -82,9 +79,9 @@ def _fit_line(logits: Array, target: Array) -> tuple[float, float]:
         line = design @ weights
         return float(np.sum(np.logaddexp(0, line) - target * line))
 
-    weights = np.array([0.0, _logit(target.mean())])
+    weights = np.array([0.0, logit(target.mean())])
     for _ in range(100):
-        probability = _sigmoid(design @ weights)
+        probability = sigmoid(design @ weights)
         gradient = design.T @ (probability - target)
         hessian = (design.T * (probability * (1 - probability))) @ design
         step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
@@ -103,48 +100,11 @@ def _fit_intercept(logits: Array, target: Array) -> float:
     low, high = -logits.max() - 40, -logits.min() + 40  # sigmoid(-40) is 4e-18, below any mean target
     for _ in range(80):
         middle = (low + high) / 2
-        if _sigmoid(logits + middle).mean() < target.mean():
+        if sigmoid(logits + middle).mean() < target.mean():
             low = middle
         else:
             high = middle
     return float((low + high) / 2)
-
-
-def fit_threshold(probabilities: Array, truth: Array, *, abstain: float = 0.1) -> Threshold:
-    """Choose where one label turns positive, and the band around it that is left open.
-
-    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). The value lies midway between the two
-    neighbouring scores that give the largest Youden index (of equals, the most sensitive). The band reaches
-    equally far to both sides in log-odds and holds the `abstain` share (0..1) of the labelled films, those
-    nearest to the value; films of equal distance go in or stay out together, so ties can make it less.
-    Where no cut beats chance, value, low and high are 0.5 and the rule says why.
-    """
-    if not 0 <= abstain < 1:
-        raise ConfigError(f"abstain is {abstain:g}; give the share of films to leave open, from 0 up to 1")
-    values, positives, negatives = tally(*forecasts(truth, probabilities))
-    if not positives.sum() or not negatives.sum():
-        return Threshold(value=0.5, low=0.5, high=0.5, rule="0.5: tuning films of both classes are lacking")
-    # Youden's index times both counts: whole numbers, so equal cuts compare as equal.
-    youden = np.cumsum(negatives) * positives.sum() - np.cumsum(positives) * negatives.sum()
-    best = int(np.argmax(youden))
-    if youden[best] <= 0:
-        return Threshold(value=0.5, low=0.5, high=0.5, rule="0.5: no cut on the tuning films beats chance")
-    value = float((values[best] + values[best + 1]) / 2)
-    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, abstain)
-    rule = f"Youden index; the nearest {100 * abstain:g} % of tuning films are left open"
-    return Threshold(value=value, low=low, high=high, rule=rule)
-
-
-def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
-    """Bounds that lie equally far from value in log-odds and hold this share of the scores."""
-    centre = _logit(value)
-    distances = np.sort(np.abs(_logit(scores) - centre))
-    outside = distances[min(round(share * len(scores)), len(scores) - 1)]
-    inside = distances[distances < outside]
-    if not len(inside):
-        return value, value
-    reach = (inside[-1] + outside) / 2
-    return float(_sigmoid(centre - reach)), float(_sigmoid(centre + reach))
 
 
 def probabilities(logits: Array, card: Card) -> Array:
@@ -166,56 +126,15 @@ def probabilities(logits: Array, card: Card) -> Array:
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
     scales = [card.calibration.get(label, Calibration()) for label in card.labels]
-    return _sigmoid(logits * [scale.slope for scale in scales] + [scale.intercept for scale in scales])
+    return sigmoid(logits * [scale.slope for scale in scales] + [scale.intercept for scale in scales])
 
 
-def margins(scores: Array, card: Card) -> Array:
-    """How far probabilities (N, C) lie above where `predict` turns their labels positive, in logits."""
-    if card.activation == "softmax" and not card.thresholds:
-        return np.asarray(_logit(scores) - _logit(scores.max(axis=1, keepdims=True)))
-    levels = [card.thresholds[name].value if name in card.thresholds else 0.5 for name in card.labels]
-    return np.asarray(_logit(scores) - _logit(np.array(levels)))
-
-
-def predict(logits_row: Array, card: Card) -> Prediction:
-    """Judge one film from its logits (C,): positive from the threshold up, abstained within its band.
-
-    A label without a threshold turns positive at 0.5. A softmax card without any thresholds calls the most
-    probable label: every label's threshold is then the largest probability of this film.
-    """
-    row = probabilities(np.asarray(logits_row)[None], card)[0].tolist()
-    middle = max(row) if card.activation == "softmax" and not card.thresholds else 0.5
-    unset = Threshold(value=middle, low=middle, high=middle, rule="")
-    rules = [card.thresholds.get(label, unset) for label in card.labels]
-    return Prediction(
-        labels=card.labels,
-        probabilities=tuple(row),
-        thresholds=tuple(rule.value for rule in rules),
-        positive=tuple(p >= rule.value for p, rule in zip(row, rules, strict=True)),
-        abstained=tuple(rule.low <= p < rule.high for p, rule in zip(row, rules, strict=True)),
-    )
-
-
-def moved(probability: float, was: Calibration, now: Calibration) -> float:
-    """What one calibration says of the logit of which another said `probability`."""
-    logit = (_logit(probability) - was.intercept) / was.slope
-    return float(_sigmoid(now.slope * logit + now.intercept))
-
-
-def baseline(card: Card, label: str) -> float:
-    """The logit at which one label turns positive; 0 for softmax, where only differences count."""
-    if card.activation == "softmax" or label not in card.thresholds:
-        return 0.0
-    fitted = card.calibration.get(label, Calibration())
-    return float((_logit(card.thresholds[label].value) - fitted.intercept) / fitted.slope)
-
-
-def _sigmoid(logits: Array) -> Array:
+def sigmoid(logits: Array) -> Array:
     """1 / (1 + exp(-logits)), without overflow at either end."""
     return np.asarray(np.exp(-np.logaddexp(0, -logits)))
 
 
-def _logit(probability: Array | float) -> Array:
+def logit(probability: Array | float) -> Array:
     """The log-odds of a probability; 0 and 1 count as 1e-15 away from themselves."""
     inside = np.clip(probability, 1e-15, 1 - 1e-15)
     return np.asarray(np.log(inside) - np.log1p(-inside))

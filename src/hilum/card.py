@@ -69,6 +69,18 @@ class Threshold(Strict):
     rule: str = Field(description="how it was chosen")
 
 
+class Sets(Strict):
+    """Which answers on one label a probability leaves: `hilum.conformal`."""
+
+    coverage: float = Field(gt=0, lt=1, description="chance that the true answer is among them")
+    present: float = Field(ge=0, le=1, description="from here up the label cannot be excluded")
+    absent: float = Field(ge=0, le=1, description="up to here its absence cannot be excluded")
+    patients: tuple[int, int] = Field(description="with and without the label, that they were fitted on")
+    reached: tuple[tuple[float, float], tuple[float, float]] = Field(
+        description="95 % interval of the true coverage, with and without the label"
+    )
+
+
 class Reliability(Strict):
     """How the quality of one structure's outline follows from the Dice it promises: `hilum.quality.judge`."""
 
@@ -109,6 +121,10 @@ class Card(Strict):
     preparation: Preparation
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    points: dict[str, dict[str, Threshold]] = Field(
+        default_factory=dict, description="operating point -> label -> threshold; one of them acts"
+    )
+    sets: dict[str, Sets] = Field(default_factory=dict, description="of labels with enough patients")
     reliability: dict[str, Reliability] = Field(default_factory=dict, description="of each outline")
     threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
     sources: tuple[Source, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hilum.calibrate import baseline, predict
+from hilum.decide import baseline, predict, settled
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime
 from hilum.types import Anatomy, Array, Prediction, Radiograph
@@ -43,8 +43,18 @@ def classify(
     `anatomies` are the films' outlines, for models that look at a part of the film or are told of outlines.
     """
     found = _judged(general, films, anatomies)
-    if specialist is None:
-        return found
+    if specialist is not None:
+        _ask(specialist, found, films, anatomies)
+    return [replace(one, prediction=settled(one.prediction)) for one in found]
+
+
+def _ask(
+    specialist: Runtime,
+    found: list[Judgement],
+    films: Sequence[Radiograph],
+    anatomies: Sequence[Anatomy | None],
+) -> None:
+    """Write the specialist's word over the judgements of those films on which the classifier hesitates."""
     asked = [i for i, one in enumerate(found) if hesitates(one.prediction, specialist.card.labels)]
     seconds = _judged(specialist, [films[i] for i in asked], [anatomies[i] for i in asked])
     for i, second in zip(asked, seconds, strict=True):
@@ -53,7 +63,6 @@ def classify(
             label: shown for label, shown in found[i].evidence.items() if label not in specialist.card.labels
         }
         found[i] = Judgement(prediction=prediction, evidence=evidence | dict(second.evidence))
-    return found
 
 
 def hesitates(prediction: Prediction, labels: Sequence[str]) -> bool:
@@ -71,6 +80,7 @@ def consult(general: Prediction, specialist: Prediction) -> Prediction:
         thresholds=tuple(score.threshold for score in scores),
         positive=tuple(score.positive for score in scores),
         abstained=tuple(score.abstained for score in scores),
+        plausible=tuple(score.plausible for score in scores),
         stage="specialist",
     )
 

@@ -20,6 +20,27 @@ Names = Annotated[
     typer.Argument(metavar="KIND:PATH...", help="data sets; of an NIH film in several, the first is taken"),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Operating = Annotated[
+    str, typer.Option("--point", help="operating point of the card: Youden index, sensitivity 0.95, ...")
+]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option("--threshold", metavar="LABEL=P", help="probability from which a label is called"),
+]
+
+
+def shares(given: list[str] | None, option: str) -> dict[str, float]:
+    """Values from 0 to 1 as LABEL=VALUE."""
+    found = {}
+    for one in given or []:
+        label, _, share = one.rpartition("=")
+        try:
+            found[label] = float(share)
+        except ValueError:
+            found[label] = -1.0
+        if not label or not 0 <= found[label] <= 1:
+            raise typer.BadParameter(f"{one!r}: give a label, =, and a number from 0 to 1", param_hint=option)
+    return found
 
 
 @data.command("split")

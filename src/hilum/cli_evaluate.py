@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli_data import Names, Out
+from hilum.cli_data import Names, Operating, Out, Thresholds, shares
 from hilum.progress import progress
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="LABEL=SHARE", help="predictive values also where a label is so frequent"),
     ] = None,
+    point: Operating = "",
+    threshold: Thresholds = None,
     repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
     stress: Annotated[
         bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
@@ -57,6 +59,7 @@ def evaluate(
     """
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
+    from hilum.decide import operated
     from hilum.evaluate import evaluate as run
     from hilum.evaluate import films_for, groups_of, judge
     from hilum.evaluate_pictures import write_pictures
@@ -70,9 +73,12 @@ def evaluate(
     second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # before films are read, for what is asked wrongly
-    shares = _shares(prevalence or [], runtime.card.labels)
-    if runtime.card.task == "segment" and (groups or shares or second):
-        raise typer.BadParameter("--by, --prevalence and --specialist are for classifiers")
+    elsewhere = _prevalences(prevalence, runtime.card)
+    if runtime.card.task == "segment" and (groups or elsewhere or second or point or threshold):
+        raise typer.BadParameter(
+            "--by, --prevalence, --point, --threshold and --specialist are for classifiers"
+        )
+    runtime.card = operated(runtime.card, point=point, thresholds=shares(threshold, "--threshold"))
     cards = [one.card for one in (runtime, second) if one]
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
     about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
@@ -98,7 +104,7 @@ def evaluate(
             specialist=second,
             against=theirs,
             groups=columns,
-            prevalences=shares,
+            prevalences=elsewhere,
             stress=stress,
             seed=seed,
             repeats=repeats,
@@ -141,12 +147,14 @@ def calibrate(
         list[str] | None,
         typer.Option(metavar="LABEL=SHARE", help="how frequent a label is where the model will work"),
     ] = None,
+    point: Operating = "Youden index",
 ) -> None:
     """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
 
     For each label the correction is taken that does best on patients it was not fitted on: none, another
     intercept, a temperature, or both (Platt). With fewer than 20 films of either class only the intercept
-    moves.
+    moves. The card gets all operating points, of which --point acts, and prediction sets for labels that 20
+    patients or more have.
 
     Example:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours
@@ -155,6 +163,7 @@ def calibrate(
     from hilum.card import read_card
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
+    from hilum.decide import POINTS
     from hilum.evaluate import films_for
     from hilum.recalibrate import ready, recalibrate
     from hilum.runtime import find
@@ -172,10 +181,12 @@ def calibrate(
         data += f", tuning fold {fold} of split {parts.sha256[:12]}"
         for warning in _informed([card], parts.sha256, "tune", fold):
             print(warning, file=sys.stderr)
-    shares = _shares(prevalence or [], card.labels)
+    elsewhere = _prevalences(prevalence, card)
+    if point not in POINTS:
+        raise typer.BadParameter(f"choose from {', '.join(POINTS)}", param_hint="--point")
     with progress("calibrating") as tick:
         cache = films_for([card], samples, out.parent / ".hilum-cache", tick=tick)
-        _, fits = recalibrate(folder, cache, out, data=data, prevalences=shares, tick=tick)
+        _, fits = recalibrate(folder, cache, out, data=data, point=point, prevalences=elsewhere, tick=tick)
     print("label\tfilms\tpositive\tcorrection\tlog loss before\tafter\tslope\tintercept")
     for one in fits:
         losses = f"{one.losses['unchanged']:.4f}\t{one.losses[one.method]:.4f}"
@@ -195,18 +206,13 @@ def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[s
     return found
 
 
-def _shares(given: list[str], labels: Sequence[str]) -> dict[str, float]:
-    """Prevalences as LABEL=SHARE."""
-    shares = {}
-    for one in given:
-        label, _, share = one.rpartition("=")
-        try:
-            shares[label] = float(share)
-        except ValueError:
-            shares[label] = -1.0
-        if label not in labels or not 0 < shares[label] < 1:
+def _prevalences(given: list[str] | None, card: Card) -> dict[str, float]:
+    """Those of labels of the card, between 0 and 1."""
+    found = shares(given, "--prevalence")
+    for label, share in found.items():
+        if label not in card.labels or not 0 < share < 1:
             raise typer.BadParameter(
-                f"{one!r}: give one of {', '.join(labels)}, =, and a share between 0 and 1",
+                f"{label}={share:g}: give one of {', '.join(card.labels)}, =, and a share between 0 and 1",
                 param_hint="--prevalence",
             )
-    return shares
+    return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli_data import Out
+from hilum.cli_data import Operating, Out, Thresholds, shares
 from hilum.errors import HilumError
 from hilum.progress import progress
 
@@ -34,6 +34,8 @@ def predict(
         Path | None,
         typer.Option(help="folder of a second classifier, asked where the first leaves a label of it open"),
     ] = None,
+    point: Operating = "",
+    threshold: Thresholds = None,
     threads: Threads = 0,
 ) -> None:
     """Outline and score films; write predictions.csv and, beside it, files for each film.
@@ -44,7 +46,12 @@ def predict(
     """
     from hilum.pipeline import load
 
-    _analyse(paths, out, forms, lambda: load(model, specialist=specialist, threads=threads))
+    own = shares(threshold, "--threshold")
+
+    def make() -> Pipeline:
+        return load(model, specialist=specialist, point=point, thresholds=own, threads=threads)
+
+    _analyse(paths, out, forms, make)
 
 
 def segment(

@@ -10,6 +10,7 @@ import numpy as np
 from hilum.delong import delong_difference
 from hilum.errors import DataError
 from hilum.intervals import around, holm, resamples, two_sided, weighed
+from hilum.labels import NO_FINDING
 from hilum.scores import mean_of
 from hilum.types import Array
 from hilum.verdicts import Verdicts, mean_auroc
@@ -70,7 +71,7 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
     Raises DataError where they share neither a film nor a label.
     """
     shared = [label for label in ours.labels if label in theirs.labels]
-    findings = [label for label in shared if label != "No Finding"]
+    findings = [label for label in shared if label != NO_FINDING]
     one, other = common([ours, theirs])
     draw = {"seed": seed, "repeats": repeats}
     found = [_gain_of(one, other, label, **draw) for label in shared]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.calibrate import margins, predict, probabilities
+from hilum.calibrate import probabilities
 from hilum.card import Card
 from hilum.classify import hesitates
 from hilum.compare import gains
 from hilum.data.cache import Cache, Tick, cached
 from hilum.data.regions import regional, segmenter_of
+from hilum.decide import margins, predict
 from hilum.errors import ConfigError
 from hilum.evaluate_outlines import SIZE, evaluate_outlines
 from hilum.figures import Bench, Evaluation
@@ -50,7 +51,9 @@ def evaluate(
         raise ConfigError("no films to evaluate on; check the data set and the part")
     if runtime.card.task == "classify" or against is not None:
         ours = judge(runtime, cache, specialist=specialist, tick=tick)
-        evaluation = score(ours, groups=groups, prevalences=prevalences, seed=seed, repeats=repeats)
+        evaluation = score(
+            ours, card=runtime.card, groups=groups, prevalences=prevalences, seed=seed, repeats=repeats
+        )
         if against is None:
             return evaluation
         rows = [asdict(one) for one in gains(ours, against, seed=seed, repeats=repeats)]

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from hilum import scores
+from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.data.cache import Cache
 from hilum.figures import Evaluation, Figure
-from hilum.label_figures import CALLED
+from hilum.label_figures import DECISION
 from hilum.metrics import tally
 from hilum.report import data_url, template
 from hilum.types import Array
@@ -32,6 +33,18 @@ _PROBABILITIES = (
     "calibration slope",
     "calibration intercept",
     "observed over expected",
+)
+
+_ABSTAINS = (
+    "Mean share of ill and of well films called wrongly, the films nearest to the threshold left open: "
+    "coverage is the share called."
+)
+_WORTH = (
+    "Net benefit, in true positives a film, of acting on films from a probability up (blue, with its "
+    "interval), of acting on all (grey) and on none (0)."
+)
+_NONE = (
+    "How well its score tells films without finding from those with one of the findings, or another alone."
 )
 
 Grid = tuple[str, str, list[str], list[list[str]]]
@@ -66,7 +79,7 @@ def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, o
 def _tables(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
     """What can be told apart, how far probabilities hold, the calls, groups of films, the six-way task."""
     whole = [one for one in evaluation.figures if not one.condition]
-    called = [one for one in evaluation.figures if one.condition.startswith(CALLED)]
+    called = [one for one in evaluation.figures if one.condition.startswith((AT_THRESHOLD, BY_POINT))]
     found = [
         _table(
             "Ill from well",
@@ -90,8 +103,30 @@ def _tables(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
         head = ["true, called by probability", *evaluation.confusion]
         rows = [[true, *map(str, called.values())] for true, called in evaluation.confusion.items()]
         found.append(("Confusion", "Films with exactly one of the labels.", head, rows))
+    found.append(_across("Error when it abstains", _ABSTAINS, evaluation.figures, "balanced error"))
+    found.append(_sets(evaluation.figures))
+    found.append(_across("What No Finding means", _NONE, evaluation.figures, "AUROC", "against "))
     found.append(_differences(evaluation.tables.get("differences", [])))
     return [one for one in found if one[3]]
+
+
+def _across(
+    title: str, caption: str, figures: Sequence[Figure], measure: str, conditions: str = "coverage "
+) -> Grid:
+    """Subjects down, across them the conditions that begin so."""
+    own = [one for one in figures if one.measure == measure and one.condition.startswith(conditions)]
+    columns = list(dict.fromkeys(one.condition for one in own))
+    cells = {(one.subject, one.condition): one for one in own}
+    subjects = dict.fromkeys(one.subject for one in own)
+    rows = [[subject, *(_cell(cells.get((subject, column))) for column in columns)] for subject in subjects]
+    return title, caption, ["", *columns], rows
+
+
+def _sets(figures: Sequence[Figure]) -> Grid:
+    """What prediction sets promise, and hold."""
+    own = [one for one in figures if one.condition.startswith("promised ")]
+    promise = own[0].condition if own else ""
+    return _table("Prediction sets", f"{promise}; every patient counts as one.".capitalize(), own)
 
 
 def _remarks(figures: Sequence[Figure]) -> str:
@@ -171,7 +206,7 @@ def _interval(value: float, low: float, high: float, form: str = ".3f") -> str:
 
 
 def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) -> list[tuple[str, str, str]]:
-    from hilum.plots import confusions, receiver, reliability
+    from hilum.plots import confusions, decisions, receiver, reliability
 
     bins, curves = {}, {}
     for label, (truth, said, _) in columns.items():
@@ -190,10 +225,20 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
     if bins:
         found.append(("Reliability", caption, reliability(bins)))
         found.append(("Receiver operating characteristic", "", receiver(curves)))
+        found.append(("Decision curves", _WORTH, decisions(_by_label(evaluation.tables[DECISION]))))
     if evaluation.confusion:
         caption = "Percentage of the films of a true label (row) called each label (column), by probability."
         found.append(("Confusion, in per cent", caption, confusions({"": evaluation.confusion})))
     return found
+
+
+def _by_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """A decision curve's rows, of labels that the films tell."""
+    told = [row for row in rows if row["net benefit"] == row["net benefit"]]
+    return {
+        label: [row for row in told if row["label"] == label]
+        for label in dict.fromkeys(row["label"] for row in told)
+    }
 
 
 def _gallery(

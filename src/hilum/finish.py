@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from hilum import __version__
 from hilum.batches import Batch, Films, in_order
-from hilum.calibrate import fit_platt, fit_threshold, probabilities
-from hilum.card import Card, Metric, Source, Threshold
+from hilum.calibrate import fit_platt, probabilities
+from hilum.card import Card, Metric, Source
 from hilum.checkpoint import save
 from hilum.config import TrainConfig
+from hilum.conformal import fit_sets
 from hilum.data import short
 from hilum.data.regions import segmenter_of
+from hilum.decide import POINTS, YOUDEN, fit_threshold
 from hilum.intervals import Interval, bootstrap
 from hilum.losses import Outputs
 from hilum.metrics import auroc, dice, mean
@@ -119,36 +121,38 @@ def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn
 
 
 def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
-    """The card with calibration, thresholds and AUROC, all from the tuning part."""
+    """The card with calibration, thresholds, sets and AUROC, all from the tuning part."""
     truth = plan.tune.cache.truth(plan.labels)
     if card.activation == "sigmoid":
         fitted = {name: fit_platt(logits[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
         card = card.model_copy(update={"calibration": fitted})
     scores = probabilities(logits, card)
-    thresholds: dict[str, Threshold] = {}
-    if card.activation == "sigmoid":
-        thresholds = {name: fit_threshold(scores[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
     groups = _patients(plan)
+    columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))
+    if card.activation == "sigmoid":
+        points = {
+            point: {name: fit_threshold(*column, point=point) for name, column in columns.items()}
+            for point in POINTS
+        }
+        sets = {name: fit_sets(*column, groups) for name, column in columns.items()}
+        patients = len(set(groups))
+        data = f"{len(truth)} films of {patients} patients, the tuning fold of split {card.split_sha256[:12]}"
+        card = card.model_copy(
+            update={
+                "thresholds": points[YOUDEN],
+                "points": points,
+                "sets": {name: found for name, found in sets.items() if found},
+                "threshold_data": data,
+            }
+        )
     metrics: list[Metric] = []
-    for i, name in enumerate(card.labels):
-        known = ~np.isnan(truth[:, i])
+    for name, (said, true) in columns.items():
+        known = ~np.isnan(true)
         interval = bootstrap(
-            auroc,
-            truth[known, i],
-            scores[known, i],
-            groups=groups[known],
-            rng=np.random.default_rng(card.seed),
+            auroc, true[known], said[known], groups=groups[known], rng=np.random.default_rng(card.seed)
         )
         metrics += _metric(f"AUROC {name}", interval, int(known.sum()))
-    patients = len(set(groups))
-    data = f"{len(truth)} films of {patients} patients, the tuning fold of split {card.split_sha256[:12]}"
-    return card.model_copy(
-        update={
-            "thresholds": thresholds,
-            "threshold_data": data if thresholds else "",
-            "metrics": tuple(metrics),
-        }
-    )
+    return card.model_copy(update={"metrics": tuple(metrics)})
 
 
 def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from hilum import scores
+from hilum.call_figures import figures_of_calls, net_benefits
+from hilum.card import Card
 from hilum.delong import delong_interval
 from hilum.figures import Bench, Evaluation, Figure
 from hilum.intervals import Interval
@@ -24,23 +25,17 @@ FEWEST = 30
 FEWEST_OF_A_CLASS = 10
 """Films of a group with a label, or without it, below which the label gets no figure."""
 
+DECISION = "decision"
+"""Stem of the csv that holds the decision curves."""
+
 ASSESSABLE = 100
 """Positive films below which a calibration cannot be judged (Van Calster et al., J Clin Epidemiol 2016)."""
-
-CALLED = "at the threshold"
-_RATES: dict[str, Callable[..., Statistic]] = {
-    "sensitivity": scores.sensitivity,
-    "specificity": scores.specificity,
-    "positive predictive value": partial(scores.predictive_value, positive=True),
-    "negative predictive value": partial(scores.predictive_value, positive=False),
-    "positive likelihood ratio": partial(scores.likelihood_ratio, positive=True),
-    "negative likelihood ratio": partial(scores.likelihood_ratio, positive=False),
-}
 
 
 def score(
     verdicts: Verdicts,
     *,
+    card: Card | None = None,
     groups: Mapping[str, Array] | None = None,
     prevalences: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -48,14 +43,16 @@ def score(
 ) -> Evaluation:
     """All figures of the verdicts, with intervals over patients.
 
-    `groups` are columns (N,) of names that part the films, "" where nothing is known: sex, say. `prevalences`
-    are those of labels elsewhere, for which predictive values are told as well.
+    With the model's `card` also those of its operating points and prediction sets. `groups` are columns (N,)
+    of names that part the films, "" where nothing is known: sex, say. `prevalences` are those of labels
+    elsewhere, for which predictive values are told as well.
     """
     bench = Bench(verdicts.patients, seed, repeats)
     six = six_way(verdicts)
     figures = [
-        *_of_films(verdicts, bench),
-        *_of_labels(verdicts, bench, prevalences or {}),
+        *_asked(verdicts, bench),
+        *_of_labels(verdicts, bench),
+        *figures_of_calls(verdicts, bench, card, prevalences or {}),
         *_of_findings(verdicts, bench),
         *(figure for name, of in (groups or {}).items() for figure in _of_groups(verdicts, bench, name, of)),
         *(figures_of_six(six, bench) if six else ()),
@@ -63,28 +60,20 @@ def score(
     return Evaluation(
         figures=tuple(figures),
         confusion=six.confusion(six.by_probability) if six else {},
-        tables={TABLE: verdicts.rows()},
+        tables={TABLE: verdicts.rows(), DECISION: net_benefits(verdicts, bench)},
     )
 
 
-def _of_films(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    """What is told of whole films: whom the specialist was shown, and calls that contradict one another."""
-    everyone = np.ones(len(verdicts.films), bool)
+def _asked(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
+    """Whom the specialist was shown."""
     if verdicts.asked is not None:
-        subject = "share shown to the specialist"
-        yield bench.figure("films", subject, scores.average, verdicts.asked, films=everyone)
-    if "No Finding" in verdicts.labels and verdicts.findings:
-        called = verdicts.margins >= 0
-        nothing = called[:, verdicts.labels.index("No Finding")]
-        something = called[:, verdicts.findings].any(axis=1)
-        for measure, both in (
-            ("called No Finding and a finding", nothing & something),
-            ("called neither No Finding nor a finding", ~nothing & ~something),
-        ):
-            yield bench.figure("films", measure, scores.average, both, films=everyone)
+        everyone = np.ones(len(verdicts.films), bool)
+        yield bench.figure(
+            "films", "share shown to the specialist", scores.average, verdicts.asked, films=everyone
+        )
 
 
-def _of_labels(verdicts: Verdicts, bench: Bench, prevalences: Mapping[str, float]) -> Iterator[Figure]:
+def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     measures = {
         "AUROC": scores.auroc,
         "average precision": scores.average_precision,
@@ -109,7 +98,6 @@ def _of_labels(verdicts: Verdicts, bench: Bench, prevalences: Mapping[str, float
         remark = "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
         for name, measure in calibration.items():
             yield bench.figure(label, name, measure, truth, said, remark=remark, **about)
-        yield from _at_threshold(bench, label, truth, verdicts.margins[:, i] >= 0, prevalences, about)
 
 
 def _delong(label: str, truth: Array, said: Array) -> Figure:
@@ -121,25 +109,6 @@ def _delong(label: str, truth: Array, said: Array) -> Figure:
         positives=int(truth.sum()),
         remark="films taken as independent",
     )
-
-
-def _at_threshold(
-    bench: Bench,
-    label: str,
-    truth: Array,
-    called: Array,
-    prevalences: Mapping[str, float],
-    about: Mapping[str, Any],
-) -> Iterator[Figure]:
-    """How good the calls are that the model's own threshold makes."""
-    for name, measure in _RATES.items():
-        yield bench.figure(label, name, measure, truth, called, condition=CALLED, **about)
-    if label in prevalences:
-        rate = prevalences[label]
-        condition = f"{CALLED}, prevalence {rate:.2%}"
-        for name in ("positive predictive value", "negative predictive value"):
-            elsewhere = partial(_RATES[name], prevalence=rate)
-            yield bench.figure(label, name, elsewhere, truth, called, condition=condition, **about)
 
 
 def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:

@@ -15,6 +15,8 @@ SIX: tuple[str, ...] = (
 
 FINDINGS: tuple[str, ...] = SIX[:5]
 
+NO_FINDING = SIX[5]
+
 _SYNONYMS = {
     "effusion": "Pleural Effusion",
     "pleural effusion": "Pleural Effusion",

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hilum.errors import ConfigError
+from hilum.labels import NO_FINDING
 from hilum.picture import COLOURS, TEXT, Colour, bar, picture, strongest
 from hilum.types import (
     DISCLAIMER,
@@ -65,7 +66,7 @@ def _chosen(report: Report) -> Heatmap | None:
     if report.prediction is None:
         return None
     scores = {score.label: score for score in map(report.prediction.__getitem__, report.prediction.labels)}
-    maps = [m for m in report.heatmaps if m.label != "No Finding" and m.label in scores]
+    maps = [m for m in report.heatmaps if m.label != NO_FINDING and m.label in scores]
     positive = [m for m in maps if scores[m.label].positive]
     return max(positive, key=lambda m: _excess(scores[m.label]), default=None)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from hilum import decide
 from hilum.classify import Judgement, classify, explained
 from hilum.errors import CheckpointError, HilumError, ReadError
 from hilum.explain import heatmap
@@ -40,12 +41,19 @@ HELD = 40_000_000  # pixels of all films held at a time, a single larger film ex
 
 
 def load(
-    name: str | Path | None = None, *, specialist: str | Path | None = None, threads: int = 0
+    name: str | Path | None = None,
+    *,
+    specialist: str | Path | None = None,
+    point: str = "",
+    thresholds: Mapping[str, float] | None = None,
+    threads: int = 0,
 ) -> Pipeline:
     """The shipped models; or, by name or folder, one of your own in the place of the one with its task.
 
     A `specialist` is a second classifier, asked where the first leaves one of the specialist's labels open.
-    `threads` is for each network, 0 one for each core. Raises CheckpointError.
+    Calls are made at the card's own operating point, or at the `point` of it that is named, and from
+    `thresholds` of your own: probabilities by label. `threads` is for each network, 0 one for each core.
+    Raises CheckpointError, and ConfigError for a point or label that the card does not have.
     """
     chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
     own = None if name is None else Runtime(find(name), threads=threads)
@@ -57,8 +65,10 @@ def load(
         task: own if own is not None and own.card.task == task else Runtime(find(default), threads=threads)
         for task, default in chosen.items()
     }
+    general = runtimes["classify"]
+    general.card = decide.operated(general.card, point=point, thresholds=thresholds)
     second = None if specialist is None else Runtime(find(specialist), threads=threads)
-    return Pipeline(runtimes["segment"], runtimes["classify"], second)
+    return Pipeline(runtimes["segment"], general, second)
 
 
 class Pipeline:
@@ -189,7 +199,10 @@ class Pipeline:
             prediction=judged[0] if judged else None,
             heatmaps=judged[1] if judged else (),
             cards=cards,
-            notes=remarks(measurements, anatomy, film) if measurements and anatomy else (),
+            notes=(
+                *(remarks(measurements, anatomy, film) if measurements and anatomy else ()),
+                *(decide.remarks(judged[0]) if judged else ()),
+            ),
             created=now(),
         )
 

@@ -158,6 +158,29 @@ def receiver(curves: Mapping[str, tuple[Array, Array]]) -> str:
     return _svg(figure)
 
 
+def decisions(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """For each label the net benefit of acting by the model, with its interval, and of acting on all."""
+    figure = _figure(2.6 * min(3, len(curves)), 2.7 * math.ceil(len(curves) / 3))
+    grid = figure.subplots(math.ceil(len(curves) / 3), min(3, len(curves)), squeeze=False)
+    for axes, (label, rows) in zip(grid.flat, curves.items(), strict=False):
+        column = {name: [row[name] for row in rows] for name in rows[0] if name != "label"}
+        x, own = column["probability"], column["net benefit"]
+        axes.axhline(0, color="#888888", lw=1, ls=":")
+        axes.plot(x, column["acting on all"], color="#888888", lw=1)
+        axes.fill_between(x, column["low"], column["high"], color=_COLOURS[0], alpha=0.2, lw=0)
+        axes.plot(x, own, color=_COLOURS[0], lw=1.5)
+        top = max(*own, column["acting on all"][0], 0.001)
+        axes.set(ylim=(-0.25 * top, 1.1 * top), xscale="log")
+        axes.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
+        axes.set_title(label, fontsize=9)
+        axes.tick_params(labelsize=7)
+    for axes in list(grid.flat)[len(curves) :]:
+        axes.set_axis_off()
+    figure.supxlabel("probability from which one acts", fontsize=9)
+    figure.supylabel("net benefit", fontsize=9)
+    return _svg(figure)
+
+
 def _cycle(count: int) -> list[str]:
     return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
 

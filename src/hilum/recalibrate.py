@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,12 @@ from hilum.calibrate import (
     fit_intercept,
     fit_platt,
     fit_temperature,
-    fit_threshold,
-    moved,
     probabilities,
 )
 from hilum.card import CARD, Calibration, Card, Threshold, card_json
+from hilum.conformal import fit_sets
 from hilum.data.cache import Cache, Tick
+from hilum.decide import POINTS, YOUDEN, fit_threshold, moved
 from hilum.errors import ConfigError
 from hilum.evaluate import logits_of
 from hilum.metrics import labelled
@@ -51,16 +51,17 @@ def recalibrate(
     out: Path,
     *,
     data: str,
+    point: str = YOUDEN,
     prevalences: Mapping[str, float] | None = None,
     tick: Tick | None = None,
 ) -> tuple[Card, list[Fit]]:
-    """Write the checkpoint of `folder` to ``out/checkpoint`` with calibration and thresholds of these films.
+    """Write the checkpoint of `folder` to ``out/checkpoint`` with all that these films say of its outputs.
 
     Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
     was not fitted on as well as the best, to within a standard error. With fewer than 20 films of either
-    class to fit on the intercept alone moves, and the threshold stays where it is on the logit. `data` names
-    the films for the card; `prevalences` are those of the place where the model will work, where they differ
-    from the films'. Raises ConfigError.
+    class to fit on the intercept alone moves, and thresholds stay where they are on the logit. Calls are made
+    at the operating `point`. `data` names the films for the card; `prevalences` are those of the place where
+    the model will work, where they differ from the films'. Raises ConfigError.
     """
     runtime = Runtime(folder)
     card = runtime.card
@@ -81,14 +82,17 @@ def recalibrate(
         for i, label in enumerate(card.labels)
     ]
     fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
-    said = probabilities(logits, fitted)
-    thresholds = {
-        one.label: _threshold(card, one, said[:, i], truth[:, i], about) for i, one in enumerate(fits)
-    }
+    said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
+    true = dict(zip(card.labels, truth.T, strict=True))
+    points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
+    sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
     # Another model to whoever reads its results: the graph is the same, what it says is not.
-    mark = hashlib.sha256(repr((fitted.calibration, thresholds)).encode()).hexdigest()[:8]
+    mark = hashlib.sha256(repr((fitted.calibration, points[point])).encode()).hexdigest()[:8]
     version = f"{card.version.partition('+')[0]}+{mark}"
-    fitted = fitted.model_copy(update={"thresholds": thresholds, "version": version})
+    promised = {label: found for label, found in sets.items() if found}
+    fitted = fitted.model_copy(
+        update={"thresholds": points[point], "points": points, "sets": promised, "version": version}
+    )
     _copy(folder, out / "checkpoint", fitted)
     return fitted, fits
 
@@ -180,13 +184,28 @@ def _loss(fitted: Calibration, logits: Array, truth: Array) -> Array:
     return np.asarray(np.logaddexp(0, line) - truth * line)
 
 
-def _threshold(card: Card, fit: Fit, said: Array, truth: Array, about: str) -> Threshold:
-    """Chosen anew where the films suffice; else the old one, at the same logit as before."""
-    if min(fit.events, fit.films - fit.events) >= FEWEST:
-        chosen = fit_threshold(said, truth)
-        return chosen.model_copy(update={"rule": f"{chosen.rule}: {about}"})
-    half = Threshold(value=0.5, low=0.5, high=0.5, rule="0.5")
-    old, was = card.thresholds.get(fit.label, half), card.calibration.get(fit.label, Calibration())
+def _thresholds(
+    card: Card,
+    point: str,
+    fits: Sequence[Fit],
+    said: Mapping[str, Array],
+    true: Mapping[str, Array],
+    about: str,
+) -> dict[str, Threshold]:
+    """Of an operating point: chosen anew where a label's films suffice, else the old ones moved."""
+    found = {}
+    for fit in fits:
+        if min(fit.events, fit.films - fit.events) >= FEWEST:
+            chosen = fit_threshold(said[fit.label], true[fit.label], point=point)
+            found[fit.label] = chosen.model_copy(update={"rule": f"{chosen.rule}: {about}"})
+        elif fit.label in (kept := card.points.get(point, card.thresholds if point == YOUDEN else {})):
+            found[fit.label] = _kept(card, fit, kept[fit.label])
+    return found
+
+
+def _kept(card: Card, fit: Fit, old: Threshold) -> Threshold:
+    """A threshold at the same logit as before."""
+    was = card.calibration.get(fit.label, Calibration())
     if fit.calibration == was:
         return old
     rule = f"{old.rule}; kept at its logit, {fit.events} positive films here"

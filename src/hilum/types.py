@@ -119,6 +119,7 @@ class Score:
     threshold: float  # 0..1, on the same scale
     positive: bool  # probability >= threshold
     abstained: bool  # too close to the threshold to call
+    plausible: str = ""  # answers not excluded: present, absent, either, neither; "" where none are promised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,7 @@ class Prediction:
     thresholds: tuple[float, ...]
     positive: tuple[bool, ...]
     abstained: tuple[bool, ...]
+    plausible: tuple[str, ...] = ()
     stage: str = "general"  # which model spoke last
 
     def __getitem__(self, label: str) -> Score:
@@ -140,6 +142,7 @@ class Prediction:
             threshold=self.thresholds[i],
             positive=self.positive[i],
             abstained=self.abstained[i],
+            plausible=self.plausible[i] if self.plausible else "",
         )
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from hilum import scores
+from hilum.decide import called
 from hilum.errors import DataError
+from hilum.labels import NO_FINDING
 from hilum.scores import Statistic
 from hilum.types import Array
 
@@ -34,7 +36,12 @@ class Verdicts:
     @property
     def findings(self) -> list[int]:
         """Places of the labels that name a disease."""
-        return [i for i, label in enumerate(self.labels) if label != "No Finding"]
+        return [i for i, label in enumerate(self.labels) if label != NO_FINDING]
+
+    @property
+    def called(self) -> Array:
+        """Which labels are called, (N, C) bool, No Finding only where no finding is: `hilum.decide`."""
+        return called(self.margins, self.labels)
 
     def on(self, films: Sequence[str]) -> Verdicts:
         """The verdicts on these of the films, in this order."""

@@ -20,7 +20,7 @@ from hilum.data import phantom_film as film
 from hilum.data.phantom_body import frame, lying, outline, thorax
 from hilum.data.phantom_findings import reshape, veil
 from hilum.errors import DataError
-from hilum.labels import FINDINGS, SIX
+from hilum.labels import FINDINGS, NO_FINDING, SIX
 from hilum.types import STRUCTURES, Array, Sample
 
 VISIBLE = 8  # grey levels of 256 by which a finding must change a pixel to count as seen there
@@ -173,7 +173,7 @@ def _known(findings: Collection[str]) -> list[str]:
 
 
 def _labels(findings: Collection[str]) -> dict[str, float]:
-    present = set(findings) or {"No Finding"}
+    present = set(findings) or {NO_FINDING}
     return {label: float(label in present) for label in SIX}
 
 

@@ -1,0 +1,200 @@
+"""From probabilities to calls: operating points, the films better left open, and what No Finding means.
+
+Operating points are chosen on tuning films and stored in the card; calls are made from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from hilum.calibrate import logit, probabilities, sigmoid
+from hilum.card import Calibration, Card, Threshold
+from hilum.conformal import plausible
+from hilum.errors import ConfigError
+from hilum.labels import NO_FINDING
+from hilum.metrics import forecasts, tally
+from hilum.types import Array, Prediction
+
+YOUDEN = "Youden index"
+
+_LEAST = 0.95  # of the sensitivity or specificity that a point asks for
+
+
+def _youden(positives: Array, negatives: Array) -> int:
+    # Youden's index times both counts: whole numbers, so equal cuts compare as equal.
+    index = np.cumsum(negatives) * positives.sum() - np.cumsum(positives) * negatives.sum()
+    best = int(np.argmax(index))
+    return best if index[best] > 0 else len(index) - 1
+
+
+def _sensitive(positives: Array, negatives: Array) -> int:
+    """The last cut that leaves enough of the ill above it, -1 where only the one below all scores does."""
+    del negatives
+    missed = np.cumsum(positives)
+    return int(np.searchsorted(missed, (1 - _LEAST) * positives.sum() + 1e-9, side="right")) - 1
+
+
+def _specific(positives: Array, negatives: Array) -> int:
+    """The first cut that leaves enough of the well below it."""
+    del positives
+    return int(np.searchsorted(np.cumsum(negatives), _LEAST * negatives.sum() - 1e-9))
+
+
+POINTS: dict[str, Callable[[Array, Array], int]] = {
+    YOUDEN: _youden,
+    f"sensitivity {_LEAST}": _sensitive,
+    f"specificity {_LEAST}": _specific,
+}
+"""Operating points: films of either class at each distinct score, ascending -> after which of them to cut."""
+
+
+def fit_threshold(
+    probabilities: Array, truth: Array, *, point: str = YOUDEN, abstain: float = 0.1
+) -> Threshold:
+    """Choose where one label turns positive, and the band around it that is left open.
+
+    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). The value lies midway between the two
+    neighbouring scores of the cut that the point of POINTS names: the largest Youden index (of equals, the
+    most sensitive), or the cut nearest the other class with a sensitivity or specificity of at least 0.95.
+    The band reaches equally far to both sides in log-odds and holds the `abstain` share (0..1) of the
+    labelled films, those nearest to the value; films of equal distance go in or stay out together, so ties
+    can make it less. Where no cut beats chance, value, low and high are 0.5 and the rule says why.
+    """
+    if not 0 <= abstain < 1:
+        raise ConfigError(f"abstain is {abstain:g}; give the share of films to leave open, from 0 up to 1")
+    values, positives, negatives = tally(*forecasts(truth, probabilities))
+    if not positives.sum() or not negatives.sum():
+        return _unset("0.5: tuning films of both classes are lacking")
+    cut = POINTS[point](positives, negatives)
+    if point == YOUDEN and cut == len(values) - 1:
+        return _unset("0.5: no cut on the tuning films beats chance")
+    edges = np.concatenate([[0.0], values, [1.0]])
+    value = float((edges[cut + 1] + edges[cut + 2]) / 2)
+    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, abstain)
+    rule = f"{point}; the nearest {100 * abstain:g} % of tuning films are left open"
+    return Threshold(value=value, low=low, high=high, rule=rule)
+
+
+def _unset(why: str) -> Threshold:
+    return Threshold(value=0.5, low=0.5, high=0.5, rule=why)
+
+
+def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
+    """Bounds that lie equally far from value in log-odds and hold this share of the scores."""
+    centre = logit(value)
+    distances = np.sort(np.abs(logit(scores) - centre))
+    outside = distances[min(round(share * len(scores)), len(scores) - 1)]
+    inside = distances[distances < outside]
+    if not len(inside):
+        return value, value
+    reach = (inside[-1] + outside) / 2
+    return float(sigmoid(centre - reach)), float(sigmoid(centre + reach))
+
+
+def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
+    """The card with the thresholds of one of its operating points, and with some of the user's own.
+
+    `thresholds` are probabilities, 0..1, by label; nothing around them is left open. Raises ConfigError for a
+    point or label that the card does not have.
+    """
+    chosen = dict(card.thresholds)
+    if point:
+        if point not in card.points:
+            known = ", ".join(card.points) or "none; fit some with hilum calibrate"
+            raise ConfigError(f"{card.name} has no operating point {point!r}; its points: {known}")
+        chosen |= card.points[point]
+    for label, value in (thresholds or {}).items():
+        if label not in card.labels or not 0 <= value <= 1:
+            raise ConfigError(
+                f"threshold {label}={value:g}: give one of {', '.join(card.labels)} and a probability"
+            )
+        chosen[label] = Threshold(value=value, low=value, high=value, rule="the user's own")
+    return card.model_copy(update={"thresholds": chosen})
+
+
+def margins(scores: Array, card: Card) -> Array:
+    """How far probabilities (N, C) lie above the label's threshold, in logits."""
+    if card.activation == "softmax" and not card.thresholds:
+        return np.asarray(logit(scores) - logit(scores.max(axis=1, keepdims=True)))
+    levels = [card.thresholds[name].value if name in card.thresholds else 0.5 for name in card.labels]
+    return np.asarray(logit(scores) - logit(np.array(levels)))
+
+
+def called(margins: Array, labels: tuple[str, ...]) -> Array:
+    """Which labels are called, (N, C) bool, given how far above their thresholds they lie, (N, C).
+
+    A label is called from its threshold up; No Finding only where no finding is.
+    """
+    calls = np.asarray(margins) >= 0
+    if NO_FINDING in labels and len(labels) > 1:
+        place = labels.index(NO_FINDING)
+        calls[:, place] &= ~np.delete(calls, place, axis=1).any(axis=1)
+    return calls
+
+
+def predict(logits_row: Array, card: Card) -> Prediction:
+    """Judge one film from its logits (C,): positive from the threshold up, abstained within its band.
+
+    A label without a threshold turns positive at 0.5. A softmax card without any thresholds calls the most
+    probable label: every label's threshold is then the largest probability of this film. Each label is
+    judged for itself; `settled` makes the calls agree.
+    """
+    row = probabilities(np.asarray(logits_row)[None], card)[0].tolist()
+    middle = max(row) if card.activation == "softmax" and not card.thresholds else 0.5
+    unset = Threshold(value=middle, low=middle, high=middle, rule="")
+    rules = [card.thresholds.get(label, unset) for label in card.labels]
+    return Prediction(
+        labels=card.labels,
+        probabilities=tuple(row),
+        thresholds=tuple(rule.value for rule in rules),
+        positive=tuple(p >= rule.value for p, rule in zip(row, rules, strict=True)),
+        abstained=tuple(rule.low <= p < rule.high for p, rule in zip(row, rules, strict=True)),
+        plausible=tuple(
+            plausible(p, card.sets.get(label)) for p, label in zip(row, card.labels, strict=True)
+        ),
+    )
+
+
+def settled(prediction: Prediction) -> Prediction:
+    """The prediction with a call on No Finding that agrees with those on the findings.
+
+    A finding that is called excludes it; one that is left open leaves it open, if its own score would call
+    it.
+    """
+    labels = prediction.labels
+    if NO_FINDING not in labels:
+        return prediction
+    place = labels.index(NO_FINDING)
+    others = [i for i in range(len(labels)) if i != place]
+    own = prediction.probabilities[place] >= prediction.thresholds[place]
+    found = [prediction.positive[i] for i in others]
+    positive, abstained = list(prediction.positive), list(prediction.abstained)
+    positive[place] = own and not any(found)
+    unsure = any(prediction.abstained[i] for i in others)
+    sure = any(prediction.positive[i] and not prediction.abstained[i] for i in others)
+    abstained[place] = not sure and (abstained[place] or (own and unsure))
+    return replace(prediction, positive=tuple(positive), abstained=tuple(abstained))
+
+
+def remarks(prediction: Prediction) -> tuple[str, ...]:
+    """What a reader should know of the calls together."""
+    if NO_FINDING not in prediction.labels or any(prediction.positive) or any(prediction.abstained):
+        return ()
+    return (f"neither {NO_FINDING} nor a finding is called: something else, or unsure",)
+
+
+def moved(probability: float, was: Calibration, now: Calibration) -> float:
+    """What one calibration says of the logit of which another said `probability`."""
+    own = (logit(probability) - was.intercept) / was.slope
+    return float(sigmoid(now.slope * own + now.intercept))
+
+
+def baseline(card: Card, label: str) -> float:
+    """The logit at which one label turns positive; 0 for softmax, where only differences count."""
+    if card.activation == "softmax" or label not in card.thresholds:
+        return 0.0
+    fitted = card.calibration.get(label, Calibration())
+    return float((logit(card.thresholds[label].value) - fitted.intercept) / fitted.slope)
