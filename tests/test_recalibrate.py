@@ -66,7 +66,7 @@ def test_what_is_said_becomes_what_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_
         np.testing.assert_array_equal(np.argsort(before[:, i]), np.argsort(after[:, i]))
     assert {fit.method for fit in fits.values()} == {"Platt"}
     assert {one.films for one in card.calibration.values()} == {"4000 films of 2000 patients, csv:ours"}
-    assert all(one.rule.endswith("csv:ours") for one in card.thresholds.values())
+    assert all(one.films.endswith("csv:ours") for one in card.thresholds.values())
     assert card.version.startswith(f"{CARD.version}+")
     # The folder is a checkpoint like any other, with the same graph.
     runtime = Runtime(find(tmp_path / "site"))

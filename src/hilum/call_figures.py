@@ -49,6 +49,8 @@ def figures_of_calls(
     if card is None or verdicts.asked is not None:
         return
     for point, thresholds in card.points.items():
+        if thresholds == card.thresholds:  # told already
+            continue
         at = margins(verdicts.probabilities, card.model_copy(update={"thresholds": thresholds}))
         yield from _rates(verdicts, bench, called(at, verdicts.labels), BY_POINT + point, prevalences)
     for label, sets in card.sets.items():

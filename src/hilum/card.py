@@ -67,6 +67,7 @@ class Threshold(Strict):
     low: float = Field(ge=0, le=1, description="from here up to `high` the call is left open")
     high: float = Field(ge=0, le=1)
     rule: str = Field(description="how it was chosen")
+    films: str = Field(default="", description="on which, where they are not the tuning films")
 
 
 class Sets(Strict):

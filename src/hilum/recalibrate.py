@@ -197,7 +197,7 @@ def _thresholds(
     for fit in fits:
         if min(fit.events, fit.films - fit.events) >= FEWEST:
             chosen = fit_threshold(said[fit.label], true[fit.label], point=point)
-            found[fit.label] = chosen.model_copy(update={"rule": f"{chosen.rule}: {about}"})
+            found[fit.label] = chosen.model_copy(update={"films": about})
         elif fit.label in (kept := card.points.get(point, card.thresholds if point == YOUDEN else {})):
             found[fit.label] = _kept(card, fit, kept[fit.label])
     return found

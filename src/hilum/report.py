@@ -89,7 +89,8 @@ def identity(card: Card) -> dict[str, str]:
 def _thresholds(card: Card) -> dict[str, Any]:
     labels = {label: threshold.model_dump() for label, threshold in card.thresholds.items()}
     sets = {label: promised.model_dump() for label, promised in card.sets.items()}
-    return {"data": card.threshold_data, "labels": labels, "sets": sets}
+    films = dict.fromkeys(one.films or card.threshold_data for one in card.thresholds.values())
+    return {"data": "; ".join(films), "labels": labels, "sets": sets}
 
 
 def _clean(value: Any) -> Any:
