@@ -26,6 +26,7 @@ bench: .venv/full  ## speed, memory and size, each beside something real; not a 
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/outlines.py
+	$(BIN)/python benchmarks/evaluate.py
 
 docs: .venv/full  ## the command line's manual
 	$(BIN)/python -m typer hilum.cli utils docs --name hilum > docs/cli.md

@@ -11,7 +11,9 @@ from hilum.errors import ConfigError
 from hilum.scores import Statistic
 from hilum.types import Array
 
-_NUMBERS = 1_000_000  # weights looked at together: what a processor's cache holds
+_NUMBERS = (
+    100_000  # weights looked at together: what a core's cache holds, and too few to wake other cores for
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
