@@ -19,25 +19,25 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels stages store types
-    card files grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
+    blank card files folds grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
-    runtime
+    conclusions runtime
     decide
     classify plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
-    data.phantom_findings models read six_way
+    data.phantom_findings models probe read six_way
     call_figures
     checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
-    data data.check data.pseudo data.regions
+    blanked data data.check data.pseudo data.regions
     batches evaluate_outlines reliability
     evaluate evaluate_pictures evaluation_page
-    recalibrate teach
-    plan
+    recalibrate shortcuts teach
+    plan shortcuts_page
     finish run
     train cli_data ensemble
     cli_evaluate cli_predict study tune
-    study_differences
+    cli_audit study_differences
     study_report
     cli_train
     cli

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hilum import __version__
+from hilum.cli_audit import shortcuts
 from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
 from hilum.cli_predict import predict, segment
@@ -61,7 +62,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate, calibrate):
+for verb in (train, ensemble, study, tune, evaluate, calibrate, shortcuts):
     app.command(epilog=EPILOG)(verb)
 
 

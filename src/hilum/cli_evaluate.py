@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hilum.card import Card
 
 
-_UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
+UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
 
 
 def evaluate(
@@ -83,14 +83,14 @@ def evaluate(
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
     about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
     about["data"] = [short(name) for name in dataset]
-    samples, warnings = join([open_data(name) for name in dataset]), [_UNSPLIT]
+    samples, warnings = join([open_data(name) for name in dataset]), [UNSPLIT]
     if split is not None:
         if part not in ("train", "tune", "test"):
             raise typer.BadParameter("must be test, tune or train", param_hint="--part")
         parts = read_split(split)
         about |= {"part": part, "split_sha256": parts.sha256}
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
-        warnings = _informed([*cards, *([other.card] if other else [])], parts.sha256, part, fold)
+        warnings = informed([*cards, *([other.card] if other else [])], parts.sha256, part, fold)
     with progress("evaluating") as tick:
         folder = out.parent / ".hilum-cache"
         cache = films_for(cards, samples, folder, tick=tick)
@@ -174,12 +174,12 @@ def calibrate(
     data = " + ".join(short(name) for name in dataset)
     ready(card, out)
     if split is None:
-        print(_UNSPLIT, file=sys.stderr)
+        print(UNSPLIT, file=sys.stderr)
     else:
         parts = read_split(split)
         samples = select(samples, parts, "tune", fold=fold)
         data += f", tuning fold {fold} of split {parts.sha256[:12]}"
-        for warning in _informed([card], parts.sha256, "tune", fold):
+        for warning in informed([card], parts.sha256, "tune", fold):
             print(warning, file=sys.stderr)
     elsewhere = _prevalences(prevalence, card)
     if point not in POINTS:
@@ -195,7 +195,7 @@ def calibrate(
     print(f"checkpoint\t{out / 'checkpoint'}")
 
 
-def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
+def informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
     """Warnings of models that may have learned from the films, for all that the cards tell."""
     found = []
     for card in cards:

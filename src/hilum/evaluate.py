@@ -12,7 +12,7 @@ from hilum.calibrate import probabilities
 from hilum.card import Card
 from hilum.classify import hesitates
 from hilum.compare import gains
-from hilum.data.cache import Cache, Tick, cached
+from hilum.data.cache import Cache, Tick, cached, truth_of
 from hilum.data.regions import regional, segmenter_of
 from hilum.decide import margins, predict
 from hilum.errors import ConfigError
@@ -71,23 +71,39 @@ def judge(
 
     Raises ConfigError where the films carry none of its labels, or it is no classifier.
     """
-    if runtime.card.task != "classify":
-        raise ConfigError(f"{runtime.card.name}: made to {runtime.card.task}; give a classifier")
-    truth = cache.truth(runtime.card.labels)
-    if np.isnan(truth).all():
-        raise ConfigError(f"the films carry none of {', '.join(runtime.card.labels)}; give other data")
+    truth = known_truth(runtime.card, cache.samples)
     logits = logits_of(runtime, cache, tick)
-    said = probabilities(logits, runtime.card)
-    raised = margins(said, runtime.card)
+    found = verdicts_of(runtime.card, cache.samples, truth, logits)
+    if specialist is None:
+        return found
+    # Written into by the specialist.
+    asked = _consult(runtime, specialist, logits, found.probabilities, found.margins, cache)
+    return replace(found, asked=asked)
+
+
+def known_truth(card: Card, samples: Sequence[Sample]) -> Array:
+    """What is true of films, (N, C) as in `truth_of`, for a classifier to be judged by.
+
+    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    """
+    if card.task != "classify":
+        raise ConfigError(f"{card.name}: made to {card.task}; give a classifier")
+    truth = truth_of(samples, card.labels)
+    if np.isnan(truth).all():
+        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+    return truth
+
+
+def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Array) -> Verdicts:
+    """Logits (N, C) as what a classifier says of films, beside what is true of them, (N, C)."""
+    said = probabilities(logits, card)
     return Verdicts(
-        films=tuple(sample.id for sample in cache.samples),
-        patients=np.array([sample.patient for sample in cache.samples]),
-        labels=runtime.card.labels,
+        films=tuple(sample.id for sample in samples),
+        patients=np.array([sample.patient for sample in samples]),
+        labels=card.labels,
         truth=truth,
-        # Written into by the specialist.
-        asked=None if specialist is None else _consult(runtime, specialist, logits, said, raised, cache),
         probabilities=said,
-        margins=raised,
+        margins=margins(said, card),
     )
 
 

@@ -118,7 +118,7 @@ def _across(
     columns = list(dict.fromkeys(one.condition for one in own))
     cells = {(one.subject, one.condition): one for one in own}
     subjects = dict.fromkeys(one.subject for one in own)
-    rows = [[subject, *(_cell(cells.get((subject, column))) for column in columns)] for subject in subjects]
+    rows = [[subject, *(cell(cells.get((subject, column))) for column in columns)] for subject in subjects]
     return title, caption, ["", *columns], rows
 
 
@@ -145,7 +145,7 @@ def _table(title: str, caption: str, figures: Sequence[Figure]) -> Grid:
         first = next(one for one in shown if one)
         count = first.positives
         positive = "" if count is None else f"{count} ({count / max(first.films, 1):.1%})"
-        rows.append([subject, str(first.films), positive, *(_cell(one) for one in shown)])
+        rows.append([subject, str(first.films), positive, *(cell(one) for one in shown)])
     return title, caption, ["", "films", "positive", *measures], rows
 
 
@@ -157,10 +157,10 @@ def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
     columns = sorted({condition for _, condition in cells})
     rows = []
     for subject in dict.fromkeys(one.subject for one in own):
-        row = [subject, *(_cell(cells.get((subject, column))) for column in columns)]
+        row = [subject, *(cell(cells.get((subject, column))) for column in columns)]
         if gaps:
             gap = gaps.get(subject)
-            row.append(f"{gap.condition.removeprefix(f'{name} ')}: {_cell(gap)}" if gap else "")
+            row.append(f"{gap.condition.removeprefix(f'{name} ')}: {cell(gap)}" if gap else "")
         rows.append(row)
     head = [column.removeprefix(f"{name} ") for column in columns]
     title = f"{measure[0].upper()}{measure[1:]} by {name}"
@@ -173,10 +173,10 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
         [
             str(row["subject"]),
             str(row["films"]),
-            _interval(row["value"], row["low"], row["high"], "+.3f"),
+            interval(row["value"], row["low"], row["high"], "+.3f"),
             _number(row["p"]),
             _number(row["corrected"]),
-            _interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
+            interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
             if row["delong_p"] == row["delong_p"]
             else "",
             _number(row["delong_p"]),
@@ -190,16 +190,16 @@ def _number(p: float) -> str:
     return f"{p:.3f}" if p == p else ""
 
 
-def _cell(figure: Figure | None) -> str:
+def cell(figure: Figure | None) -> str:
     """The figure with its interval; what could not be told, with the reason."""
     if figure is None:
         return ""
     if figure.value != figure.value:
         return figure.remark or "cannot be told"
-    return _interval(figure.value, figure.low, figure.high)
+    return interval(figure.value, figure.low, figure.high)
 
 
-def _interval(value: float, low: float, high: float, form: str = ".3f") -> str:
+def interval(value: float, low: float, high: float, form: str = ".3f") -> str:
     if value != value:
         return "cannot be told"
     return f"{value:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
@@ -254,13 +254,13 @@ def _gallery(
             places = np.flatnonzero(wrong)
             worst = places[np.argsort(-np.abs(margins[places]))][:_ERRORS]
             tiles = [
-                (_tile(cache.films[i]), f"{cache.samples[i].id}: probability {said[i]:.3f}") for i in worst
+                (tile(cache.films[i]), f"{cache.samples[i].id}: probability {said[i]:.3f}") for i in worst
             ]
             if tiles:
                 found.append((f"{label}: {kind}, the worst of {len(places)}", tiles))
     return found
 
 
-def _tile(film: Array) -> str:
+def tile(film: Array) -> str:
     large = cv2.resize(np.asarray(film), (_TILE, _TILE), interpolation=cv2.INTER_LINEAR)
     return data_url(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB))

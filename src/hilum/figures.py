@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,18 @@ class Evaluation:
 def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
     """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_without_nan(asdict(figure)) for figure in evaluation.figures]
-    document = {**about, "figures": rows, "confusion": evaluation.confusion}
-    (out / "evaluation.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    _write_csv(out / "figures.csv", [field.name for field in fields(Figure)], rows)
+    document = {**about, "confusion": evaluation.confusion}
+    write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")
     for stem, table in evaluation.tables.items():
         if table:
             _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
+
+
+def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:
+    """The figures as JSON, behind what was measured (`about`), and as csv."""
+    rows = [_without_nan(asdict(figure)) for figure in figures]
+    document.write_text(json.dumps({**about, "figures": rows}, indent=2) + "\n", encoding="utf-8")
+    _write_csv(table, [field.name for field in fields(Figure)], rows)
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:

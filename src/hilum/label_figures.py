@@ -132,8 +132,8 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
             films = (of == group) & ~np.isnan(truth)
             about: dict[str, Any] = {"films": films, "condition": f"{name} {group}"}
             about["positives"] = positives = int((truth[films] == 1).sum())
-            if why := _too_few(int(films.sum()), positives):
-                yield _untold(label, "AUROC", why, **about)
+            if why := too_few(int(films.sum()), positives):
+                yield untold(label, "AUROC", why, **about)
                 continue
             found[group] = bench.figure(label, "AUROC", scores.auroc, truth, said, **about)
             yield found[group]
@@ -160,7 +160,7 @@ def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figur
     )
 
 
-def _too_few(films: int, positives: int) -> str:
+def too_few(films: int, positives: int) -> str:
     """Why a group is too small for a figure; empty where it is not."""
     if films < FEWEST:
         return f"too few: {films} films, fewer than {FEWEST}"
@@ -168,7 +168,7 @@ def _too_few(films: int, positives: int) -> str:
     return f"too few: {rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
 
 
-def _untold(label: str, measure: str, why: str, *, films: Array, positives: int, condition: str) -> Figure:
+def untold(label: str, measure: str, why: str, *, films: Array, positives: int, condition: str) -> Figure:
     return Figure.of(
         Interval(value=math.nan, low=math.nan, high=math.nan),
         subject=label,

@@ -25,12 +25,11 @@ from hilum.data.cache import Cache, Tick
 from hilum.decide import POINTS, YOUDEN, fit_threshold, moved
 from hilum.errors import ConfigError
 from hilum.evaluate import logits_of
+from hilum.folds import by_patient, rarer
 from hilum.metrics import labelled
 from hilum.runtime import Runtime
 from hilum.store import publish
 from hilum.types import Array
-
-_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +117,9 @@ def _fit(
     was = card.calibration.get(label, Calibration())
     known = ~np.isnan(truth)
     true, own = labelled(truth, logits)
-    folds = _folds(true, patients[known])
+    folds = by_patient(true, patients[known])
     ways: dict[str, Callable[[Array, Array], Calibration]] = {"unchanged": lambda *_: was}
-    fewest = min((_rarer(true[fold]) for fold, _ in folds), default=0)
+    fewest = min((rarer(true[fold]) for fold, _ in folds), default=0)
     if fewest:
         ways["intercept"] = partial(fit_intercept, slope=was.slope)
     if fewest >= FEWEST:
@@ -146,26 +145,6 @@ def _fit(
         losses={name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()},
         calibration=chosen,
     )
-
-
-def _folds(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
-    """Films to fit on and films to judge by, (N,) bool each, parted by patient; the former show both classes.
-
-    None where the patients are too few for that.
-    """
-    names, patient = np.unique(patients, return_inverse=True)
-    ill = np.bincount(patient, weights=truth, minlength=len(names)) > 0
-    # Patients with the label are dealt first, then the others, each in an order that their number decides.
-    order = np.random.default_rng(0).permutation(len(names))
-    dealt = np.empty(len(names), int)
-    dealt[np.concatenate([order[ill[order]], order[~ill[order]]])] = np.arange(len(names)) % _FOLDS
-    folds = [(dealt[patient] != k, dealt[patient] == k) for k in range(min(_FOLDS, len(names)))]
-    return folds if all(_rarer(truth[fold]) for fold, _ in folds) else []
-
-
-def _rarer(truth: Array) -> int:
-    """Films of the rarer class."""
-    return int(min(truth.sum(), len(truth) - truth.sum()))
 
 
 def _simplest(losses: Mapping[str, Array]) -> str:

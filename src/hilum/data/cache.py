@@ -48,7 +48,12 @@ class Cache:
 
     def truth(self, labels: Sequence[str]) -> Array:
         """What the films carry of these labels, (N, C) float64: 0, 1, or NaN where unknown."""
-        return np.array([[sample.labels.get(name, np.nan) for name in labels] for sample in self.samples])
+        return truth_of(self.samples, labels)
+
+
+def truth_of(samples: Sequence[Sample], labels: Sequence[str]) -> Array:
+    """What films carry of these labels, (N, C) float64: 0, 1, or NaN where unknown."""
+    return np.array([[sample.labels.get(name, np.nan) for name in labels] for sample in samples])
 
 
 def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | None = None) -> Cache:
@@ -121,7 +126,7 @@ def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None)
                 good.append(sample.id)
             if tick:
                 tick(done, len(samples), "decoding films")
-    _refuse(failures, len(samples))
+    refuse(failures, len(samples))
     films.flush()
     if masks is not None:
         masks.flush()
@@ -129,8 +134,8 @@ def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None)
     (draft / "index.json").write_text(json.dumps({"films": good, "failures": failures}), encoding="utf-8")
 
 
-def _refuse(failures: dict[str, str], total: int) -> None:
-    """Too many unreadable films mean a wrong path or a missing decoder, and such a cache must not be kept."""
+def refuse(failures: dict[str, str], total: int) -> None:
+    """Raise DataError where more than 5 % of the films are unreadable: a wrong path, or a missing decoder."""
     if len(failures) > _CORRUPT * total:
         few = "; ".join(list(failures.values())[:3])
         raise DataError(

@@ -1,0 +1,80 @@
+"""The verb that asks what a model's scores rest on: shortcuts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.cli_data import Names, Out
+from hilum.cli_evaluate import UNSPLIT, informed
+from hilum.progress import progress
+
+
+def shortcuts(
+    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    dataset: Names,
+    out: Out,
+    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    part: Annotated[str, typer.Option(help="part of the split: tune, test or train")] = "tune",
+    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    films: Annotated[int, typer.Option(min=0, help="look at so many, drawn with the seed; 0: all")] = 0,
+    seed: Annotated[int, typer.Option(help="of the bootstrap, and of the films drawn")] = 0,
+    repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures", help="show two films on the page, which then goes no further than they may"
+        ),
+    ] = False,
+) -> None:
+    """Ask whether a classifier goes by lungs and heart, or by something that merely stands beside disease.
+
+    Its score is taken again with all but lungs and heart blanked, with the frame (borders, corners, letters)
+    blanked, and with only the outside shown. A small probe tells how well view, sex, age, site and data set
+    can be read from the model's features. Writes shortcuts.json, shortcuts.csv and shortcuts.html, a page
+    that says in plain words what the figures bear out.
+    """
+    import numpy as np
+
+    from hilum.data import join, open_data, short
+    from hilum.data.split import read_split, select
+    from hilum.report import identity, provenance
+    from hilum.runtime import Runtime, find
+    from hilum.shortcuts import audit
+    from hilum.shortcuts_page import write
+    from hilum.types import now
+
+    runtime = Runtime(find(model))
+    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
+    about["data"] = [short(name) for name in dataset]
+    parts = [open_data(name) for name in dataset]
+    # As `join` takes films: of one that stands in several data sets, the first.
+    sources = {
+        sample.id: short(name)
+        for name, some in zip(dataset[::-1], parts[::-1], strict=True)
+        for sample in some
+    }
+    samples, warnings = join(parts), [UNSPLIT]
+    if split is not None:
+        if part not in ("train", "tune", "test"):
+            raise typer.BadParameter("must be tune, test or train", param_hint="--part")
+        dealt = read_split(split)
+        about |= {"part": part, "split_sha256": dealt.sha256}
+        samples = select(samples, dealt, part, fold=fold)  # type: ignore[arg-type]
+        warnings = informed([runtime.card], dealt.sha256, part, fold)
+    about["drawn"] = films if 0 < films < len(samples) else 0
+    if about["drawn"]:
+        chosen = np.random.default_rng(seed).choice(len(samples), films, replace=False)
+        samples = [samples[i] for i in sorted(chosen)]
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    with progress("looking for shortcuts") as tick:
+        found = audit(runtime, samples, sources=sources, seed=seed, repeats=repeats, tick=tick)
+    about |= {"warnings": warnings, **provenance(now())}
+    page = write(found, about, out, shown=runtime.card.preparation if pictures else None)
+    for line in (*found.missing, *found.conclusions):
+        print(line)
+    print(f"page\t{page}")

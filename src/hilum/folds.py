@@ -1,0 +1,29 @@
+"""Films dealt into folds by patient, to fit on some and judge by the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hilum.types import Array
+
+_FOLDS = 5
+
+
+def by_patient(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
+    """Films to fit on and films to judge by, (N,) bool each, parted by patient; the former show both classes.
+
+    Truth is (N,) of 0 and 1. None where the patients are too few for that.
+    """
+    names, patient = np.unique(patients, return_inverse=True)
+    ill = np.bincount(patient, weights=truth, minlength=len(names)) > 0
+    # Patients with the label are dealt first, then the others, each in an order that their number decides.
+    order = np.random.default_rng(0).permutation(len(names))
+    dealt = np.empty(len(names), int)
+    dealt[np.concatenate([order[ill[order]], order[~ill[order]]])] = np.arange(len(names)) % _FOLDS
+    folds = [(dealt[patient] != k, dealt[patient] == k) for k in range(min(_FOLDS, len(names)))]
+    return folds if all(rarer(truth[fold]) for fold, _ in folds) else []
+
+
+def rarer(truth: Array) -> int:
+    """Films of the rarer class; truth is (N,) of 0 and 1."""
+    return int(min(truth.sum(), len(truth) - truth.sum()))
