@@ -33,7 +33,8 @@ def unframed(film: Array, mask: Array) -> Array:
 def outside(film: Array, mask: Array) -> Array:
     """What lies around lungs and heart; the box that holds them is blanked, and so their shape is hidden too.
 
-    Where the box stands and how large it is still shows. A box that fills the film leaves it black.
+    So are letters in the box's own corners. Where the box stands and how large it is still shows. A box that
+    fills the film leaves it black.
     """
     left, top, width, height = _box(mask)
     shown = np.ones(mask.shape, bool)
