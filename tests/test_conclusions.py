@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -69,19 +70,22 @@ def test_an_interval_with_no_effect_in_it_shows_nothing() -> None:
     ]
 
 
-def test_what_is_told_from_the_outside_and_lost_with_the_frame_is_likely_a_shortcut() -> None:
+def test_what_is_told_from_the_outside_and_loses_with_the_frame_shows_both_traces_of_a_shortcut() -> None:
     figures = [
         figure("Edema", AUROC, 0.5, 0.4, 0.6, UNFRAMED),
         figure("Edema", CHANGE, -0.4, -0.5, -0.3, UNFRAMED),
         figure("Edema", AUROC, 0.9, 0.8, 1.0, OUTSIDE),
         figure("Mass", AUROC, 0.7, 0.6, 0.8, OUTSIDE),
+        replace(figure("mean of 2 findings", CHANGE, -0.1, -0.2, -0.05, UNFRAMED), positives=None),
+        replace(figure("mean of 2 findings", AUROC, 0.6, 0.55, 0.7, UNFRAMED), positives=None),
+        replace(figure("mean of 2 findings", AUROC, 0.8, 0.7, 0.9, OUTSIDE), positives=None),
         figure("Nodule", AUROC, 0.3, 0.2, 0.4, OUTSIDE),
     ]
     lines = conclusions(figures)
     assert [line for line in lines if "shortcut" in line] == [
-        "A shortcut is likely for Edema: told from the outside alone, lost with the frame."
+        "Both traces of a shortcut in Edema: told from the outside alone, and worse without the frame."
     ]
-    outside = "Edema 0.900 (0.800 to 1.000) and Mass 0.700 (0.600 to 0.800): it reads something there"
+    outside = "Edema 0.900 (0.800 to 1.000), Mass 0.700 (0.600 to 0.800) and mean of 2 findings "
     assert any(outside in line for line in lines)
     assert any("the wrong way for Nodule 0.300 (0.200 to 0.400)." in line for line in lines)
 
