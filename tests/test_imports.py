@@ -25,7 +25,7 @@ FLOORS = """
     conclusions runtime
     decide
     classify plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
-    data.phantom_findings models probe read six_way
+    data.phantom_findings model_page models probe read six_way
     call_figures
     checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table

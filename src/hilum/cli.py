@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,13 +68,28 @@ for verb in (train, ensemble, study, tune, evaluate, calibrate, shortcuts):
 
 
 @app.command(epilog=EPILOG)
-def models(name: Annotated[str | None, typer.Argument(help="show this model's whole card")] = None) -> None:
-    """List the shipped models, or show one model's card."""
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="show this model's whole card; a folder works too")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="as a page, the way model hubs want it")
+    ] = False,
+    figures: Annotated[
+        list[Path] | None, typer.Option(help="figures.csv of an evaluation, for the page; may be repeated")
+    ] = None,
+) -> None:
+    """List the shipped models, or show one model's card: JSON, or a page in Markdown.
+
+    Example: hilum models runs/mine --markdown --figures runs/test/figures.csv > README.md
+    """
     from hilum.card import card_json, read_card
+    from hilum.model_page import page
     from hilum.runtime import find, shipped_names
 
     if name:
-        print(card_json(read_card(find(name))), end="")
+        card = read_card(find(name))
+        print(page(card, figures or ()) if markdown else card_json(card), end="")
         return
     for shipped in shipped_names():
         card = read_card(find(shipped))

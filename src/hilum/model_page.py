@@ -1,0 +1,121 @@
+"""A checkpoint's card as a page in Markdown, laid out as model hubs expect it: every number from a file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hilum.card import Card
+from hilum.errors import ConfigError
+from hilum.report import template
+from hilum.types import DISCLAIMER
+
+_SHOWN = {
+    "classify": ("AUROC", "AUROC by patient", "average precision", "Brier skill score", "calibration slope"),
+    "segment": ("Dice", "IoU", "HD95, pixels", "surface distance, pixels", "share below Dice 0.90"),
+}
+_STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
+
+_SETS = (
+    "A probability from the first bound up leaves the label possible, one up to the second its absence. The "
+    "share of new patients, with the label or without it, whose set holds the truth lies within the interval."
+)
+
+_Figure = dict[str, Any]
+_Grid = tuple[str, str, list[str], list[list[str]]]
+
+
+def page(card: Card, tables: Sequence[Path] = ()) -> str:
+    """The page of a card; `tables` are figures.csv files of `hilum evaluate`, told under their names.
+
+    Raises ConfigError for a model that is only pre-trained, and for a table that is none.
+    """
+    if card.task not in _SHOWN:
+        raise ConfigError(f"{card.name}: was only pre-trained and has no figures; train it on labels first")
+    tested = {path.stem: _figures(path, _SHOWN[card.task]) for path in tables}
+    start = str(card.config.get("start", "random"))
+    return template("model.md").render(
+        card=card,
+        disclaimer=DISCLAIMER,
+        kind="image-segmentation" if card.task == "segment" else "image-classification",
+        main=_SHOWN[card.task][0],
+        start=_STARTS.get(start, start),
+        tested=tested,
+        tables=[grid for grid in _grids(card, tested) if grid[3]],
+    )
+
+
+def _grids(card: Card, tested: Mapping[str, Sequence[_Figure]]) -> Iterator[_Grid]:
+    """Title, caption, head and rows of every table."""
+    yield (
+        "Learned from",
+        "",
+        ["source", "films", "patients"],
+        [[one.name, str(one.films), str(one.patients)] for one in card.sources],
+    )
+    yield (
+        "On tuning films",
+        "By these the training was stopped and thresholds were set. With 95 % intervals over patients.",
+        ["figure", "value", "films"],
+        [[one.name, _interval(one.value, one.low, one.high), str(one.n)] for one in card.metrics],
+    )
+    for name, figures in tested.items():
+        yield _tested(name, figures)
+    yield (
+        "Calls",
+        f"Thresholds on the probability at each operating point, from {card.threshold_data}.",
+        ["label", *card.points],
+        [
+            [label, *(f"{at[label].value:.4f}" if label in at else "" for at in card.points.values())]
+            for label in card.labels
+            if card.points
+        ],
+    )
+    yield (
+        "Prediction sets",
+        _SETS,
+        ["label", "present from", "absent up to", "aim", "with it", "without it"],
+        [
+            [label, f"{one.present:.4f}", f"{one.absent:.4f}", f"{one.coverage:.0%}"]
+            + ["{:.2f} to {:.2f}".format(*bounds) for bounds in one.reached]
+            for label, one in card.sets.items()
+        ],
+    )
+    yield "Files", "", ["file", "SHA-256"], [[name, f"`{digest}`"] for name, digest in card.files.items()]
+
+
+def _figures(path: Path, measures: Sequence[str]) -> list[_Figure]:
+    """The rows of a table of figures that are of whole sets of films, numbers as numbers or None."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [
+                row for row in csv.DictReader(file) if not row["condition"] and row["measure"] in measures
+            ]
+        return [
+            {"subject": row["subject"], "measure": row["measure"], "films": row["films"]}
+            | {name: float(row[name]) if row[name] else None for name in ("value", "low", "high")}
+            for row in rows
+        ]
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: no table of figures ({error}); give a figures.csv of evaluate") from None
+
+
+def _tested(name: str, figures: Sequence[_Figure]) -> _Grid:
+    """Subjects down, measures across."""
+    head = list(dict.fromkeys(one["measure"] for one in figures))
+    cells = {(one["subject"], one["measure"]): one for one in figures}
+    films = {one["subject"]: one["films"] for one in figures}
+    rows = []
+    for subject in films:
+        shown = [cells.get((subject, measure)) for measure in head]
+        told = [_interval(one["value"], one["low"], one["high"]) if one else "" for one in shown]
+        rows.append([subject, films[subject], *told])
+    return f"On {name}", "With 95 % intervals over patients.", ["", "films", *head], rows
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "cannot be told"
+    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
