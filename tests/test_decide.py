@@ -20,7 +20,9 @@ from hilum.decide import (
     operated,
     predict,
     remarks,
+    seconded,
     settled,
+    without_sets,
 )
 from hilum.errors import CheckpointError, ConfigError
 from hilum.labels import SIX
@@ -233,6 +235,37 @@ def test_another_point_or_thresholds_of_ones_own_act() -> None:
             operated(own, thresholds=wrong)
 
 
+def test_an_unknown_point_is_named() -> None:
+    with pytest.raises(ConfigError, match="'best': no operating point; choose from Youden index"):
+        fit_threshold([0.1, 0.9], [0, 1], point="best")
+
+
+def test_a_model_that_calls_the_most_probable_label_has_no_thresholds_to_set() -> None:
+    with pytest.raises(ConfigError, match="calls the most probable label"):
+        operated(card(activation="softmax"), thresholds={"Edema": 0.5})
+
+
+def test_a_specialist_works_at_the_same_point_and_is_not_shut_out() -> None:
+    points = {"specificity 0.95": {"Edema": Threshold(value=0.4, low=0.3, high=0.5, rule="s")}}
+    second = card(labels=("Edema",), points=points)
+    assert seconded(second, point="specificity 0.95").thresholds["Edema"].value == 0.4
+    assert seconded(second, thresholds={"Cardiomegaly": 0.2}) == second
+    with pytest.raises(ConfigError, match="a threshold of your own rules out"):
+        seconded(second, thresholds={"Edema": 0.2})
+
+
+def test_what_two_models_answer_has_no_promise() -> None:
+    one = replace(film(Edema=(0.9, False), Mass=(0.1, False)), plausible=("present", "absent"))
+    assert without_sets(one, {"Edema"}).plausible == ("", "absent")
+    assert without_sets(film(Edema=(0.9, False)), {"Edema"}).plausible == ()
+
+
+def test_neighbouring_scores_are_parted() -> None:
+    low = 0.3
+    high = float(np.nextafter(low, 1))
+    assert low < fit_threshold([low, high], [0, 1]).value <= high
+
+
 def test_no_finding_is_called_only_where_no_finding_is() -> None:
     labels = ("Edema", "No Finding", "Cardiomegaly")
     margins = np.array([[1, 1, -1], [-1, 1, -1], [-1, -1, -1], [-1, 1, 0.0]])
@@ -291,6 +324,8 @@ def test_what_no_label_is_called_for_is_remarked() -> None:
     assert "something else, or unsure" in remarks(film(Edema=(0.1, False), No_Finding=(0.2, False)))[0]
     assert remarks(film(Edema=(0.6, False), No_Finding=(0.2, False))) == ()
     assert remarks(film(Edema=(0.4, True), No_Finding=(0.2, False))) == ()
+    excluded = settled(film(Edema=(0.9, False), No_Finding=(0.9, False)))
+    assert "a finding that is called excludes it" in remarks(excluded)[0]
 
 
 def test_a_prediction_says_which_answers_are_left() -> None:

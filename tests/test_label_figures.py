@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hilum.card import Card, Preparation, Threshold
 from hilum.errors import ConfigError
 from hilum.evaluate import groups_of
 from hilum.figures import Figure
@@ -141,3 +142,56 @@ def test_every_patient_counts_once_however_many_films_are_labelled() -> None:
     patients = np.array(["a", "a", "a", "a", "b", "c", "d"])
     found = by_name(score(replace(whole, patients=patients), repeats=20).figures)
     assert found["Edema", "AUROC by patient", ""].value == pytest.approx(0.5)
+
+
+def test_films_whose_findings_are_unknown_are_not_of_another_finding() -> None:
+    labels = ("Edema", "No Finding")
+    rng = np.random.default_rng(0)
+    truth = np.stack([np.full(60, np.nan), rng.integers(0, 2, 60)], axis=1).astype(float)
+    truth[:8] = [0, 0]  # another finding alone
+    truth[8:14] = [1, 0]
+    found = by_name(score(verdicts(truth, rng.random((60, 2)), labels), repeats=20).figures)
+    assert found["No Finding", "share called", "of films with another finding alone"].films == 8
+    assert found["No Finding", "share called", "of films with one of the findings"].films == 6
+
+
+def test_calls_at_the_cards_points_follow_the_same_rule() -> None:
+    labels = ("Edema", "No Finding")
+    truth = np.array([[1, 0], [0, 1], [0, 1], [0, 0]], float)
+    said = np.array([[0.9, 0.8], [0.3, 0.9], [0.1, 0.9], [0.1, 0.2]])
+    low, high = (Threshold(value=value, low=value, high=value, rule="") for value in (0.2, 0.5))
+    card = Card(
+        name="toy",
+        version="1",
+        task="classify",
+        labels=labels,
+        architecture="none",
+        preparation=Preparation(size=64),
+        thresholds={"Edema": high, "No Finding": high},
+        points={"Youden index": {"Edema": high, "No Finding": high}, "sensitivity 0.95": {"Edema": low}},
+    )
+    found = by_name(score(verdicts(truth, said, labels), card=card, repeats=20).figures)
+    at = "at the point of sensitivity 0.95"
+    assert found["Edema", "specificity", CALLED].value == 1
+    assert found["Edema", "specificity", at].value == pytest.approx(2 / 3)
+    # The second film is now called Edema, and so no longer No Finding.
+    assert found["No Finding", "sensitivity", CALLED].value == 1
+    assert found["No Finding", "sensitivity", at].value == pytest.approx(1 / 2)
+    assert not any(condition == "at the point of Youden index" for _, _, condition in found)  # it acts
+
+
+def test_abstaining_leaves_the_nearest_films_open() -> None:
+    truth = np.array([1, 1, 0, 0, 1, 0, 1, 0, 1, 0], float)[:, None]
+    said = np.array([0.9, 0.8, 0.1, 0.2, 0.45, 0.55, 0.7, 0.3, 0.95, 0.05])[:, None]
+    found = by_name(score(verdicts(truth, said), repeats=20).figures)
+    assert found["Edema", "balanced error", "coverage 100%"].value == pytest.approx(1 / 5)
+    assert found["Edema", "balanced error", "coverage 80%"].value == 0
+
+
+def test_the_decision_curve_by_hand() -> None:
+    truth = np.array([1, 1, 0, 0], float)[:, None]
+    rows = score(verdicts(truth, np.array([0.9, 0.04, 0.3, 0.01])[:, None]), repeats=20).tables["decision"]
+    at = {row["probability"]: row for row in rows}
+    assert at[0.2]["net benefit"] == pytest.approx(1 / 4 - 1 / 4 * 0.25)
+    assert at[0.2]["acting on all"] == pytest.approx(2 / 4 - 2 / 4 * 0.25)
+    assert at[0.5]["net benefit"] == pytest.approx(1 / 4)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hilum import scores
 from hilum.card import Card, Sets
-from hilum.decide import called, margins
+from hilum.decide import called, margins, operated
 from hilum.figures import Bench, Figure
 from hilum.labels import NO_FINDING
 from hilum.scores import Statistic
@@ -51,7 +51,7 @@ def figures_of_calls(
     for point, thresholds in card.points.items():
         if thresholds == card.thresholds:  # told already
             continue
-        at = margins(verdicts.probabilities, card.model_copy(update={"thresholds": thresholds}))
+        at = margins(verdicts.probabilities, operated(card, point=point))
         yield from _rates(verdicts, bench, called(at, verdicts.labels), BY_POINT + point, prevalences)
     for label, sets in card.sets.items():
         yield from _of_sets(verdicts, bench, label, sets)
@@ -77,7 +77,7 @@ def _rates(
 def _selective(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     """Of the films furthest from each label's threshold, the share of wrong calls of either class."""
     for i, label in enumerate(verdicts.labels):
-        truth, margin = verdicts.truth[:, i], verdicts.margins[:, i]
+        truth, margin, calls = verdicts.truth[:, i], verdicts.margins[:, i], verdicts.called[:, i]
         known = ~np.isnan(truth)
         order = np.argsort(-np.abs(margin[known]), kind="stable")
         for coverage in COVERAGES:
@@ -88,7 +88,7 @@ def _selective(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
                 "balanced error",
                 _balanced_error,
                 truth,
-                margin >= 0,
+                calls,
                 condition=f"coverage {coverage:.0%}",
                 films=kept,
                 positives=int((truth[kept] == 1).sum()),
@@ -107,7 +107,7 @@ def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         return
     place = verdicts.labels.index(NO_FINDING)
     none, said = verdicts.truth[:, place], verdicts.probabilities[:, place]
-    calls, ill = verdicts.called, (verdicts.truth[:, verdicts.findings] == 1).any(axis=1)
+    calls, findings = verdicts.called, verdicts.truth[:, verdicts.findings]
     everyone = np.ones(len(none), bool)
     reached = verdicts.margins >= 0
     both = np.logical_and(reached[:, place], reached[:, verdicts.findings].any(axis=1))
@@ -118,8 +118,8 @@ def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         "films", f"called neither {NO_FINDING} nor a finding", scores.average, neither, films=everyone
     )
     for whose, others in (
-        ("films with one of the findings", (none == 0) & ill),
-        ("films with another finding alone", (none == 0) & ~ill),
+        ("films with one of the findings", (none == 0) & (findings == 1).any(axis=1)),
+        ("films with another finding alone", (none == 0) & (findings == 0).all(axis=1)),
     ):
         about: dict[str, Any] = {"films": (none == 1) | others, "positives": int((none == 1).sum())}
         against = f"against {whose}"

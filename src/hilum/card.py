@@ -80,6 +80,7 @@ class Sets(Strict):
     reached: tuple[tuple[float, float], tuple[float, float]] = Field(
         description="95 % interval of the true coverage, with and without the label"
     )
+    films: str = Field(default="", description="fitted on which, where they are not the tuning films")
 
 
 class Reliability(Strict):

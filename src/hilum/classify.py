@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hilum.decide import baseline, predict, settled
+from hilum.decide import baseline, predict, settled, without_sets
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime
 from hilum.types import Anatomy, Array, Prediction, Radiograph
@@ -43,9 +43,11 @@ def classify(
     `anatomies` are the films' outlines, for models that look at a part of the film or are told of outlines.
     """
     found = _judged(general, films, anatomies)
+    doubled: tuple[str, ...] = ()
     if specialist is not None:
         _ask(specialist, found, films, anatomies)
-    return [replace(one, prediction=settled(one.prediction)) for one in found]
+        doubled = specialist.card.labels
+    return [replace(one, prediction=settled(without_sets(one.prediction, doubled))) for one in found]
 
 
 def _ask(

@@ -59,7 +59,7 @@ def evaluate(
     """
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
-    from hilum.decide import operated
+    from hilum.decide import operated, seconded
     from hilum.evaluate import evaluate as run
     from hilum.evaluate import films_for, groups_of, judge
     from hilum.evaluate_pictures import write_pictures
@@ -78,10 +78,14 @@ def evaluate(
         raise typer.BadParameter(
             "--by, --prevalence, --point, --threshold and --specialist are for classifiers"
         )
-    runtime.card = operated(runtime.card, point=point, thresholds=shares(threshold, "--threshold"))
+    own = shares(threshold, "--threshold")
+    runtime.card = operated(runtime.card, point=point, thresholds=own)
+    if second is not None:
+        second.card = seconded(second.card, point=point, thresholds=own)
     cards = [one.card for one in (runtime, second) if one]
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
     about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
+    about["thresholds"] = {label: one.model_dump() for label, one in runtime.card.thresholds.items()}
     about["data"] = [short(name) for name in dataset]
     samples, warnings = join([open_data(name) for name in dataset]), [UNSPLIT]
     if split is not None:
@@ -147,14 +151,14 @@ def calibrate(
         list[str] | None,
         typer.Option(metavar="LABEL=SHARE", help="how frequent a label is where the model will work"),
     ] = None,
-    point: Operating = "Youden index",
+    point: Operating = "",
 ) -> None:
     """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
 
     For each label the correction is taken that does best on patients it was not fitted on: none, another
     intercept, a temperature, or both (Platt). With fewer than 20 films of either class only the intercept
-    moves. The card gets all operating points, of which --point acts, and prediction sets for labels that 20
-    patients or more have.
+    moves. The card gets all operating points, of which --point acts, or else the one that did before, and
+    prediction sets for labels that 20 patients or more have.
 
     Example:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours
@@ -163,7 +167,7 @@ def calibrate(
     from hilum.card import read_card
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
-    from hilum.decide import POINTS
+    from hilum.decide import YOUDEN
     from hilum.evaluate import films_for
     from hilum.recalibrate import ready, recalibrate
     from hilum.runtime import find
@@ -182,11 +186,10 @@ def calibrate(
         for warning in informed([card], parts.sha256, "tune", fold):
             print(warning, file=sys.stderr)
     elsewhere = _prevalences(prevalence, card)
-    if point not in POINTS:
-        raise typer.BadParameter(f"choose from {', '.join(POINTS)}", param_hint="--point")
+    acting = point or next((name for name, at in card.points.items() if at == card.thresholds), YOUDEN)
     with progress("calibrating") as tick:
         cache = films_for([card], samples, out.parent / ".hilum-cache", tick=tick)
-        _, fits = recalibrate(folder, cache, out, data=data, point=point, prevalences=elsewhere, tick=tick)
+        _, fits = recalibrate(folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick)
     print("label\tfilms\tpositive\tcorrection\tlog loss before\tafter\tslope\tintercept")
     for one in fits:
         losses = f"{one.losses['unchanged']:.4f}\t{one.losses[one.method]:.4f}"

@@ -5,7 +5,7 @@ Operating points are chosen on tuning films and stored in the card; calls are ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -58,13 +58,17 @@ def fit_threshold(
 
     Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). The value lies midway between the two
     neighbouring scores of the cut that the point of POINTS names: the largest Youden index (of equals, the
-    most sensitive), or the cut nearest the other class with a sensitivity or specificity of at least 0.95.
+    most sensitive), or the cut nearest the other class with a sensitivity or specificity of at least 0.95,
+    which a specificity cannot reach over scores of exactly 1.
     The band reaches equally far to both sides in log-odds and holds the `abstain` share (0..1) of the
     labelled films, those nearest to the value; films of equal distance go in or stay out together, so ties
-    can make it less. Where no cut beats chance, value, low and high are 0.5 and the rule says why.
+    can make it less. Where the films are of one class, or no cut has a Youden index above 0, value, low and
+    high are 0.5 and the rule says why. Raises ConfigError.
     """
     if not 0 <= abstain < 1:
         raise ConfigError(f"abstain is {abstain:g}; give the share of films to leave open, from 0 up to 1")
+    if point not in POINTS:
+        raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     values, positives, negatives = tally(*forecasts(truth, probabilities))
     if not positives.sum() or not negatives.sum():
         return _unset("0.5: tuning films of both classes are lacking")
@@ -72,7 +76,8 @@ def fit_threshold(
     if point == YOUDEN and cut == len(values) - 1:
         return _unset("0.5: no cut on the tuning films beats chance")
     edges = np.concatenate([[0.0], values, [1.0]])
-    value = float((edges[cut + 1] + edges[cut + 2]) / 2)
+    # Midway, and above the lower score even where the two are neighbouring numbers.
+    value = max(float((edges[cut + 1] + edges[cut + 2]) / 2), float(np.nextafter(edges[cut + 1], 1)))
     low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, abstain)
     rule = f"{point}; the nearest {100 * abstain:g} % of tuning films are left open"
     return Threshold(value=value, low=low, high=high, rule=rule)
@@ -98,7 +103,8 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
     """The card with the thresholds of one of its operating points, and with some of the user's own.
 
     `thresholds` are probabilities, 0..1, by label; nothing around them is left open. Raises ConfigError for a
-    point or label that the card does not have.
+    point or label that the card does not have, and for own thresholds of a model that calls the most probable
+    label.
     """
     chosen = dict(card.thresholds)
     if point:
@@ -106,6 +112,8 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
             known = ", ".join(card.points) or "none; fit some with hilum calibrate"
             raise ConfigError(f"{card.name} has no operating point {point!r}; its points: {known}")
         chosen |= card.points[point]
+    if thresholds and card.activation == "softmax" and not card.thresholds:
+        raise ConfigError(f"{card.name}: calls the most probable label and has no thresholds to set")
     for label, value in (thresholds or {}).items():
         if label not in card.labels or not 0 <= value <= 1:
             raise ConfigError(
@@ -113,6 +121,20 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
             )
         chosen[label] = Threshold(value=value, low=value, high=value, rule="the user's own")
     return card.model_copy(update={"thresholds": chosen})
+
+
+def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
+    """A specialist's card at the operating point of the classifier that asks it.
+
+    Raises ConfigError for a point that it does not have, and where one of the user's own `thresholds` is for
+    a label of its: nothing would be left open there, and so it never asked.
+    """
+    if shared := [label for label in thresholds or {} if label in card.labels]:
+        raise ConfigError(
+            f"threshold {shared[0]}: {card.name} is asked where that label is left open, which a threshold "
+            "of your own rules out; leave one of the two out"
+        )
+    return operated(card, point=point)
 
 
 def margins(scores: Array, card: Card) -> Array:
@@ -181,9 +203,20 @@ def settled(prediction: Prediction) -> Prediction:
 
 def remarks(prediction: Prediction) -> tuple[str, ...]:
     """What a reader should know of the calls together."""
-    if NO_FINDING not in prediction.labels or any(prediction.positive) or any(prediction.abstained):
+    if NO_FINDING not in prediction.labels:
         return ()
-    return (f"neither {NO_FINDING} nor a finding is called: something else, or unsure",)
+    if not any(prediction.positive) and not any(prediction.abstained):
+        return (f"neither {NO_FINDING} nor a finding is called: something else, or unsure",)
+    none = prediction[NO_FINDING]
+    if none.probability >= none.threshold and not none.positive:
+        return (f"{NO_FINDING} would be called by its own score; a finding that is called excludes it",)
+    return ()
+
+
+def without_sets(prediction: Prediction, labels: Collection[str]) -> Prediction:
+    """The prediction with no promise on labels that two models answer: sets are fitted for one."""
+    pairs = zip(prediction.labels, prediction.plausible, strict=True) if prediction.plausible else ()
+    return replace(prediction, plausible=tuple("" if name in labels else answer for name, answer in pairs))
 
 
 def moved(probability: float, was: Calibration, now: Calibration) -> float:

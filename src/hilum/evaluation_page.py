@@ -59,11 +59,23 @@ def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, o
     verdicts = read_verdicts(out / f"{TABLE}.csv")
     known = [i for i in range(len(verdicts.labels)) if not np.isnan(verdicts.truth[:, i]).all()]
     columns = {
-        verdicts.labels[i]: (verdicts.truth[:, i], verdicts.probabilities[:, i], verdicts.margins[:, i])
+        verdicts.labels[i]: tuple(
+            table[:, i]
+            for table in (verdicts.truth, verdicts.probabilities, verdicts.margins, verdicts.called)
+        )
         for i in known
     }
+    rules = dict.fromkeys(one["rule"].split(";")[0] for one in about["thresholds"].values())
     page = template(PAGE).render(
-        about={"unreadable": {}, "part": "", "specialist": None, "compared": None, "warnings": [], **about},
+        about={
+            "unreadable": {},
+            "part": "",
+            "specialist": None,
+            "compared": None,
+            "warnings": [],
+            **about,
+            "rules": rules,
+        },
         films=len(verdicts.films),
         patients=len(set(verdicts.patients.tolist())),
         tables=_tables(evaluation, about["groups"]),
@@ -126,7 +138,9 @@ def _sets(figures: Sequence[Figure]) -> Grid:
     """What prediction sets promise, and hold."""
     own = [one for one in figures if one.condition.startswith("promised ")]
     promise = own[0].condition if own else ""
-    return _table("Prediction sets", f"{promise}; every patient counts as one.".capitalize(), own)
+    return _table(
+        "Prediction sets", f"{promise}; in the coverage every patient counts as one.".capitalize(), own
+    )
 
 
 def _remarks(figures: Sequence[Figure]) -> str:
@@ -209,7 +223,7 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
     from hilum.plots import confusions, decisions, receiver, reliability
 
     bins, curves = {}, {}
-    for label, (truth, said, _) in columns.items():
+    for label, (truth, said, *_) in columns.items():
         known = ~np.isnan(truth)
         if len(set(truth[known].tolist())) < 2:  # films of one class alone tell neither curve
             continue
@@ -246,10 +260,10 @@ def _gallery(
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """For each label the ill films least called, and the well ones called most, the worst first."""
     found = []
-    for label, (truth, said, margins) in columns.items():
+    for label, (truth, said, margins, called) in columns.items():
         for kind, wrong in (
-            ("missed", (truth == 1) & (margins < 0)),
-            ("false alarms", (truth == 0) & (margins >= 0)),
+            ("missed", (truth == 1) & ~called),
+            ("false alarms", (truth == 0) & called),
         ):
             places = np.flatnonzero(wrong)
             worst = places[np.argsort(-np.abs(margins[places]))][:_ERRORS]

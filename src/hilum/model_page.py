@@ -63,9 +63,10 @@ def _grids(card: Card, tested: Mapping[str, Sequence[_Figure]]) -> Iterator[_Gri
     )
     for name, figures in tested.items():
         yield _tested(name, figures)
+    data = "; ".join(dict.fromkeys(one.films or card.threshold_data for one in card.thresholds.values()))
     yield (
         "Calls",
-        f"Thresholds on the probability at each operating point, from {card.threshold_data}.",
+        f"Thresholds on the probability at each operating point, from {data}.",
         ["label", *card.points],
         [
             [label, *(f"{at[label].value:.4f}" if label in at else "" for at in card.points.values())]

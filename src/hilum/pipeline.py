@@ -68,6 +68,8 @@ def load(
     general = runtimes["classify"]
     general.card = decide.operated(general.card, point=point, thresholds=thresholds)
     second = None if specialist is None else Runtime(find(specialist), threads=threads)
+    if second is not None:
+        second.card = decide.seconded(second.card, point=point, thresholds=thresholds)
     return Pipeline(runtimes["segment"], general, second)
 
 

@@ -58,13 +58,16 @@ def recalibrate(
 
     Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
     was not fitted on as well as the best, to within a standard error. With fewer than 20 films of either
-    class to fit on the intercept alone moves, and thresholds stay where they are on the logit. Calls are made
-    at the operating `point`. `data` names the films for the card; `prevalences` are those of the place where
-    the model will work, where they differ from the films'. Raises ConfigError.
+    class to fit on the intercept alone moves, and thresholds stay where they are on the logit; of labels with
+    too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
+    the card; `prevalences` are those of the place where the model will work, where they differ from the
+    films'. Raises ConfigError.
     """
     runtime = Runtime(folder)
     card = runtime.card
     ready(card, out)
+    if point not in POINTS:
+        raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     truth = cache.truth(card.labels)
     if np.isnan(truth).all():
         raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
@@ -85,10 +88,10 @@ def recalibrate(
     true = dict(zip(card.labels, truth.T, strict=True))
     points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
     sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
+    promised = {label: one.model_copy(update={"films": about}) for label, one in sets.items() if one}
     # Another model to whoever reads its results: the graph is the same, what it says is not.
     mark = hashlib.sha256(repr((fitted.calibration, points[point])).encode()).hexdigest()[:8]
     version = f"{card.version.partition('+')[0]}+{mark}"
-    promised = {label: found for label, found in sets.items() if found}
     fitted = fitted.model_copy(
         update={"thresholds": points[point], "points": points, "sets": promised, "version": version}
     )
@@ -177,8 +180,8 @@ def _thresholds(
         if min(fit.events, fit.films - fit.events) >= FEWEST:
             chosen = fit_threshold(said[fit.label], true[fit.label], point=point)
             found[fit.label] = chosen.model_copy(update={"films": about})
-        elif fit.label in (kept := card.points.get(point, card.thresholds if point == YOUDEN else {})):
-            found[fit.label] = _kept(card, fit, kept[fit.label])
+        elif old := card.points.get(point, {}).get(fit.label) or card.thresholds.get(fit.label):
+            found[fit.label] = _kept(card, fit, old)
     return found
 
 

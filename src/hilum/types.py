@@ -117,7 +117,7 @@ class Score:
     label: str
     probability: float  # calibrated, 0..1
     threshold: float  # 0..1, on the same scale
-    positive: bool  # probability >= threshold
+    positive: bool  # probability >= threshold, and of No Finding no finding called
     abstained: bool  # too close to the threshold to call
     plausible: str = ""  # answers not excluded: present, absent, either, neither; "" where none are promised
 
