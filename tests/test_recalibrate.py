@@ -13,6 +13,7 @@ from hilum import recalibrate as module
 from hilum.calibrate import probabilities
 from hilum.card import Card, read_card
 from hilum.data.cache import Cache
+from hilum.decide import moved
 from hilum.errors import ConfigError
 from hilum.recalibrate import Fit, recalibrate
 from hilum.runtime import Runtime, find
@@ -106,6 +107,21 @@ def test_few_films_move_the_intercept_at_most_and_leave_thresholds_at_their_logi
         np.testing.assert_array_equal(before >= old.value, after >= new.value)
         kept = f"{old.rule}; kept at its logit, {fit.events} positive films here"
         assert new.rule == (old.rule if fit.method == "unchanged" else kept)
+
+
+def test_at_another_point_few_films_keep_that_points_threshold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    logits, truth = site(6, 60, slope=1, shift=0)
+    truth[:, 0] = 0.0
+    truth[:10, 0] = 1.0
+    label = CARD.labels[0]
+    card, _ = run(monkeypatch, tmp_path / "point", logits, truth, point="specificity 0.95")
+    old, was, now = CARD.points["specificity 0.95"][label], CARD.calibration[label], card.calibration[label]
+    assert card.thresholds == card.points["specificity 0.95"]
+    assert card.thresholds[label].value == pytest.approx(moved(old.value, was, now))
+    with pytest.raises(ConfigError, match="no operating point"):
+        run(monkeypatch, tmp_path / "none", logits, truth, point="best")
 
 
 def test_a_stated_prevalence_is_what_is_said_on_the_whole(
