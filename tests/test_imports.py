@@ -30,7 +30,7 @@ FLOORS = """
     checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
     blanked data data.check data.pseudo data.regions
-    batches evaluate_outlines reliability
+    batches evaluate_outlines faithful reliability
     evaluate evaluate_pictures evaluation_page
     recalibrate shortcuts teach
     plan shortcuts_page

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hilum.decide import baseline, predict, settled, without_sets
+from hilum.explain import occlusion
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime
 from hilum.types import Anatomy, Array, Prediction, Radiograph
@@ -28,6 +29,7 @@ class Evidence:
     """Where on the film one label's logit comes from."""
 
     map: Array  # (h, w) in logits
+    method: str  # as in Heatmap
     baseline: float  # the logit at which the label turns positive
     part: tuple[slice, slice] | None  # rows and columns of the film that were seen; None: all
 
@@ -37,15 +39,18 @@ def classify(
     specialist: Runtime | None,
     films: Sequence[Radiograph],
     anatomies: Sequence[Anatomy | None],
+    *,
+    maps: bool = True,
 ) -> list[Judgement]:
     """Judge films with a classifier; those on which it hesitates among the specialist's labels, with both.
 
     `anatomies` are the films' outlines, for models that look at a part of the film or are told of outlines.
+    Without `maps` there is no evidence: that of a model which gives none itself takes hundreds of runs.
     """
-    found = _judged(general, films, anatomies)
+    found = _judged(general, films, anatomies, maps)
     doubled: tuple[str, ...] = ()
     if specialist is not None:
-        _ask(specialist, found, films, anatomies)
+        _ask(specialist, found, films, anatomies, maps)
         doubled = specialist.card.labels
     return [replace(one, prediction=settled(without_sets(one.prediction, doubled))) for one in found]
 
@@ -55,10 +60,11 @@ def _ask(
     found: list[Judgement],
     films: Sequence[Radiograph],
     anatomies: Sequence[Anatomy | None],
+    maps: bool,
 ) -> None:
     """Write the specialist's word over the judgements of those films on which the classifier hesitates."""
     asked = [i for i, one in enumerate(found) if hesitates(one.prediction, specialist.card.labels)]
-    seconds = _judged(specialist, [films[i] for i in asked], [anatomies[i] for i in asked])
+    seconds = _judged(specialist, [films[i] for i in asked], [anatomies[i] for i in asked], maps)
     for i, second in zip(asked, seconds, strict=True):
         prediction = consult(found[i].prediction, second.prediction)
         evidence = {
@@ -94,28 +100,37 @@ def explained(prediction: Prediction) -> list[str]:
 
 
 def _judged(
-    runtime: Runtime, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None]
+    runtime: Runtime, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None], maps: bool
 ) -> list[Judgement]:
     """One classifier's word on each film, a few films at a time."""
     found = []
     preparation = runtime.card.preparation
-    starts = {label: baseline(runtime.card, label) for label in runtime.card.labels}
     for first in range(0, len(films), _BATCH):
         some = films[first : first + _BATCH]
         masks = [None if one is None else one.mask for one in anatomies[first : first + _BATCH]]
-        outputs = runtime(
-            np.stack(
-                [prepare(film.pixels, preparation, mask) for film, mask in zip(some, masks, strict=True)]
-            )
+        inputs = np.stack(
+            [prepare(film.pixels, preparation, mask) for film, mask in zip(some, masks, strict=True)]
         )
+        outputs = runtime(inputs)
         for i, mask in enumerate(masks):
             part = None if mask is None or preparation.region != "crop" else chest(mask)
-            maps = (
-                zip(runtime.card.labels, outputs["evidence"][i], strict=True) if "evidence" in outputs else ()
-            )
-            evidence = {
-                label: Evidence(map=plane, baseline=starts[label], part=part) for label, plane in maps
-            }
+            own = outputs["evidence"][i] if "evidence" in outputs else None
+            evidence = _evidence(runtime, inputs[i], own, part) if maps else {}
             prediction = predict(outputs["logits"][i], runtime.card)
             found.append(Judgement(prediction=prediction, evidence=evidence))
     return found
+
+
+def _evidence(
+    runtime: Runtime, film: Array, own: Array | None, part: tuple[slice, slice] | None
+) -> dict[str, Evidence]:
+    """Every label's map of a prepared film: the network's `own` (C, h, w), or, without one, by occlusion."""
+    starts = [baseline(runtime.card, label) for label in runtime.card.labels]
+    method = "occlusion" if own is None else "evidence"
+    if own is None:
+        # A place that costs nothing when hidden speaks neither for the label nor against it.
+        own = occlusion(runtime, film) + np.array(starts, np.float32)[:, None, None]
+    return {
+        label: Evidence(map=plane, method=method, baseline=start, part=part)
+        for label, plane, start in zip(runtime.card.labels, own, starts, strict=True)
+    }

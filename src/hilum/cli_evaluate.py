@@ -49,13 +49,16 @@ def evaluate(
     stress: Annotated[
         bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
     ] = False,
+    maps: Annotated[
+        int, typer.Option(min=0, help="judge the evidence maps on so many films with each finding; slow")
+    ] = 0,
 ) -> None:
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
     Writes evaluation.json and figures.csv; for labels also films.csv, what was said and what is true of each
-    film, evaluation.html, a page with curves and the worst errors, and with --compare differences.csv, paired
-    by film; for outlines outlines.csv and ratios.csv, film by film, and pictures of the worst films and of
-    the ratio's errors.
+    film, evaluation.html, a page with curves and the worst errors, with --compare differences.csv, paired by
+    film, and with --maps maps.csv, how faithful each map is; for outlines outlines.csv and ratios.csv, film
+    by film, and pictures of the worst films and of the ratio's errors.
     """
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
@@ -64,9 +67,10 @@ def evaluate(
     from hilum.evaluate import films_for, groups_of, judge
     from hilum.evaluate_pictures import write_pictures
     from hilum.evaluation_page import write_page
-    from hilum.figures import write
+    from hilum.faithful import judge_maps
+    from hilum.figures import joined, write
     from hilum.report import identity, provenance
-    from hilum.runtime import Runtime, find
+    from hilum.runtime import Runtime, find, head_bias
     from hilum.types import now
 
     runtime = Runtime(find(model))
@@ -74,9 +78,9 @@ def evaluate(
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # before films are read, for what is asked wrongly
     elsewhere = _prevalences(prevalence, runtime.card)
-    if runtime.card.task == "segment" and (groups or elsewhere or second or point or threshold):
+    if runtime.card.task == "segment" and (groups or elsewhere or second or point or threshold or maps):
         raise typer.BadParameter(
-            "--by, --prevalence, --point, --threshold and --specialist are for classifiers"
+            "--by, --prevalence, --point, --threshold, --specialist and --maps are for classifiers"
         )
     own = shares(threshold, "--threshold")
     runtime.card = operated(runtime.card, point=point, thresholds=own)
@@ -114,6 +118,20 @@ def evaluate(
             repeats=repeats,
             tick=tick,
         )
+        if maps:
+            readable = {sample.id for sample in cache.samples}
+            evaluation = joined(
+                evaluation,
+                judge_maps(
+                    runtime,
+                    [sample for sample in samples if sample.id in readable],
+                    films=maps,
+                    bias=head_bias(find(model)),
+                    seed=seed,
+                    repeats=repeats,
+                    tick=tick,
+                ),
+            )
     missing = [name for name, column in columns.items() if not any(column)]
     about |= {"groups": groups, "not available": missing, "warnings": warnings}
     for warning in (

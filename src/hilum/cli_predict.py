@@ -49,7 +49,9 @@ def predict(
     own = shares(threshold, "--threshold")
 
     def make() -> Pipeline:
-        return load(model, specialist=specialist, point=point, thresholds=own, threads=threads)
+        # Neither the table nor a mask shows a map, and some models' take long.
+        maps = not {"json", "png", "html"}.isdisjoint(_chosen(forms))
+        return load(model, specialist=specialist, point=point, thresholds=own, threads=threads, maps=maps)
 
     _analyse(paths, out, forms, make)
 
@@ -78,7 +80,7 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
     from hilum.files import inputs
     from hilum.report import FORMS
 
-    chosen = [form.strip() for form in forms.split(",") if form.strip()]
+    chosen = _chosen(forms)
     if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
         wrong = unknown[0] if chosen else "''"
         raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
@@ -102,3 +104,7 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
         + f"\t{out}"
     )
     raise typer.Exit(0 if everything else 1)
+
+
+def _chosen(forms: str) -> list[str]:
+    return [form.strip() for form in forms.split(",") if form.strip()]

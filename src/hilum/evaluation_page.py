@@ -13,6 +13,7 @@ import numpy as np
 from hilum import scores
 from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.data.cache import Cache
+from hilum.faithful import BY_METHOD
 from hilum.figures import Evaluation, Figure
 from hilum.label_figures import DECISION
 from hilum.metrics import tally
@@ -45,6 +46,12 @@ _WORTH = (
 )
 _NONE = (
     "How well its score tells films without finding from those with one of the findings, or another alone."
+)
+_FAITHFUL = (
+    "On films with the finding; above 0 the map is better than chance. Deletion: how many logits lower the score "
+    "lies, on average, while the film is blurred from the map's strongest place on rather than at random. "
+    "Insertion: how much higher while these are blurred last. Lift: the evidence's share around the chest over "
+    "that of the area, 1 where it is spread evenly. Pointing: how often the strongest place lies in the finding."
 )
 
 Grid = tuple[str, str, list[str], list[list[str]]]
@@ -118,6 +125,7 @@ def _tables(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
     found.append(_across("Error when it abstains", _ABSTAINS, evaluation.figures, "balanced error"))
     found.append(_sets(evaluation.figures))
     found.append(_across("What No Finding means", _NONE, evaluation.figures, "AUROC", "against "))
+    found += _maps(evaluation.figures)
     found.append(_differences(evaluation.tables.get("differences", [])))
     return [one for one in found if one[3]]
 
@@ -141,6 +149,15 @@ def _sets(figures: Sequence[Figure]) -> Grid:
     return _table(
         "Prediction sets", f"{promise}; in the coverage every patient counts as one.".capitalize(), own
     )
+
+
+def _maps(figures: Sequence[Figure]) -> list[Grid]:
+    """How far maps can be trusted, by the way they are made."""
+    own = [one for one in figures if one.condition.startswith(BY_METHOD)]
+    return [
+        _table(f"M{method[1:]}", _FAITHFUL, [one for one in own if one.condition == method])
+        for method in dict.fromkeys(one.condition for one in own)
+    ]
 
 
 def _remarks(figures: Sequence[Figure]) -> str:

@@ -1,13 +1,21 @@
-"""Evidence maps: where on the film the parts of a label's logit lie."""
+"""Maps of where on the film a label's logit comes from: exact evidence, or what hiding a place costs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 
 import cv2
 import numpy as np
 
 from hilum.types import Anatomy, Array, Heatmap
+
+Network = Callable[[Array], Mapping[str, Array]]
+"""Prepared films (N, channels, S, S) float32 -> outputs by name, each with N rows; a Runtime is one."""
+
+CELLS = 16  # across the network's input, when parts of it are hidden; a patch is two cells wide
+BATCH = 16  # films with hidden parts that are run together
+_REACH = 0.05  # of the film's width: how far around lungs and heart the chest reaches
 
 _FINE = 12  # cells across, from which on a map is made by dilated layers
 _BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
@@ -20,36 +28,116 @@ def heatmap(
     anatomy: Anatomy,
     baseline: float = 0.0,
     part: tuple[slice, slice] | None = None,
+    method: str = "evidence",
 ) -> Heatmap:
-    """Lay the network's evidence for one label over the film's own pixels.
+    """Lay a map of one label over the film's own pixels.
 
-    `evidence` is (h, w) float32 and its mean is the logit; it spans the whole film, or the `part` of its rows
-    and columns that the network saw. The mean of the result is the same logit. What lies above `baseline`,
-    the logit at which the label turns positive, speaks for the label: a rare disease turns positive far
-    below a logit of 0.
+    `evidence` is (h, w) float32; it spans the whole film, or the `part` of its rows and columns that the
+    network saw. Where it is the network's own evidence its mean is the logit, and so is that of the result.
+    What lies above `baseline`, the logit at which the label turns positive, speaks for the label: a rare
+    disease turns positive far below a logit of 0.
     """
-    logit = evidence.mean(dtype=np.float64)
     seen = anatomy.mask if part is None else anatomy.mask[part]
-    height, width = seen.shape
-    if min(evidence.shape) >= _FINE:
-        # Dilated layers answer on alternating cells; this takes off just that, and the mean comes back below.
-        evidence = cv2.sepFilter2D(evidence.astype(np.float32), -1, _BINOMIAL, _BINOMIAL)
-    # Linear: a cubic spline would overshoot, showing evidence that the network never had.
-    values = cv2.resize(evidence.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    # Clamped borders weigh the grid's cells unequally; the shift gives the logit back.
-    values += np.float32(logit - cv2.mean(values)[0])
+    values = _stretched(evidence.astype(np.float32), seen.shape, exact=method == "evidence")
     if part is not None:
         # What the network did not see speaks neither for the label nor against it.
         whole = np.full(anatomy.mask.shape, baseline, np.float32)
         whole[part] += (values - np.float32(baseline)) * np.float32(whole.size / values.size)
         values = whole
+    above = values - np.float32(baseline)
+    around = chest_outline(anatomy.mask)
+    room = float(np.count_nonzero(around if part is None else around[part])) / seen.size
     return Heatmap(
         values=values,
         label=label,
-        method="evidence",
+        method=method,
         baseline=baseline,
-        in_lungs=_share(values - np.float32(baseline), anatomy.mask),
+        in_lungs=_share(above, anatomy.mask),
+        lift=_share(above, around) / room if room else math.nan,
     )
+
+
+def _stretched(evidence: Array, shape: tuple[int, ...], *, exact: bool) -> Array:
+    """A map over so many rows and columns; where it is `exact`, its mean stays."""
+    logit = evidence.mean(dtype=np.float64)
+    if exact and min(evidence.shape) >= _FINE:
+        # Dilated layers answer on alternating cells; this takes off just that, and the mean comes back below.
+        evidence = cv2.sepFilter2D(evidence, -1, _BINOMIAL, _BINOMIAL)
+    # Linear: a cubic spline would overshoot, showing evidence that the network never had.
+    values = np.asarray(cv2.resize(evidence, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
+    if exact:
+        # Clamped borders weigh the grid's cells unequally; the shift gives the logit back.
+        values += np.float32(logit - cv2.mean(values)[0])
+    return values
+
+
+def chest_outline(mask: Array) -> Array:
+    """The convex hull of lungs and heart (H, W), 5 % of the width wider on all sides: (H, W) uint8, 0 or 1.
+
+    Outlines leave out what is opaque, such as a base full of fluid; what lies between and just around them
+    is chest all the same. All 0 where nothing is outlined.
+    """
+    around = np.zeros(mask.shape, np.uint8)
+    found, _ = cv2.findContours((mask > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if found:
+        hull = cv2.convexHull(np.concatenate(found))
+        cv2.fillConvexPoly(around, hull, 1)
+        # A line as thick as twice the reach widens the hull as a dilation would, in no time.
+        cv2.polylines(around, [hull], True, 1, max(1, round(2 * _REACH * mask.shape[1])))
+    return around
+
+
+def occlusion(network: Network, film: Array, *, batch: int = BATCH) -> Array:
+    """How much each place of a prepared film (channels, S, S) adds to every label's logit: (labels, n, n).
+
+    A patch, an eighth of the side wide, moves over the film by half its width and hides what is there. The
+    logit that this costs, over the patch's share of the film, is in the unit of evidence: its mean over the
+    film would be the whole. A cell has the mean of the patches over it. Takes any model, in (n - 1)^2 runs
+    for all labels. Source: Zeiler and Fergus, ECCV 2014; they hide with grey.
+    """
+    cells = min(CELLS, film.shape[-1])
+    across = range(cells - 1)
+    patches = np.zeros((len(across) ** 2, cells, cells), bool)
+    for patch, (row, column) in zip(patches, ((i, j) for i in across for j in across), strict=True):
+        patch[row : row + 2, column : column + 2] = True
+    whole = network(film[None])["logits"][0]
+    hidden = np.concatenate(list(hiding(network, film, patches, batch=batch)))
+    index = places(film.shape[-1], cells)
+    sides = np.bincount(index, minlength=cells) / len(index)
+    areas = (patches * np.outer(sides, sides)).sum(axis=(1, 2))
+    worth = (whole - hidden) / areas[:, None]
+    total = np.einsum("pc,pij->cij", worth, patches)
+    return np.asarray(total / patches.sum(axis=0), np.float32)
+
+
+def hiding(network: Network, film: Array, covers: Array, *, batch: int = BATCH) -> Iterator[Array]:
+    """The logits of a prepared film with some of its cells hidden, in batches of (up to `batch`, labels).
+
+    `covers` is (N, n, n) bool. A hidden cell shows a blur of the film itself, as wide as a patch: grey or
+    black would be a thing that no film has, and the network would answer to its edges. Outlines that a
+    network is told beside the film stay.
+    """
+    index = places(film.shape[-1], covers.shape[-1])
+    blurred = cv2.GaussianBlur(film[0], (0, 0), 2 * film.shape[-1] / CELLS)
+    for start in range(0, len(covers), batch):
+        some = covers[start : start + batch][:, index][:, :, index]
+        films = np.repeat(film[None], len(some), axis=0)
+        films[:, 0] = np.where(some, blurred, film[0])
+        yield np.asarray(network(films)["logits"])
+
+
+def places(side: int, cells: int) -> Array:
+    """Which of so many cells each of a side's pixels lies in, (side,) int."""
+    return np.arange(side) * cells // side
+
+
+def gradcam(evidence: Array, bias: float) -> Array:
+    """Grad-CAM of a pooled linear head at its last layer, from its evidence (h, w): (h, w), not negative.
+
+    There the gradient of a logit by a feature map is that map's weight, so Grad-CAM (Selvaraju et al., ICCV
+    2017) is the evidence without the bias, its negative parts cut off, times the number of cells.
+    """
+    return np.asarray(np.maximum(evidence - np.float32(bias), 0))
 
 
 def _share(values: Array, mask: Array) -> float:

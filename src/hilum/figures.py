@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Evaluation:
     figures: tuple[Figure, ...]
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)  # true label -> called -> films
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # file stem -> rows, film by film
+
+
+def joined(one: Evaluation, other: Evaluation) -> Evaluation:
+    """The first with the second's figures and tables after its own."""
+    return replace(one, figures=(*one.figures, *other.figures), tables={**one.tables, **other.tables})
 
 
 def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:

@@ -47,12 +47,14 @@ def load(
     point: str = "",
     thresholds: Mapping[str, float] | None = None,
     threads: int = 0,
+    maps: bool = True,
 ) -> Pipeline:
     """The shipped models; or, by name or folder, one of your own in the place of the one with its task.
 
     A `specialist` is a second classifier, asked where the first leaves one of the specialist's labels open.
     Calls are made at the card's own operating point, or at the `point` of it that is named, and from
     `thresholds` of your own: probabilities by label. `threads` is for each network, 0 one for each core.
+    Without `maps` reports have no heatmaps, which of some models take long.
     Raises CheckpointError, and ConfigError for a point or label that the card does not have.
     """
     chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
@@ -70,18 +72,23 @@ def load(
     second = None if specialist is None else Runtime(find(specialist), threads=threads)
     if second is not None:
         second.card = decide.seconded(second.card, point=point, thresholds=thresholds)
-    return Pipeline(runtimes["segment"], general, second)
+    return Pipeline(runtimes["segment"], general, second, maps=maps)
 
 
 class Pipeline:
     """A segmenter and a classifier, together one function from a film to a Report.
 
     Without a classifier the films are only outlined and measured. A specialist is a second classifier, asked
-    where the first leaves one of the specialist's labels open.
+    where the first leaves one of the specialist's labels open. Reports have heatmaps only with `maps`.
     """
 
     def __init__(
-        self, segmenter: Runtime, classifier: Runtime | None, specialist: Runtime | None = None
+        self,
+        segmenter: Runtime,
+        classifier: Runtime | None,
+        specialist: Runtime | None = None,
+        *,
+        maps: bool = True,
     ) -> None:
         for runtime, task in ((segmenter, "segment"), (classifier, "classify"), (specialist, "classify")):
             if runtime is not None and runtime.card.task != task:
@@ -95,6 +102,7 @@ class Pipeline:
         if missing := set(STRUCTURES) - set(segmenter.card.labels):
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
         self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist
+        self._maps = maps
         if specialist and (strange := set(specialist.card.labels) - set(self.labels)):
             raise CheckpointError(
                 f"{specialist.card.name}: scores {min(strange)}, which the classifier does not"
@@ -173,7 +181,11 @@ class Pipeline:
             return judged
         chosen = [i for i, yes in enumerate(admitted) if yes]
         found = classify(
-            self.classifier, self.specialist, [films[i] for i in chosen], [anatomies[i] for i in chosen]
+            self.classifier,
+            self.specialist,
+            [films[i] for i in chosen],
+            [anatomies[i] for i in chosen],
+            maps=self._maps,
         )
         for i, one in zip(chosen, found, strict=True):
             judged[i] = one.prediction, _heatmaps(one, anatomies[i])
@@ -215,7 +227,9 @@ def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, .
         return ()
     shown = {label: judgement.evidence.get(label) for label in explained(judgement.prediction)}
     return tuple(
-        heatmap(one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part)
+        heatmap(
+            one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part, method=one.method
+        )
         for label, one in shown.items()
         if one is not None
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+
+import numpy as np
 
 from hilum.card import Card, read_card
 from hilum.errors import CheckpointError
@@ -32,6 +35,24 @@ def find(name: str | Path) -> Path:
 def shipped_names() -> list[str]:
     """Names of the checkpoints inside the package."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/card.json"))
+
+
+def head_bias(folder: Path) -> Array | None:
+    """The bias (C,) of the one linear head of a checkpoint's network; None where it has none, or no weights.
+
+    Of the safetensors format no more is read than that: the table's length, the table, the numbers.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        found = json.loads(file.read(length)).get("head.bias")
+        if found is None or found["dtype"] != "F32":
+            return None
+        start, end = found["data_offsets"]
+        file.seek(8 + length + start)
+        return np.frombuffer(file.read(end - start), "<f4")
 
 
 class Runtime:

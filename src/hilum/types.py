@@ -58,6 +58,12 @@ class Radiograph:
     notes: tuple[str, ...] = ()
 
 
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, width and height as shares of the film's, 0..1."""
+
+Boxes: TypeAlias = Mapping[str, tuple[Box, ...]]
+"""Label -> where on the film it lies."""
+
 Pixels: TypeAlias = Path | Callable[[], Array]
 """A file to read, or a function that makes the array (for generated films)."""
 
@@ -74,6 +80,7 @@ class Sample:
         None  # file, or function -> (H, W) uint8: 0 none, 1.. as STRUCTURES, 4 lung of unknown side
     )
     structures: frozenset[str] = frozenset()  # what `masks` shows: names of STRUCTURES, or "lungs"
+    boxes: Boxes | Callable[[], Boxes] | None = None  # where findings lie; a function for generated films
     site: str = ""
     sex: str | None = None  # "F", "M", or None
     age: float | None = None  # years
@@ -150,11 +157,14 @@ class Prediction:
 class Heatmap:
     """Where the evidence for one label lies, on the source's own pixels."""
 
-    values: Array = field(repr=False)  # (H, W) float32, logit units; the mean is the logit
+    values: Array = field(repr=False)  # (H, W) float32, logit units; of "evidence" the mean is the logit
     baseline: float = 0.0  # the logit at which the label turns positive; more than that speaks for it
     label: str
-    method: str  # "evidence": exact parts of the logit
+    method: str  # "evidence": exact parts of the logit; "occlusion": baseline and what hiding a place costs
     in_lungs: float  # share of the evidence above the baseline inside lungs and heart, 0..1; NaN if none
+    lift: float = float(
+        "nan"
+    )  # its share around the chest over that of the area seen; 1: no better than even
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
