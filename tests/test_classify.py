@@ -90,9 +90,11 @@ def test_a_specialist_speaks_of_its_labels_where_one_of_them_was_left_open() -> 
     }
 
 
-def test_a_specialist_without_maps_leaves_its_labels_without_evidence() -> None:
-    found = judge(Stub(["Edema", "Mass"], [[0.1, 2]]), Stub(["Edema"], [[3]], maps=False), 1)
-    assert set(found[0].evidence) == {"Mass"}
+def test_of_a_specialist_s_labels_its_own_map_is_shown_by_whatever_method() -> None:
+    specialist = Stub(["Edema"], [[3]] * 300, maps=False)
+    found = judge(Stub(["Edema", "Mass"], [[0.1, 2]]), specialist, 1)
+    methods = {label: one.method for label, one in found[0].evidence.items()}
+    assert methods == {"Edema": "occlusion", "Mass": "evidence"}
 
 
 def test_no_film_is_no_work() -> None:
@@ -133,3 +135,56 @@ def test_a_specialist_must_score_what_the_classifier_scores() -> None:
         Pipeline(segmenter, Stub(["Edema"], []), Stub(["Mass"], []))  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="made to segment, not to classify"):
         Pipeline(segmenter, Stub(["Edema"], []), segmenter)  # type: ignore[arg-type]
+
+
+@dataclass
+class Looking(Stub):
+    """A model without evidence, whose logits are the brightness of a quarter of the film and its opposite."""
+
+    def __call__(self, films: Array) -> dict[str, Array]:
+        self.batches.append(len(films))
+        corner = films[:, 0, : SIZE // 2, : SIZE // 2].mean(axis=(1, 2))
+        return {"logits": np.stack([corner, -corner], axis=1).astype(np.float32)}
+
+
+def bright() -> Radiograph:
+    """A film whose upper left corner holds a bright spot."""
+    grey = np.random.default_rng(0).integers(0, 60, (64, 64)).astype(np.uint8)
+    grey[12:20, 12:20] = 255
+    return read(grey)
+
+
+def test_a_model_without_evidence_is_asked_what_hiding_a_place_costs() -> None:
+    general = Looking(["Edema", "Mass"], [])
+    found = classify(general, None, [bright()], [None])[0]  # type: ignore[arg-type]
+    assert {label: one.method for label, one in found.evidence.items()} == {
+        "Edema": "occlusion",
+        "Mass": "occlusion",
+    }
+    shown = found.evidence["Edema"]
+    row, column = np.unravel_index(shown.map.argmax(), shown.map.shape)
+    assert 3 <= row <= 4 and 3 <= column <= 4
+    np.testing.assert_allclose(found.evidence["Mass"].map, -shown.map, atol=1e-4)
+
+
+def test_where_no_map_is_wanted_none_is_paid_for() -> None:
+    general = Looking(["Edema", "Mass"], [])
+    found = classify(general, None, [bright()], [None], maps=False)  # type: ignore[arg-type]
+    assert general.batches == [1]
+    assert not found[0].evidence
+
+
+def test_an_ensemble_of_unlike_grids_has_maps_in_its_report() -> None:
+    film = draw(5, size=256).pixels
+    labels = ("Edema", "Mass")
+    segmenter = Runtime(find("hilum-lungs"))
+    report = Pipeline(segmenter, Looking(labels, []))(film)  # type: ignore[arg-type]
+    assert report.heatmaps
+    assert {one.method for one in report.heatmaps} == {"occlusion"}
+    assert {one.label for one in report.heatmaps} <= set(labels)
+    for one in report.heatmaps:
+        assert one.values.shape == film.shape
+        assert one.lift >= 0 or np.isnan(one.lift)
+    quick = Pipeline(segmenter, Looking(labels, []), maps=False)(film)  # type: ignore[arg-type]
+    assert not quick.heatmaps
+    assert quick.prediction == report.prediction

@@ -421,3 +421,16 @@ def test_all_settings_of_training_are_listed() -> None:
     names = [line.split("\t")[0] for line in done.stdout.splitlines()]
     assert {"epochs", "rate", "patience", "augment"} <= set(names)
     assert "unet" in done.stdout
+
+
+def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
+    more = ["--maps", 1, "--repeats", 100]
+    done = hilum("evaluate", "hilum-six", "phantom:8@3", "--out", tmp_path / "out", *more)
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "out" / "maps.csv")
+    assert {row["method"] for row in rows} == {"evidence", "Grad-CAM", "occlusion"}
+    document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    told = {f["measure"] for f in document["figures"] if f["condition"] == "maps by evidence"}
+    assert {"deletion over random", "insertion over random", "lift", "points at it"} <= told
+    page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
+    assert "Maps by evidence" in page and "Maps by occlusion" in page

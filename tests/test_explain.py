@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hilum.explain import heatmap
+from hilum.card import Card, Preparation
+from hilum.explain import DELETION, chest_outline, heatmap, trust
 from hilum.types import Anatomy
 
 
@@ -90,3 +91,58 @@ def test_what_alternates_from_cell_to_cell_in_a_fine_map_is_taken_off() -> None:
         evidence = (grid * 4.0 - 2.5).astype(np.float32)
         values = heatmap(evidence, label="Edema", anatomy=blank(160, 160)).values
         np.testing.assert_allclose(values[20:-20, 20:-20], -0.5, atol=0.05)
+
+
+def lungs() -> Anatomy:
+    """Two lungs with a gap between, on a film of 200 x 100."""
+    mask = np.zeros((200, 100), np.uint8)
+    mask[60:140, 20:40], mask[60:120, 60:80] = 1, 2
+    return Anatomy(mask=mask, quality={})
+
+
+def test_the_chest_closes_gaps_and_reaches_a_twentieth_of_the_width_around() -> None:
+    around = chest_outline(lungs().mask)
+    assert around[100, 50] == 1  # between the lungs
+    assert around[100, 16] == 1 and around[100, 13] == 0
+    assert around[56, 30] == 1 and around[53, 30] == 0
+    assert not chest_outline(np.zeros((20, 20), np.uint8)).any()
+
+
+@pytest.mark.parametrize("part", [None, (slice(40, 160), slice(10, 90))])
+def test_even_evidence_has_a_lift_of_1(part: tuple[slice, slice] | None) -> None:
+    even = heatmap(np.ones((4, 4), np.float32), label="Edema", anatomy=lungs(), part=part)
+    assert even.lift == pytest.approx(1)
+
+
+def test_lift_by_hand() -> None:
+    evidence = np.zeros((200, 100), np.float32)
+    evidence[60:120, 20:80] = 1  # all of it inside
+    found = heatmap(evidence, label="Edema", anatomy=lungs(), method="occlusion")
+    assert found.lift == pytest.approx(200 * 100 / chest_outline(lungs().mask).sum())
+    outside = heatmap(evidence[::-1, ::-1] * 0 - 1, label="Edema", anatomy=lungs())
+    assert math.isnan(outside.lift)
+    assert math.isnan(heatmap(np.ones((4, 4), np.float32), label="Edema", anatomy=blank(40, 40)).lift)
+
+
+def test_what_is_no_evidence_of_the_network_s_own_is_not_smoothed_nor_shifted() -> None:
+    plane = np.zeros((16, 16), np.float32)
+    plane[3, 3] = 5
+    shown = heatmap(plane, label="Edema", anatomy=blank(16, 16), method="occlusion")
+    np.testing.assert_array_equal(shown.values, plane)
+    assert shown.method == "occlusion"
+
+
+def told(low: float) -> str:
+    about = {"name": "x", "version": "1", "task": "classify", "architecture": "none", "labels": ("Edema",)}
+    metric = {"name": f"{DELETION}, maps by evidence", "value": 0.4, "low": low, "high": 0.6, "n": 50}
+    card = Card.model_validate(
+        about | {"preparation": Preparation(size=32), "metrics": ({**metric, "part": "tuning"},)}
+    )
+    return trust({"evidence"}, card)
+
+
+def test_trust_follows_from_what_was_measured() -> None:
+    assert "on the whole they mark" in told(0.2) and "0.40 logits (0.20 to 0.60)" in told(0.2)
+    assert "do not rely on them" in told(-0.1)
+    assert "was not measured" in trust({"occlusion"}, None)
+    assert trust(set(), None) == ""

@@ -17,7 +17,7 @@ import pytest
 from pydicom import Dataset
 
 from hilum import report as forms
-from hilum.card import Card, Preparation, Threshold
+from hilum.card import Card, Metric, Preparation, Threshold
 from hilum.errors import ConfigError, DataError, HilumError, ReadError
 from hilum.labels import SIX
 from hilum.overlay import overlay
@@ -366,6 +366,7 @@ def test_page_shows_the_results() -> None:
         "Right lung 0.97 Left lung 0.95 Heart 0.88",
         "Cardiomegaly: positive, probability 0.71, threshold 0.42",
         "strongest 6.0 logits above the threshold; 50 % of the evidence in lungs and heart",
+        "How faithful this model's maps by evidence are was not measured.",
         "film is cropped close",
         "classify-small 3, preprocessing stretch-256-p1-99-m0.5-s0.25",
         "sensitivity 0.90; chosen on 1,204 films of the tuning part",
@@ -539,3 +540,23 @@ def test_write_refuses_unknown_forms(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown form pdf; choose from csv, json, mask, png, html"):
         forms.write("case.dcm", make_report(), tmp_path, ["json", "pdf"])
     assert tree(tmp_path) == set()
+
+
+def test_lift_and_trust_are_told() -> None:
+    shown = replace(blob("Edema", 200, 120), lift=1.25, method="occlusion")
+    metric = Metric(
+        name="deletion over random, maps by occlusion", value=0.3, low=0.1, high=0.5, n=40, part="tuning"
+    )
+    report = make_report(heatmaps=(shown,))
+    cards = {**report.cards, "classify": report.cards["classify"].model_copy(update={"metrics": (metric,)})}
+    report = replace(report, cards=cards)
+    assert forms.to_json(report)["heatmaps"][0] == {
+        "label": "Edema",
+        "method": "occlusion",
+        "in_lungs": 0.5,
+        "lift": 1.25,
+    }
+    words = " ".join(Page(forms.html(report)).words.split())
+    assert "around the chest 1.25 times what an even spread would put there" in words
+    assert "by occlusion: what it costs the score to blur a place" in words
+    assert "On 40 tuning films with a finding" in words

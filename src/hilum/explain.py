@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from hilum.types import Anatomy, Array, Heatmap
 
+if TYPE_CHECKING:
+    from hilum.card import Card
+
 Network = Callable[[Array], Mapping[str, Array]]
 """Prepared films (N, channels, S, S) float32 -> outputs by name, each with N rows; a Runtime is one."""
+
+DELETION = "deletion over random"
+"""Name of the figure that says whether a map marks what a score rests on; in a card, with the method."""
 
 CELLS = 16  # across the network's input, when parts of it are hidden; a patch is two cells wide
 BATCH = 16  # films with hidden parts that are run together
@@ -138,6 +145,25 @@ def gradcam(evidence: Array, bias: float) -> Array:
     2017) is the evidence without the bias, its negative parts cut off, times the number of cells.
     """
     return np.asarray(np.maximum(evidence - np.float32(bias), 0))
+
+
+def trust(methods: Collection[str], card: Card | None) -> str:
+    """How far a model's maps can be trusted, in words, by what its card says was measured."""
+    measured = {metric.name: metric for metric in card.metrics} if card else {}
+    told = []
+    for method in sorted(methods):
+        found = measured.get(f"{DELETION}, maps by {method}")
+        if found is None or found.low is None or found.high is None:
+            told.append(f"How faithful this model's maps by {method} are was not measured.")
+            continue
+        how = (
+            f"On {found.n} {found.part} films with a finding, blurring the strongest places first lowered "
+            f"the score by {found.value:.2f} logits ({found.low:.2f} to {found.high:.2f}) more than at random"
+        )
+        # Above chance over many films is no promise for the one at hand.
+        good = "on the whole they mark what the score rests on, on a single film they may not"
+        told.append(f"{how}: {good if found.low > 0 else 'no surer than chance, do not rely on them'}.")
+    return " ".join(told)
 
 
 def _share(values: Array, mask: Array) -> float:

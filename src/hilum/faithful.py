@@ -18,7 +18,7 @@ from hilum.card import Card
 from hilum.data.cache import Tick, pixels_of
 from hilum.decide import baseline
 from hilum.errors import ConfigError
-from hilum.explain import CELLS, Network, gradcam, heatmap, hiding, occlusion
+from hilum.explain import CELLS, DELETION, Network, gradcam, heatmap, hiding, occlusion
 from hilum.figures import Bench, Evaluation, Figure
 from hilum.gate import implausible
 from hilum.labels import NO_FINDING
@@ -33,7 +33,7 @@ TABLE = "maps"
 BY_METHOD = "maps by "
 EVERY = "all labels"
 MEASURES = (
-    "deletion over random",
+    DELETION,
     "insertion over random",
     "lift",
     "in lungs",
@@ -144,7 +144,7 @@ def _rows(
         row = {
             "label": shown.label,
             "method": shown.method,
-            "deletion over random": float(chance[place] - best_first),
+            DELETION: float(chance[place] - best_first),
             "insertion over random": float(worst_first - chance[place]),
             "lift": shown.lift,
             "in lungs": shown.in_lungs,

@@ -17,6 +17,7 @@ import numpy as np
 
 from hilum import __version__
 from hilum.errors import ConfigError, HilumError, ReadError
+from hilum.explain import trust
 from hilum.overlay import overlay
 from hilum.picture import COLOURS, bar, picture, strongest
 from hilum.types import DISCLAIMER, Array, Prediction, Report, now
@@ -55,7 +56,10 @@ def to_json(report: Report) -> dict[str, Any]:
         "measurements": asdict(report.measurements) if report.measurements else None,
         "quality": anatomy.quality if anatomy else None,
         "unreliable": sorted(anatomy.unreliable) if anatomy else None,
-        "heatmaps": [{"label": m.label, "method": m.method, "in_lungs": m.in_lungs} for m in report.heatmaps],
+        "heatmaps": [
+            {"label": m.label, "method": m.method, "in_lungs": m.in_lungs, "lift": m.lift}
+            for m in report.heatmaps
+        ],
         "notes": (*radiograph.notes, *report.notes),
         "models": {task: identity(card) for task, card in report.cards.items()},
         "thresholds": _thresholds(classifier) if classifier else None,
@@ -167,6 +171,7 @@ def _fault(error: HilumError) -> dict[str, str]:
 
 def html(report: Report) -> str:
     """One self-contained page: nothing in it runs, and nothing is loaded from elsewhere."""
+    classifier = report.cards.get("classify")
     return template("report.html").render(
         report=to_json(report),
         colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
@@ -176,6 +181,7 @@ def html(report: Report) -> str:
             for m in report.heatmaps
         ],
         bar=data_url(bar(240, 12)),
+        trust=trust({m.method for m in report.heatmaps}, report.cards.get("specialist", classifier)),
     )
 
 

@@ -168,3 +168,35 @@ def test_real_folders_join_by_film_and_patient(films: Path) -> None:
     assert (len(edema), patients(edema)) == (233, 172)
     assert len({sample.id for sample in parts[0]} & {sample.id for sample in parts[1]}) == 612
     assert joined[: len(parts[0])] == parts[0]  # of a film in two folders the first, largest copy is taken
+
+
+BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+
+
+def test_boxes_of_the_authors_table_are_shares_of_the_film(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a", "Infiltration|Effusion"), row("b")], ["a.png", "b.png"])
+    (tmp_path / "BBox_List_2017.csv").write_text(
+        BOXES
+        + "a.png,Infiltrate,512,256,128,64,,,\n"
+        + "a.png,Effusion,0,0,1024,512,,,\na.png,Effusion,256,0,256,256,,,\n"
+    )
+    first, second = samples(path)
+    assert first.boxes == {
+        "Infiltration": ((0.5, 0.25, 0.125, 0.0625),),
+        "Pleural Effusion": ((0, 0, 1, 0.5), (0.25, 0, 0.25, 0.25)),
+    }
+    assert second.boxes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Image Index,Finding Label,x,y,w,h\n", "no column 'Bbox"),
+        (BOXES + "a.png,Mass,1,2,3,,,,\n", "line 2"),
+    ],
+)
+def test_a_table_of_boxes_that_cannot_be_read_is_told(tmp_path: Path, text: str, why: str) -> None:
+    path = lay(tmp_path, [row("a")], ["a.png"])
+    (tmp_path / "BBox_List_2017.csv").write_text(text)
+    with pytest.raises(DataError, match=why):
+        samples(path)

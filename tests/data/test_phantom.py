@@ -244,3 +244,20 @@ def test_written_folders_read_back(tmp_path: Path) -> None:
         assert pair.structures == sample.structures
         np.testing.assert_array_equal(cv2.imread(str(row.image), cv2.IMREAD_UNCHANGED), sample.image())
         np.testing.assert_array_equal(cv2.imread(str(pair.masks), cv2.IMREAD_UNCHANGED), sample.masks())
+
+
+def test_boxes_hold_what_each_finding_changed() -> None:
+    sample = next(one for one in phantom.samples("40@3") if one.labels["Consolidation"] == 1)
+    assert callable(sample.boxes)
+    boxes = sample.boxes()
+    assert set(boxes) == {label for label in FINDINGS if sample.labels[label] == 1}
+    number = 3 * phantom.MOST + int(sample.id[-5:])
+    patient = 3 * phantom.MOST + int(sample.patient[-5:])
+    changed = draw(number, findings=["Consolidation"], patient=patient).finding_mask
+    inside = np.zeros_like(changed)
+    for x, y, w, h in np.multiply(boxes["Consolidation"], 256).round().astype(int):
+        inside[y : y + h, x : x + w] = True
+        assert changed[y : y + h, x : x + w].any(axis=0).all()  # and are no wider than it
+    assert (changed & inside).sum() > 0.8 * changed.sum()
+    normal = next(one for one in phantom.samples("40@3") if one.labels["No Finding"] == 1)
+    assert callable(normal.boxes) and normal.boxes() == {}

@@ -13,9 +13,10 @@ from torch import nn
 from hilum import checkpoint
 from hilum.card import Card, Preparation
 from hilum.errors import ConfigError
+from hilum.explain import gradcam
 from hilum.models import MODELS, TASKS, build
 from hilum.models.unet import UNet, _Gate, scaled
-from hilum.runtime import Runtime
+from hilum.runtime import Runtime, find, head_bias
 
 SIZE = 64
 LABELS = ("one", "two", "three")
@@ -287,3 +288,25 @@ def test_closed_gates_leave_nothing_of_the_skip_connections(case: str) -> None:
     assert [skip.shape[1] for skip in skips] == [8, 4]
     for skip in skips:
         assert bool((skip.abs() < 1e-6).all()) == (case == "unet, attention")
+
+
+def test_grad_cam_at_the_last_layer_is_the_evidence_without_bias_cut_at_zero() -> None:
+    module = cast(Any, build("mobilenetv2", 3, seed=1, output_stride=16)).eval()
+    nn.init.normal_(module.head.weight)
+    nn.init.constant_(module.head.bias, -0.7)
+    maps: list[torch.Tensor] = []
+    module.head.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+    outputs = module(torch.randn(1, 1, 64, 64))
+    for label in range(3):
+        (slope,) = torch.autograd.grad(outputs["logits"][0, label], maps[0], retain_graph=True)
+        weights = slope.mean(dim=(2, 3), keepdim=True)  # Selvaraju et al. 2017, equations 1 and 2
+        cam = torch.relu((weights * maps[0]).sum(dim=1))[0].detach().numpy()
+        ours = gradcam(outputs["evidence"][0, label].detach().numpy(), -0.7) / cam.size
+        assert cam.max() > 0
+        np.testing.assert_allclose(ours, cam, rtol=1e-3, atol=1e-5 * cam.max())
+
+
+def test_a_checkpoint_s_head_bias_is_read_without_torch(tmp_path: Path) -> None:
+    module, _ = checkpoint.load("hilum-six")
+    np.testing.assert_array_equal(head_bias(find("hilum-six")), cast(Any, module).head.bias.detach().numpy())
+    assert head_bias(tmp_path) is None

@@ -21,7 +21,7 @@ from hilum.data.phantom_body import frame, lying, outline, thorax
 from hilum.data.phantom_findings import reshape, veil
 from hilum.errors import DataError
 from hilum.labels import FINDINGS, NO_FINDING, SIX
-from hilum.types import STRUCTURES, Array, Sample
+from hilum.types import STRUCTURES, Array, Box, Boxes, Sample
 
 VISIBLE = 8  # grey levels of 256 by which a finding must change a pixel to count as seen there
 MOST = 1_000_000  # films of one data set; the next data set's seeds start there
@@ -130,12 +130,32 @@ def _film(seed: int, index: int, first: int) -> tuple[Sample, Callable[[], Phant
         labels=_labels(_choose(own)),
         masks=partial(_mask, own, who),
         structures=frozenset(STRUCTURES),
+        boxes=partial(boxes, own, who),
         site="phantom",
         sex=sex,
         age=age,
         view=view,
     )
     return sample, partial(draw, own, patient=who)
+
+
+def boxes(seed: int, patient: int) -> Boxes:
+    """Where each finding of a film was painted, drawn once more with that finding alone."""
+    return {
+        label: _around(draw(seed, findings=[label], patient=patient).finding_mask) for label in _choose(seed)
+    }
+
+
+def _around(mask: Array) -> tuple[Box, ...]:
+    """A box around each part of a mask (H, W) that has a tenth of the largest part's area or more."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    parts = stats[1:]
+    height, width = mask.shape
+    return tuple(
+        (x / width, y / height, w / width, h / height)
+        for x, y, w, h, area in parts.tolist()
+        if area >= parts[:, cv2.CC_STAT_AREA].max() / 10
+    )
 
 
 def _pixels(seed: int, patient: int) -> Array:
