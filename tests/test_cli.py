@@ -431,6 +431,12 @@ def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
     assert {row["method"] for row in rows} == {"evidence", "Grad-CAM", "occlusion"}
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     told = {f["measure"] for f in document["figures"] if f["condition"] == "maps by evidence"}
-    assert {"deletion over random", "insertion over random", "lift", "points at it"} <= told
+    assert {
+        "insertion over deletion",
+        "deletion over random",
+        "insertion over random",
+        "lift",
+        "points at it",
+    } <= told
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Maps by evidence" in page and "Maps by occlusion" in page

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hilum.card import Card, Preparation
-from hilum.explain import DELETION, chest_outline, heatmap, trust
+from hilum.explain import FAITHFUL, chest_outline, heatmap, trust
 from hilum.types import Anatomy
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_evidence_of_the_network_s_own_is_not_smoothed_nor_shifted() 
 
 def told(low: float) -> str:
     about = {"name": "x", "version": "1", "task": "classify", "architecture": "none", "labels": ("Edema",)}
-    metric = {"name": f"{DELETION}, maps by evidence", "value": 0.4, "low": low, "high": 0.6, "n": 50}
+    metric = {"name": f"{FAITHFUL}, maps by evidence", "value": 0.4, "low": low, "high": 0.6, "n": 50}
     card = Card.model_validate(
         about | {"preparation": Preparation(size=32), "metrics": ({**metric, "part": "tuning"},)}
     )

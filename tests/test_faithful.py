@@ -155,6 +155,9 @@ def test_maps_are_judged_by_every_method_the_model_allows(judged: dict[tuple[str
     values = [row["deletion over random"] for (_, method), row in rows.items() if method == "occlusion"]
     assert (one.films, one.value) == (4, pytest.approx(np.mean(values)))
     assert one.low <= one.value <= one.high
+    for row in rows.values():
+        both = row["deletion over random"] + row["insertion over random"]
+        assert row["insertion over deletion"] == pytest.approx(both, abs=1e-5)
 
 
 def test_the_highest_place_hits_the_planted_box_and_no_other(judged: dict[tuple[str, str], Any]) -> None:

@@ -545,7 +545,7 @@ def test_write_refuses_unknown_forms(tmp_path: Path) -> None:
 def test_lift_and_trust_are_told() -> None:
     shown = replace(blob("Edema", 200, 120), lift=1.25, method="occlusion")
     metric = Metric(
-        name="deletion over random, maps by occlusion", value=0.3, low=0.1, high=0.5, n=40, part="tuning"
+        name="insertion over deletion, maps by occlusion", value=0.3, low=0.1, high=0.5, n=40, part="tuning"
     )
     report = make_report(heatmaps=(shown,))
     cards = {**report.cards, "classify": report.cards["classify"].model_copy(update={"metrics": (metric,)})}
@@ -559,4 +559,4 @@ def test_lift_and_trust_are_told() -> None:
     words = " ".join(Page(forms.html(report)).words.split())
     assert "around the chest 1.25 times what an even spread would put there" in words
     assert "by occlusion: what it costs the score to blur a place" in words
-    assert "On 40 tuning films with a finding" in words
+    assert "On 40 tuning maps, blurring a film's strongest places first" in words

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Network = Callable[[Array], Mapping[str, Array]]
 """Prepared films (N, channels, S, S) float32 -> outputs by name, each with N rows; a Runtime is one."""
 
-DELETION = "deletion over random"
+FAITHFUL = "insertion over deletion"
 """Name of the figure that says whether a map marks what a score rests on; in a card, with the method."""
 
 CELLS = 16  # across the network's input, when parts of it are hidden; a patch is two cells wide
@@ -152,13 +152,13 @@ def trust(methods: Collection[str], card: Card | None) -> str:
     measured = {metric.name: metric for metric in card.metrics} if card else {}
     told = []
     for method in sorted(methods):
-        found = measured.get(f"{DELETION}, maps by {method}")
+        found = measured.get(f"{FAITHFUL}, maps by {method}")
         if found is None or found.low is None or found.high is None:
             told.append(f"How faithful this model's maps by {method} are was not measured.")
             continue
         how = (
-            f"On {found.n} {found.part} films with a finding, blurring the strongest places first lowered "
-            f"the score by {found.value:.2f} logits ({found.low:.2f} to {found.high:.2f}) more than at random"
+            f"On {found.n} {found.part} maps, blurring a film's strongest places first lowered the score by "
+            f"{found.value:.2f} logits ({found.low:.2f} to {found.high:.2f}) more than blurring them last"
         )
         # Above chance over many films is no promise for the one at hand.
         good = "on the whole they mark what the score rests on, on a single film they may not"
