@@ -14,6 +14,7 @@ from hilum.progress import progress
 
 if TYPE_CHECKING:
     from hilum.card import Card
+    from hilum.figures import Evaluation
 
 
 UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
@@ -145,6 +146,11 @@ def evaluate(
         print(f"page\t{write_page(evaluation, about, cache, out)}")
     else:
         write_pictures(runtime, cache, evaluation, out, seed=seed)
+    _print(evaluation, compare)
+
+
+def _print(evaluation: Evaluation, compared: str | None) -> None:
+    """Every figure on a line of its own, and last the differences from another model."""
     for figure in evaluation.figures:
         positives = "" if figure.positives is None else f", {figure.positives} positive"
         interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
@@ -153,7 +159,7 @@ def evaluate(
     for row in evaluation.tables.get("differences", []):
         if row["value"] == row["value"]:
             interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-            print(f"{row['subject']}\tAUROC more than {compare}\t{interval}\tP={row['p']:.3f}")
+            print(f"{row['subject']}\tAUROC more than {compared}\t{interval}\tP={row['p']:.3f}")
 
 
 def calibrate(

@@ -48,8 +48,8 @@ _NONE = (
     "How well its score tells films without finding from those with one of the findings, or another alone."
 )
 _FAITHFUL = (
-    "On films with the finding. Deletion: how many logits lower the score lies, on average, while the film is "
-    "blurred from the map's strongest place on rather than cell by cell at random. Insertion: how much "
+    "On films with the finding. Deletion: how many logits lower the score lies, on average, while the film "
+    "is blurred from the map's strongest place on rather than cell by cell at random. Insertion: how much "
     "higher while these are blurred last. Scattered holes disturb a network more than one large one, which "
     "counts against deletion and for insertion; their sum is free of it, and 0 is chance. Lift: the "
     "evidence's share around the chest over that of the area, 1 where spread evenly. Pointing: how often the "
