@@ -86,7 +86,7 @@ def pictures(sample: Sample, preparation: Preparation) -> dict[str, Array]:
     film, mask = _opened(_segmenter(), sample)
     if mask is None:
         return {}
-    rows, columns = chest(mask) if preparation.region == "crop" else (slice(None), slice(None))
+    rows, columns = chest(mask) if preparation.cut else (slice(None), slice(None))
     return {condition: shown[rows, columns] for condition, shown in _conditions(film, mask).items()}
 
 

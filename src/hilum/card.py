@@ -33,21 +33,26 @@ class Preparation(Strict):
     mask_diaphragm: bool = Field(default=False, description="largest very bright part made black")
     equalise: Literal["none", "histogram", "clahe"] = "none"
     smooth: Literal["none", "gaussian", "bilateral"] = "none"
-    region: Literal["film", "crop", "lungs", "outlines"] = Field(
+    region: Literal["film", "crop", "lungs", "outlines", "crop-outlines"] = Field(
         default="film",
         description="the film; cut to lungs and heart and a margin; all but them black; or the film and, as "
-        "further channels, both lungs, the heart and the cardiothoracic ratio",
+        "further channels, both lungs, the heart and the cardiothoracic ratio; or those of the film when cut",
     )
 
     @property
     def outlined(self) -> bool:
         """Whether the network's input shows the film's outlines."""
-        return self.region in ("lungs", "outlines")
+        return self.region in ("lungs", "outlines", "crop-outlines")
+
+    @property
+    def cut(self) -> bool:
+        """Whether the network sees no more of the film than the chest."""
+        return self.region in ("crop", "crop-outlines")
 
     @property
     def channels(self) -> int:
         """Of the network's input."""
-        return 5 if self.region == "outlines" else 1
+        return 5 if self.region in ("outlines", "crop-outlines") else 1
 
 
 class Calibration(Strict):

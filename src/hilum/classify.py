@@ -113,7 +113,7 @@ def _judged(
         )
         outputs = runtime(inputs)
         for i, mask in enumerate(masks):
-            part = None if mask is None or preparation.region != "crop" else chest(mask)
+            part = None if mask is None or not preparation.cut else chest(mask)
             own = outputs["evidence"][i] if "evidence" in outputs else None
             evidence = _evidence(runtime, inputs[i], own, part) if maps else {}
             prediction = predict(outputs["logits"][i], runtime.card)

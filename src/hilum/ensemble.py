@@ -42,7 +42,7 @@ def ensemble(
     loaded = [load(model) for model in models]
     cards = [card for _, card in loaded]
     _agree(models, cards)
-    if mirrored and cards[0].preparation.region == "outlines":
+    if mirrored and cards[0].preparation.channels > 1:
         raise ConfigError(f"{models[0]}: is told which lung is the right one; leave its mirror image out")
     members = [{"architecture": card.architecture, "arguments": card.arguments} for card in cards]
     own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}

@@ -122,7 +122,7 @@ def _look(segmenter: Runtime, card: Card, sample: Sample) -> Seen | None:
         sample=sample,
         anatomy=anatomy,
         film=prepare(pixels, card.preparation, anatomy.mask),
-        part=chest(anatomy.mask) if card.preparation.region == "crop" else None,
+        part=chest(anatomy.mask) if card.preparation.cut else None,
         boxes=boxes or {},
     )
 

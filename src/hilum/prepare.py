@@ -130,8 +130,9 @@ def prepare(pixels: Array, preparation: Preparation, mask: Array | None = None) 
         return compose(fit(pixels, preparation.size), None, preparation)
     if mask is None:
         raise ValueError(_NEEDED.format(preparation.region))
-    if preparation.region == "crop":
-        return compose(fit(pixels[chest(mask)], preparation.size), None, preparation)
+    if preparation.cut:
+        part = chest(mask)
+        pixels, mask = pixels[part], mask[part]
     return compose(fit(pixels, preparation.size), fit_mask(mask, preparation.size), preparation)
 
 

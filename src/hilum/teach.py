@@ -33,10 +33,10 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
             raise ConfigError(
                 f"{name}: takes films of side {card.preparation.size}; set preparation.size to learn from it"
             )
-        regions = card.preparation.region, films.preparation.region
-        if regions.count("crop") == 1 or (card.preparation.outlined and not films.preparation.outlined):
+        taught, learnt = card.preparation, films.preparation
+        if taught.cut != learnt.cut or (taught.outlined and not learnt.outlined):
             raise ConfigError(
-                f"{name}: sees the region {regions[0]!r}; set preparation.region to learn from it"
+                f"{name}: sees the region {taught.region!r}; set preparation.region to learn from it"
             )
         if missing := set(films.labels) - set(card.labels):
             raise ConfigError(f"{name}: says nothing of {min(missing)}; leave it out of labels and auxiliary")

@@ -59,6 +59,16 @@ def test_a_film_is_cut_where_hilum_lungs_outlines_the_chest(sample: Sample) -> N
     assert mask is None
 
 
+def test_a_cut_film_is_cut_with_its_outlines(sample: Sample) -> None:
+    for asked in (["crop-outlines"], ["crop", "crop-outlines"]):
+        film, mask = decode(regional([sample], [preparation(region) for region in asked])[0], SIZE)
+        pixels = read(sample.image).pixels  # type: ignore[arg-type]
+        drawn = segment(LUNGS, pixels).mask
+        part = chest(drawn)
+        np.testing.assert_array_equal(film, np.rint(fit(pixels[part], SIZE) * 255))
+        np.testing.assert_array_equal(mask, fit_mask(drawn[part], SIZE))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("asked", [["lungs"], ["outlines"], ["film", "outlines"], ["lungs", "outlines"]])
 def test_a_film_is_given_the_outlines_of_hilum_lungs(sample: Sample, asked: list[str]) -> None:
     made = regional([sample], [preparation(region) for region in asked])[0]
@@ -74,7 +84,7 @@ def test_cut_and_whole_films_are_not_mixed(sample: Sample) -> None:
         regional([sample], [preparation("crop"), preparation("outlines")])
 
 
-@pytest.mark.parametrize("region", ["crop", "outlines"])
+@pytest.mark.parametrize("region", ["crop", "outlines", "crop-outlines"])
 def test_a_changed_file_is_outlined_anew(sample: Sample, region: str, tmp_path: Path) -> None:
     def films() -> np.ndarray:
         made = cached(regional([sample], [preparation(region)]), SIZE, tmp_path / "cache")
@@ -95,7 +105,7 @@ def test_a_film_on_which_no_chest_is_found_is_not_cut(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode(regional([sample], [preparation("crop")])[0], SIZE)[0], whole)
 
 
-@pytest.mark.parametrize("region", ["crop", "lungs", "outlines"])
+@pytest.mark.parametrize("region", ["crop", "lungs", "outlines", "crop-outlines"])
 def test_a_model_sees_of_a_film_in_use_what_it_sees_in_evaluation(
     region: str, tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,22 +23,26 @@ def regional(samples: Sequence[Sample], preparations: Sequence[Preparation]) -> 
     Outlines are hilum-lungs's own, as on a film that a user brings, whatever masks the data have. Raises
     ConfigError where some want the films cut and others whole.
     """
-    asked = {preparation.region for preparation in preparations}
-    if asked == {"film"}:
+    if all(preparation.region == "film" for preparation in preparations):
         return [replace(sample, masks=None, structures=frozenset()) for sample in samples]
+    if len({preparation.cut for preparation in preparations}) > 1:
+        raise ConfigError("one of the models takes films cut to the chest, another whole ones: use either")
     # The graph's hash is among what a cache of these films depends on.
     version = next(filter(None, map(segmenter_of, preparations)))
     _segmenter(version)  # before many threads ask for it at once
-    if asked == {"crop"}:
-        cut = (partial(_cut, sample.image, version) for sample in samples)
+    cut = preparations[0].cut
+    if cut and not any(preparation.outlined for preparation in preparations):
         return [
-            replace(sample, image=image, masks=None, structures=frozenset())
-            for sample, image in zip(samples, cut, strict=True)
+            replace(sample, image=partial(_cut, sample.image, version), masks=None, structures=frozenset())
+            for sample in samples
         ]
-    if "crop" in asked:
-        raise ConfigError("one of the models takes films cut to the chest, another whole ones: use either")
     return [
-        replace(sample, masks=partial(_outlined, sample.image, version), structures=frozenset(STRUCTURES))
+        replace(
+            sample,
+            image=partial(_cut, sample.image, version) if cut else sample.image,
+            masks=partial(_outlined, sample.image, version, cut),
+            structures=frozenset(STRUCTURES),
+        )
         for sample in samples
     ]
 
@@ -56,9 +60,10 @@ def _cut(image: Pixels, version: str) -> Array:
     return pixels if implausible(anatomy) else pixels[chest(anatomy.mask)]
 
 
-def _outlined(image: Pixels, version: str) -> Array:
-    """The label map of a film, (H, W) uint8."""
-    return segment(_segmenter(version), pixels_of(image)).mask
+def _outlined(image: Pixels, version: str, cut: bool) -> Array:
+    """The label map of a film, or of the part that `_cut` leaves of it, uint8."""
+    anatomy = segment(_segmenter(version), pixels_of(image))
+    return anatomy.mask[chest(anatomy.mask)] if cut and not implausible(anatomy) else anatomy.mask
 
 
 @cache
