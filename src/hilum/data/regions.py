@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 
+import numpy as np
+
 from hilum.card import Preparation, read_card
 from hilum.data.cache import pixels_of
 from hilum.errors import ConfigError
@@ -55,15 +57,20 @@ def segmenter_of(preparation: Preparation) -> str:
 def _cut(image: Pixels, version: str) -> Array:
     """The part of a film that holds the chest, float32 in [0, 1]; all of it where the outlines show none."""
     pixels = pixels_of(image)
-    anatomy = segment(_segmenter(version), pixels)
-    # Of a chest that is only partly found, disease may be what hides the rest.
-    return pixels if implausible(anatomy) else pixels[chest(anatomy.mask)]
+    return pixels[chest(_drawn(pixels, version, cut=True))]
 
 
 def _outlined(image: Pixels, version: str, cut: bool) -> Array:
-    """The label map of a film, or of the part that `_cut` leaves of it, uint8."""
-    anatomy = segment(_segmenter(version), pixels_of(image))
-    return anatomy.mask[chest(anatomy.mask)] if cut and not implausible(anatomy) else anatomy.mask
+    """The label map of a film, (H, W) uint8, or of the part that `_cut` leaves of it."""
+    mask = _drawn(pixels_of(image), version, cut)
+    return mask[chest(mask)] if cut else mask
+
+
+def _drawn(pixels: Array, version: str, cut: bool) -> Array:
+    """The label map (H, W) uint8 of a film; a blank one where it is to be cut by outlines of no chest."""
+    anatomy = segment(_segmenter(version), pixels)
+    # Of a chest that is only partly found, disease may be what hides the rest.
+    return np.zeros_like(anatomy.mask) if cut and implausible(anatomy) else anatomy.mask
 
 
 @cache
