@@ -13,8 +13,8 @@ from hilum import faithful
 from hilum.card import Card, Preparation
 from hilum.data.phantom import samples
 from hilum.errors import ConfigError
-from hilum.explain import CELLS, occlusion
-from hilum.faithful import BY_METHOD, EVERY, areas, fixed_place, judge_maps, order
+from hilum.explain import CELLS, hiding, occlusion
+from hilum.faithful import BY_METHOD, EVERY, areas, by_chance, fixed_place, judge_maps, order
 from hilum.types import Array, Box
 
 SIZE = 64
@@ -56,7 +56,7 @@ def test_occlusion_finds_the_place_that_the_logit_rests_on() -> None:
     network = Linear(planted())
     worth = occlusion(network, film())
     assert worth.shape == (3, CELLS, CELLS)
-    assert network.runs == 1 + (CELLS - 1) ** 2
+    assert network.runs == 1 + 8**2 + 9**2
     row, column = np.unravel_index(worth[0].argmax(), worth[0].shape)
     assert 10 <= row <= 11 and 3 <= column <= 4  # cells of 4 pixels
     assert np.abs(worth[0, :8]).max() < 1e-3 * worth[0].max()
@@ -69,7 +69,34 @@ def test_what_hiding_costs_is_in_the_unit_of_evidence() -> None:
     worth = occlusion(network, film())
     gone = film()[0] - cv2.GaussianBlur(film()[0], (0, 0), SIZE / 8)
     whole = float((network.weights[0] * gone).mean())
-    assert float(worth[0].mean()) == pytest.approx(whole, rel=0.02)
+    assert float(worth[0].mean()) == pytest.approx(whole, rel=1e-4)
+
+
+def test_of_a_network_linear_in_the_film_the_mean_is_what_hiding_all_of_it_costs() -> None:
+    network = Linear(np.random.default_rng(1).normal(0, 9, (3, SIZE, SIZE)).astype(np.float32))
+    everything = np.ones((1, CELLS, CELLS), bool)
+    (hidden,) = next(hiding(network, film(), everything))
+    cost = network(film()[None])["logits"][0] - hidden
+    np.testing.assert_allclose(occlusion(network, film()).mean(axis=(1, 2)), cost, rtol=1e-3, atol=1e-3)
+
+
+def test_of_softmax_what_raises_every_logit_alike_speaks_for_none() -> None:
+    network = Linear(np.broadcast_to(planted()[:1], (3, SIZE, SIZE)).copy())
+    assert np.abs(occlusion(network, film())).max() > 1
+    np.testing.assert_allclose(occlusion(network, film(), softmax=True), 0, atol=1e-3)
+    network.weights[1:] = 0  # of three labels with logits a, 0 and 0 the first has the odds a - log 2
+    alone = occlusion(network, film(), softmax=True)
+    np.testing.assert_allclose(alone[0], occlusion(network, film())[0], rtol=1e-3, atol=1e-3)
+    assert alone[1].min() < -0.5
+
+
+def test_maps_by_chance_are_smooth_and_one_another_s_reverse() -> None:
+    for seed in range(5):
+        best, worst = by_chance(np.random.default_rng(seed))
+        assert sorted(best) == list(range(CELLS**2))
+        np.testing.assert_array_equal(best, worst[::-1])
+        rank = np.argsort(best).reshape(CELLS, CELLS)
+        assert np.abs(np.diff(rank, axis=0)).mean() < 0.4 * CELLS**2 / 3  # of scattered cells, a third
 
 
 @pytest.mark.parametrize("batch", [1, 7, 500])

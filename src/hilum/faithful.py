@@ -44,7 +44,8 @@ MEASURES = (
 )
 
 _STEPS = 8  # from nothing hidden to all
-_ORDERS = 4  # at random, of each film
+_PAIRS = 3  # of random maps of each film, each with its reverse: their areas stray to opposite sides
+_SMOOTH = 2.0  # cells by which noise is blurred to a random map
 _FINE = 64  # cells across, of where findings lie
 
 
@@ -133,19 +134,18 @@ def _rows(
     """What the maps of a film are worth, label by label and method by method, each with its map."""
     card = runtime.card
     made = _maps(runtime, seen, labels, bias)
-    orders = [rng.permutation(CELLS**2) for _ in range(_ORDERS)]
+    orders = [order for _ in range(_PAIRS) for order in by_chance(rng)]
     for shown, _ in made:
         first = order(shown.values if seen.part is None else shown.values[seen.part], rng)
         orders += [first, first[::-1]]
     found = areas(runtime, card, seen.film, orders)
-    chance = found[:_ORDERS].mean(axis=0)
+    chance = found[: 2 * _PAIRS].mean(axis=0)
     for i, (shown, seconds) in enumerate(made):
         place = card.labels.index(shown.label)
-        best_first, worst_first = found[_ORDERS + 2 * i : _ORDERS + 2 * i + 2, place]
+        best_first, worst_first = found[2 * (_PAIRS + i) : 2 * (_PAIRS + i) + 2, place]
         row = {
             "label": shown.label,
             "method": shown.method,
-            # 0 for an order that knows nothing, also in clumps; scattered holes disturb a network more.
             FAITHFUL: float(worst_first - best_first),
             "deletion over random": float(chance[place] - best_first),
             "insertion over random": float(worst_first - chance[place]),
@@ -163,7 +163,7 @@ def _maps(
     card = runtime.card
     evidence = runtime(seen.film[None]).get("evidence")
     start = perf_counter()
-    worth = occlusion(runtime, seen.film)
+    worth = occlusion(runtime, seen.film, softmax=card.activation == "softmax")
     hidden = perf_counter() - start
     found = []
     for label in labels:
@@ -189,11 +189,22 @@ def order(values: Array, rng: np.random.Generator) -> Array:
     return np.asarray(mixed[np.argsort(-cells[mixed], kind="stable")])
 
 
+def by_chance(rng: np.random.Generator) -> tuple[Array, Array]:
+    """The cells in the order of a random map, and in the reverse.
+
+    The map is as smooth as others are. Single cells at random would riddle the film, which alone upsets a
+    network more than the loss of any region: no map's deletion would beat that, and every map's insertion.
+    """
+    noise = cv2.GaussianBlur(rng.normal(size=(CELLS, CELLS)), (0, 0), _SMOOTH)
+    best = np.argsort(-noise, axis=None)
+    return best, best[::-1]
+
+
 def areas(network: Network, card: Card, film: Array, orders: Sequence[Array]) -> Array:
     """Mean calibrated logit of each label while a prepared film is hidden cell by cell: (orders, labels).
 
     To hide the best cells first is deletion, and the lower the better; to hide them last is insertion read
-    backwards, and the higher the better. A random order serves for both.
+    backwards, and the higher the better. An order by chance serves for both.
     """
     covers = np.zeros((len(orders), _STEPS + 1, CELLS**2), bool)
     for cover, cells in zip(covers, orders, strict=True):

@@ -140,9 +140,14 @@ def _film(seed: int, index: int, first: int) -> tuple[Sample, Callable[[], Phant
 
 
 def boxes(seed: int, patient: int) -> Boxes:
-    """Where each finding of a film was painted, drawn once more with that finding alone."""
+    """Where each finding of a film was painted, drawn once more with that finding alone.
+
+    An enlarged heart is boxed whole, as a reader would, and not the rim by which it is larger.
+    """
+    alone = {label: draw(seed, findings=[label], patient=patient) for label in _choose(seed)}
     return {
-        label: _around(draw(seed, findings=[label], patient=patient).finding_mask) for label in _choose(seed)
+        label: _around(one.mask == 3 if label == "Cardiomegaly" else one.finding_mask)
+        for label, one in alone.items()
     }
 
 
