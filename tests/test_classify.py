@@ -169,7 +169,7 @@ def test_a_model_without_evidence_is_asked_what_hiding_a_place_costs() -> None:
 
 def test_where_no_map_is_wanted_none_is_paid_for() -> None:
     general = Looking(["Edema", "Mass"], [])
-    found = classify(general, None, [bright()], [None], maps=False)  # type: ignore[arg-type]
+    found = classify(general, None, [bright()], [None], explain="none")  # type: ignore[arg-type]
     assert general.batches == [1]
     assert not found[0].evidence
 
@@ -185,6 +185,6 @@ def test_an_ensemble_of_unlike_grids_has_maps_in_its_report() -> None:
     for one in report.heatmaps:
         assert one.values.shape == film.shape
         assert one.lift >= 0 or np.isnan(one.lift)
-    quick = Pipeline(segmenter, Looking(labels, []), maps=False)(film)  # type: ignore[arg-type]
+    quick = Pipeline(segmenter, Looking(labels, []), explain="none")(film)  # type: ignore[arg-type]
     assert not quick.heatmaps
     assert quick.prediction == report.prediction

@@ -440,3 +440,16 @@ def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
     } <= told
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Maps by evidence" in page and "Maps by occlusion" in page
+
+
+def test_predict_explains_as_it_is_asked_to(tmp_path: Path) -> None:
+    film = tmp_path / "film.png"
+    cv2.imwrite(str(film), draw(3).pixels)
+    for way, methods in (("evidence", {"evidence"}), ("occlusion", {"occlusion"}), ("none", set())):
+        done = hilum("predict", film, "--out", tmp_path / way, "--as", "json", "--explain", way)
+        assert done.returncode == 0, done.stderr
+        document = json.loads((tmp_path / way / "film.png.json").read_text(encoding="utf-8"))
+        assert {one["method"] for one in document["heatmaps"]} == methods
+    done = hilum("predict", film, "--out", tmp_path / "x", "--explain", "grad-cam")
+    assert done.returncode == 2
+    assert "choose from evidence, occlusion, none" in done.stderr

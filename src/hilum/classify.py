@@ -11,7 +11,7 @@ from hilum.decide import baseline, predict, settled, without_sets
 from hilum.explain import occlusion
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime
-from hilum.types import Anatomy, Array, Prediction, Radiograph
+from hilum.types import Anatomy, Array, Explain, Prediction, Radiograph
 
 _BATCH = 4  # films a run of a network; more gains nothing on a CPU and costs memory
 
@@ -40,17 +40,18 @@ def classify(
     films: Sequence[Radiograph],
     anatomies: Sequence[Anatomy | None],
     *,
-    maps: bool = True,
+    explain: Explain = "evidence",
 ) -> list[Judgement]:
     """Judge films with a classifier; those on which it hesitates among the specialist's labels, with both.
 
     `anatomies` are the films' outlines, for models that look at a part of the film or are told of outlines.
-    Without `maps` there is no evidence: that of a model which gives none itself takes hundreds of runs.
+    `explain` says what for; occlusion, also in the place of evidence that a model does not give, takes
+    hundreds of runs a film.
     """
-    found = _judged(general, films, anatomies, maps)
+    found = _judged(general, films, anatomies, explain)
     doubled: tuple[str, ...] = ()
     if specialist is not None:
-        _ask(specialist, found, films, anatomies, maps)
+        _ask(specialist, found, films, anatomies, explain)
         doubled = specialist.card.labels
     return [replace(one, prediction=settled(without_sets(one.prediction, doubled))) for one in found]
 
@@ -60,11 +61,11 @@ def _ask(
     found: list[Judgement],
     films: Sequence[Radiograph],
     anatomies: Sequence[Anatomy | None],
-    maps: bool,
+    explain: Explain,
 ) -> None:
     """Write the specialist's word over the judgements of those films on which the classifier hesitates."""
     asked = [i for i, one in enumerate(found) if hesitates(one.prediction, specialist.card.labels)]
-    seconds = _judged(specialist, [films[i] for i in asked], [anatomies[i] for i in asked], maps)
+    seconds = _judged(specialist, [films[i] for i in asked], [anatomies[i] for i in asked], explain)
     for i, second in zip(asked, seconds, strict=True):
         prediction = consult(found[i].prediction, second.prediction)
         evidence = {
@@ -100,7 +101,7 @@ def explained(prediction: Prediction) -> list[str]:
 
 
 def _judged(
-    runtime: Runtime, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None], maps: bool
+    runtime: Runtime, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None], explain: Explain
 ) -> list[Judgement]:
     """One classifier's word on each film, a few films at a time."""
     found = []
@@ -114,8 +115,8 @@ def _judged(
         outputs = runtime(inputs)
         for i, mask in enumerate(masks):
             part = None if mask is None or not preparation.cut else chest(mask)
-            own = outputs["evidence"][i] if "evidence" in outputs else None
-            evidence = _evidence(runtime, inputs[i], own, part) if maps else {}
+            own = outputs["evidence"][i] if explain == "evidence" and "evidence" in outputs else None
+            evidence = {} if explain == "none" else _evidence(runtime, inputs[i], own, part)
             prediction = predict(outputs["logits"][i], runtime.card)
             found.append(Judgement(prediction=prediction, evidence=evidence))
     return found
@@ -129,7 +130,10 @@ def _evidence(
     method = "occlusion" if own is None else "evidence"
     if own is None:
         # A place that costs nothing when hidden speaks neither for the label nor against it.
-        own = occlusion(runtime, film) + np.array(starts, np.float32)[:, None, None]
+        own = (
+            occlusion(runtime, film, softmax=runtime.card.activation == "softmax")
+            + np.array(starts, np.float32)[:, None, None]
+        )
     return {
         label: Evidence(map=plane, method=method, baseline=start, part=part)
         for label, plane, start in zip(runtime.card.labels, own, starts, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -36,6 +36,12 @@ def predict(
     ] = None,
     point: Operating = "",
     threshold: Thresholds = None,
+    explain: Annotated[
+        str,
+        typer.Option(
+            help="heatmaps: evidence (occlusion of a model that gives none), occlusion (slow, truer), none"
+        ),
+    ] = "evidence",
     threads: Threads = 0,
 ) -> None:
     """Outline and score films; write predictions.csv and, beside it, files for each film.
@@ -45,13 +51,17 @@ def predict(
     Example: hilum predict films/ --out results --as csv,json,png,html
     """
     from hilum.pipeline import load
+    from hilum.types import Explain
 
     own = shares(threshold, "--threshold")
+    if explain not in get_args(Explain):
+        raise typer.BadParameter(f"choose from {', '.join(get_args(Explain))}", param_hint="--explain")
+    # Neither the table nor a mask shows a heatmap, and some take long.
+    unseen = {"json", "png", "html"}.isdisjoint(_chosen(forms))
+    way = cast(Explain, "none" if unseen else explain)
 
     def make() -> Pipeline:
-        # Neither the table nor a mask shows a map, and some models' take long.
-        maps = not {"json", "png", "html"}.isdisjoint(_chosen(forms))
-        return load(model, specialist=specialist, point=point, thresholds=own, threads=threads, maps=maps)
+        return load(model, specialist=specialist, point=point, thresholds=own, explain=way, threads=threads)
 
     _analyse(paths, out, forms, make)
 

@@ -23,6 +23,7 @@ from hilum.types import (
     STRUCTURES,
     Anatomy,
     Array,
+    Explain,
     Heatmap,
     Measurements,
     Prediction,
@@ -47,14 +48,14 @@ def load(
     point: str = "",
     thresholds: Mapping[str, float] | None = None,
     threads: int = 0,
-    maps: bool = True,
+    explain: Explain = "evidence",
 ) -> Pipeline:
     """The shipped models; or, by name or folder, one of your own in the place of the one with its task.
 
     A `specialist` is a second classifier, asked where the first leaves one of the specialist's labels open.
     Calls are made at the card's own operating point, or at the `point` of it that is named, and from
     `thresholds` of your own: probabilities by label. `threads` is for each network, 0 one for each core.
-    Without `maps` reports have no heatmaps, which of some models take long.
+    Heatmaps are made as `explain` says: of evidence where a model gives it, by occlusion, or not at all.
     Raises CheckpointError, and ConfigError for a point or label that the card does not have.
     """
     chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
@@ -72,14 +73,14 @@ def load(
     second = None if specialist is None else Runtime(find(specialist), threads=threads)
     if second is not None:
         second.card = decide.seconded(second.card, point=point, thresholds=thresholds)
-    return Pipeline(runtimes["segment"], general, second, maps=maps)
+    return Pipeline(runtimes["segment"], general, second, explain=explain)
 
 
 class Pipeline:
     """A segmenter and a classifier, together one function from a film to a Report.
 
     Without a classifier the films are only outlined and measured. A specialist is a second classifier, asked
-    where the first leaves one of the specialist's labels open. Reports have heatmaps only with `maps`.
+    where the first leaves one of the specialist's labels open. Heatmaps are as `explain` says.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Pipeline:
         classifier: Runtime | None,
         specialist: Runtime | None = None,
         *,
-        maps: bool = True,
+        explain: Explain = "evidence",
     ) -> None:
         for runtime, task in ((segmenter, "segment"), (classifier, "classify"), (specialist, "classify")):
             if runtime is not None and runtime.card.task != task:
@@ -102,7 +103,7 @@ class Pipeline:
         if missing := set(STRUCTURES) - set(segmenter.card.labels):
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
         self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist
-        self._maps = maps
+        self._explain: Explain = explain
         if specialist and (strange := set(specialist.card.labels) - set(self.labels)):
             raise CheckpointError(
                 f"{specialist.card.name}: scores {min(strange)}, which the classifier does not"
@@ -185,7 +186,7 @@ class Pipeline:
             self.specialist,
             [films[i] for i in chosen],
             [anatomies[i] for i in chosen],
-            maps=self._maps,
+            explain=self._explain,
         )
         for i, one in zip(chosen, found, strict=True):
             judged[i] = one.prediction, _heatmaps(one, anatomies[i])

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = npt.NDArray[Any]
 
+Explain: TypeAlias = Literal["evidence", "occlusion", "none"]
+"""How heatmaps are made; a model that gives no evidence is explained by occlusion in its place."""
+
 STRUCTURES: tuple[str, ...] = ("right_lung", "left_lung", "heart")
 """Names of the outlined structures; an Anatomy mask stores their position here plus one."""
 
