@@ -424,7 +424,7 @@ def test_all_settings_of_training_are_listed() -> None:
 
 
 def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
-    more = ["--maps", 1, "--repeats", 100]
+    more = ["--maps", 1, "--card", "--repeats", 100]
     done = hilum("evaluate", "hilum-six", "phantom:8@3", "--out", tmp_path / "out", *more)
     assert done.returncode == 0, done.stderr
     rows = table(tmp_path / "out" / "maps.csv")
@@ -440,6 +440,19 @@ def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
     } <= told
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Maps by evidence" in page and "Maps by occlusion" in page
+    told = {one.name: one for one in read_card(tmp_path / "out" / "checkpoint").metrics}
+    for method in ("evidence", "Grad-CAM", "occlusion"):
+        name = f"insertion over deletion, maps by {method}"
+        (figure,) = (
+            one
+            for one in document["figures"]
+            if f"{one['measure']}, {one['condition']}" == name and one["subject"] == "all labels"
+        )
+        assert told[name].value == pytest.approx(figure["value"], abs=1e-4)
+        assert (told[name].n, told[name].part) == (figure["films"], "given")
+    done = hilum("evaluate", "hilum-six", "phantom:2@3", "--out", tmp_path / "x", "--card")
+    assert done.returncode == 2
+    assert "--maps" in done.stderr
 
 
 def test_predict_explains_as_it_is_asked_to(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 
 from hilum import faithful
-from hilum.card import Card, Preparation
+from hilum.card import Card, Preparation, read_card
 from hilum.data.phantom import samples
 from hilum.errors import ConfigError
-from hilum.explain import CELLS, hiding, occlusion
-from hilum.faithful import BY_METHOD, EVERY, areas, by_chance, fixed_place, judge_maps, order
+from hilum.explain import CELLS, FAITHFUL, hiding, occlusion
+from hilum.faithful import BY_METHOD, EVERY, areas, by_chance, carry, fixed_place, judge_maps, order
+from hilum.figures import Evaluation, Figure
+from hilum.runtime import Runtime, find
 from hilum.types import Array, Box
 
 SIZE = 64
@@ -217,3 +221,21 @@ def test_the_same_seed_draws_the_same_films() -> None:
     ]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 2
+
+
+def test_a_card_is_told_what_its_maps_are_worth_once(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"films": 20, "positives": None, "low": 0.61234, "high": math.nan}
+    figures = tuple(
+        Figure(subject=subject, measure=measure, condition=f"{BY_METHOD}evidence", value=0.75, **about)
+        for subject, measure in ((EVERY, FAITHFUL), ("Edema", FAITHFUL), (EVERY, "lift"))
+    )
+    folder, name = find("hilum-six"), "insertion over deletion, maps by evidence"
+    out = carry(folder, Evaluation(figures=figures), tmp_path / "new", part="tune")
+    before, after = read_card(folder), read_card(out)
+    (told,) = (one for one in after.metrics if one.name == name)
+    assert (told.value, told.low, told.high, told.n, told.part) == (0.75, 0.6123, None, 20, "tuning")
+    assert [one for one in after.metrics if one.name != name] == [
+        one for one in before.metrics if one.name != name
+    ]
+    assert after.model_copy(update={"metrics": ()}) == before.model_copy(update={"metrics": ()})
+    assert Runtime(out).card == after

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hilum.errors import CheckpointError
+from hilum.store import publish
 
 CARD = "card.json"
 
@@ -181,3 +184,17 @@ def read_card(folder: Path) -> Card:
 def card_json(card: Card) -> str:
     """The card as indented JSON, ending in a newline."""
     return json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def copied(folder: Path, out: Path, card: Card) -> None:
+    """Write the files of a checkpoint's folder to `out`, beside another card."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for name in card.files:
+            if (folder / name).is_file():  # the light install leaves out what only training needs
+                shutil.copyfile(folder / name, draft / name)
+        (draft / CARD).write_text(card_json(card), encoding="utf-8")
+        publish(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

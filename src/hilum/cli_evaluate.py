@@ -53,6 +53,9 @@ def evaluate(
     maps: Annotated[
         int, typer.Option(min=0, help="judge the evidence maps on so many films with each finding; slow")
     ] = 0,
+    carded: Annotated[
+        bool, typer.Option("--card", help="with --maps: a copy of the model whose card tells reports of them")
+    ] = False,
 ) -> None:
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
@@ -68,7 +71,7 @@ def evaluate(
     from hilum.evaluate import films_for, groups_of, judge
     from hilum.evaluate_pictures import write_pictures
     from hilum.evaluation_page import write_page
-    from hilum.faithful import judge_maps
+    from hilum.faithful import carry, judge_maps
     from hilum.figures import joined, write
     from hilum.report import identity, provenance
     from hilum.runtime import Runtime, find, head_bias
@@ -83,6 +86,8 @@ def evaluate(
         raise typer.BadParameter(
             "--by, --prevalence, --point, --threshold, --specialist and --maps are for classifiers"
         )
+    if carded and not maps:
+        raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
     own = shares(threshold, "--threshold")
     runtime.card = operated(runtime.card, point=point, thresholds=own)
     if second is not None:
@@ -146,6 +151,9 @@ def evaluate(
         print(f"page\t{write_page(evaluation, about, cache, out)}")
     else:
         write_pictures(runtime, cache, evaluation, out, seed=seed)
+    if carded:
+        films = part if split else "given"
+        print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")
     _print(evaluation, compare)
 
 

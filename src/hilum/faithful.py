@@ -5,8 +5,10 @@ Deletion and insertion after Petsiuk et al., BMVC 2018; the pointing game after 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +16,7 @@ import cv2
 import numpy as np
 
 from hilum.calibrate import logit, probabilities
-from hilum.card import Card
+from hilum.card import Card, Metric, copied, read_card
 from hilum.data.cache import Tick, pixels_of
 from hilum.decide import baseline
 from hilum.errors import ConfigError
@@ -250,6 +252,29 @@ def fixed_place(films: Sequence[Sequence[tuple[float, float, float, float]]]) ->
 
 def _inside(point: tuple[float, float], boxes: Sequence[tuple[float, float, float, float]]) -> bool:
     return any(x <= point[0] <= x + w and y <= point[1] <= y + h for x, y, w, h in boxes)
+
+
+def carry(folder: Path, evaluation: Evaluation, out: Path, *, part: str) -> Path:
+    """Write the checkpoint of `folder` to `out`, its card telling reports how far its maps can be trusted.
+
+    `part` of the split is what the films were. Returns `out`.
+    """
+    card = read_card(folder)
+    told = {
+        f"{one.measure}, {one.condition}": Metric(
+            name=f"{one.measure}, {one.condition}",
+            value=round(one.value, 4),
+            low=None if math.isnan(one.low) else round(one.low, 4),
+            high=None if math.isnan(one.high) else round(one.high, 4),
+            n=one.films,
+            part={"tune": "tuning"}.get(part, part),
+        )
+        for one in evaluation.figures
+        if (one.subject, one.measure) == (EVERY, FAITHFUL)
+    }
+    kept = [metric for metric in card.metrics if metric.name not in told]
+    copied(folder, out, card.model_copy(update={"metrics": (*kept, *told.values())}))
+    return out
 
 
 def _figures(rows: Sequence[dict[str, Any]], seed: int, repeats: int) -> Iterator[Figure]:

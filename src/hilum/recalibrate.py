@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +17,7 @@ from hilum.calibrate import (
     fit_temperature,
     probabilities,
 )
-from hilum.card import CARD, Calibration, Card, Threshold, card_json
+from hilum.card import Calibration, Card, Threshold, copied
 from hilum.conformal import fit_sets
 from hilum.data.cache import Cache, Tick
 from hilum.decide import POINTS, YOUDEN, fit_threshold, moved
@@ -28,7 +26,6 @@ from hilum.evaluate import logits_of
 from hilum.folds import by_patient, rarer
 from hilum.metrics import labelled
 from hilum.runtime import Runtime
-from hilum.store import publish
 from hilum.types import Array
 
 
@@ -95,7 +92,7 @@ def recalibrate(
     fitted = fitted.model_copy(
         update={"thresholds": points[point], "points": points, "sets": promised, "version": version}
     )
-    _copy(folder, out / "checkpoint", fitted)
+    copied(folder, out / "checkpoint", fitted)
     return fitted, fits
 
 
@@ -193,17 +190,3 @@ def _kept(card: Card, fit: Fit, old: Threshold) -> Threshold:
     rule = f"{old.rule}; kept at its logit, {fit.events} positive films here"
     value, low, high = (moved(bound, was, fit.calibration) for bound in (old.value, old.low, old.high))
     return Threshold(value=value, low=low, high=high, rule=rule)
-
-
-def _copy(folder: Path, out: Path, card: Card) -> None:
-    """The checkpoint's files beside another card."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        for name in card.files:
-            if (folder / name).is_file():  # the light install leaves out what only training needs
-                shutil.copyfile(folder / name, draft / name)
-        (draft / CARD).write_text(card_json(card), encoding="utf-8")
-        publish(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
