@@ -441,7 +441,8 @@ def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Maps by evidence" in page and "Maps by occlusion" in page
     told = {one.name: one for one in read_card(tmp_path / "out" / "checkpoint").metrics}
-    for method in ("evidence", "Grad-CAM", "occlusion"):
+    assert "insertion over deletion, maps by Grad-CAM" not in told
+    for method in ("evidence", "occlusion"):
         name = f"insertion over deletion, maps by {method}"
         (figure,) = (
             one

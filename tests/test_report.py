@@ -560,3 +560,22 @@ def test_lift_and_trust_are_told() -> None:
     assert "around the chest 1.25 times what an even spread would put there" in words
     assert "by occlusion: what it costs the score to blur a place" in words
     assert "On 40 tuning maps, blurring a film's strongest places first" in words
+
+
+def test_a_report_of_maps_that_tell_little_says_how_to_get_better_ones() -> None:
+    def metric(method: str, value: float) -> Metric:
+        name, low, high = f"insertion over deletion, maps by {method}", value - 0.2, value + 0.2
+        return Metric(name=name, value=value, low=low, high=high, n=97, part="tuning")
+
+    def words(*metrics: Metric) -> str:
+        report = make_report(heatmaps=(blob("Edema", 200, 120),))
+        card = report.cards["classify"].model_copy(update={"metrics": metrics})
+        shown = forms.html(replace(report, cards={**report.cards, "classify": card}))
+        return " ".join(Page(shown).words.split())
+
+    remedy = "hilum predict --explain occlusion"
+    told = words(metric("evidence", 0.1), metric("occlusion", 1.5))
+    assert "no surer than chance, do not rely on them" in told
+    assert remedy in told
+    assert remedy not in words(metric("evidence", 0.1), metric("occlusion", 0.1))
+    assert remedy not in words(metric("evidence", 0.1))

@@ -173,6 +173,9 @@ def trust(methods: Collection[str], card: Card | None) -> str:
         # Above chance over many films is no promise for the one at hand.
         good = "on the whole they mark what the score rests on, on a single film they may not"
         told.append(f"{how}: {good if found.low > 0 else 'no surer than chance, do not rely on them'}.")
+    other = measured.get(f"{FAITHFUL}, maps by occlusion")
+    if "occlusion" not in methods and other is not None and (other.low or 0) > 0:
+        told.append("Its maps by occlusion are surer; make them with: hilum predict --explain occlusion")
     return " ".join(told)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime, find
 from hilum.scores import average
 from hilum.segment import segment
-from hilum.types import Anatomy, Array, Boxes, Heatmap, Sample
+from hilum.types import Anatomy, Array, Boxes, Explain, Heatmap, Sample
 
 TABLE = "maps"
 BY_METHOD = "maps by "
@@ -257,11 +257,11 @@ def _inside(point: tuple[float, float], boxes: Sequence[tuple[float, float, floa
 def carry(folder: Path, evaluation: Evaluation, out: Path, *, part: str) -> Path:
     """Write the checkpoint of `folder` to `out`, its card telling reports how far its maps can be trusted.
 
-    `part` of the split is what the films were. Returns `out`.
+    `part` of the split is what the films were. Grad-CAM, which no report shows, is left out. Returns `out`.
     """
     card = read_card(folder)
-    told = {
-        f"{one.measure}, {one.condition}": Metric(
+    told = [
+        Metric(
             name=f"{one.measure}, {one.condition}",
             value=round(one.value, 4),
             low=None if math.isnan(one.low) else round(one.low, 4),
@@ -271,9 +271,11 @@ def carry(folder: Path, evaluation: Evaluation, out: Path, *, part: str) -> Path
         )
         for one in evaluation.figures
         if (one.subject, one.measure) == (EVERY, FAITHFUL)
-    }
-    kept = [metric for metric in card.metrics if metric.name not in told]
-    copied(folder, out, card.model_copy(update={"metrics": (*kept, *told.values())}))
+        and one.condition.removeprefix(BY_METHOD) in get_args(Explain)
+    ]
+    names = {metric.name for metric in told}
+    kept = [metric for metric in card.metrics if metric.name not in names]
+    copied(folder, out, card.model_copy(update={"metrics": (*kept, *told)}))
     return out
 
 
