@@ -16,8 +16,9 @@ from hilum.card import Card, Preparation, read_card
 from hilum.data.phantom import samples
 from hilum.errors import ConfigError
 from hilum.explain import CELLS, FAITHFUL, hiding, occlusion
-from hilum.faithful import BY_METHOD, EVERY, areas, by_chance, carry, fixed_place, judge_maps, order
+from hilum.faithful import BY_METHOD, EVERY, areas, by_chance, carry, judge_maps, order
 from hilum.figures import Evaluation, Figure
+from hilum.pointing import fixed_place
 from hilum.runtime import Runtime, find
 from hilum.types import Array, Box
 

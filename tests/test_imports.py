@@ -19,7 +19,8 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     errors labels stages store types
-    blank card files folds grey picture scores data.phantom_body models.cnn models.ensemble models.evidence
+    blank card files folds grey picture pointing scores data.phantom_body models.cnn models.ensemble
+    models.evidence
     augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions runtime

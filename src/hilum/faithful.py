@@ -1,6 +1,6 @@
 """How far maps can be trusted: what hiding the places they name costs, and whether they point at findings.
 
-Deletion and insertion after Petsiuk et al., BMVC 2018; the pointing game after Zhang et al., IJCV 2018.
+Deletion and insertion after Petsiuk et al., BMVC 2018.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hilum.figures import Bench, Evaluation, Figure
 from hilum.gate import implausible
 from hilum.labels import NO_FINDING
 from hilum.pipeline import SEGMENTER
+from hilum.pointing import pointing
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime, find
 from hilum.scores import average
@@ -48,7 +49,6 @@ MEASURES = (
 _STEPS = 8  # from nothing hidden to all
 _PAIRS = 3  # of random maps of each film, each with its reverse: their areas stray to opposite sides
 _SMOOTH = 2.0  # cells by which noise is blurred to a random map
-_FINE = 64  # cells across, of where findings lie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def judge_maps(
     for i, (seen, labels) in enumerate(chosen):
         others = [one for one, _ in chosen if one.sample.patient != seen.sample.patient]
         for row, shown in _rows(runtime, seen, labels, bias, np.random.default_rng([seed, i])):
-            row |= _pointing(shown, seen.boxes, [one.boxes for one in others])
+            row |= pointing(shown, seen.boxes, [one.boxes for one in others])
             rows.append({"film": seen.sample.id, "patient": seen.sample.patient, **row})
         if tick:
             tick(i + 1, len(chosen), "judging maps")
@@ -215,43 +215,6 @@ def areas(network: Network, card: Card, film: Array, orders: Sequence[Array]) ->
     logits = np.concatenate(list(hiding(network, film, covers.reshape(-1, CELLS, CELLS))))
     curves = logit(probabilities(logits, card)).reshape(len(orders), _STEPS + 1, -1)
     return np.asarray(np.trapezoid(curves, dx=1 / _STEPS, axis=1))
-
-
-def _pointing(shown: Heatmap, boxes: Boxes, others: Sequence[Boxes]) -> dict[str, float]:
-    """Whether a map's highest place lies in a box of its label, and whether one fixed place does.
-
-    NaN where the film has no box, or no other does.
-    """
-    own = boxes.get(shown.label, ())
-    usual = fixed_place([one[shown.label] for one in others if shown.label in one])
-    row, column = np.unravel_index(int(shown.values.argmax()), shown.values.shape)
-    height, width = shown.values.shape
-    point = ((column + 0.5) / width, (row + 0.5) / height)
-    return {
-        "points at it": float(_inside(point, own)) if own else float("nan"),
-        "fixed place points at it": float(_inside(usual, own)) if own and usual else float("nan"),
-    }
-
-
-def fixed_place(films: Sequence[Sequence[tuple[float, float, float, float]]]) -> tuple[float, float] | None:
-    """The place, across and down as shares, where most films have a box; None without any."""
-    if not films:
-        return None
-    middles = (np.arange(_FINE) + 0.5) / _FINE
-    counts = np.zeros((_FINE, _FINE), np.float32)
-    for boxes in films:
-        inside = [
-            np.outer(abs(middles - y - h / 2) <= h / 2, abs(middles - x - w / 2) <= w / 2)
-            for x, y, w, h in boxes
-        ]
-        counts += np.any(inside, axis=0)
-    # Of many places that are equally shared, one in their midst.
-    row, column = np.unravel_index(int(cv2.GaussianBlur(counts, (0, 0), 2).argmax()), counts.shape)
-    return float(middles[column]), float(middles[row])
-
-
-def _inside(point: tuple[float, float], boxes: Sequence[tuple[float, float, float, float]]) -> bool:
-    return any(x <= point[0] <= x + w and y <= point[1] <= y + h for x, y, w, h in boxes)
 
 
 def carry(folder: Path, evaluation: Evaluation, out: Path, *, part: str) -> Path:

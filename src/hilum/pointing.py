@@ -1,0 +1,52 @@
+"""The pointing game: whether a map's highest place lies where a label's finding does.
+
+Source: Zhang et al., IJCV 2018. One fixed place plays along, for findings have their usual places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from hilum.types import Box, Boxes, Heatmap
+
+_FINE = 64  # cells across, of where findings lie
+
+
+def pointing(shown: Heatmap, boxes: Boxes, others: Sequence[Boxes]) -> dict[str, float]:
+    """Whether a map's highest place lies in a box of its label, and whether one fixed place does.
+
+    NaN where the film has no box, or no other does.
+    """
+    own = boxes.get(shown.label, ())
+    usual = fixed_place([one[shown.label] for one in others if shown.label in one])
+    row, column = np.unravel_index(int(shown.values.argmax()), shown.values.shape)
+    height, width = shown.values.shape
+    point = ((column + 0.5) / width, (row + 0.5) / height)
+    return {
+        "points at it": float(_inside(point, own)) if own else float("nan"),
+        "fixed place points at it": float(_inside(usual, own)) if own and usual else float("nan"),
+    }
+
+
+def fixed_place(films: Sequence[Sequence[Box]]) -> tuple[float, float] | None:
+    """The place, across and down as shares, where most films have a box; None without any."""
+    if not films:
+        return None
+    middles = (np.arange(_FINE) + 0.5) / _FINE
+    counts = np.zeros((_FINE, _FINE), np.float32)
+    for boxes in films:
+        inside = [
+            np.outer(abs(middles - y - h / 2) <= h / 2, abs(middles - x - w / 2) <= w / 2)
+            for x, y, w, h in boxes
+        ]
+        counts += np.any(inside, axis=0)
+    # Of many places that are equally shared, one in their midst.
+    row, column = np.unravel_index(int(cv2.GaussianBlur(counts, (0, 0), 2).argmax()), counts.shape)
+    return float(middles[column]), float(middles[row])
+
+
+def _inside(point: tuple[float, float], boxes: Sequence[Box]) -> bool:
+    return any(x <= point[0] <= x + w and y <= point[1] <= y + h for x, y, w, h in boxes)
