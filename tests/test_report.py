@@ -365,7 +365,7 @@ def test_page_shows_the_results() -> None:
         "Smaller lung over larger 0.83",
         "Right lung 0.97 Left lung 0.95 Heart 0.88",
         "Cardiomegaly: positive, probability 0.71, threshold 0.42",
-        "strongest 6.0 logits above the threshold; 50 % of the evidence in lungs and heart",
+        "strongest 6.0 logits above the threshold; 50 % of it in lungs and heart",
         "How faithful this model's maps by evidence are was not measured.",
         "film is cropped close",
         "classify-small 3, preprocessing stretch-256-p1-99-m0.5-s0.25",
@@ -559,6 +559,8 @@ def test_lift_and_trust_are_told() -> None:
     words = " ".join(Page(forms.html(report)).words.split())
     assert "around the chest 1.25 times what an even spread would put there" in words
     assert "by occlusion: what it costs the score to blur a place" in words
+    assert "logits, scaled to the whole film; 50 % of it in lungs and heart" in words
+    assert "above the threshold;" not in words
     assert "On 40 tuning maps, blurring a film's strongest places first" in words
 
 

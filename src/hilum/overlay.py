@@ -101,7 +101,10 @@ def _legend(report: Report, heatmap: Heatmap | None) -> list[_Line]:
         lines += [_Line(text="Cardiothoracic ratio", value=said), _Line()]
     if heatmap is not None:
         peak = _Line(text="none", value=f"{strongest(heatmap):.1f} logits", colour=_DIM)
-        lines += [_Line(text="Evidence for", colour=_DIM), _Line(text=heatmap.label, size=1.3)]
+        lines += [
+            _Line(text=f"{heatmap.method.capitalize()} for", colour=_DIM),
+            _Line(text=heatmap.label, size=1.3),
+        ]
         lines += [*_scores(report.prediction, heatmap.label), _Line(), _Line(bar=True), peak]
     return lines
 
