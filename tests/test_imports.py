@@ -21,15 +21,17 @@ FLOORS = """
     errors labels stages store types
     blank card files folds grey picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
-    augment config dicom_grey explain gate history intervals losses measure metrics models.unet prepare state
+    augment config dicom_grey explain history intervals losses measure metrics models.unet prepare state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions runtime
     decide
-    classify plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
-    data.phantom_findings model_page models probe read six_way
+    gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report segment
+    classify data.phantom_findings model_page models probe read six_way
     call_figures
     checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
+    data.wrong
+    data.pictures
     blanked data data.check data.pseudo data.regions
     batches evaluate_outlines faithful reliability
     evaluate evaluate_pictures evaluation_page

@@ -9,6 +9,7 @@ import numpy as np
 
 from hilum.decide import baseline, predict, settled, without_sets
 from hilum.explain import occlusion
+from hilum.gate import shown
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime
 from hilum.types import Anatomy, Array, Explain, Prediction, Radiograph
@@ -108,7 +109,8 @@ def _judged(
     preparation = runtime.card.preparation
     for first in range(0, len(films), _BATCH):
         some = films[first : first + _BATCH]
-        masks = [None if one is None else one.mask for one in anatomies[first : first + _BATCH]]
+        some_anatomies = anatomies[first : first + _BATCH]
+        masks = [None if one is None else shown(one, preparation) for one in some_anatomies]
         inputs = np.stack(
             [prepare(film.pixels, preparation, mask) for film, mask in zip(some, masks, strict=True)]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
@@ -75,11 +76,12 @@ def segment(
     threads: Threads = 0,
 ) -> None:
     """Outline lungs and heart only; write segmentation.csv and a mask for each film."""
-    from hilum.pipeline import SEGMENTER, Pipeline
+    from hilum.pipeline import GATE, SEGMENTER, Pipeline
     from hilum.runtime import Runtime, find
 
     def make() -> Pipeline:
-        return Pipeline(Runtime(find(model or SEGMENTER), threads=threads), None)
+        segmenter, gate = (Runtime(find(name), threads=threads) for name in (model or SEGMENTER, GATE))
+        return Pipeline(segmenter, None, gate=gate)
 
     _analyse(paths, out, "csv,mask", make)
 
@@ -97,17 +99,26 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
     named = inputs(paths, out)
     pipeline = make()
     counts = {"ok": 0, "rejected": 0, "error": 0}
+    codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
     with progress("analysing") as tick:
 
         def done(name: str, result: Report | HilumError) -> None:
             counts["error" if isinstance(result, HilumError) else result.status] += 1
             if isinstance(result, HilumError):
                 print(f"error: {result}", file=sys.stderr)
-            elif result.status == "rejected":
-                print(f"rejected: {name}: {'; '.join(result.reasons)}", file=sys.stderr)
+                tick(sum(counts.values()), len(named), "")
+                return
+            codes["rejected"].update({reason.code for reason in result.reasons})
+            codes["flagged"].update({flag.code for flag in result.flags})
+            if result.status == "rejected":
+                why = "; ".join(reason.sentence for reason in result.reasons)
+                print(f"rejected: {name}: {why}", file=sys.stderr)
             tick(sum(counts.values()), len(named), "")
 
         everything = run(pipeline, named, out, chosen, done=done)
+    for what, found in codes.items():
+        if found:
+            print(f"{what}: " + ", ".join(f"{n} {code}" for code, n in found.most_common()), file=sys.stderr)
     print(
         f"{len(named)} films\t"
         + ", ".join(f"{count} {status}" for status, count in counts.items())

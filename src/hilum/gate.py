@@ -1,50 +1,150 @@
-"""Is this a frontal chest radiograph that the models may judge? Reasons, never silence."""
+"""Is this a frontal chest radiograph that the models may judge? Reasons, never silence.
+
+Asked in the order of their cost: header, size and grey levels (`admit`), a small network that knows what a
+wrong picture looks like (`recognise`, `refuse`), the outlines (`implausible`). What must be known of a film
+that is judged all the same is said by `flag`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from hilum.types import Anatomy, Radiograph
+from hilum.calibrate import probabilities
+from hilum.card import Preparation
+from hilum.measure import is_mirrored
+from hilum.prepare import prepare
+from hilum.runtime import Runtime
+from hilum.types import Anatomy, Array, Measurements, Radiograph, Reason
 
 _SMALLEST = 64  # pixels a side; the models were never shown less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
 _MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "RF", "XA", "XC", ""}
 _CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
 _LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
+_ADULT = 18  # years
+_LEAST_RANGE = 0.02  # between the 1st and the 99th percentile of grey levels; less is a blank plate
 _LEAST_LUNG = 0.02  # of the image's area, either lung
 _LEAST_LUNGS = 0.10  # both together
 _LEAST_QUALITY = 0.75  # the Dice to expect of either lung
+# Probabilities of the network hilum-gate, chosen on the tuning films of benchmarks/gate.py.
+_LEAST_RIGHT = 0.1  # that a film is the right way round, or mirrored; below it is refused
+_SURE = 0.9  # likewise; from here on doubtful outlines are no reason to refuse a film
+_MIRRORED = 0.9  # of those two, mirrored
+
+_FRONTAL, _OTHER_SIDE = "frontal", "mirrored"
+
+_SENTENCES = {
+    "turned": "the film lies on its side; turn it by 90 degrees",
+    "upside-down": "the film stands on its head; turn it by 180 degrees",
+    "inverted": "air is bright, the film is inverted; set PhotometricInterpretation, or invert it",
+    "cropped": "a lung or more of the chest is cut off; give the whole film",
+    "exposure": "most of the film is black or white without detail; export it with its whole range of grey",
+    "photograph": "this looks like a photograph of a screen; export the film's own file",
+    "other": "this does not look like a chest radiograph; give a frontal chest film",
+}
+"""What is said of each kind that the network knows, and the remedy."""
 
 
-def admit(radiograph: Radiograph) -> tuple[str, ...]:
-    """Reasons, from the header and the size alone, why the models may not judge a film; empty if none."""
+def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
+    """Reasons, from header, size and grey levels, why the models may not judge a film; empty if none."""
     reasons = []
     height, width = radiograph.pixels.shape
+    size = f"{width} x {height} pixels"
     if min(height, width) < _SMALLEST:
-        reasons.append(f"{width} x {height} pixels; the models need at least {_SMALLEST} a side")
+        reasons.append(_reason("small", f"{size}; the models need at least {_SMALLEST} a side"))
     if max(height, width) > _LONGEST * min(height, width):
-        reasons.append(f"{width} x {height} pixels is too long for a chest film; crop it to the chest")
-    if (radiograph.view or "").upper() in _LATERAL:
-        reasons.append(f"the header says view {radiograph.view}; the models read frontal films only")
-    origin = radiograph.origin
+        reasons.append(_reason("long", f"{size} is too long for a chest film; crop it to the chest"))
+    view, origin = radiograph.view or "", radiograph.origin
+    if view.upper() in _LATERAL:
+        said = f"the header says view {view}; the models read frontal films only"
+        reasons.append(_reason("lateral", said))
     if origin.modality not in _MODALITIES:
-        reasons.append(f"the header says modality {origin.modality[:16]}; the models read radiographs only")
+        said = f"the header says modality {origin.modality[:16]}; the models read radiographs only"
+        reasons.append(_reason("not-radiograph", said))
     if origin.body_part and not any(word in origin.body_part for word in _CHEST):
-        reasons.append("the header names another body part than the chest")
+        reasons.append(_reason("not-chest", "the header names another body part than the chest"))
+    # A pixel in so many tells; all of a large film would take longer than its outlines.
+    few = radiograph.pixels[:: max(1, height // 256), :: max(1, width // 256)]
+    low, high = np.percentile(few, (1, 99))
+    if high - low < _LEAST_RANGE:
+        reasons.append(
+            _reason("blank", "nearly all of the film is of one grey; give a film that shows something")
+        )
     return tuple(reasons)
 
 
-def implausible(anatomy: Anatomy) -> tuple[str, ...]:
+def recognise(runtime: Runtime, films: Sequence[Radiograph]) -> list[dict[str, float]]:
+    """What the network hilum-gate takes each film for: kind -> probability, adding up to 1."""
+    if not films:
+        return []
+    inputs = [prepare(film.pixels, runtime.card.preparation) for film in films]
+    scores = probabilities(runtime(np.stack(inputs))["logits"], runtime.card)
+    return [dict(zip(runtime.card.labels, row, strict=True)) for row in scores.tolist()]
+
+
+def refuse(kinds: Mapping[str, float]) -> tuple[Reason, ...]:
+    """The reason why a film that was taken for these kinds may not be judged; empty if none."""
+    if _right(kinds) >= _LEAST_RIGHT:
+        return ()
+    likeliest = max(_SENTENCES, key=lambda kind: kinds.get(kind, 0.0))
+    return (_reason(likeliest, _SENTENCES[likeliest]),)
+
+
+def implausible(anatomy: Anatomy) -> tuple[Reason, ...]:
     """Reasons why the outlines are not those of a frontal chest film; empty if none."""
-    reasons = []
+    said = []
     areas = np.bincount(anatomy.mask.ravel(), minlength=4)[1:3] / anatomy.mask.size
     for name, area in zip(("right", "left"), areas, strict=True):
         if area < _LEAST_LUNG:
-            reasons.append(f"no {name} lung found")
-    if not reasons and areas.sum() < _LEAST_LUNGS:
-        reasons.append(f"the lungs fill only {areas.sum():.0%} of the image; crop it to the chest")
-    if not reasons:
+            said.append(f"no {name} lung found")
+    if not said and areas.sum() < _LEAST_LUNGS:
+        said.append(f"the lungs fill only {areas.sum():.0%} of the image; crop it to the chest")
+    if not said:
         quality = min(anatomy.quality["right_lung"], anatomy.quality["left_lung"])
         if quality < _LEAST_QUALITY:
-            reasons.append(f"the lungs' outlines are unsure (quality {quality:.2f}, needs {_LEAST_QUALITY})")
-    return tuple(reasons)
+            said.append(f"the lungs' outlines are unsure (quality {quality:.2f}, needs {_LEAST_QUALITY})")
+    return tuple(_reason("lungs", sentence) for sentence in said)
+
+
+def sure(kinds: Mapping[str, float]) -> bool:
+    """Whether a film is so surely a chest the right way round that odd outlines may be disease."""
+    return _right(kinds) >= _SURE
+
+
+def shown(anatomy: Anatomy, preparation: Preparation) -> Array:
+    """The label map (H, W) uint8 that a classifier is told of; blank where the film is to stay whole."""
+    # Of a chest that is only partly found, disease may be what hides the rest: classifiers that see films cut
+    # to the chest learned such films whole.
+    if preparation.region == "crop" and implausible(anatomy):
+        return np.zeros_like(anatomy.mask)
+    return anatomy.mask
+
+
+def flag(
+    radiograph: Radiograph, kinds: Mapping[str, float], measurements: Measurements | None
+) -> tuple[Reason, ...]:
+    """What must be known of a film that is not refused for it; empty if nothing."""
+    flags = []
+    age = radiograph.origin.age
+    if age is not None and age < _ADULT:
+        flags.append(
+            _reason("child", "the header says that the patient is a child; the models learned from adults")
+        )
+    mirrored = kinds.get(_OTHER_SIDE, 0.0) >= _MIRRORED * _right(kinds) > 0
+    if mirrored or (measurements is not None and is_mirrored(measurements)):
+        said = (
+            "the film may be mirrored, or the heart lies on the right; right and left are named as if neither"
+        )
+        flags.append(_reason("mirrored", said))
+    return tuple(flags)
+
+
+def _right(kinds: Mapping[str, float]) -> float:
+    """The probability that a film is a chest the right way round, or that but mirrored."""
+    return kinds.get(_FRONTAL, 0.0) + kinds.get(_OTHER_SIDE, 0.0)
+
+
+def _reason(code: str, sentence: str) -> Reason:
+    return Reason(code=code, sentence=sentence)

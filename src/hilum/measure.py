@@ -49,11 +49,6 @@ def remarks(measurements: Measurements, anatomy: Anatomy, film: Radiograph) -> t
         for name in STRUCTURES
         if name in anatomy.unreliable
     ]
-    if is_mirrored(measurements):
-        notes.append(
-            "the heart points to the picture's left: dextrocardia or a mirrored film; "
-            "right and left are named as on a film that is not mirrored"
-        )
     if measurements.cardiothoracic_ratio is None:
         why = "an outline is not reliable" if anatomy.unreliable else "the heart or a lung was not found"
         notes.append(f"no cardiothoracic ratio: {why}")

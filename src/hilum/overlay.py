@@ -90,7 +90,7 @@ def _legend(report: Report, heatmap: Heatmap | None) -> list[_Line]:
     lines = []
     if report.status == "rejected":
         lines += [_Line(text="Rejected", size=1.3)]
-        lines += [line for reason in report.reasons for line in (_Line(text=reason), _Line())]
+        lines += [line for reason in report.reasons for line in (_Line(text=reason.sentence), _Line())]
     if report.anatomy is not None:
         lines += [_Line(text="Outlines", value="quality", colour=_DIM)]
         lines += [_named_outline(name, report.anatomy) for name in STRUCTURES]

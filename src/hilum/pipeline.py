@@ -14,7 +14,7 @@ from hilum import decide
 from hilum.classify import Judgement, classify, explained
 from hilum.errors import CheckpointError, HilumError, ReadError
 from hilum.explain import heatmap
-from hilum.gate import admit, implausible
+from hilum.gate import admit, flag, implausible, recognise, refuse, sure
 from hilum.measure import measure, remarks
 from hilum.read import read
 from hilum.runtime import Runtime, find
@@ -28,12 +28,14 @@ from hilum.types import (
     Measurements,
     Prediction,
     Radiograph,
+    Reason,
     Report,
     now,
 )
 
 Source: TypeAlias = str | Path | bytes | Array | Radiograph
 
+GATE = "hilum-gate"
 SEGMENTER = "hilum-lungs"
 CLASSIFIER = "hilum-six"
 
@@ -73,14 +75,17 @@ def load(
     second = None if specialist is None else Runtime(find(specialist), threads=threads)
     if second is not None:
         second.card = decide.seconded(second.card, point=point, thresholds=thresholds)
-    return Pipeline(runtimes["segment"], general, second, explain=explain)
+    gate = Runtime(find(GATE), threads=threads)
+    return Pipeline(runtimes["segment"], general, second, gate=gate, explain=explain)
 
 
 class Pipeline:
     """A segmenter and a classifier, together one function from a film to a Report.
 
     Without a classifier the films are only outlined and measured. A specialist is a second classifier, asked
-    where the first leaves one of the specialist's labels open. Heatmaps are as `explain` says.
+    where the first leaves one of the specialist's labels open. The gate is the network that tells wrong
+    pictures; without it header, grey levels and outlines decide. Heatmaps are as `explain`
+    says.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Pipeline:
         classifier: Runtime | None,
         specialist: Runtime | None = None,
         *,
+        gate: Runtime | None = None,
         explain: Explain = "evidence",
     ) -> None:
         for runtime, task in ((segmenter, "segment"), (classifier, "classify"), (specialist, "classify")):
@@ -103,6 +109,7 @@ class Pipeline:
         if missing := set(STRUCTURES) - set(segmenter.card.labels):
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
         self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist
+        self.gate = gate
         self._explain: Explain = explain
         if specialist and (strange := set(specialist.card.labels) - set(self.labels)):
             raise CheckpointError(
@@ -121,16 +128,26 @@ class Pipeline:
     def analyse(self, films: Sequence[Radiograph]) -> list[Report]:
         """Analyse films that are already read, the classifier running over all of them at once."""
         reasons = [admit(film) for film in films]
+        kinds = self._recognise(films, [not why for why in reasons])
+        reasons = [why or (refuse(kind) if kind else ()) for why, kind in zip(reasons, kinds, strict=True)]
         anatomies = self._segment(films, [not why for why in reasons])
-        reasons = [why or implausible(a) if a else why for why, a in zip(reasons, anatomies, strict=True)]
+        doubts = [implausible(anatomy) if anatomy else () for anatomy in anatomies]
+        reasons = [
+            why or (() if sure(kind) else doubt)
+            for why, doubt, kind in zip(reasons, doubts, kinds, strict=True)
+        ]
         measurements = [
             measure(anatomy, film.spacing) if anatomy else None
             for film, anatomy in zip(films, anatomies, strict=True)
         ]
+        flags = [flag(*parts) for parts in zip(films, kinds, measurements, strict=True)]
+        flags = [
+            said if why else said + doubt for said, doubt, why in zip(flags, doubts, reasons, strict=True)
+        ]
         judged = self._classify(films, anatomies, [not why for why in reasons])
         return [
             self._report(*parts)
-            for parts in zip(films, reasons, anatomies, measurements, judged, strict=True)
+            for parts in zip(films, reasons, flags, anatomies, measurements, judged, strict=True)
         ]
 
     def stream(self, sources: Iterable[Source]) -> Iterator[Report | HilumError]:
@@ -168,6 +185,15 @@ class Pipeline:
             remedy = "check the film; if it looks sound, report this with the film's kind"
             return [ReadError(films[0].origin.path, reason, remedy)]
 
+    def _recognise(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[dict[str, float]]:
+        """What each film is taken for; nothing where it was not admitted, or no network was given."""
+        kinds: list[dict[str, float]] = [{}] * len(films)
+        if self.gate is not None:
+            chosen = [i for i, yes in enumerate(admitted) if yes]
+            for i, found in zip(chosen, recognise(self.gate, [films[i] for i in chosen]), strict=True):
+                kinds[i] = found
+        return kinds
+
     def _segment(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[Anatomy | None]:
         return [
             segment(self.segmenter, film.pixels) if yes else None
@@ -195,12 +221,15 @@ class Pipeline:
     def _report(
         self,
         film: Radiograph,
-        reasons: tuple[str, ...],
+        reasons: tuple[Reason, ...],
+        flags: tuple[Reason, ...],
         anatomy: Anatomy | None,
         measurements: Measurements | None,
         judged: tuple[Prediction, tuple[Heatmap, ...]] | None,
     ) -> Report:
         cards = {"segment": self.segmenter.card}
+        if self.gate:
+            cards["gate"] = self.gate.card
         if self.classifier:
             cards["classify"] = self.classifier.card
         if self.specialist and judged and judged[0].stage == "specialist":
@@ -208,6 +237,7 @@ class Pipeline:
         return Report(
             status="rejected" if reasons else "ok",
             reasons=reasons,
+            flags=flags,
             radiograph=film,
             anatomy=anatomy,
             measurements=measurements,

@@ -112,6 +112,7 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
             modality=text(dataset, "Modality"),
             body_part=text(dataset, "BodyPartExamined"),
             supine=_is_supine(dataset),
+            age=_age(dataset),
         ),
         notes=tuple(notes),
     )
@@ -124,6 +125,13 @@ def _is_supine(dataset: Dataset) -> bool:
         return True
     # HFS, FFS, LFS, RFS: head, feet, left or right first, supine (PS3.3 C.7.3.1.1.2).
     return text(dataset, "PatientPosition").endswith("FS")
+
+
+def _age(dataset: Dataset) -> float | None:
+    """Years; a number of days, weeks, months or years, as in 018M (PS3.5 section 6.2, AS)."""
+    said = text(dataset, "PatientAge")
+    years = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}.get(said[-1:])
+    return int(said[:-1]) * years if years and said[:-1].isdecimal() else None
 
 
 def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID]:

@@ -42,7 +42,8 @@ def to_json(report: Report) -> dict[str, Any]:
     document = {
         "file": radiograph.origin.path,
         "status": report.status,
-        "reasons": report.reasons,
+        "reasons": [asdict(reason) for reason in report.reasons],
+        "flags": [asdict(flag) for flag in report.flags],
         "input": {
             "sha256": radiograph.origin.sha256,
             "format": radiograph.origin.format,
@@ -130,7 +131,8 @@ def row(file: str, result: Report | HilumError, labels: Sequence[str]) -> dict[s
     cells["file"] = _inert(file, "./")
     if isinstance(result, HilumError):
         return cells | {"status": "error", "notes": _inert("; ".join(_fault(result).values()))}
-    notes = "; ".join((*result.reasons, *result.radiograph.notes, *result.notes))
+    said = (reason.sentence for reason in (*result.reasons, *result.flags))
+    notes = "; ".join((*said, *result.radiograph.notes, *result.notes))
     cells |= {"status": result.status, "notes": _inert(notes)}
     if result.prediction is not None and labels:
         cells |= _score_cells(result.prediction, labels)

@@ -48,6 +48,7 @@ class Origin:
     modality: str = ""  # upper case, as the header says; "" where it does not
     body_part: str = ""  # likewise
     supine: bool = False  # whether the header says that the patient lay on the back
+    age: float | None = None  # years, as the header says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +172,20 @@ class Heatmap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a film may not be judged, or what must be known of one that is."""
+
+    code: str  # one word, the same for equal reasons: "small", "turned", "child", ...
+    sentence: str  # what is wrong, and the remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything Hilum has to say about one film."""
 
     status: Literal["ok", "rejected"]
-    reasons: tuple[str, ...] = ()  # why it was rejected
+    reasons: tuple[Reason, ...] = ()  # why it was rejected
+    flags: tuple[Reason, ...] = ()  # what must be known of it all the same
     radiograph: Radiograph
     anatomy: Anatomy | None  # None where the segmenter never ran
     measurements: Measurements | None
@@ -183,7 +193,7 @@ class Report:
     heatmaps: tuple[Heatmap, ...] = ()
     cards: Mapping[str, Card] = field(
         repr=False
-    )  # "segment" and "classify" -> the card of the model that did it
+    )  # "gate", "segment" and "classify" -> the card of the model that did it
     notes: tuple[str, ...] = ()
     created: str  # UTC, ISO 8601
 

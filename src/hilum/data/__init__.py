@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hilum.config import expand
-from hilum.data import folder, masks, nih, phantom, table
+from hilum.data import folder, masks, nih, phantom, pictures, table, wrong
 from hilum.errors import DataError
 from hilum.types import Sample
 
@@ -16,6 +16,8 @@ KINDS: dict[str, Callable[[str], list[Sample]]] = {
     "folder": folder.samples,  # one sub-folder a class
     "csv": table.samples,  # a csv file: path, labels, optionally patient, sex, age, view, site
     "phantom": phantom.samples,  # COUNT or COUNT@SEED generated films
+    "pictures": pictures.samples,  # COUNT or COUNT@SEED pictures that are no chest films
+    "gate": lambda name: wrong.samples(open_data(name)),  # another data set, as it is and in wrong kinds
 }
 
 

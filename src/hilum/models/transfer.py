@@ -18,13 +18,18 @@ class Transfer(nn.Module):
     """timm backbones side by side and a 1 x 1 convolution that turns their features into evidence.
 
     Input (N, channels, S, S); outputs as of `Evidence`. Of several backbones, given with + in between, the
-    features are joined before the one head, and S must divide by 32. `options` are timm's own.
+    features are joined before the one head, and S must divide by 32. `stages` keeps a MobileNet's first ones
+    alone, of seven: four are a tenth of its weights. `options` are timm's own.
     """
 
-    def __init__(self, labels: int, *, backbone: str, channels: int = 1, **options: Any) -> None:
+    def __init__(
+        self, labels: int, *, backbone: str, channels: int = 1, stages: int | None = None, **options: Any
+    ) -> None:
         super().__init__()
         self._names = backbone.split("+")
         parts = [_headless(name, channels, options) for name in self._names]
+        if stages is not None:
+            _shorten(parts[0], stages)
         # One backbone keeps the place it has in the checkpoints of before there were stacks.
         self.backbone = parts[0] if len(parts) == 1 else nn.ModuleList(parts)
         self.head = Evidence(sum(part.num_features for part in parts), labels)
@@ -56,6 +61,15 @@ def _headless(name: str, channels: int, options: dict[str, Any]) -> Any:
         module.pre_logits = nn.Identity()
         module.features[-1] = nn.Identity()
     return module
+
+
+def _shorten(module: Any, stages: int) -> None:
+    """Leave the last stages of a MobileNet out, and the layer that widens their features."""
+    if not 1 <= stages <= len(getattr(module, "blocks", ())):
+        raise ConfigError(f"arguments.stages={stages}: a MobileNet has 1 to 7, other backbones none")
+    module.blocks = module.blocks[:stages]
+    module.conv_head, module.bn2 = nn.Identity(), nn.Identity()
+    module.num_features = [m for m in module.blocks.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
 
 
 class TransferUNet(nn.Module):
