@@ -126,7 +126,7 @@ def test_a_pipeline_asks_its_specialist_and_names_it() -> None:
     assert report.prediction.positive == (True, False, True, True, True, False)  # 0.5 is at the threshold
     assert [one.label for one in report.heatmaps] == [labels[0], *labels[2:5]]
     assert float(report.heatmaps[0].values.mean()) == pytest.approx(2, abs=1e-3)
-    assert alone.cards.keys() == {"segment", "classify"}
+    assert alone.cards.keys() == {"gate", "segment", "classify"}
 
 
 def test_a_specialist_must_score_what_the_classifier_scores() -> None:

@@ -156,6 +156,24 @@ def test_good_films_alone_end_with_exit_code_0(mixed: Path, tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_rejected_and_flagged_films_are_counted_by_code(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for i, film in enumerate(
+        (draw(0).pixels, 255 - draw(1).pixels, 255 - draw(2).pixels, draw(4).pixels[:40])
+    ):
+        cv2.imwrite(str(films / f"{i}.png"), film)
+    done = hilum("predict", films, "--out", tmp_path / "out", "--as", "csv,json")
+    assert done.returncode == 1
+    assert "rejected: 2 inverted, 1 long, 1 small" in done.stderr.splitlines()
+    rows = {row["file"]: row for row in table(tmp_path / "out" / "predictions.csv")}
+    assert [rows[f"{i}.png"]["status"] for i in range(4)] == ["ok", "rejected", "rejected", "rejected"]
+    assert rows["1.png"]["notes"].startswith("air is bright")
+    document = json.loads((tmp_path / "out" / "1.png.json").read_text(encoding="utf-8"))
+    assert [reason["code"] for reason in document["reasons"]] == ["inverted"]
+    assert document["models"]["gate"]["name"] == "hilum-gate"
+
+
 def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> None:
     done = hilum("segment", mixed / "good0.png", "--out", tmp_path)
     assert done.returncode == 0
@@ -197,7 +215,11 @@ def test_training_without_torch_names_the_extra(tmp_path: Path) -> None:
 
 def test_models_lists_what_is_shipped_and_shows_cards() -> None:
     listed = hilum("models")
-    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == ["hilum-lungs", "hilum-six"]
+    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == [
+        "hilum-gate",
+        "hilum-lungs",
+        "hilum-six",
+    ]
     card = json.loads(hilum("models", "hilum-six").stdout)
     assert card["labels"][0] == "Atelectasis" and card["thresholds"] and card["split_sha256"]
 

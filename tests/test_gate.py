@@ -10,15 +10,20 @@ from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
 from pydicom.datadict import tag_for_keyword
 
+from hilum.card import Preparation
 from hilum.dicom_grey import text
-from hilum.gate import admit, implausible
-from hilum.types import Anatomy, Origin, Radiograph
+from hilum.gate import admit, flag, implausible, refuse, shown, sure
+from hilum.types import Anatomy, Array, Measurements, Origin, Radiograph, Reason
 
 WORDS = {"modality": "Modality", "body_part": "BodyPartExamined"}
 
 
 def film(
-    shape: tuple[int, int] = (256, 256), view: str | None = None, header: dict[str, Any] | None = None
+    shape: tuple[int, int] = (256, 256),
+    view: str | None = None,
+    header: dict[str, Any] | None = None,
+    pixels: Array | None = None,
+    age: float | None = None,
 ) -> Radiograph:
     dataset = None
     if header is not None:
@@ -28,9 +33,19 @@ def film(
             assert tag is not None
             # Real files hold values that the standard does not allow, such as lower case.
             dataset.add(DataElement(tag, "CS", value, validation_mode=IGNORE))
-    said = {name: text(dataset, word) for name, word in WORDS.items()} if dataset is not None else {}
-    origin = Origin(path="x", sha256="", format="DICOM" if said else "PNG", header=dataset, **said)
-    return Radiograph(pixels=np.zeros(shape, np.float32), view=view, origin=origin)
+    told = {name: text(dataset, word) for name, word in WORDS.items()} if dataset is not None else {}
+    kind = "DICOM" if told else "PNG"
+    origin = Origin(path="x", sha256="", format=kind, header=dataset, age=age, **told)
+    ramp = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    return Radiograph(pixels=ramp if pixels is None else pixels, view=view, origin=origin)
+
+
+def said(reasons: tuple[Reason, ...]) -> tuple[str, ...]:
+    return tuple(reason.sentence for reason in reasons)
+
+
+def codes(reasons: tuple[Reason, ...]) -> list[str]:
+    return [reason.code for reason in reasons]
 
 
 def anatomy(right: float, left: float, quality: float = 0.95, left_quality: float | None = None) -> Anatomy:
@@ -84,12 +99,12 @@ def test_a_frontal_chest_film_is_admitted(radiograph: Radiograph) -> None:
     ],
 )
 def test_every_reason_to_refuse_a_film_is_said(radiograph: Radiograph, reason: str) -> None:
-    assert admit(radiograph) == (reason,)
+    assert said(admit(radiograph)) == (reason,)
 
 
 def test_all_reasons_are_said_at_once() -> None:
     wrong = film((20, 60), view="LL", header={"Modality": "CT", "BodyPartExamined": "HAND"})
-    assert len(admit(wrong)) == 5
+    assert codes(admit(wrong)) == ["small", "long", "lateral", "not-radiograph", "not-chest"]
 
 
 def test_plausible_lungs_give_no_reason() -> None:
@@ -110,9 +125,102 @@ def test_plausible_lungs_give_no_reason() -> None:
     ],
 )
 def test_every_reason_to_doubt_the_outlines_is_said(found: Anatomy, reasons: tuple[str, ...]) -> None:
-    assert implausible(found) == reasons
+    assert said(implausible(found)) == reasons
+    assert set(codes(implausible(found))) == {"lungs"}
 
 
 def test_an_unsure_heart_alone_rejects_nothing() -> None:
     assert anatomy(0.2, 0.2).quality["heart"] == 0
     assert implausible(anatomy(0.2, 0.2)) == ()
+
+
+def plate(noise: float, size: int = 256) -> Array:
+    grey = 0.4 + np.random.default_rng(0).normal(0, noise, (size, size))
+    return np.asarray(np.clip(grey, 0, 1), np.float32)
+
+
+@pytest.mark.parametrize("size", [64, 300, 2000])
+def test_a_blank_plate_is_refused_and_a_faint_film_is_not(size: int) -> None:
+    assert codes(admit(film(pixels=plate(0.002, size)))) == ["blank"]
+    assert admit(film(pixels=plate(0.02, size))) == ()
+
+
+def taken_for(**kinds: float) -> dict[str, float]:
+    """What the network says, the rest being a frontal film."""
+    names = {name.replace("_", "-"): value for name, value in kinds.items()}
+    return {"frontal": 1 - sum(kinds.values()), **names}
+
+
+@pytest.mark.parametrize(
+    "kind", ["turned", "upside-down", "inverted", "cropped", "exposure", "photograph", "other"]
+)
+def test_each_wrong_kind_is_refused_by_name_with_a_remedy(kind: str) -> None:
+    (reason,) = refuse({"frontal": 0.1, "mirrored": 0.05, kind: 0.85})
+    assert reason.code == kind
+    assert ";" in reason.sentence
+
+
+def test_a_film_that_may_be_wrong_in_two_ways_is_refused_without_a_name() -> None:
+    assert codes(refuse(taken_for(turned=0.45, cropped=0.4))) == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "refused"),
+    [
+        (taken_for(), False),
+        (taken_for(turned=0.49), False),
+        (taken_for(turned=0.51), True),
+        (taken_for(mirrored=1.0), False),
+        (taken_for(mirrored=0.4, turned=0.55), True),
+    ],
+)
+def test_what_is_more_likely_right_than_wrong_is_not_refused(kinds: dict[str, float], refused: bool) -> None:
+    assert bool(refuse(kinds)) is refused
+
+
+def test_odd_outlines_count_where_the_network_is_not_sure_or_not_there() -> None:
+    assert sure(taken_for(turned=0.05, mirrored=0.9))
+    assert not sure(taken_for(turned=0.15))
+    assert not sure({})
+
+
+def pointing(offset: float | None) -> Measurements:
+    return Measurements(
+        cardiothoracic_ratio=0.5, right_lung_fraction=0.2, left_lung_fraction=0.2, heart_offset=offset
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "offset", "flagged"),
+    [
+        (taken_for(), 0.1, False),
+        (taken_for(mirrored=0.8), 0.1, True),
+        (taken_for(mirrored=0.8), None, True),
+        (taken_for(mirrored=0.5), 0.1, False),
+        (taken_for(mirrored=0.5), -0.1, True),
+        (taken_for(mirrored=0.1), -0.1, False),
+        (taken_for(mirrored=0.1, turned=0.85), None, False),
+        ({}, -0.1, True),
+        ({}, 0.1, False),
+        ({}, None, False),
+    ],
+)
+def test_a_mirrored_film_is_flagged_by_network_and_heart(
+    kinds: dict[str, float], offset: float | None, flagged: bool
+) -> None:
+    assert codes(flag(film(), kinds, pointing(offset))) == ["mirrored"] * flagged
+
+
+@pytest.mark.parametrize(
+    ("age", "flagged"), [(None, False), (0.2, True), (17.9, True), (18, False), (80, False)]
+)
+def test_a_childs_film_is_flagged_and_not_refused(age: float | None, flagged: bool) -> None:
+    assert codes(flag(film(age=age), taken_for(), None)) == ["child"] * flagged
+    assert admit(film(age=age)) == ()
+
+
+def test_a_film_with_odd_outlines_stays_whole_for_classifiers_that_see_the_chest_alone() -> None:
+    crop, whole = (Preparation(size=64, region=region) for region in ("crop", "outlines"))
+    good, odd = anatomy(0.2, 0.2), anatomy(0.2, 0.001)
+    assert shown(good, crop) is good.mask and shown(odd, whole) is odd.mask
+    assert not shown(odd, crop).any()

@@ -21,6 +21,7 @@ from hilum.types import (
     Origin,
     Prediction,
     Radiograph,
+    Reason,
     Report,
 )
 
@@ -62,7 +63,8 @@ def make_report(**changes: Any) -> Report:
 
 
 def rejected(*reasons: str) -> Report:
-    return make_report(status="rejected", reasons=reasons, anatomy=None, prediction=None, heatmaps=())
+    why = tuple(Reason(code="lateral", sentence=reason) for reason in reasons)
+    return make_report(status="rejected", reasons=why, anatomy=None, prediction=None, heatmaps=())
 
 
 def near_edge(box: tuple[int, int, int, int], distance: int) -> Array:

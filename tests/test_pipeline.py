@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 
 import hilum
 from hilum.data.phantom import draw
+from hilum.data.wrong import KINDS, photographed
 from hilum.errors import CheckpointError, ReadError
 from hilum.labels import SIX
 from hilum.metrics import dice
-from hilum.pipeline import Pipeline
+from hilum.pipeline import GATE, Pipeline
 from hilum.runtime import Runtime, find
-from hilum.types import Array, Report
+from hilum.types import Array, Reason, Report
 
 RG1 = ["RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI"]
 
@@ -84,6 +86,71 @@ def test_what_is_no_chest_film_is_rejected_with_a_reason(pipeline: Pipeline, dic
     assert result.status == "rejected"
     assert result.reasons
     assert result.prediction is None and not result.heatmaps
+
+
+WRONG = {
+    "turned": lambda film: np.rot90(film),
+    "upside-down": lambda film: film[::-1, ::-1],
+    "inverted": lambda film: 1 - film,
+    "cropped": lambda film: film[:900, :800],
+    "exposure": lambda film: np.clip(film * 4, 0, 1),
+    "blank": lambda film: 0.5 + 0.001 * film,
+    "small": lambda film: film[::40, ::40],
+    "photograph": lambda film: photographed(film[::6, ::6], np.random.default_rng(1)),
+}
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_a_real_film_made_wrong_is_rejected_by_its_name(
+    pipeline: Pipeline, report: Report, code: str
+) -> None:
+    result = pipeline(np.ascontiguousarray(WRONG[code](report.radiograph.pixels)))
+    assert (result.status, [reason.code for reason in result.reasons]) == ("rejected", [code])
+    assert result.prediction is None
+
+
+def test_a_mirrored_film_is_judged_and_flagged(pipeline: Pipeline, report: Report) -> None:
+    result = pipeline(np.ascontiguousarray(report.radiograph.pixels[:, ::-1]))
+    assert (result.status, [flag.code for flag in result.flags]) == ("ok", ["mirrored"])
+    assert report.flags == ()
+
+
+def test_a_childs_film_is_judged_and_flagged(pipeline: Pipeline, report: Report) -> None:
+    film = report.radiograph
+    result = pipeline(replace(film, origin=replace(film.origin, age=9.0)))
+    assert (result.status, [flag.code for flag in result.flags]) == ("ok", ["child"])
+
+
+def test_odd_outlines_refuse_a_film_unless_the_network_is_sure_of_it(
+    pipeline: Pipeline, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = (Reason(code="lungs", sentence="no right lung found"),)
+    monkeypatch.setattr("hilum.pipeline.implausible", lambda _: odd)
+    sure = pipeline(report.radiograph)
+    assert (sure.status, sure.flags, sure.reasons) == ("ok", odd, ())
+    alone = Pipeline(pipeline.segmenter, None)(report.radiograph)
+    assert (alone.status, alone.reasons, alone.flags) == ("rejected", odd, ())
+
+
+def test_real_films_of_every_source_are_admitted(pipeline: Pipeline, films: Path) -> None:
+    for folder in ("nih14", "jsrt", "shenzhen"):
+        paths = sorted((films / folder / "images").iterdir())[:40:5]
+        statuses = [result.status for result in pipeline.stream(paths) if isinstance(result, Report)]
+        assert statuses == ["ok"] * len(paths), folder
+
+
+def test_the_shipped_gate_is_small_and_knows_what_the_gate_says() -> None:
+    gate = Runtime(find(GATE))
+    assert gate.card.labels == KINDS and gate.card.activation == "softmax"
+    assert sum(path.stat().st_size for path in find(GATE).iterdir()) < 3e6
+    assert gate.card.split_sha256 and gate.card.sources
+
+
+def test_a_batch_with_one_wrong_film_goes_on(pipeline: Pipeline) -> None:
+    films = [draw(seed).pixels for seed in range(4)]
+    films[2] = 255 - films[2]
+    results = list(pipeline.stream(films))
+    assert [r.status for r in results if isinstance(r, Report)] == ["ok", "ok", "rejected", "ok"]
 
 
 def test_a_batch_says_what_each_film_says_alone(pipeline: Pipeline) -> None:

@@ -397,6 +397,15 @@ def test_a_patient_on_the_back_is_known_from_code_or_text(elements: dict[str, An
 
 
 @pytest.mark.parametrize(
+    ("said", "years"),
+    [("058Y", 58), ("018M", 1.5), ("052W", 52 * 7 / 365.25), ("003D", 3 / 365.25), ("", None)],
+)
+def test_the_age_is_read_in_years(said: str, years: float | None) -> None:
+    found = read(dicom(PatientAge=said)).origin.age
+    assert found == (None if years is None else pytest.approx(years))
+
+
+@pytest.mark.parametrize(
     ("data", "reason"),
     [
         (dicom(None), "no pixel data"),

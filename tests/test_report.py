@@ -30,6 +30,7 @@ from hilum.types import (
     Origin,
     Prediction,
     Radiograph,
+    Reason,
     Report,
 )
 
@@ -117,7 +118,8 @@ def make_report(**changes: Any) -> Report:
 
 def rejected(**changes: Any) -> Report:
     nothing = {"anatomy": None, "measurements": None, "prediction": None, "heatmaps": ()}
-    why = {"status": "rejected", "reasons": ("no lungs found; give a frontal chest film",)}
+    reason = Reason(code="lungs", sentence="no lungs found; give a frontal chest film")
+    why = {"status": "rejected", "reasons": (reason,)}
     return make_report(**nothing | why | changes)
 
 
@@ -216,11 +218,23 @@ def test_json_of_a_rejected_film() -> None:
     document = forms.to_json(rejected(cards={}))
     assert (document["status"], document["reasons"]) == (
         "rejected",
-        ["no lungs found; give a frontal chest film"],
+        [{"code": "lungs", "sentence": "no lungs found; give a frontal chest film"}],
     )
     absent = ("prediction", "stage", "measurements", "quality", "unreliable", "thresholds")
     assert [document[key] for key in absent] == [None] * 6
     assert document["heatmaps"] == []
+
+
+CHILD = Reason(code="child", sentence="the patient is a child")
+
+
+def test_flags_stand_in_every_form_and_refuse_nothing() -> None:
+    report = make_report(flags=(CHILD,))
+    document = forms.to_json(report)
+    assert document["flags"] == [{"code": "child", "sentence": "the patient is a child"}]
+    assert (document["status"], document["reasons"]) == ("ok", [])
+    assert forms.row("x", report, SIX)["notes"].startswith("the patient is a child; ")
+    assert "the patient is a child" in Page(forms.html(report)).words
 
 
 # CSV

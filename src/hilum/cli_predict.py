@@ -108,8 +108,8 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
                 print(f"error: {result}", file=sys.stderr)
                 tick(sum(counts.values()), len(named), "")
                 return
-            codes["rejected"].update({reason.code for reason in result.reasons})
-            codes["flagged"].update({flag.code for flag in result.flags})
+            codes["rejected"].update(sorted({reason.code for reason in result.reasons}))
+            codes["flagged"].update(sorted({flag.code for flag in result.flags}))
             if result.status == "rejected":
                 why = "; ".join(reason.sentence for reason in result.reasons)
                 print(f"rejected: {name}: {why}", file=sys.stderr)

@@ -28,10 +28,12 @@ _LEAST_RANGE = 0.02  # between the 1st and the 99th percentile of grey levels; l
 _LEAST_LUNG = 0.02  # of the image's area, either lung
 _LEAST_LUNGS = 0.10  # both together
 _LEAST_QUALITY = 0.75  # the Dice to expect of either lung
-# Probabilities of the network hilum-gate, chosen on the tuning films of benchmarks/gate.py.
-_LEAST_RIGHT = 0.1  # that a film is the right way round, or mirrored; below it is refused
-_SURE = 0.9  # likewise; from here on doubtful outlines are no reason to refuse a film
-_MIRRORED = 0.9  # of those two, mirrored
+# Probabilities of the network hilum-gate, chosen on tuning films: benchmarks/gate.py tune.
+_LEAST_RIGHT = 0.5  # that a film is the right way round, or that but mirrored; below it is refused
+_SURE = 0.9  # likewise; from here on odd outlines are no reason to refuse a film
+_NAMED = 0.8  # of one wrong kind; below it, which one is left open
+_MIRRORED = 0.7  # of the share of a film that is the right way round, that it is mirrored
+_HEART_MIRRORED = 0.3  # likewise, where the outlined heart points to the picture's left
 
 _FRONTAL, _OTHER_SIDE = "frontal", "mirrored"
 
@@ -39,10 +41,10 @@ _SENTENCES = {
     "turned": "the film lies on its side; turn it by 90 degrees",
     "upside-down": "the film stands on its head; turn it by 180 degrees",
     "inverted": "air is bright, the film is inverted; set PhotometricInterpretation, or invert it",
-    "cropped": "a lung or more of the chest is cut off; give the whole film",
+    "cropped": "the lungs are not seen side by side: cut off, or a lateral film; give the whole frontal film",
     "exposure": "most of the film is black or white without detail; export it with its whole range of grey",
     "photograph": "this looks like a photograph of a screen; export the film's own file",
-    "other": "this does not look like a chest radiograph; give a frontal chest film",
+    "other": "this does not look like a frontal chest radiograph the right way round; give one",
 }
 """What is said of each kind that the network knows, and the remedy."""
 
@@ -89,6 +91,8 @@ def refuse(kinds: Mapping[str, float]) -> tuple[Reason, ...]:
     if _right(kinds) >= _LEAST_RIGHT:
         return ()
     likeliest = max(_SENTENCES, key=lambda kind: kinds.get(kind, 0.0))
+    if kinds.get(likeliest, 0.0) < _NAMED:
+        likeliest = "other"
     return (_reason(likeliest, _SENTENCES[likeliest]),)
 
 
@@ -132,13 +136,21 @@ def flag(
         flags.append(
             _reason("child", "the header says that the patient is a child; the models learned from adults")
         )
-    mirrored = kinds.get(_OTHER_SIDE, 0.0) >= _MIRRORED * _right(kinds) > 0
-    if mirrored or (measurements is not None and is_mirrored(measurements)):
+    points_left = measurements is not None and is_mirrored(measurements)
+    if _mirrored(kinds, points_left):
         said = (
             "the film may be mirrored, or the heart lies on the right; right and left are named as if neither"
         )
         flags.append(_reason("mirrored", said))
     return tuple(flags)
+
+
+def _mirrored(kinds: Mapping[str, float], points_left: bool) -> bool:
+    """Whether a film may be mirrored; without a network's word, where its heart points decides."""
+    if not kinds:
+        return points_left
+    share = kinds.get(_OTHER_SIDE, 0.0) / max(_right(kinds), 1e-9)
+    return _right(kinds) >= _LEAST_RIGHT and share >= (_HEART_MIRRORED if points_left else _MIRRORED)
 
 
 def _right(kinds: Mapping[str, float]) -> float:

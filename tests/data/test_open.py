@@ -53,12 +53,23 @@ def phantom(_: Path) -> str:
     return "3@5"
 
 
+def pictures(_: Path) -> str:
+    pytest.importorskip("skimage", reason="no pictures to open: pip install scikit-image")
+    return "60"
+
+
+def gate(_: Path) -> str:
+    return "phantom:2@5"
+
+
 MAKE: dict[str, Callable[[Path], str]] = {
     "nih": nih,
     "masks": masks,
     "folder": classes,
     "csv": table,
     "phantom": phantom,
+    "pictures": pictures,
+    "gate": gate,
 }
 
 

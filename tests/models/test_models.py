@@ -25,6 +25,7 @@ PAIR = [{"architecture": name} for name in ("mobilenetv2", "efficientnet-lite0")
 OWN = {"unet": SMALL, "cnn": {"grid": 4}, "ensemble": {"members": PAIR}}  # the others are as they come
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, OWN.get(name, {})) for name in MODELS},
+    "mobilenetv2, stages": ("mobilenetv2", {"stages": 4}),
     "unet, stride": ("unet", SMALL | {"stride": 2}),
     "unet, attention": ("unet", SMALL | {"attention": True}),
     "unet, deep": ("unet", SMALL | {"deep": True}),
@@ -311,3 +312,19 @@ def test_a_checkpoint_s_head_bias_is_read_without_torch(tmp_path: Path) -> None:
     module, _ = checkpoint.load("hilum-six")
     np.testing.assert_array_equal(head_bias(find("hilum-six")), cast(Any, module).head.bias.detach().numpy())
     assert head_bias(tmp_path) is None
+
+
+def test_a_shortened_mobilenet_keeps_its_first_stages_as_they_are() -> None:
+    whole, short = build("mobilenetv2", 2, seed=0), build("mobilenetv2", 2, seed=0, stages=4)
+    assert count(short) < 0.15 * count(whole)
+    kept = short.state_dict()
+    shared = {key for key in kept if key.startswith("backbone.")}
+    assert shared < set(whole.state_dict())
+    assert any(key.startswith("backbone.blocks.3.") for key in shared)
+    assert not any(key.startswith(("backbone.blocks.4.", "backbone.conv_head")) for key in shared)
+
+
+@pytest.mark.parametrize(("name", "stages"), [("mobilenetv2", 0), ("mobilenetv2", 8), ("resnet50", 2)])
+def test_stages_that_are_not_there_are_refused(name: str, stages: int) -> None:
+    with pytest.raises(ConfigError, match=f"arguments.stages={stages}: a MobileNet has 1 to 7"):
+        build(name, 2, seed=0, stages=stages)
