@@ -216,7 +216,8 @@ def shown(verdicts: Sequence[Verdict], hit: Callable[[Verdict], bool]) -> str:
     exact = 0.025 ** (1 / len(set(patients)))  # Clopper and Pearson 1934, as if each patient had one film
     if value in (0, 1):
         low, high = (0.0, 1 - exact) if value == 0 else (exact, 1.0)
-    return f"{value:.1%} ({low:.1%} to {high:.1%})".replace("%", " %")
+    interval = "one patient" if np.isnan(low) else f"{low:.1%} to {high:.1%}"
+    return f"{value:.1%} ({interval})".replace("%", " %")
 
 
 def milliseconds(gate: Runtime) -> float:
