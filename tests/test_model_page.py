@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def commands() -> dict[str, list[Path]]:
     """Model -> tables of figures, as the Makefile makes its page."""
-    found = re.findall(r"models (\S+) --markdown (.*) > docs/models/", (ROOT / "Makefile").read_text())
+    found = re.findall(r"models (\S+) --markdown(.*) > docs/models/", (ROOT / "Makefile").read_text())
     return {name: [ROOT / word for word in rest.split() if word != "--figures"] for name, rest in found}
 
 
