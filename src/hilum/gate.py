@@ -121,7 +121,7 @@ def shown(anatomy: Anatomy, preparation: Preparation) -> Array:
     """The label map (H, W) uint8 that a classifier is told of; blank where the film is to stay whole."""
     # Of a chest that is only partly found, disease may be what hides the rest: classifiers that see films cut
     # to the chest learned such films whole.
-    if preparation.region == "crop" and implausible(anatomy):
+    if preparation.cut and implausible(anatomy):
         return np.zeros_like(anatomy.mask)
     return anatomy.mask
 
