@@ -17,10 +17,12 @@ import pytest
 from pydicom import Dataset
 
 from hilum import report as forms
-from hilum.card import Card, Metric, Preparation, Threshold
+from hilum.card import Card, Metric, Preparation, Sets, Threshold
 from hilum.errors import ConfigError, DataError, HilumError, ReadError
 from hilum.labels import SIX
 from hilum.overlay import overlay
+from hilum.report_files import FORMS, write
+from hilum.report_page import html, summary
 from hilum.types import (
     DISCLAIMER,
     STRUCTURES,
@@ -234,7 +236,7 @@ def test_flags_stand_in_every_form_and_refuse_nothing() -> None:
     assert document["flags"] == [{"code": "child", "sentence": "the patient is a child"}]
     assert (document["status"], document["reasons"]) == ("ok", [])
     assert forms.row("x", report, SIX)["notes"].startswith("the patient is a child; ")
-    assert "the patient is a child" in Page(forms.html(report)).words
+    assert "the patient is a child" in Page(html(report)).words
 
 
 # CSV
@@ -319,7 +321,7 @@ def test_no_cell_is_a_formula(first: str) -> None:
 class Page(HTMLParser):
     """Collects tags and checks that they close in order."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = frozenset({"meta", "img", "br", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -347,7 +349,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("report", [make_report(), unsure(), rejected(), rejected(cards={}), named(HOSTILE)])
 def test_page_is_whole_inert_and_self_contained(report: Report) -> None:
-    text = forms.html(report)
+    text = html(report)
     page = Page(text)
     assert text.startswith("<!doctype html>")
     assert page.open == []
@@ -364,13 +366,13 @@ def test_page_is_whole_inert_and_self_contained(report: Report) -> None:
 
 
 def test_page_shows_the_results() -> None:
-    words = " ".join(Page(forms.html(make_report())).words.split())
+    words = " ".join(Page(html(make_report())).words.split())
     for expected in (
         "ward/case.dcm",
-        "Read and scored",
-        "Cardiomegaly 0.710 0.420 positive",
-        "Pleural Effusion 0.350 0.330 left open",
-        "Consolidation 0.120 0.200 negative",
+        "Read and scored Positive: Cardiomegaly and Edema. Left open: Pleural Effusion. The heart is 0.46",
+        "Cardiomegaly 0.710 threshold 0.420 positive",
+        "Pleural Effusion 0.350 threshold 0.330 left open",
+        "Consolidation 0.120 threshold 0.200 negative",
         "Cardiothoracic ratio (PA) 0.46",
         "Heart width 131 mm",
         "Thorax width 287 mm",
@@ -378,8 +380,8 @@ def test_page_shows_the_results() -> None:
         "Left lung 17.0 % of the image, 180 cm²",
         "Smaller lung over larger 0.83",
         "Right lung 0.97 Left lung 0.95 Heart 0.88",
-        "Cardiomegaly: positive, probability 0.71, threshold 0.42",
-        "strongest 6.0 logits above the threshold; 50 % of it in lungs and heart",
+        "Evidence for Cardiomegaly: positive, probability 0.71, threshold 0.42",
+        "6.0 logits above the threshold; 50 % of it in lungs and heart",
         "How faithful this model's maps by evidence are was not measured.",
         "film is cropped close",
         "classify-small 3, preprocessing stretch-256-p1-99-m0.5-s0.25",
@@ -391,8 +393,8 @@ def test_page_shows_the_results() -> None:
 
 
 def test_page_marks_what_is_not_reliable() -> None:
-    words = " ".join(Page(forms.html(unsure())).words.split())
-    assert "Cardiothoracic ratio (PA) \N{EN DASH}" in words
+    words = " ".join(Page(html(unsure())).words.split())
+    assert "Cardiothoracic ratio (PA) not given" in words
     assert "Right lung 0.97 Left lung 0.95, not reliable Heart 0.88, not reliable" in words
     assert "no cardiothoracic ratio: an outline is not reliable" in words
 
@@ -401,17 +403,17 @@ def test_page_says_nothing_of_lengths_and_symmetry_that_are_not_known() -> None:
     measurements = Measurements(
         cardiothoracic_ratio=None, right_lung_fraction=0.18, left_lung_fraction=0.0, right_lung_pixels=54000
     )
-    words = " ".join(Page(forms.html(make_report(measurements=measurements))).words.split())
+    words = " ".join(Page(html(make_report(measurements=measurements))).words.split())
     assert "Right lung 18.0 % of the image Left lung 0.0 % of the image" in words
     assert not any(word in words for word in ("cm²", "Heart width", "Thorax width", "Smaller lung"))
 
 
-def test_page_has_a_film_for_the_outlines_and_for_each_heatmap() -> None:
+def test_page_has_a_film_as_it_is_with_outlines_and_with_each_map() -> None:
     sources = [
-        a["src"] for tag, a in Page(forms.html(make_report())).tags if tag == "img" and a.get("class") is None
+        a["src"] for tag, a in Page(html(make_report())).tags if tag == "img" and a.get("class") is None
     ]
     films = [cv2.imdecode(np.frombuffer(decoded(source), np.uint8), cv2.IMREAD_COLOR) for source in sources]
-    assert len(set(sources)) == 3
+    assert len(set(sources)) == 4
     assert {film.shape for film in films if film is not None} == {(*SHAPE, 3)}
 
 
@@ -419,15 +421,116 @@ def decoded(source: str | None) -> bytes:
     return base64.b64decode((source or "").partition(",")[2])
 
 
+def test_one_view_of_the_film_is_chosen_without_scripts() -> None:
+    text = html(make_report())
+    tags = Page(text).tags
+    chosen = [a["id"] for tag, a in tags if tag == "input"]
+    assert [a["for"] for tag, a in tags if tag == "label"] == chosen == [f"view{i}" for i in (1, 2, 3, 4)]
+    assert ["checked" in a for tag, a in tags if tag == "input"] == [True, False, False, False]
+    for i, name in enumerate(chosen, 1):
+        assert f"#{name}:checked ~ .figures figure:nth-child({i}) {{ display: block; }}" in text
+    assert [a.get("class") for tag, a in tags if tag == "figure"] == ["plain", "plain", "map", "map"]
+
+
+def test_a_film_with_one_view_has_nothing_to_choose() -> None:
+    tags = [tag for tag, _ in Page(html(rejected())).tags]
+    assert {"input", "label"}.isdisjoint(tags)
+    assert tags.count("figure") == 1
+
+
 def test_page_of_a_rejected_film_says_why() -> None:
-    words = Page(forms.html(rejected())).words
-    assert "Rejected" in words
-    assert "no lungs found; give a frontal chest film" in words
+    words = " ".join(Page(html(rejected())).words.split())
+    assert "Rejected No lungs found; give a frontal chest film. " in words
     assert "No label was scored" in words
 
 
+def test_page_tells_which_answers_are_excluded() -> None:
+    report = make_report()
+    assert report.prediction is not None
+    sets = {
+        label: Sets(coverage=0.9, present=0.2, absent=0.1, patients=(20, 20), reached=((0.8, 1), (0.8, 1)))
+        for label in SIX
+    }
+    card = report.cards["classify"].model_copy(update={"sets": sets})
+    plausible = ("absent", "present", "either", "neither", "", "")
+    report = replace(
+        report,
+        cards={**report.cards, "classify": card},
+        prediction=replace(report.prediction, plausible=plausible),
+    )
+    words = " ".join(Page(html(report)).words.split())
+    for told in (
+        "negative presence excluded",
+        "positive absence excluded",
+        "negative either possible",
+        "positive unlike films it knows",
+        "the true one kept for 90 % of patients",
+    ):
+        assert told in words
+    assert "excluded" not in Page(html(make_report())).words
+
+
+@pytest.mark.parametrize(
+    ("positive", "abstained", "said"),
+    [
+        ("010110", "000000", "Positive: Cardiomegaly, Edema and Pleural Effusion. "),
+        ("010000", "010000", "No label is called. Left open: Cardiomegaly. "),
+        ("000001", "000000", "No finding is called; the film is called No Finding. "),
+        ("000000", "000000", "No label is called. "),
+    ],
+)
+def test_the_summary_is_of_what_was_called(positive: str, abstained: str, said: str) -> None:
+    report = make_report()
+    assert report.prediction is not None
+    calls = [tuple(mark == "1" for mark in marks) for marks in (positive, abstained)]
+    prediction = replace(report.prediction, positive=calls[0], abstained=calls[1])
+    told = summary(replace(report, prediction=prediction))
+    assert told == f"{said}The heart is 0.46 as wide as the chest."
+
+
+def test_the_summary_of_other_films() -> None:
+    assert summary(rejected()) == "No lungs found; give a frontal chest film."
+    assert summary(unsure()).endswith("No cardiothoracic ratio.")
+    assert summary(make_report(prediction=None)) == "The heart is 0.46 as wide as the chest."
+
+
+def test_flags_stand_above_the_film() -> None:
+    text = html(make_report(flags=(CHILD,)))
+    assert text.index("the patient is a child") < text.index("<figure")
+
+
+def bars(report: Report) -> dict[str, tuple[float, float]]:
+    """Label -> length of its bar and place of its threshold, of 100."""
+    text = html(report)
+    found = re.findall(
+        r'class="value[^"]*" y="4" width="([\d.]+)".*?class="tick" x1="([\d.]+)"', text, flags=re.S
+    )
+    return {label: (float(a), float(b)) for label, (a, b) in zip(SIX, found, strict=True)}
+
+
+def test_bars_go_by_the_odds() -> None:
+    drawn = bars(make_report())
+    assert drawn["No Finding"][1] == 50  # a probability of 0.5
+    for label, probability, threshold in zip(SIX, PROBABILITIES, THRESHOLDS, strict=True):
+        value, tick = drawn[label]
+        assert (value >= tick) == (probability >= threshold)
+        # 0.001 stands at the left end, 0.999 at the right one.
+        assert value == pytest.approx(
+            50 + 50 * np.log(probability / (1 - probability)) / np.log(999), abs=0.01
+        )
+    assert report_with(0.0)[0] == 0
+    assert report_with(1.0)[0] == 100
+
+
+def report_with(probability: float) -> tuple[float, float]:
+    report = make_report()
+    assert report.prediction is not None
+    changed = replace(report.prediction, probabilities=(probability, *PROBABILITIES[1:]))
+    return bars(replace(report, prediction=changed))["Atelectasis"]
+
+
 def test_page_escapes_names_and_notes() -> None:
-    text = forms.html(replace(named(HOSTILE), notes=('"><img src=x onerror=alert(1)>',)))
+    text = html(replace(named(HOSTILE), notes=('"><img src=x onerror=alert(1)>',)))
     page = Page(text)
     assert HOSTILE in page.words
     assert '"><img src=x onerror=alert(1)>' in page.words
@@ -452,7 +555,7 @@ def test_save_goes_by_the_ending(ending: str, tmp_path: Path) -> None:
         case ".json":
             assert json.loads(path.read_text("utf-8")) == forms.to_json(report)
         case ".html":
-            assert path.read_text("utf-8") == forms.html(report)
+            assert path.read_text("utf-8") == html(report)
         case _:
             stored = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
             assert (stored == overlay(report)).all()
@@ -499,17 +602,17 @@ def tree(folder: Path) -> set[str]:
         (["mask"], ["mask.png"]),
         (["png"], ["mask.png", "overlay.png"]),
         (["html"], ["html"]),
-        (forms.FORMS, ["json", "mask.png", "overlay.png", "html"]),
+        (FORMS, ["json", "mask.png", "overlay.png", "html"]),
     ],
 )
 def test_write_makes_the_files_asked_for(wanted: list[str], endings: list[str], tmp_path: Path) -> None:
-    forms.write("ward/a/case.dcm", make_report(), tmp_path / "out", wanted)
+    write("ward/a/case.dcm", make_report(), tmp_path / "out", wanted)
     assert tree(tmp_path) == {f"out/ward/a/case.dcm.{ending}" for ending in endings}
 
 
 def test_the_mask_is_the_anatomy_at_source_size(tmp_path: Path) -> None:
     report = make_report()
-    forms.write("case.dcm", report, tmp_path, ["mask"])
+    write("case.dcm", report, tmp_path, ["mask"])
     stored = cv2.imread(str(tmp_path / "case.dcm.mask.png"), cv2.IMREAD_UNCHANGED)
     assert report.anatomy is not None
     assert stored is not None
@@ -518,12 +621,12 @@ def test_the_mask_is_the_anatomy_at_source_size(tmp_path: Path) -> None:
 
 
 def test_write_of_a_rejected_film(tmp_path: Path) -> None:
-    forms.write("case.dcm", rejected(), tmp_path, forms.FORMS)
+    write("case.dcm", rejected(), tmp_path, FORMS)
     assert tree(tmp_path) == {"case.dcm.json", "case.dcm.overlay.png", "case.dcm.html"}
 
 
 def test_a_rejected_film_that_was_outlined_keeps_its_mask(tmp_path: Path) -> None:
-    forms.write("case.dcm", rejected(anatomy=make_report().anatomy), tmp_path, ["png"])
+    write("case.dcm", rejected(anatomy=make_report().anatomy), tmp_path, ["png"])
     assert tree(tmp_path) == {"case.dcm.mask.png", "case.dcm.overlay.png"}
 
 
@@ -535,7 +638,7 @@ def test_a_rejected_film_that_was_outlined_keeps_its_mask(tmp_path: Path) -> Non
     ],
 )
 def test_write_of_an_error(error: HilumError, file: str, fault: dict[str, str], tmp_path: Path) -> None:
-    forms.write("bad.dcm", error, tmp_path, forms.FORMS)
+    write("bad.dcm", error, tmp_path, FORMS)
     assert tree(tmp_path) == {"bad.dcm.json"}
     document = json.loads((tmp_path / "bad.dcm.json").read_text("utf-8"))
     assert (document["file"], document["status"], document["error"]) == (file, "error", fault)
@@ -546,13 +649,13 @@ def test_write_of_an_error(error: HilumError, file: str, fault: dict[str, str], 
 @pytest.mark.parametrize("name", ["../case.dcm", "ward/../../case.dcm", "/etc/case.dcm", "", "."])
 def test_write_never_leaves_its_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="leads out of"):
-        forms.write(name, make_report(), tmp_path / "out", forms.FORMS)
+        write(name, make_report(), tmp_path / "out", FORMS)
     assert tree(tmp_path) == set()
 
 
 def test_write_refuses_unknown_forms(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown form pdf; choose from csv, json, mask, png, html"):
-        forms.write("case.dcm", make_report(), tmp_path, ["json", "pdf"])
+        write("case.dcm", make_report(), tmp_path, ["json", "pdf"])
     assert tree(tmp_path) == set()
 
 
@@ -570,7 +673,7 @@ def test_lift_and_trust_are_told() -> None:
         "in_lungs": 0.5,
         "lift": 1.25,
     }
-    words = " ".join(Page(forms.html(report)).words.split())
+    words = " ".join(Page(html(report)).words.split())
     assert "around the chest 1.25 times what an even spread would put there" in words
     assert "by occlusion: what it costs the score to blur a place" in words
     assert "logits, scaled to the whole film; 50 % of it in lungs and heart" in words
@@ -586,7 +689,7 @@ def test_a_report_of_maps_that_tell_little_says_how_to_get_better_ones() -> None
     def words(*metrics: Metric) -> str:
         report = make_report(heatmaps=(blob("Edema", 200, 120),))
         card = report.cards["classify"].model_copy(update={"metrics": metrics})
-        shown = forms.html(replace(report, cards={**report.cards, "classify": card}))
+        shown = html(replace(report, cards={**report.cards, "classify": card}))
         return " ".join(Page(shown).words.split())
 
     remedy = "hilum predict --explain occlusion"

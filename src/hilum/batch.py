@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hilum.errors import HilumError, ReadError
 from hilum.pipeline import HELD, Pipeline
-from hilum.report import columns, row, segmentation_columns, write
+from hilum.report import columns, row, segmentation_columns
+from hilum.report_files import write
 from hilum.types import Report
 
 _WAITING = 6  # results held while they are being written

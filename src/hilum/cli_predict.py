@@ -90,7 +90,7 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
     from hilum.batch import run
     from hilum.errors import ConfigError
     from hilum.files import inputs
-    from hilum.report import FORMS
+    from hilum.report_files import FORMS
 
     chosen = _chosen(forms)
     if not chosen or (unknown := [form for form in chosen if form not in FORMS]):

@@ -17,7 +17,7 @@ from hilum.faithful import BY_METHOD
 from hilum.figures import Evaluation, Figure
 from hilum.label_figures import DECISION
 from hilum.metrics import tally
-from hilum.report import data_url, template
+from hilum.page import data_url, template
 from hilum.types import Array
 from hilum.verdicts import TABLE, read_verdicts
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hilum.card import Card
 from hilum.errors import ConfigError
-from hilum.report import template
+from hilum.page import template
 from hilum.types import DISCLAIMER
 
 _SHOWN = {

@@ -1,35 +1,20 @@
-"""A report as JSON, CSV, PNG and HTML, and the files written for each input."""
+"""A report, or the error in its place, as JSON and as a row of a table."""
 
 from __future__ import annotations
 
-import base64
-import json
 import math
-import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from hilum import __version__
-from hilum.errors import ConfigError, HilumError, ReadError
-from hilum.explain import trust
-from hilum.overlay import overlay
-from hilum.picture import COLOURS, bar, picture, strongest
-from hilum.types import DISCLAIMER, Array, Prediction, Report, now
+from hilum.errors import HilumError, ReadError
+from hilum.types import DISCLAIMER, Prediction, Report, now
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from hilum.card import Card
-
-FORMS = ("csv", "json", "mask", "png", "html")
-
-_HTML_FILM = 768  # longest side of a film in the page, pixels
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -171,122 +156,7 @@ def _fault(error: HilumError) -> dict[str, str]:
     return {"reason": str(error)}
 
 
-def html(report: Report) -> str:
-    """One self-contained page: nothing in it runs, and nothing is loaded from elsewhere."""
-    classifier = report.cards.get("classify")
-    return template("report.html").render(
-        report=to_json(report),
-        colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
-        film=data_url(picture(report, None, longest=_HTML_FILM)),
-        evidence=[
-            {"film": data_url(picture(report, m, longest=_HTML_FILM)), "strongest": strongest(m)}
-            for m in report.heatmaps
-        ],
-        bar=data_url(bar(240, 12)),
-        trust=trust({m.method for m in report.heatmaps}, report.cards.get("specialist", classifier)),
-    )
-
-
-@cache
-def template(name: str) -> Template:
-    """One of the package's pages, to be filled in."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("hilum"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
-
-
-def data_url(image: Array) -> str:
-    """A picture (H, W, 3) uint8 RGB as a URL that holds it."""
-    # JPEG is a fifth of PNG's size here; full chroma keeps the thin outlines crisp.
-    settings = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        90,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def save(report: Report, path: Path) -> Path:
-    """Write the report in the form the path's ending names: .json, .html, or .png (the overlay).
-
-    Its folder is made if need be, and the file appears whole or not at all. Raises ConfigError for another
-    ending and where nothing can be written.
-    """
-    match path.suffix.lower():
-        case ".json":
-            content = _encoded(to_json(report))
-        case ".html":
-            content = html(report).encode("utf-8", "backslashreplace")
-        case ".png":
-            content = _png(cv2.cvtColor(overlay(report), cv2.COLOR_RGB2BGR))
-        case ending:
-            raise ConfigError(f"{path}: no form of a report ends in {ending!r}; use .json, .html or .png")
-    return _store(path, content)
-
-
-def write(name: str, result: Report | HilumError, out: Path, forms: Collection[str]) -> None:
-    """Write one input's files beside ``out/name``, in folders made if need be: of an error only the JSON.
-
-    `forms` are some of FORMS: json, html, mask (the anatomy's values 0..3 at source size), png (mask and
-    overlay); csv is the table of all inputs, which the caller writes. Raises ConfigError where `name` leads
-    out of `out`, for an unknown form, and where nothing can be written.
-    """
-    inside = PurePath(name)
-    if inside.anchor or ".." in inside.parts or not inside.parts:
-        raise ConfigError(f"{name!r}: leads out of {out}; give a name below it")
-    if unknown := set(forms).difference(FORMS):
-        raise ConfigError(f"unknown form {', '.join(sorted(unknown))}; choose from {', '.join(FORMS)}")
-    target = out / inside
-    if isinstance(result, HilumError):
-        if "json" in forms:
-            _store(_with(target, ".json"), _encoded(_error_json(name, result)))
-        return
-    for form, ending in (("json", ".json"), ("html", ".html"), ("png", ".overlay.png")):
-        if form in forms:
-            save(result, _with(target, ending))
-    if result.anatomy is not None and not {"mask", "png"}.isdisjoint(forms):
-        _store(_with(target, ".mask.png"), _png(result.anatomy.mask))
-
-
-def _error_json(name: str, error: HilumError) -> dict[str, Any]:
+def error_json(name: str, error: HilumError) -> dict[str, Any]:
+    """The document in a report's place where an input could not be read."""
     file = error.file if isinstance(error, ReadError) else name
     return {"file": file, "status": "error", "error": _fault(error), **provenance(now())}
-
-
-def _encoded(document: dict[str, Any]) -> bytes:
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A file name that is not UTF-8 holds lone surrogates; as \\udcXX they are valid JSON and survive.
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _png(image: Array) -> bytes:
-    png: bytes = cv2.imencode(".png", image)[1].tobytes()  # OpenCV's default is its fastest
-    return png
-
-
-def _with(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _store(path: Path, content: bytes) -> Path:
-    """Write beside the path, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another folder") from error
-    return path

@@ -14,7 +14,7 @@ from hilum.card import Preparation
 from hilum.conclusions import ALONE, AUROC, CHANGE, PREVALENCE, PROBE, other_than
 from hilum.evaluation_page import Grid, cell, interval, tile
 from hilum.figures import Figure, write_figures
-from hilum.report import template
+from hilum.page import template
 from hilum.shortcuts import Audit
 from hilum.types import Sample
 

@@ -13,8 +13,9 @@ from hilum.card import read_card
 from hilum.cost import cost
 from hilum.data import short
 from hilum.figures import Figure
+from hilum.page import template
 from hilum.plots import Point, comparison, confusions, curves, pareto
-from hilum.report import provenance, template
+from hilum.report import provenance
 from hilum.six_way import six_way
 from hilum.study import Entry, Study, evaluation_of
 from hilum.study_differences import Difference, Row, difference_table, differences_of, verdicts_of

@@ -199,6 +199,6 @@ class Report:
 
     def save(self, path: str | Path) -> Path:
         """Write the report in the form its ending names: ``.json``, ``.html``, or ``.png`` (the overlay)."""
-        from hilum.report import save
+        from hilum.report_files import save
 
         return save(self, Path(path))

@@ -1,0 +1,91 @@
+"""The files written for each input: JSON, HTML page, overlay and mask, each whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from typing import Any
+
+import cv2
+
+from hilum.errors import ConfigError, HilumError
+from hilum.overlay import overlay
+from hilum.report import error_json, to_json
+from hilum.report_page import html
+from hilum.types import Array, Report
+
+FORMS = ("csv", "json", "mask", "png", "html")
+
+
+def save(report: Report, path: Path) -> Path:
+    """Write the report in the form the path's ending names: .json, .html, or .png (the overlay).
+
+    Its folder is made if need be, and the file appears whole or not at all. Raises ConfigError for another
+    ending and where nothing can be written.
+    """
+    match path.suffix.lower():
+        case ".json":
+            content = _encoded(to_json(report))
+        case ".html":
+            content = html(report).encode("utf-8", "backslashreplace")
+        case ".png":
+            content = _png(cv2.cvtColor(overlay(report), cv2.COLOR_RGB2BGR))
+        case ending:
+            raise ConfigError(f"{path}: no form of a report ends in {ending!r}; use .json, .html or .png")
+    return _store(path, content)
+
+
+def write(name: str, result: Report | HilumError, out: Path, forms: Collection[str]) -> None:
+    """Write one input's files beside ``out/name``, in folders made if need be: of an error only the JSON.
+
+    `forms` are some of FORMS: json, html, mask (the anatomy's values 0..3 at source size), png (mask and
+    overlay); csv is the table of all inputs, which the caller writes. Raises ConfigError where `name` leads
+    out of `out`, for an unknown form, and where nothing can be written.
+    """
+    inside = PurePath(name)
+    if inside.anchor or ".." in inside.parts or not inside.parts:
+        raise ConfigError(f"{name!r}: leads out of {out}; give a name below it")
+    if unknown := set(forms).difference(FORMS):
+        raise ConfigError(f"unknown form {', '.join(sorted(unknown))}; choose from {', '.join(FORMS)}")
+    target = out / inside
+    if isinstance(result, HilumError):
+        if "json" in forms:
+            _store(_with(target, ".json"), _encoded(error_json(name, result)))
+        return
+    for form, ending in (("json", ".json"), ("html", ".html"), ("png", ".overlay.png")):
+        if form in forms:
+            save(result, _with(target, ending))
+    if result.anatomy is not None and not {"mask", "png"}.isdisjoint(forms):
+        _store(_with(target, ".mask.png"), _png(result.anatomy.mask))
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name that is not UTF-8 holds lone surrogates; as \\udcXX they are valid JSON and survive.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _png(image: Array) -> bytes:
+    png: bytes = cv2.imencode(".png", image)[1].tobytes()  # OpenCV's default is its fastest
+    return png
+
+
+def _with(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _store(path: Path, content: bytes) -> Path:
+    """Write beside the path, then rename: a reader never sees half a file."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another folder") from error
+    return path

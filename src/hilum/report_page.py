@@ -1,0 +1,91 @@
+"""A report as one self-contained HTML page, read in twenty seconds: first words, then pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hilum.calibrate import logit
+from hilum.explain import trust
+from hilum.labels import NO_FINDING
+from hilum.page import data_url, template
+from hilum.picture import COLOURS, bar, picture, strongest
+from hilum.report import to_json
+from hilum.types import Heatmap, Prediction, Report
+
+_FILM = 768  # longest side of a film in the page, pixels
+_END = 0.001  # probability at the left end of a bar, and of not at its right end
+_MARKS = (0.01, 0.1, 0.5, 0.9)
+
+
+def html(report: Report) -> str:
+    """One self-contained page: nothing in it runs, and nothing is loaded from elsewhere."""
+    classifier = report.cards.get("classify")
+    return template("report.html").render(
+        report=to_json(report),
+        summary=summary(report),
+        colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
+        views=list(_views(report)),
+        marks=_MARKS,
+        place=_place,
+        bar=data_url(bar(240, 12)),
+        trust=trust({m.method for m in report.heatmaps}, report.cards.get("specialist", classifier)),
+    )
+
+
+def _place(probability: float) -> float:
+    """Where on a bar of length 100 a probability stands: by its log-odds, so that rare labels can be told."""
+    inside = min(max(probability, _END), 1 - _END)
+    return 50 - 50 * float(logit(inside) / logit(_END))
+
+
+def summary(report: Report) -> str:
+    """What the report comes to, in a sentence or three."""
+    if report.reasons:
+        return " ".join(f"{_capital(reason.sentence)}." for reason in report.reasons)
+    said = _calls(report.prediction) if report.prediction else []
+    if report.measurements is not None:
+        ratio = report.measurements.cardiothoracic_ratio
+        said.append(
+            "No cardiothoracic ratio." if ratio is None else f"The heart is {ratio:.2f} as wide as the chest."
+        )
+    return " ".join(said)
+
+
+def _calls(prediction: Prediction) -> list[str]:
+    """The labels called, and those left open, a sentence each."""
+    scores = [prediction[label] for label in prediction.labels]
+    settled = [score.label for score in scores if score.positive and not score.abstained]
+    if findings := [label for label in settled if label != NO_FINDING]:
+        said = [f"Positive: {_listed(findings)}."]
+    elif NO_FINDING in settled:
+        said = ["No finding is called; the film is called No Finding."]
+    else:
+        said = ["No label is called."]
+    if unsettled := [score.label for score in scores if score.abstained]:
+        said.append(f"Left open: {_listed(unsettled)}.")
+    return said
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _views(report: Report) -> Iterator[dict[str, Any]]:
+    """The film's pictures that the page shows one at a time: with outlines, alone, and with each map."""
+
+    def drawn(shown: Report, heatmap: Heatmap | None) -> str:
+        return data_url(picture(shown, heatmap, longest=_FILM))
+
+    bare = replace(report, anatomy=None)
+    if report.anatomy is not None:
+        yield {"name": "Outlines", "film": drawn(report, None)}
+    yield {"name": "Film", "film": drawn(bare, None)}
+    for i, heatmap in enumerate(report.heatmaps):
+        shown = {"name": heatmap.label, "film": drawn(report, heatmap)}
+        yield {**shown, "map": i, "strongest": strongest(heatmap)}
