@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -277,13 +278,18 @@ DIE = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
 @pytest.mark.parametrize(
-    "code",
-    [f"build(tick=lambda done, *_: done == 3 and {DIE})", f"module._publish = lambda *_: {DIE}\nbuild()"],
+    ("code", "left"),
+    [
+        (f"build(tick=lambda done, *_: done == 4 and {DIE})", [4, 5, 6]),
+        (f"module._publish = lambda *_: {DIE}\nbuild()", [6]),
+    ],
     ids=["while decoding", "before the renaming"],
 )
-def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(tmp_path: Path, code: str) -> None:
+def test_a_killed_build_leaves_no_cache_and_the_next_goes_on_with_it(
+    tmp_path: Path, code: str, left: list[int]
+) -> None:
     folder = tmp_path / "cache"
-    killed = start(code, folder, "phantom:6@2")
+    killed = start("module._SAVED = -1\n" + code, folder, "phantom:6@2")
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     (draft,) = folder.iterdir()
@@ -291,14 +297,57 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(tmp_path: Path,
     decoded: list[int] = []
     samples = open_data("phantom:6@2")
     made = cached(samples, 64, folder, tick=lambda done, *_: decoded.append(done))
-    assert decoded == list(range(1, 7))
+    assert decoded == left[1:]
     assert digest(made) == digest(cached(samples, 64, tmp_path / "alone"))
-    # A fresh draft may belong to a build that goes on; after a day it does not.
+    (place,) = folder.iterdir()
+    assert sorted(path.name for path in place.iterdir()) == ["films.npy", "index.json", "masks.npy"]
+
+
+def test_a_build_that_was_interrupted_goes_on_and_remembers_what_failed(
+    tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = lay(tmp_path, 40)
+    samples[2].image.write_bytes(b"not a film")  # type: ignore[union-attr]
+    monkeypatch.setattr(module, "_SAVED", -1)
+
+    def stop(done: int, *_: object) -> None:
+        if done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(samples, 16, tmp_path / "cache", tick=stop)
+    opened.clear()
+    made = cached(samples, 16, tmp_path / "cache")
+    assert len(opened) == 10
+    assert set(made.failures) == {"film2"}
+    assert made.samples == tuple(s for i, s in enumerate(samples) if i != 2)
+    for row, sample in zip(made.films, made.samples, strict=True):
+        np.testing.assert_array_equal(row, decode(sample, 16)[0])
+
+
+def test_an_old_draft_that_nobody_builds_is_swept(tmp_path: Path) -> None:
+    draft = tmp_path / "cache" / ".0123456789abcdef-draft"
+    draft.mkdir(parents=True)
+    samples = lay(tmp_path, 2)
+    cached(samples, 16, tmp_path / "cache")
     assert draft.is_dir()
     yesterday = time.time() - 90_000
     os.utime(draft, (yesterday, yesterday))
-    cached(samples, 32, folder)
+    cached(samples, 32, tmp_path / "cache")
     assert not draft.exists()
+
+
+def test_a_full_disk_is_told_before_a_film_is_decoded_and_leaves_nothing(
+    tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"cache: No space left on device; 3 films of side 1000 take 3 MB"):
+        cached(lay(tmp_path, 3), 1000, tmp_path / "cache")
+    assert opened == []
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_draft_that_vanishes_while_sweeping_is_no_failure(

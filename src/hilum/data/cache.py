@@ -1,8 +1,8 @@
 """Films decoded once: a memory-mapped array at training size, rebuilt when anything it came from changes.
 
-A cache is a folder named after the hash of its inputs. It is built under a temporary name and renamed
-when whole, so a killed build leaves nothing that could be taken for a cache, and two processes that build
-the same one do double work, never damage.
+A cache is a folder named after the hash of its inputs. It is built under another name and renamed when
+whole, so a killed build leaves nothing that could be taken for a cache; the next one goes on where that
+stood. Two processes that build the same one do double work, never damage.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -30,6 +32,10 @@ from hilum.read import read
 from hilum.types import Array, Pixels, Sample
 
 _FORMAT = 3  # raise when the way films are decoded or stored changes
+
+_PROGRESS, _LOCK = "progress.json", "lock"
+
+_SAVED = 5.0  # seconds between two notes of how far a build has come
 
 _CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
 
@@ -65,12 +71,9 @@ def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | N
     if not (place / "index.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=folder))
-        try:
+        with _draft(folder, place.name) as draft:
             _build(samples, size, draft, tick)
             _publish(draft, place)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     index = json.loads((place / "index.json").read_text(encoding="utf-8"))
     by_id = {sample.id: sample for sample in samples}
     masks, count = place / "masks.npy", len(index["films"])
@@ -98,14 +101,65 @@ def pixels_of(image: Pixels) -> Array:
     return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
 
 
+@contextmanager
+def _draft(folder: Path, name: str) -> Iterator[Path]:
+    """A folder to build in: what a killed build has left, or where another process is at it, a new one.
+
+    Only a build that was interrupted leaves it behind.
+    """
+    draft = folder / f".{name}-draft"
+    draft.mkdir(exist_ok=True)
+    with (draft / _LOCK).open("w") as lock:
+        if not _locked(lock):
+            draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+        try:
+            yield draft
+        except Exception:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether this process has the file to itself, until it closes it or ends."""
+    if sys.platform == "win32":
+        return False  # every build has a folder of its own, and none is taken up again
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a build has come."""
+
+    done: int = 0
+    good: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, draft: Path) -> _Progress:
+        path = draft / _PROGRESS
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()
+
+    def note(self, draft: Path) -> None:
+        """Keep it, in one step: a build killed here finds this note or the one before."""
+        new = draft / f"{_PROGRESS}.new"
+        told = {"done": self.done, "good": self.good, "failures": self.failures}
+        new.write_text(json.dumps(told), encoding="utf-8")
+        new.replace(draft / _PROGRESS)
+
+
 def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None) -> None:
-    shape = (len(samples), size, size)
-    films = np.lib.format.open_memmap(draft / "films.npy", "w+", np.uint8, shape)
+    so_far = _Progress.of(draft)
+    films = _array(draft / "films.npy", len(samples), size, so_far)
     masks = None
     if any(sample.masks is not None for sample in samples):
-        masks = np.lib.format.open_memmap(draft / "masks.npy", "w+", np.uint8, shape)
-    good: list[str] = []
-    failures: dict[str, str] = {}
+        masks = _array(draft / "masks.npy", len(samples), size, so_far)
 
     def attempt(sample: Sample) -> tuple[Array, Array | None] | HilumError:
         try:
@@ -115,23 +169,53 @@ def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None)
         except (OSError, ValueError, MemoryError, cv2.error) as error:
             return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
 
+    noted = time.monotonic()
+    left = samples[so_far.done :]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, (sample, result) in enumerate(zip(samples, pool.map(attempt, samples), strict=True), 1):
+        for sample, result in zip(left, pool.map(attempt, left), strict=True):
             if isinstance(result, HilumError):
-                failures[sample.id] = str(result)
+                so_far.failures[sample.id] = str(result)
             else:
-                films[len(good)] = result[0]
+                films[len(so_far.good)] = result[0]
                 if masks is not None and result[1] is not None:
-                    masks[len(good)] = result[1]
-                good.append(sample.id)
+                    masks[len(so_far.good)] = result[1]
+                so_far.good.append(sample.id)
+            so_far.done += 1
+            if time.monotonic() - noted > _SAVED:
+                _flush(films, masks)
+                so_far.note(draft)
+                noted = time.monotonic()
             if tick:
-                tick(done, len(samples), "decoding films")
-    refuse(failures, len(samples))
-    films.flush()
-    if masks is not None:
-        masks.flush()
+                tick(so_far.done, len(samples), "decoding films")
+    refuse(so_far.failures, len(samples))
+    _flush(films, masks)
     # Written last: a folder with an index is a whole cache.
-    (draft / "index.json").write_text(json.dumps({"films": good, "failures": failures}), encoding="utf-8")
+    index = {"films": so_far.good, "failures": so_far.failures}
+    (draft / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _array(path: Path, films: int, size: int, so_far: _Progress) -> np.memmap[Any, Any]:
+    """The array to fill, its whole place on the disk taken; raises DataError where that is too small."""
+    if so_far.done:
+        return np.lib.format.open_memmap(path, "r+")
+    try:
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, (films, size, size))
+        # A hole in a file that cannot be filled later, when the disk is full, would end the process.
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        need = films * size**2 / 1e6
+        raise DataError(
+            f"{path.parent.parent}: {error.strerror}; {films} films of side {size} take {need:,.0f} MB there"
+        ) from None
+    return array
+
+
+def _flush(*arrays: np.memmap[Any, Any] | None) -> None:
+    for array in arrays:
+        if array is not None:
+            array.flush()
 
 
 def refuse(failures: dict[str, str], total: int) -> None:
@@ -153,6 +237,10 @@ def _publish(draft: Path, place: Path) -> None:
         # Another process was first; its cache holds the same films.
         if not (place / "index.json").is_file():
             raise
+        return
+    # Not before: whoever opens the lock until then is to find it taken.
+    for name in (_PROGRESS, _LOCK):
+        (place / name).unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:
@@ -167,15 +255,16 @@ def _key(samples: Sequence[Sample], size: int) -> str:
     """Hash of all that the cached pixels depend on."""
     digest = hashlib.sha256(f"{_FORMAT} {size}".encode())
     for sample in samples:
-        digest.update(f"\n{sample.id} {_stamp(sample.image)} {_stamp(sample.masks)}".encode())
+        digest.update(f"\n{sample.id} {stamp(sample.image)} {stamp(sample.masks)}".encode())
     return digest.hexdigest()[:16]
 
 
-def _stamp(pixels: object) -> str:
+def stamp(pixels: object) -> str:
+    """What tells a film's present content from any other's, without opening it."""
     if isinstance(pixels, Path) and pixels.is_file():
         state = pixels.stat()
         return f"{pixels.resolve()} {state.st_size} {state.st_mtime_ns}"
     if isinstance(pixels, partial):
-        told = " ".join(_stamp(argument) for argument in pixels.args)
+        told = " ".join(stamp(argument) for argument in pixels.args)
         return f"{pixels.func.__module__}.{pixels.func.__qualname__} {told} {pixels.keywords}"
     return str(pixels)

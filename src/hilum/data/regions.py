@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
 from hilum.card import Preparation, read_card
-from hilum.data.cache import pixels_of
+from hilum.data.cache import pixels_of, stamp
 from hilum.errors import ConfigError
 from hilum.gate import implausible
 from hilum.pipeline import SEGMENTER
@@ -56,18 +57,24 @@ def segmenter_of(preparation: Preparation) -> str:
 
 def _cut(image: Pixels, version: str) -> Array:
     """The part of a film that holds the chest, float32 in [0, 1]; all of it where the outlines show none."""
-    pixels = pixels_of(image)
-    return pixels[chest(_drawn(pixels, version, cut=True))]
+    return pixels_of(image)[chest(_drawn(image, version, cut=True))]
 
 
 def _outlined(image: Pixels, version: str, cut: bool) -> Array:
     """The label map of a film, (H, W) uint8, or of the part that `_cut` leaves of it."""
-    mask = _drawn(pixels_of(image), version, cut)
+    mask = _drawn(image, version, cut)
     return mask[chest(mask)] if cut else mask
 
 
-def _drawn(pixels: Array, version: str, cut: bool) -> Array:
+def _drawn(image: Pixels, version: str, cut: bool) -> Array:
     """The label map (H, W) uint8 of a film; a blank one where it is to be cut by outlines of no chest."""
+    return _outlines(image, stamp(image), version, cut)
+
+
+# Asked for twice in a row, for the film and for its label map.
+@lru_cache(maxsize=2 * (os.cpu_count() or 1))
+def _outlines(image: Pixels, content: str, version: str, cut: bool) -> Array:  # noqa: ARG001 - the key's part
+    pixels = pixels_of(image)
     anatomy = segment(_segmenter(version), pixels)
     # Of a chest that is only partly found, disease may be what hides the rest.
     return np.zeros_like(anatomy.mask) if cut and implausible(anatomy) else anatomy.mask
