@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hilum.calibrate import FEWEST, fit_platt, probabilities
+from hilum.calibrate import FEWEST, fit_platt, fit_temperature_of_classes, probabilities
 from hilum.card import Calibration, Card, Preparation
 from hilum.errors import CheckpointError, ConfigError
 from hilum.labels import SIX
@@ -138,12 +138,29 @@ def test_extreme_logits_stay_in_range_without_warnings() -> None:
     assert ((result >= 0) & (result <= 1)).all()
 
 
-def test_softmax_sums_to_one_and_ignores_calibration() -> None:
+def test_softmax_sums_to_one_whatever_the_calibration() -> None:
     logits = np.array([[0, 1, 2, 3, 4, 1000.0], [0, 0, 0, 0, 0, math.log(5)]])
-    calibration = {"Edema": Calibration(slope=9, intercept=9)}
-    result = probabilities(logits, card(activation="softmax", calibration=calibration))
+    plain = probabilities(logits, card(activation="softmax"))
+    assert plain.sum(axis=1) == pytest.approx([1, 1])
+    assert plain[1] == pytest.approx([0.1] * 5 + [0.5])
+    halved = dict.fromkeys(SIX, Calibration(slope=0.5))
+    result = probabilities(logits, card(activation="softmax", calibration=halved))
     assert result.sum(axis=1) == pytest.approx([1, 1])
-    assert result[1] == pytest.approx([0.1] * 5 + [0.5])
+    assert result[1] == pytest.approx([1 / (5 + math.sqrt(5))] * 5 + [math.sqrt(5) / (5 + math.sqrt(5))])
+
+
+def test_the_temperature_of_classes_is_the_one_they_were_drawn_with() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (4000, 4))
+    odds = np.exp(0.4 * logits)
+    chances = odds / odds.sum(axis=1, keepdims=True)
+    truth = np.eye(4)[[rng.choice(4, p=row) for row in chances]]
+    truth[:500] = np.nan  # unknown
+    truth[500:600] = 1  # all at once
+    fitted = fit_temperature_of_classes(logits, truth)
+    assert fitted.slope == pytest.approx(0.4, rel=0.05)
+    assert (fitted.intercept, fitted.events) == (0, 3400)
+    assert fit_temperature_of_classes(logits[:9], truth[:9]) == Calibration()
 
 
 @pytest.mark.parametrize("logits", [np.zeros((2, 5)), np.zeros(6)])

@@ -114,7 +114,19 @@ def test_the_mean_over_findings_is_compared_too_and_seeds_are_averaged() -> None
     ours = verdicts(names, table, np.stack([one, np.roll(other, 1)], axis=1), labels)
     theirs = verdicts(names, table, np.stack([other, np.roll(other, 1)], axis=1), labels)
     by_label = gains(ours, theirs)
-    assert [one.subject for one in by_label] == ["Edema", "Mass", "mean of 2 findings"]
+    assert [one.subject for one in by_label[:3]] == ["Edema", "Mass", "mean of 2 findings"]
+    assert {one.subject for one in by_label[3:]} == {"films with exactly one of the 2"}
+    balanced = next(one for one in by_label if one.measure == "balanced accuracy by threshold")
+    single = table.sum(axis=1) == 1
+    rights = [
+        [
+            (one.margins[single].argmax(axis=1) == i)[table[single][:, i] == 1].mean()
+            for i in range(len(labels))
+        ]
+        for one in (ours, theirs)
+    ]
+    assert balanced.value == pytest.approx(np.mean(rights[0]) - np.mean(rights[1]))
+    assert balanced.films == single.sum()
     assert by_label[2].value == pytest.approx(by_label[0].value / 2)
     assert np.isnan(by_label[2].delong_p)
     both = gain([ours, theirs], [theirs], ["Edema"], subject="x")

@@ -17,6 +17,7 @@ from hilum.decide import (
     baseline,
     called,
     fit_threshold,
+    margins,
     operated,
     predict,
     remarks,
@@ -166,6 +167,17 @@ def test_softmax_without_thresholds_calls_the_most_probable_label() -> None:
     assert result.positive == (False, True, False, False, False, False)
     assert not any(result.abstained)
     assert set(result.thresholds) == {max(result.probabilities)}
+
+
+def test_of_classes_a_call_is_as_sure_as_the_next_likeliest_is_far() -> None:
+    scores = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.05, 0.05, 0.9], [0.4, 0.4, 0.2]])
+    above = margins(scores, card(labels=("A", "B", "C"), activation="softmax"))
+    assert above[0, 0] == pytest.approx(math.log(0.5 / 0.5) - math.log(0.3 / 0.7))
+    assert above[0, 1] == pytest.approx(math.log(0.3 / 0.7) - math.log(0.5 / 0.5))
+    assert (above >= 0).tolist() == [
+        [True, False, False], [True, False, False], [False, False, True], [True, True, False]
+    ]  # fmt: skip
+    assert np.argsort(above.max(axis=1)).tolist() == [3, 1, 0, 2]  # from the least sure on
 
 
 def test_softmax_with_thresholds_uses_them() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
+import hilum
+from hilum.calibrate import logit
 from hilum.card import Calibration, Card, Preparation, Threshold
 from hilum.data import open_data
-from hilum.data.cache import Cache, cached
+from hilum.data.cache import Cache, cached, pixels_of
 from hilum.errors import ConfigError
-from hilum.evaluate import evaluate
+from hilum.evaluate import evaluate, films_for, judge
 from hilum.figures import Evaluation, Figure
 from hilum.labels import SIX
 from hilum.prepare import levels
+from hilum.runtime import Runtime, find
 from hilum.types import Array, Sample
 
 NAN = float("nan")
@@ -118,40 +121,58 @@ def test_the_mean_over_findings_leaves_no_finding_out() -> None:
     cache = films([dict(zip(labels, map(float, row), strict=True)) for row in rows])
     evaluation = run(Stub(card(labels=labels), logits), cache)
     figure = one(evaluation, "mean of 2 findings", "AUROC")
-    # On the four films where both are known: Edema 3 of 4 pairs; Mass 1 > 0 > -1 < 2 gives 2 of 4.
-    assert figure.value == pytest.approx((3 / 4 + 2 / 4) / 2)
-    assert figure.films == 4
+    # Each on the films where it is known: Edema 3 of 4 pairs; Mass -1, 2 and 0 over 1 and 0, 2.5 of 6.
+    assert figure.value == pytest.approx((3 / 4 + 2.5 / 6) / 2)
+    assert figure.films == 5
+
+
+def test_a_finding_that_the_films_do_not_tell_leaves_the_mean_of_the_others() -> None:
+    labels = ["Edema", "Mass", "Hernia", "No Finding"]
+    rows = [(1, 0, NAN, 0), (0, 1, NAN, 0), (0, 0, NAN, 1), (1, 1, NAN, 0)]
+    logits = [(2, -1, 0, 0), (1, 1, 0, 0), (0, 0, 0, 3), (3, 2, 0, 0)]
+    cache = films([dict(zip(labels, map(float, row), strict=True)) for row in rows])
+    evaluation = run(Stub(card(labels=labels), logits), cache)
+    assert one(evaluation, "mean of 2 findings", "AUROC").value == 1
+    # Nor can it be the one label: the question is which of the other three.
+    assert one(evaluation, "films with exactly one of the 3", "accuracy").films == 3
 
 
 def test_six_way_figures_rest_on_films_with_exactly_one_label() -> None:
-    labels = [
-        "Edema",
-        "Atelectasis",
-        "No Finding",
-        "Mass",
-    ]  # not in the six's order, and one that is none of them
-    order = [SIX.index(name) for name in ("Atelectasis", "Edema", "No Finding")]
-    assert order == sorted(order)
+    labels = [*SIX[::-1], "Mass"]  # not in the six's order, and one that is none of them
+    none, effusion, edema, _, _, atelectasis, mass = np.eye(7)
     rows = [
-        ((1, 0, 0, 0), (3, 1, 0, 9)),  # edema, called edema although "Mass" scores higher
-        ((1, 0, 0, 1), (0, 1, 0, 0)),  # edema and a mass: one of the six; called atelectasis
-        ((0, 1, 0, 0), (0, 1, 0, 0)),  # atelectasis, called so
-        ((0, 0, 1, 0), (0, 0, 5, 0)),  # no finding, called so
-        ((1, 1, 0, 0), (9, 0, 0, 0)),  # two of the six
-        ((0, 0, 0, 1), (9, 0, 0, 0)),  # none of the six
+        (edema, 3 * edema + atelectasis + 9 * mass),  # called edema although the mass scores higher
+        (edema + mass, atelectasis),  # one of the six, and called another
+        (atelectasis, atelectasis),
+        (none, 5 * none),
+        (edema + atelectasis, 9 * edema),  # two of the six
+        (mass, 9 * edema),  # none of the six
+        (effusion + np.nan * atelectasis, effusion),  # perhaps two
     ]
-    cache = films([dict(zip(labels, map(float, truth), strict=True)) for truth, _ in rows])
-    evaluation = run(Stub(card(labels=labels), [logits for _, logits in rows]), cache)
-    subject = "films with exactly one of the 3"
-    assert evaluation.confusion == {
-        "Atelectasis": {"Atelectasis": 1, "Edema": 0, "No Finding": 0},
-        "Edema": {"Atelectasis": 1, "Edema": 1, "No Finding": 0},
-        "No Finding": {"Atelectasis": 0, "Edema": 0, "No Finding": 1},
+    cache = films([dict(zip(labels, truth.tolist(), strict=True)) for truth, _ in rows])
+    evaluation = run(Stub(card(labels=labels), [logits.tolist() for _, logits in rows]), cache)
+    subject = "films with exactly one of the 6"
+    seen = {true: {call: n for call, n in row.items() if n} for true, row in evaluation.confusion.items()}
+    assert tuple(seen) == SIX
+    assert {true: row for true, row in seen.items() if row} == {
+        "Atelectasis": {"Atelectasis": 1},
+        "Edema": {"Atelectasis": 1, "Edema": 1},
+        "No Finding": {"No Finding": 1},
     }
     assert one(evaluation, subject, "accuracy").value == pytest.approx(3 / 4)
     assert one(evaluation, subject, "accuracy").films == 4
     assert one(evaluation, subject, "macro F1").value == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert one(evaluation, subject, "balanced accuracy").value == pytest.approx((1 / 2 + 1 + 1) / 3)
+
+
+def test_a_model_of_other_labels_is_asked_for_one_of_its_own() -> None:
+    labels = ["Pleural Effusion", "Normal", "Pneumothorax"]
+    truth = np.eye(3)[[0, 1, 2, 2]]
+    cache = films([dict(zip(labels, row, strict=True)) for row in truth.tolist()])
+    logits = [[2, 0, 0], [0, 2, 0], [0, 0, 2], [1, 0, 0]]
+    evaluation = run(Stub(card(labels=labels, activation="softmax"), logits), cache)
+    assert one(evaluation, "films with exactly one of the 3", "accuracy").value == pytest.approx(3 / 4)
+    assert evaluation.confusion["Pneumothorax"] == {"Pleural Effusion": 1, "Normal": 0, "Pneumothorax": 1}
 
 
 def test_what_stands_furthest_above_its_own_threshold_may_be_rare() -> None:
@@ -276,3 +297,20 @@ def test_a_specialists_word_counts_where_the_classifier_left_its_label_open() ->
     for wrong in (card(labels=["Nodule"]), card(labels=["Mass"], preparation=Preparation(size=2 * SIZE))):
         with pytest.raises(ConfigError, match="stub: its labels must be stub's, or some of them"):
             run(Stub(general, logits), cache, specialist=Stub(wrong, logits))
+
+
+def test_films_are_judged_as_the_pipeline_judges_them(tmp_path: Path) -> None:
+    """Also those of which 8 bits would keep too few grey levels."""
+    samples = []
+    for i, sample in enumerate(open_data("phantom:3@5")):
+        path = tmp_path / f"{i}.png"
+        faint = np.rint(20_000 + 1500 * pixels_of(sample.image)).astype(np.uint16)
+        path.write_bytes(cv2.imencode(".png", faint)[1].tobytes())
+        samples.append(replace(sample, image=path, masks=None))
+    runtime = Runtime(find("hilum-six"))
+    found = judge(runtime, films_for([runtime.card], samples, tmp_path / "cache"))
+    pipeline = hilum.load()
+    for row, sample in zip(found.probabilities, samples, strict=True):
+        prediction = pipeline(sample.image).prediction
+        assert prediction is not None
+        np.testing.assert_allclose(logit(row), logit(np.array(prediction.probabilities)), atol=2e-3)

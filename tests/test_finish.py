@@ -154,12 +154,14 @@ def test_a_label_that_the_tuning_part_cannot_score_costs_its_figure_not_the_run(
     assert Runtime(chosen.out / "checkpoint", threads=1).card == card
 
 
-def test_exclusive_classes_are_left_uncalibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bent label by label, a softmax's rows would no longer sum to one."""
+def test_exclusive_classes_share_a_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bent label by label, the most probable class might be another one."""
     monkeypatch.setattr(finishing, "save", lambda _folder, _module, card: card)
     card, plan = finished(config(tmp_path, task="classify", activation="softmax"))
     assert plan.activation == card.activation == "softmax"
-    assert not card.calibration
+    assert card.calibration.keys() == set(card.labels)
+    (shared,) = set(card.calibration.values())
+    assert shared.intercept == 0 and shared.slope > 0
     assert not card.thresholds
     assert len(card.metrics) == len(LABELS)
 

@@ -40,7 +40,7 @@ FLOORS = """
     recalibrate shortcuts teach
     plan shortcuts_page
     finish run
-    train cli_data ensemble
+    train cli_data cli_films ensemble
     cli_evaluate cli_predict study tune
     cli_audit study_differences
     study_report

@@ -11,7 +11,7 @@ import pytest
 
 from hilum import recalibrate as module
 from hilum.calibrate import probabilities
-from hilum.card import Card, read_card
+from hilum.card import Calibration, Card, copied, read_card
 from hilum.data.cache import Cache
 from hilum.decide import moved
 from hilum.errors import ConfigError
@@ -139,6 +139,62 @@ def test_a_stated_prevalence_is_what_is_said_on_the_whole(
     assert fits[label].calibration == rare.calibration[label]
 
 
+def test_a_prevalence_is_moved_to_from_that_of_the_films(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Films that a calibration says too little of, but too few to show it: their own share is the start."""
+    label = CARD.labels[0]
+    logits, truth = site(8, 60, slope=1.0, shift=0.0)
+    truth[:, 0] = np.arange(60) % 4 == 0
+    logits[:, 0] = np.random.default_rng(0).normal(0, 0.3, 60)
+    plain, before = run(monkeypatch, tmp_path / "plain", logits, truth)
+    same, fits = run(monkeypatch, tmp_path / "same", logits, truth, prevalences={label: 0.25})
+    assert probabilities(logits, same)[:, 0].mean() == pytest.approx(0.25, abs=0.02)
+    more, _ = run(monkeypatch, tmp_path / "more", logits, truth, prevalences={label: 0.5})
+    assert probabilities(logits, more)[:, 0].mean() == pytest.approx(0.5, abs=0.03)
+    assert fits[label].method != "unchanged"
+    assert plain.calibration[label].prevalence is None and before[label].losses.keys() >= {"unchanged"}
+
+
+def test_what_too_few_patients_cannot_tell_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    logits, truth = site(9, 2, slope=1, shift=0)
+    card, fits = run(monkeypatch, tmp_path / "two", logits, truth)
+    assert all(np.isnan(loss) for fit in fits.values() for loss in fit.losses.values())
+    assert card.calibration == CARD.calibration
+    # Without its promises it is another model, and says so.
+    assert not card.sets and CARD.sets
+    assert card.version != CARD.version
+
+
+def test_classes_share_a_temperature_where_that_helps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "classes"
+    exclusive = CARD.model_copy(
+        update={"activation": "softmax", "calibration": {}, "thresholds": {}, "points": {}, "sets": {}}
+    )
+    copied(SIX, folder, exclusive)
+    monkeypatch.setattr(sys.modules[__name__], "SIX", folder)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (600, 6))
+    odds = np.exp(0.4 * logits)
+    truth = np.eye(6)[[rng.choice(6, p=row / row.sum()) for row in odds]]
+    card, fits = run(monkeypatch, tmp_path / "ours", logits, truth)
+    fit = fits["all classes"]
+    assert (fit.method, fit.films) == ("temperature", 600)
+    assert fit.losses["temperature"] < fit.losses["unchanged"] - 0.1
+    assert {one.slope for one in card.calibration.values()} == {fit.calibration.slope}
+    assert fit.calibration.slope == pytest.approx(0.4, rel=0.2)
+    said = probabilities(logits, card)
+    np.testing.assert_array_equal(said.argmax(axis=1), logits.argmax(axis=1))
+    few, fits = run(monkeypatch, tmp_path / "few", logits[:10], truth[:10])
+    assert fits["all classes"].method == "unchanged" and few.calibration == exclusive.calibration | {
+        label: Calibration() for label in CARD.labels
+    }
+
+
 def test_what_cannot_be_calibrated_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     logits, truth = site(6, 50, slope=1, shift=0)
     with pytest.raises(ConfigError, match="carry none of Atelectasis"):
@@ -150,7 +206,7 @@ def test_what_cannot_be_calibrated_is_refused(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(ConfigError, match="Atelectasis: the films do not show both classes"):
         run(monkeypatch, tmp_path / "y", logits, truth, prevalences={"Atelectasis": 0.1})
     cache = Cache(samples=(), films=np.zeros((0, 8, 8), np.uint8), masks=None, failures={})
-    with pytest.raises(ConfigError, match="hilum-lungs: only classifiers with independent labels"):
+    with pytest.raises(ConfigError, match="hilum-lungs: made to segment; only classifiers have calibrations"):
         recalibrate(find("hilum-lungs"), cache, tmp_path / "x", data="")
 
 

@@ -224,7 +224,7 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     study, done = folded
     table = write_report(study, done).read_text()
     heading, rule, row = table.split("\n\n")[1].splitlines()
-    assert heading.startswith("| run, against plain |") and set(rule) <= set("|- ")
+    assert heading.startswith("| run, more than plain | source to test |") and set(rule) <= set("|- ")
     assert row.startswith("| augmented | here to held | ")
     means = {}
     for name in ("plain", "augmented"):

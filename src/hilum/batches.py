@@ -51,7 +51,7 @@ class Films(Dataset[dict[str, Array]]):
             fellows = self._fellows[self.cache.samples[i].patient]
             i = fellows[rng.integers(len(fellows))]
         sample = self.cache.samples[i]
-        film = self.cache.films[i].astype(np.float32) / 255
+        film = self.cache.pixels(i)
         masks = self.cache.masks if not self.labels or self.preparation.outlined else None
         whole = None if masks is None else np.array(masks[i])
         if self.recipe == "views":

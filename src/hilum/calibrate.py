@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hilum.card import Calibration, Card
@@ -54,20 +56,50 @@ def fit_intercept(logits: Array, truth: Array, *, slope: float) -> Calibration:
 def fit_temperature(logits: Array, truth: Array, was: Calibration) -> Calibration:
     """Fit what the log-odds of a calibration are divided by, where 0 stays 0 (Guo et al., ICML 2017).
 
-    Takes logits (N,) and truth (N,) of 0 and 1. By golden section over temperatures from a twentieth to 20.
+    Takes logits (N,) and truth (N,) of 0 and 1.
     """
     line = was.slope * logits + was.intercept
 
     def loss(cold: float) -> float:
         return float(np.sum(np.logaddexp(0, np.exp(cold) * line) - truth * np.exp(cold) * line))
 
+    by = float(np.exp(_lowest(loss)))
+    return Calibration(slope=by * was.slope, intercept=by * was.intercept, events=int(truth.sum()))
+
+
+def fit_temperature_of_classes(logits: Array, truth: Array) -> Calibration:
+    """Fit the one number that all logits (N, C) of classes are multiplied by (Guo et al., ICML 2017).
+
+    Of truth (N, C) of 0, 1 or NaN only films count that are known to carry exactly one class. Without any,
+    nothing is changed.
+    """
+    films = (truth == 1).sum(axis=1) == 1
+    films &= ~np.isnan(truth).any(axis=1)
+    own, place = np.asarray(logits, np.float64)[films], np.argmax(truth[films], axis=1)
+    if not len(own):
+        return Calibration()
+
+    def loss(cold: float) -> float:
+        return float(losses_of_classes(np.exp(cold) * own, place).sum())
+
+    return Calibration(slope=float(np.exp(_lowest(loss))), events=len(own))
+
+
+def losses_of_classes(logits: Array, place: Array) -> Array:
+    """Log loss of each film (N,) from logits (N, C) and its class's number (N,)."""
+    top = logits.max(axis=1)
+    whole = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return np.asarray(whole - logits[np.arange(len(logits)), place])
+
+
+def _lowest(loss: Callable[[float], float]) -> float:
+    """The log of the number from a twentieth to 20 at which a loss is least, by golden section."""
     low, high = -np.log(20), np.log(20)
     step = (np.sqrt(5) - 1) / 2
     for _ in range(40):
         one, other = high - step * (high - low), low + step * (high - low)
         low, high = (low, other) if loss(one) < loss(other) else (one, high)
-    by = float(np.exp((low + high) / 2))
-    return Calibration(slope=by * was.slope, intercept=by * was.intercept, events=int(truth.sum()))
+    return float((low + high) / 2)
 
 
 def _fit_line(logits: Array, target: Array) -> tuple[float, float]:
@@ -110,9 +142,9 @@ def _fit_intercept(logits: Array, target: Array) -> float:
 def probabilities(logits: Array, card: Card) -> Array:
     """Turn logits (N, C) in the order of card.labels into probabilities (N, C) float64.
 
-    Sigmoid cards apply each label's calibration, if the card has one; softmax cards ignore calibration, for
-    rows that were bent label by label would no longer sum to 1. Raises CheckpointError where the model
-    returned another number of outputs than the card names, or anything but finite numbers.
+    Each label's calibration, if the card has one, is applied to its logits: of a softmax before the rows are
+    made to sum to 1, so that they still do. Raises CheckpointError where the model returned another number of
+    outputs than the card names, or anything but finite numbers.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim != 2 or logits.shape[1] != len(card.labels):
@@ -122,11 +154,12 @@ def probabilities(logits: Array, card: Card) -> Array:
         )
     if not np.isfinite(logits).all():
         raise CheckpointError(f"{card.name}: a logit is not finite; check the film, then the model's files")
-    if card.activation == "softmax":
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
     scales = [card.calibration.get(label, Calibration()) for label in card.labels]
-    return sigmoid(logits * [scale.slope for scale in scales] + [scale.intercept for scale in scales])
+    line = logits * [scale.slope for scale in scales] + [scale.intercept for scale in scales]
+    if card.activation == "softmax":
+        odds = np.exp(line - line.max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return sigmoid(line)
 
 
 def sigmoid(logits: Array) -> Array:

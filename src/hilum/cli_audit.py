@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hilum.cli_data import Names, Out
-from hilum.cli_evaluate import UNSPLIT, informed
+from hilum.cli_films import choose
 from hilum.progress import progress
 
 
@@ -18,7 +17,9 @@ def shortcuts(
     dataset: Names,
     out: Out,
     split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
-    part: Annotated[str, typer.Option(help="part of the split: tune, test or train")] = "tune",
+    part: Annotated[
+        str | None, typer.Option(help="part of the split: tune (unless you say), test or train")
+    ] = None,
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
     films: Annotated[int, typer.Option(min=0, help="look at so many, drawn with the seed; 0: all")] = 0,
     seed: Annotated[int, typer.Option(help="of the bootstrap, and of the films drawn")] = 0,
@@ -39,8 +40,7 @@ def shortcuts(
     """
     import numpy as np
 
-    from hilum.data import join, open_data, short
-    from hilum.data.split import read_split, select
+    from hilum.data import open_data, short
     from hilum.report import identity, provenance
     from hilum.runtime import Runtime, find
     from hilum.shortcuts import audit
@@ -49,7 +49,6 @@ def shortcuts(
 
     runtime = Runtime(find(model))
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
-    about["data"] = [short(name) for name in dataset]
     parts = [open_data(name) for name in dataset]
     # As `join` takes films: of one that stands in several data sets, the first.
     sources = {
@@ -57,23 +56,15 @@ def shortcuts(
         for name, some in zip(dataset[::-1], parts[::-1], strict=True)
         for sample in some
     }
-    samples, warnings = join(parts), [UNSPLIT]
-    if split is not None:
-        if part not in ("train", "tune", "test"):
-            raise typer.BadParameter("must be tune, test or train", param_hint="--part")
-        dealt = read_split(split)
-        about |= {"part": part, "split_sha256": dealt.sha256}
-        samples = select(samples, dealt, part, fold=fold)  # type: ignore[arg-type]
-        warnings = informed([runtime.card], dealt.sha256, part, fold)
+    samples, films_chosen = choose(dataset, [runtime.card], split=split, part=part, fold=fold, default="tune")
+    about |= films_chosen
     about["drawn"] = films if 0 < films < len(samples) else 0
     if about["drawn"]:
         chosen = np.random.default_rng(seed).choice(len(samples), films, replace=False)
         samples = [samples[i] for i in sorted(chosen)]
-    for warning in warnings:
-        print(warning, file=sys.stderr)
     with progress("looking for shortcuts") as tick:
         found = audit(runtime, samples, sources=sources, seed=seed, repeats=repeats, tick=tick)
-    about |= {"warnings": warnings, **provenance(now())}
+    about |= provenance(now())
     page = write(found, about, out, shown=runtime.card.preparation if pictures else None)
     for line in (*found.missing, *found.conclusions):
         print(line)

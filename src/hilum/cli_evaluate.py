@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hilum.cli_data import Names, Operating, Out, Thresholds, shares
+from hilum.cli_films import choose
 from hilum.progress import progress
 
 if TYPE_CHECKING:
     from hilum.card import Card
-    from hilum.figures import Evaluation
-
-
-UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
+    from hilum.figures import Evaluation, Figure
 
 
 def evaluate(
@@ -25,16 +23,18 @@ def evaluate(
     dataset: Names,
     out: Out,
     split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
-    part: Annotated[str, typer.Option(help="part of the split: test, tune or train")] = "test",
+    part: Annotated[
+        str | None, typer.Option(help="part of the split: test (unless you say), tune or train")
+    ] = None,
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
     seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
     specialist: Annotated[
-        Path | None, typer.Option(help="a second classifier, as for predict; of the same size")
+        str | None, typer.Option(help="a second classifier, as for predict; of the same size")
     ] = None,
     compare: Annotated[
         str | None,
         typer.Option(
-            help="another classifier: write differences.csv, AUROC of the one less that of the other"
+            help="another classifier: write differences.csv, the scores of the one less those of the other"
         ),
     ] = None,
     by: Annotated[
@@ -64,8 +64,6 @@ def evaluate(
     film, and with --maps maps.csv, how faithful each map is; for outlines outlines.csv and ratios.csv, film
     by film, and pictures of the worst films and of the ratio's errors.
     """
-    from hilum.data import join, open_data, short
-    from hilum.data.split import read_split, select
     from hilum.decide import operated, seconded
     from hilum.evaluate import evaluate as run
     from hilum.evaluate import films_for, groups_of, judge
@@ -86,6 +84,8 @@ def evaluate(
         raise typer.BadParameter(
             "--by, --prevalence, --point, --threshold, --specialist and --maps are for classifiers"
         )
+    if runtime.card.task == "classify" and stress:
+        raise typer.BadParameter("is for outlines; leave it out", param_hint="--stress")
     if carded and not maps:
         raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
     own = shares(threshold, "--threshold")
@@ -96,15 +96,9 @@ def evaluate(
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
     about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
     about["thresholds"] = {label: one.model_dump() for label, one in runtime.card.thresholds.items()}
-    about["data"] = [short(name) for name in dataset]
-    samples, warnings = join([open_data(name) for name in dataset]), [UNSPLIT]
-    if split is not None:
-        if part not in ("train", "tune", "test"):
-            raise typer.BadParameter("must be test, tune or train", param_hint="--part")
-        parts = read_split(split)
-        about |= {"part": part, "split_sha256": parts.sha256}
-        samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
-        warnings = informed([*cards, *([other.card] if other else [])], parts.sha256, part, fold)
+    heard = [*cards, *([other.card] if other else [])]
+    samples, chosen = choose(dataset, heard, split=split, part=part, fold=fold)
+    about |= chosen
     with progress("evaluating") as tick:
         folder = out.parent / ".hilum-cache"
         cache = films_for(cards, samples, folder, tick=tick)
@@ -139,12 +133,9 @@ def evaluate(
                 ),
             )
     missing = [name for name, column in columns.items() if not any(column)]
-    about |= {"groups": groups, "not available": missing, "warnings": warnings}
-    for warning in (
-        *warnings,
-        *(f"--by {name}: not available, the data tell it of no film" for name in missing),
-    ):
-        print(warning, file=sys.stderr)
+    about |= {"groups": groups, "not available": missing}
+    for name in missing:
+        print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
     if runtime.card.task == "classify":
@@ -152,22 +143,53 @@ def evaluate(
     else:
         write_pictures(runtime, cache, evaluation, out, seed=seed)
     if carded:
-        films = part if split else "given"
+        films = str(about.get("part", "given"))
         print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")
-    _print(evaluation, compare)
+    _print(evaluation, runtime.card.labels if runtime.card.task == "classify" else (), compare, out)
 
 
-def _print(evaluation: Evaluation, compared: str | None) -> None:
-    """Every figure on a line of its own, and last the differences from another model."""
-    for figure in evaluation.figures:
-        positives = "" if figure.positives is None else f", {figure.positives} positive"
-        interval = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-        under = f", {figure.condition}" if figure.condition else ""
-        print(f"{figure.subject}\t{figure.measure}{under}\t{interval}\tn={figure.films}{positives}")
+_TABLE = (
+    "AUROC",
+    "average precision",
+    "Brier skill score",
+    "calibration error",
+    "observed over expected",
+    "sensitivity",
+    "specificity",
+)
+"""Measures that the terminal shows of every label; the files have all."""
+
+
+def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, out: Path) -> None:
+    """A line a label, one for each other figure, of labels those of all films, and the differences."""
+    usual = ("", "at the threshold")
+    told = [figure for figure in evaluation.figures if not labels or figure.condition in usual]
+    of = {(figure.subject, figure.measure): figure for figure in told}
+    known = [label for label in labels if (label, "AUROC") in of and of[label, "AUROC"].positives]
+    if known:
+        print("\t".join(("label", "films", "positive", *_TABLE)))
+    for label in known:
+        first = of[label, "AUROC"]
+        cells = (_interval(of[label, name]) if (label, name) in of else "" for name in _TABLE)
+        print("\t".join((label, str(first.films), str(first.positives), *cells)))
+    if absent := [label for label in labels if label not in known]:
+        print(f"no film carries, or is known to: {', '.join(absent)}", file=sys.stderr)
+    for figure in told:
+        if figure.subject not in labels and figure.value == figure.value:
+            under = f", {figure.condition}" if figure.condition else ""
+            print(f"{figure.subject}\t{figure.measure}{under}\t{_interval(figure)}\tn={figure.films}")
     for row in evaluation.tables.get("differences", []):
         if row["value"] == row["value"]:
-            interval = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-            print(f"{row['subject']}\tAUROC more than {compared}\t{interval}\tP={row['p']:.3f}")
+            more = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            print(f"{row['subject']}\t{row['measure']}, more than {compared}\t{more}\tP={row['p']:.3f}")
+    print(f"all {len(evaluation.figures)} figures\t{out / 'figures.csv'}")
+
+
+def _interval(figure: Figure) -> str:
+    """The number with its interval; a dash where it cannot be told."""
+    if figure.value != figure.value:
+        return "-"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def calibrate(
@@ -197,8 +219,7 @@ def calibrate(
       hilum predict films/ --out results --model runs/ours
     """
     from hilum.card import read_card
-    from hilum.data import join, open_data, short
-    from hilum.data.split import read_split, select
+    from hilum.data import short
     from hilum.decide import YOUDEN
     from hilum.evaluate import films_for
     from hilum.recalibrate import ready, recalibrate
@@ -206,39 +227,33 @@ def calibrate(
 
     folder = find(model)
     card = read_card(folder)
-    samples = join([open_data(name) for name in dataset])
-    data = " + ".join(short(name) for name in dataset)
-    ready(card, out)
-    if split is None:
-        print(UNSPLIT, file=sys.stderr)
-    else:
-        parts = read_split(split)
-        samples = select(samples, parts, "tune", fold=fold)
-        data += f", tuning fold {fold} of split {parts.sha256[:12]}"
-        for warning in informed([card], parts.sha256, "tune", fold):
-            print(warning, file=sys.stderr)
     elsewhere = _prevalences(prevalence, card)
+    ready(card, out, elsewhere)
+    samples, about = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
+    data = " + ".join(short(name) for name in dataset)
+    if split is not None:
+        data += f", tuning fold {fold} of split {str(about['split_sha256'])[:12]}"
     acting = point or next((name for name, at in card.points.items() if at == card.thresholds), YOUDEN)
     with progress("calibrating") as tick:
         cache = films_for([card], samples, out.parent / ".hilum-cache", tick=tick)
-        _, fits = recalibrate(folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick)
+        fitted, fits = recalibrate(
+            folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick
+        )
     print("label\tfilms\tpositive\tcorrection\tlog loss before\tafter\tslope\tintercept")
     for one in fits:
-        losses = f"{one.losses['unchanged']:.4f}\t{one.losses[one.method]:.4f}"
+        losses = "\t".join(_loss(one.losses.get(way)) for way in ("unchanged", one.method))
         line = f"{one.calibration.slope:.3f}\t{one.calibration.intercept:+.3f}"
         print(f"{one.label}\t{one.films}\t{one.events}\t{one.method}\t{losses}\t{line}")
+    if lost := card.sets.keys() - fitted.sets.keys():
+        print(
+            f"no prediction sets any more, too few patients here: {', '.join(sorted(lost))}", file=sys.stderr
+        )
     print(f"checkpoint\t{out / 'checkpoint'}")
 
 
-def informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
-    """Warnings of models that may have learned from the films, for all that the cards tell."""
-    found = []
-    for card in cards:
-        if card.split_sha256 != split:
-            found.append(f"{card.name}: trained by another split, it may have learned from these films")
-        elif part == "train" or (part == "tune" and card.config.get("fold") != fold):
-            found.append(f"{card.name}: learned from these films; its figures are too good")
-    return found
+def _loss(loss: float | None) -> str:
+    """As the table has it; where the patients are too few to tell it, so."""
+    return "too few patients" if loss is None or loss != loss else f"{loss:.4f}"
 
 
 def _prevalences(given: list[str] | None, card: Card) -> dict[str, float]:

@@ -1,8 +1,9 @@
-"""Two classifiers on the same films: how much more one's AUROC is, paired by film and patient."""
+"""Two classifiers on the same films: how much more one scores, paired by film and patient."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,16 +12,18 @@ from hilum.delong import delong_difference
 from hilum.errors import DataError
 from hilum.intervals import around, holm, resamples, two_sided, weighed
 from hilum.labels import NO_FINDING
-from hilum.scores import mean_of
+from hilum.scores import Statistic, mean_of
+from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, mean_auroc
+from hilum.verdicts import Verdicts, mean_auroc, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """How much more one classifier's AUROC is than another's."""
+    """How much more one classifier scores than another."""
 
-    subject: str  # a label, or the mean over several
+    subject: str  # a label, the mean over several, or the films with exactly one
+    measure: str = "AUROC"
     films: int
     value: float
     low: float  # of 95 %, over patients drawn with replacement
@@ -49,15 +52,66 @@ def gain(
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     both = common([*ours, *theirs])
     truth = _columns(both[0], labels, both[0].truth)
-    known = ~np.isnan(truth).any(axis=1)
+    known = ~np.isnan(truth).all(axis=1)
     each = [mean_auroc(truth[known], _columns(one, labels, one.probabilities)[known]) for one in both]
-    first, second = mean_of(each[: len(ours)]), mean_of(each[len(ours) :])
-    weights = resamples(both[0].patients[known], rng=np.random.default_rng(seed), repeats=repeats)
+    return _paired(
+        each[: len(ours)],
+        each[len(ours) :],
+        both[0].patients[known],
+        subject=subject,
+        measure="AUROC",
+        seed=seed,
+        repeats=repeats,
+    )
+
+
+def six_gain(
+    ours: Sequence[Verdicts],
+    theirs: Sequence[Verdicts],
+    measure: str,
+    *,
+    seed: int = 0,
+    repeats: int = 2000,
+) -> Gain:
+    """Of a measure of `hilum.six_way` on the films with exactly one label; several verdicts as in `gain`.
+
+    Raises DataError where they share no film, or cannot be asked for one of the same labels.
+    """
+    both = common([*ours, *theirs])
+    found = [six for one in both if (six := six_way(one))]
+    if len(found) < len(both) or len({six.names for six in found}) > 1:
+        raise DataError("the verdicts to compare are not about one of the same labels; compare others")
+    each = [MEASURES[measure](six) for six in found]
+    return _paired(
+        each[: len(ours)],
+        each[len(ours) :],
+        both[0].patients[found[0].films],
+        subject=found[0].subject,
+        measure=measure,
+        seed=seed,
+        repeats=repeats,
+    )
+
+
+def _paired(
+    ours: Sequence[Statistic],
+    theirs: Sequence[Statistic],
+    patients: Array,
+    *,
+    subject: str,
+    measure: str,
+    seed: int,
+    repeats: int,
+) -> Gain:
+    """The mean of the first scores less that of the others, all on the films of these patients (N,)."""
+    first, second = mean_of(ours), mean_of(theirs)
+    weights = resamples(patients, rng=np.random.default_rng(seed), repeats=repeats)
     value, drawn = weighed(lambda rows: first(rows) - second(rows), weights)
     interval = around(value, drawn)
     return Gain(
         subject=subject,
-        films=int(known.sum()),
+        measure=measure,
+        films=len(patients),
         value=value,
         low=interval.low,
         high=interval.high,
@@ -66,13 +120,15 @@ def gain(
 
 
 def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 2000) -> list[Gain]:
-    """Of every label that both judge, P values corrected for their number, and of the mean over the findings.
+    """Of every label that both judge, P values corrected for their number, of the mean over the findings, and
+    of the films with exactly one label.
 
     Raises DataError where they share neither a film nor a label.
     """
     shared = [label for label in ours.labels if label in theirs.labels]
-    findings = [label for label in shared if label != NO_FINDING]
     one, other = common([ours, theirs])
+    places = [one.labels.index(label) for label in shared if label != NO_FINDING]
+    findings = [one.labels[i] for i in shown(one.truth, places)]
     draw = {"seed": seed, "repeats": repeats}
     found = [_gain_of(one, other, label, **draw) for label in shared]
     corrected = holm([each.p for each in found])
@@ -81,6 +137,8 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     if len(findings) > 1:
         found.append(gain([one], [other], findings, subject=f"mean of {len(findings)} findings", **draw))
+    with suppress(DataError):
+        found += [six_gain([one], [other], measure, **draw) for measure in MEASURES]
     return found
 
 

@@ -138,9 +138,10 @@ def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
 
 
 def margins(scores: Array, card: Card) -> Array:
-    """How far probabilities (N, C) lie above the label's threshold, in logits."""
-    if card.activation == "softmax" and not card.thresholds:
-        return np.asarray(logit(scores) - logit(scores.max(axis=1, keepdims=True)))
+    """How far probabilities (N, C) lie above the label's threshold, or the likeliest other one, in logits."""
+    if card.activation == "softmax" and not card.thresholds and scores.shape[1] > 1:
+        second, first = np.sort(scores, axis=1)[:, -2:, None].transpose(1, 0, 2)
+        return np.asarray(logit(scores) - logit(np.where(scores == first, second, first)))
     levels = [card.thresholds[name].value if name in card.thresholds else 0.5 for name in card.labels]
     return np.asarray(logit(scores) - logit(np.array(levels)))
 

@@ -172,7 +172,7 @@ def films_for(
             raise ConfigError(f"{card.name}: learned from the outlines of another segmenter; train it again")
     if first.task == "classify":
         samples = regional(samples, [card.preparation for card in cards])
-    return cached(samples, film_size(first), folder, tick=tick)
+    return cached(samples, film_size(first), folder, deep=True, tick=tick)
 
 
 def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array:
@@ -183,7 +183,7 @@ def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array
 def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:
     """The logits of one film after another."""
     for start in range(0, len(cache.samples), _BATCH):
-        films = cache.films[start : start + _BATCH].astype(np.float32) / 255
+        films = cache.pixels(slice(start, start + _BATCH))
         masks = [None] * len(films) if cache.masks is None else cache.masks[start : start + _BATCH]
         pairs = zip(films, masks, strict=True)
         yield from runtime(np.stack([compose(*pair, runtime.card.preparation) for pair in pairs]))["logits"]

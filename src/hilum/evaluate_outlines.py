@@ -85,7 +85,7 @@ def _film(runtime: Runtime, cache: Cache, i: int, condition: str, seed: int, tab
 
 def changed(cache: Cache, i: int, condition: str, seed: int) -> tuple[Array, Array | None]:
     """A film, (S, S) float32, and its mask as they are under a condition: `CLEAN` or a stress's name."""
-    film = cache.films[i].astype(np.float32) / 255
+    film = cache.pixels(i)
     mask = None if cache.masks is None else np.array(cache.masks[i])
     if condition == CLEAN or mask is None:
         return film, mask

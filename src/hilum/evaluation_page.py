@@ -201,10 +201,10 @@ def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
 
 
 def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
-    head = ["", "films", "AUROC, more than the other's", "P", "P after Holm", "after DeLong", "P"]
+    head = ["", "films", "more than the other's", "P", "P after Holm", "after DeLong", "P"]
     cells = [
         [
-            str(row["subject"]),
+            f"{row['subject']}, {row['measure']}",
             str(row["films"]),
             interval(row["value"], row["low"], row["high"], "+.3f"),
             _number(row["p"]),
@@ -287,7 +287,11 @@ def _gallery(
             places = np.flatnonzero(wrong)
             worst = places[np.argsort(-np.abs(margins[places]))][:_ERRORS]
             tiles = [
-                (tile(cache.films[i]), f"{cache.samples[i].id}: probability {said[i]:.3f}") for i in worst
+                (
+                    tile(np.rint(255 * cache.pixels(i)).astype(np.uint8)),
+                    f"{cache.samples[i].id}: probability {said[i]:.3f}",
+                )
+                for i in worst
             ]
             if tiles:
                 found.append((f"{label}: {kind}, the worst of {len(places)}", tiles))

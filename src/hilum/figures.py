@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.intervals import Interval, around, bootstrap, resamples, weighed
+from hilum.intervals import Interval, around, bootstrap, mirrored, resamples, weighed
 from hilum.scores import Statistic
 from hilum.types import Array
 
@@ -102,8 +102,13 @@ class Bench:
         positives: int | None = None,
         condition: str = "",
         remark: str = "",
+        reflected: bool = False,
     ) -> Figure:
-        """A score of `hilum.scores` over the chosen films (N,) bool of each column (N,)."""
+        """A score of `hilum.scores` over the chosen films (N,) bool of each column (N,).
+
+        With `reflected` the interval's ends lie as far to the other sides of the value, and not below 0: of a
+        score that resampling makes larger, as it does a calibration error.
+        """
         key = films.tobytes()
         if key not in self._weights:
             rng = np.random.default_rng(self.seed)
@@ -113,7 +118,7 @@ class Bench:
             self._weights[key] = drawn
         value, drawn = weighed(score(*(column[films] for column in columns)), self._weights[key])
         return Figure.of(
-            around(value, drawn),
+            mirrored(around(value, drawn)) if reflected else around(value, drawn),
             subject=subject,
             measure=measure,
             condition=condition,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hilum import __version__
 from hilum.batches import Batch, Films, in_order
-from hilum.calibrate import fit_platt, probabilities
+from hilum.calibrate import fit_platt, fit_temperature_of_classes, probabilities
 from hilum.card import Card, Metric, Source
 from hilum.checkpoint import save
 from hilum.config import TrainConfig
@@ -125,7 +125,9 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     truth = plan.tune.cache.truth(plan.labels)
     if card.activation == "sigmoid":
         fitted = {name: fit_platt(logits[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
-        card = card.model_copy(update={"calibration": fitted})
+    else:
+        fitted = dict.fromkeys(card.labels, fit_temperature_of_classes(logits, truth))
+    card = card.model_copy(update={"calibration": fitted})
     scores = probabilities(logits, card)
     groups = _patients(plan)
     columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))

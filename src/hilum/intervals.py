@@ -54,6 +54,16 @@ def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
     return Interval(value=value, low=float(low), high=float(high))
 
 
+def mirrored(interval: Interval) -> Interval:
+    """The basic bootstrap's interval in the place of the percentiles', of a score that is never below 0.
+
+    Where resamples lie on the whole above the value, so does the value above the truth. Source: Davison and
+    Hinkley, Bootstrap Methods and their Application (1997), section 5.2.
+    """
+    low, high = (2 * interval.value - end for end in (interval.high, interval.low))
+    return Interval(value=interval.value, low=max(0.0, low), high=max(interval.value, high))
+
+
 def draws(
     statistic: Callable[..., float],
     *arrays: Array,

@@ -17,7 +17,7 @@ from hilum.intervals import Interval
 from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, patient_weights, told
+from hilum.verdicts import TABLE, Verdicts, mean_auroc, patient_weights, shown
 
 FEWEST = 30
 """Films of a group below which it gets no figure."""
@@ -79,7 +79,6 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         "average precision": scores.average_precision,
         "Brier score": scores.brier,
         "Brier skill score": scores.brier_skill,
-        "calibration error": scores.calibration_error,
     }
     calibration = {
         "calibration slope": scores.calibration_slope,
@@ -96,6 +95,10 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         yield bench.figure(label, "AUROC by patient", _by_patient, truth, said, verdicts.patients, **about)
         fewest = min(about["positives"], int((truth == 0).sum()))
         remark = "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
+        error = scores.calibration_error
+        yield bench.figure(
+            label, "calibration error", error, truth, said, remark=remark, reflected=True, **about
+        )
         for name, measure in calibration.items():
             yield bench.figure(label, name, measure, truth, said, remark=remark, **about)
 
@@ -113,10 +116,12 @@ def _delong(label: str, truth: Array, said: Array) -> Figure:
 
 def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     """The mean over the labels that name a disease."""
-    if not verdicts.findings:
+    places = shown(verdicts.truth, verdicts.findings)
+    if not places:
         return
-    subject, known = f"mean of {len(verdicts.findings)} findings", told(verdicts)
-    columns = verdicts.truth[:, verdicts.findings], verdicts.probabilities[:, verdicts.findings]
+    subject = f"mean of {len(places)} findings"
+    columns = verdicts.truth[:, places], verdicts.probabilities[:, places]
+    known = np.asarray(~np.isnan(columns[0]).all(axis=1))
     yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
     yield bench.figure(
         subject, "AUROC by patient", _mean_by_patient, *columns, verdicts.patients, films=known

@@ -15,6 +15,8 @@ from hilum.calibrate import (
     fit_intercept,
     fit_platt,
     fit_temperature,
+    fit_temperature_of_classes,
+    losses_of_classes,
     probabilities,
 )
 from hilum.card import Calibration, Card, Threshold, copied
@@ -31,9 +33,12 @@ from hilum.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What was chosen for one label, and the log loss a film of each way on patients it was not fitted on."""
+    """What was chosen for one label, and the log loss a film of each way on patients it was not fitted on.
 
-    label: str
+    Losses are NaN where the patients are too few to tell.
+    """
+
+    label: str  # or "all classes", of labels that exclude one another
     films: int
     events: int
     method: str
@@ -58,11 +63,11 @@ def recalibrate(
     class to fit on the intercept alone moves, and thresholds stay where they are on the logit; of labels with
     too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
     the card; `prevalences` are those of the place where the model will work, where they differ from the
-    films'. Raises ConfigError.
+    films'. Labels that exclude one another share a temperature, or stay as they are. Raises ConfigError.
     """
     runtime = Runtime(folder)
     card = runtime.card
-    ready(card, out)
+    ready(card, out, prevalences)
     if point not in POINTS:
         raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     truth = cache.truth(card.labels)
@@ -76,6 +81,10 @@ def recalibrate(
     logits = logits_of(runtime, cache, tick)
     patients = np.array([sample.patient for sample in cache.samples])
     about = f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}"
+    if card.activation == "softmax":
+        fit = _fit_classes(card, logits, truth, patients, about)
+        fitted = card.model_copy(update={"calibration": dict.fromkeys(card.labels, fit.calibration)})
+        return _written(folder, out, card, fitted), [fit]
     fits = [
         _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
         for i, label in enumerate(card.labels)
@@ -86,20 +95,29 @@ def recalibrate(
     points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
     sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
     promised = {label: one.model_copy(update={"films": about}) for label, one in sets.items() if one}
-    # Another model to whoever reads its results: the graph is the same, what it says is not.
-    mark = hashlib.sha256(repr((fitted.calibration, points[point])).encode()).hexdigest()[:8]
-    version = f"{card.version.partition('+')[0]}+{mark}"
-    fitted = fitted.model_copy(
-        update={"thresholds": points[point], "points": points, "sets": promised, "version": version}
-    )
-    copied(folder, out / "checkpoint", fitted)
-    return fitted, fits
+    update = {"thresholds": points[point], "points": points, "sets": promised}
+    return _written(folder, out, card, fitted.model_copy(update=update)), fits
 
 
-def ready(card: Card, out: Path) -> None:
-    """Raise ConfigError where the model cannot be calibrated, or not to there."""
-    if card.task != "classify" or card.activation != "sigmoid":
-        raise ConfigError(f"{card.name}: only classifiers with independent labels have calibrations")
+def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
+    """The new card, written beside the old model's files: another model to whoever reads its results."""
+    # The graph is the same, what it says is not.
+    said = repr((now.calibration, now.thresholds, now.points, now.sets))
+    mark = hashlib.sha256(said.encode()).hexdigest()[:8]
+    card = now.model_copy(update={"version": f"{was.version.partition('+')[0]}+{mark}"})
+    copied(folder, out / "checkpoint", card)
+    return card
+
+
+def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None) -> None:
+    """Raise ConfigError where the model cannot be calibrated, or not so, or not to there."""
+    if card.task != "classify":
+        raise ConfigError(f"{card.name}: made to {card.task}; only classifiers have calibrations")
+    if card.activation == "softmax" and prevalences:
+        raise ConfigError(
+            f"{card.name}: its labels exclude one another, a prevalence cannot be set for one; leave it out, "
+            "or train with activation=sigmoid"
+        )
     if (out / "checkpoint").exists():
         raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
 
@@ -113,7 +131,10 @@ def _fit(
     prevalence: float | None,
     about: str,
 ) -> Fit:
-    """The best correction of one label's probabilities."""
+    """The best correction of one label's probabilities.
+
+    Where a prevalence is stated, the films' own is fitted first: it is from there that the odds are moved.
+    """
     was = card.calibration.get(label, Calibration())
     known = ~np.isnan(truth)
     true, own = labelled(truth, logits)
@@ -124,11 +145,14 @@ def _fit(
         ways["intercept"] = partial(fit_intercept, slope=was.slope)
     if fewest >= FEWEST:
         ways |= {"temperature": partial(fit_temperature, was=was), "Platt": fit_platt}
-    losses = {name: np.zeros(len(true)) for name in ways}
+    losses = {name: np.full(len(true), np.nan) for name in ways}
     for name, fit in ways.items():
         for fold, other in folds:
             losses[name][other] = _loss(fit(own[fold], true[fold]), own[other], true[other])
-    method = _simplest(losses)
+    method = _simplest(losses) if folds else "unchanged"
+    if prevalence is not None and method == "unchanged":
+        method = "intercept"
+        ways[method] = partial(fit_intercept, slope=was.slope)
     chosen = was if method == "unchanged" else ways[method](own, true)
     if prevalence is not None:
         seen = true.mean()
@@ -141,6 +165,33 @@ def _fit(
         label=label,
         films=len(true),
         events=int(true.sum()),
+        method=method,
+        losses={name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()},
+        calibration=chosen,
+    )
+
+
+def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about: str) -> Fit:
+    """The best correction of labels that exclude one another: none, or one temperature for all."""
+    was = card.calibration.get(card.labels[0], Calibration())
+    known = ((truth == 1).sum(axis=1) == 1) & ~np.isnan(truth).any(axis=1)
+    own, true, place = logits[known], truth[known], np.argmax(truth[known], axis=1)
+    # Any class will do to deal the patients by: the commonest.
+    commonest = (place == np.bincount(place, minlength=1).argmax()).astype(float)
+    folds = by_patient(commonest, patients[known]) if len(own) else []
+    losses = {name: np.full(len(own), np.nan) for name in ("unchanged", "temperature")}
+    for fold, other in folds:
+        losses["unchanged"][other] = losses_of_classes(was.slope * own[other], place[other])
+        slope = fit_temperature_of_classes(own[fold], true[fold]).slope
+        losses["temperature"][other] = losses_of_classes(slope * own[other], place[other])
+    method = _simplest(losses) if len(folds) and len(own) >= FEWEST else "unchanged"
+    chosen = was
+    if method == "temperature":
+        chosen = fit_temperature_of_classes(own, true).model_copy(update={"films": about})
+    return Fit(
+        label="all classes",
+        films=len(own),
+        events=len(own),
         method=method,
         losses={name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()},
         calibration=chosen,

@@ -35,7 +35,7 @@ def reliabilities(
         known = shown(sample.structures, cache.masks[i])
         rng = np.random.default_rng([seed, i])
         for count in (0, 1, 1, 2, 2):
-            film, mask = cache.films[i].astype(np.float32) / 255, np.array(cache.masks[i])
+            film, mask = cache.pixels(i), np.array(cache.masks[i])
             for name in rng.choice(list(STRESSES), count, replace=False):
                 film, mask = STRESSES[str(name)](film, mask, rng)
             logits = network(prepare(film, preparation)[None])[0]

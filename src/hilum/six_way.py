@@ -1,4 +1,4 @@
-"""The six-way task: films that carry exactly one of the six labels, and which one was called."""
+"""Films that carry exactly one of the six labels, or of a model's own others, and which one was called."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ from hilum.verdicts import Verdicts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SixWay:
-    """The films that carry exactly one of the six labels: that label, and which one was called."""
+    """The films, K of them, that carry exactly one of the labels: that label, and which one was called."""
 
-    names: tuple[str, ...]  # those of the six that the verdicts are about
-    single: Array  # (N,) bool: which films
-    actual: Array  # (N,) names; of the other films any
-    by_probability: Array  # (N,) names of the labels of greatest probability
-    by_threshold: Array  # (N,) names of those furthest above their thresholds, which may be rare ones
+    names: tuple[str, ...]  # of the labels
+    films: Array  # (N,) bool: which of the verdicts' films
+    actual: Array  # (K,) names
+    by_probability: Array  # (K,) names of the labels of greatest probability
+    by_threshold: Array  # (K,) names of those furthest above their thresholds, which may be rare ones
+
+    @property
+    def subject(self) -> str:
+        """What these films are called in tables."""
+        return f"films with exactly one of the {len(self.names)}"
 
     def confusion(self, called: Array) -> dict[str, dict[str, int]]:
         """True label -> called label -> films."""
-        counts = confusion(self.actual[self.single], called[self.single], self.names)
+        counts = confusion(self.actual, called, self.names)
         return {
             true: dict(zip(self.names, row, strict=True))
             for true, row in zip(self.names, counts.tolist(), strict=True)
@@ -37,37 +42,39 @@ class SixWay:
 
 
 def six_way(verdicts: Verdicts) -> SixWay | None:
-    """One of six as a task of its own; None where fewer than two labels or no film can tell."""
-    places = [verdicts.labels.index(name) for name in SIX if name in verdicts.labels]
+    """One of six as a task of its own; None where fewer than two labels or no film can tell.
+
+    A model that does not know all six is asked for one of its own labels. Those that the data never tell are
+    left out, and so are films of which one of the others is unknown.
+    """
+    asked = SIX if set(SIX) <= set(verdicts.labels) else verdicts.labels
+    places = [i for i in map(verdicts.labels.index, asked) if not np.isnan(verdicts.truth[:, i]).all()]
     carried = verdicts.truth[:, places] == 1
-    single = carried.sum(axis=1) == 1
-    if len(places) < 2 or not single.any():
+    films = (carried.sum(axis=1) == 1) & ~np.isnan(verdicts.truth[:, places]).any(axis=1)
+    if len(places) < 2 or not films.any():
         return None
     names = np.array([verdicts.labels[i] for i in places])
     return SixWay(
         names=tuple(names.tolist()),
-        single=single,
-        actual=names[np.argmax(carried, axis=1)],
-        by_probability=names[np.argmax(verdicts.probabilities[:, places], axis=1)],
-        by_threshold=names[np.argmax(verdicts.margins[:, places], axis=1)],
+        films=films,
+        actual=names[np.argmax(carried[films], axis=1)],
+        by_probability=names[np.argmax(verdicts.probabilities[films][:, places], axis=1)],
+        by_threshold=names[np.argmax(verdicts.margins[films][:, places], axis=1)],
     )
 
 
+MEASURES: dict[str, Callable[[SixWay], Statistic]] = {
+    "accuracy": lambda six: scores.average(six.actual == six.by_probability),
+    "macro F1": lambda six: scores.macro_f1(six.actual, six.by_probability, six.names),
+    "balanced accuracy": lambda six: scores.balanced_accuracy(six.actual, six.by_probability, six.names),
+    "balanced accuracy by threshold": lambda six: scores.balanced_accuracy(
+        six.actual, six.by_threshold, six.names
+    ),
+}
+"""How often the one label is the one that was called."""
+
+
 def figures_of_six(six: SixWay, bench: Bench) -> Iterator[Figure]:
-    """How often the one label is the one that was called."""
-
-    def right(true: Array, called: Array) -> Statistic:
-        return scores.average(true == called)
-
-    measures: dict[str, tuple[Callable[..., Statistic], Array]] = {
-        "accuracy": (right, six.by_probability),
-        "macro F1": (partial(scores.macro_f1, classes=six.names), six.by_probability),
-        "balanced accuracy": (partial(scores.balanced_accuracy, classes=six.names), six.by_probability),
-        "balanced accuracy by threshold": (
-            partial(scores.balanced_accuracy, classes=six.names),
-            six.by_threshold,
-        ),
-    }
-    subject = f"films with exactly one of the {len(six.names)}"
-    for name, (measure, called) in measures.items():
-        yield bench.figure(subject, name, measure, six.actual, called, films=six.single)
+    """Every measure, with its interval."""
+    for name, measure in MEASURES.items():
+        yield bench.figure(six.subject, name, partial(measure, six), films=six.films)

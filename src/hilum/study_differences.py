@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.compare import Gain, gain
+from hilum.compare import Gain, gain, six_gain
 from hilum.cost import Cost
 from hilum.errors import DataError
 from hilum.intervals import holm
+from hilum.labels import NO_FINDING
+from hilum.six_way import MEASURES
 from hilum.study import Study
 from hilum.verdicts import TABLE, Verdicts, read_verdicts
 
@@ -30,28 +32,33 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How much more a run's mean AUROC over the findings is than the baseline's, on the same films."""
+    """How much more a run scores than the baseline, on the same films."""
 
+    run: str
     source: str
     test: str
-    gain: Gain  # its subject is the run; P corrected over the runs compared on this source and test
+    column: tuple[str, ...]  # of the study's: subject and measure
+    gain: Gain  # P corrected over the runs compared on this source, test and column
 
 
 def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
-    """Every run that judged labels against the baseline, paired by film and patient."""
+    """Every run that judged labels against the baseline, paired by film and patient, in each column."""
     found: list[Difference] = []
     base = {row.source: row for row in rows if row.name == study.baseline}
     for test in study.tests:
         for source, first in base.items():
             others = [row for row in rows if row.source == source and row.name != study.baseline]
             theirs = verdicts_of(first, test)
-            pairs = [(row, verdicts_of(row, test)) for row in others if theirs]
-            some = [one for row, own in pairs if own and (one := _gain(row, own, theirs))]
-            corrected = holm([one.p for one in some])
-            found += [
-                Difference(source=source, test=test, gain=replace(one, corrected=p))
-                for one, p in zip(some, corrected, strict=True)
-            ]
+            pairs = [(row.title, verdicts_of(row, test)) for row in others if theirs]
+            for column in study.columns:
+                some = {run: gain for run, own in pairs if own and (gain := _gain(own, theirs, *column[:2]))}
+                corrected = holm([one.p for one in some.values()])
+                found += [
+                    Difference(
+                        run=run, source=source, test=test, column=column, gain=replace(one, corrected=p)
+                    )
+                    for (run, one), p in zip(some.items(), corrected, strict=True)
+                ]
     return found
 
 
@@ -61,26 +68,28 @@ def verdicts_of(row: Row, test: str) -> list[Verdicts]:
     return [read_verdicts(table) for table in tables if table.is_file()]
 
 
-def _gain(row: Row, ours: Sequence[Verdicts], theirs: Sequence[Verdicts]) -> Gain | None:
-    """Of the findings that both judge; none where they share no finding or film."""
-    shared = [theirs[0].labels[i] for i in theirs[0].findings if theirs[0].labels[i] in ours[0].labels]
+def _gain(ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, measure: str) -> Gain | None:
+    """Of a column; none where it is of something else, or the two share no label or film."""
     try:
-        return gain(ours, theirs, shared, subject=row.title)
+        if measure in MEASURES:
+            return six_gain(ours, theirs, measure)
+        if measure != "AUROC":
+            return None
+        known = [label for label in theirs[0].labels if label in ours[0].labels]
+        findings = [label for label in known if label != NO_FINDING]
+        labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
+        return gain(ours, theirs, sorted(labels), subject=subject)
     except DataError:
         return None
 
 
 def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
-    """Head and rows, for people."""
-    head = [f"run, against {baseline}", "source to test", "mean AUROC of the findings", "p", "p after Holm"]
-    rows = [
-        [
-            one.gain.subject,
-            f"{one.source} to {one.test}",
-            f"{one.gain.value:+.4f} ({one.gain.low:+.3f} to {one.gain.high:+.3f})",
-            f"{one.gain.p:.3f}",
-            f"{one.gain.corrected:.3f}",
-        ]
-        for one in differences
-    ]
-    return head, rows
+    """Head and rows, for people: a run in a row, and in each column how much more it is."""
+    columns = list(dict.fromkeys(one.column for one in differences))
+    head = [f"run, more than {baseline}", "source to test", *(", ".join(column) for column in columns)]
+    rows: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
+    for one in differences:
+        gain = one.gain
+        told = f"{gain.value:+.4f} ({gain.low:+.3f} to {gain.high:+.3f}), P {gain.corrected:.3f}"
+        rows.setdefault((one.run, f"{one.source} to {one.test}"), {})[one.column] = told
+    return head, [[*run, *(cells.get(column, "") for column in columns)] for run, cells in rows.items()]

@@ -179,11 +179,10 @@ def _page(
         ("Quality against cost", "", pareto(points, f"{' '.join(column[:2])}, {test}")),
         ("Learning curves", "Training loss (line), and the tuning score (dots) of each.", curves(histories)),
     ]
-    if differences:
-        wanted = [one for one in differences if one.test == test]
+    if wanted := [one for one in differences if (one.test, one.column) == (test, column)]:
         shown = [
             Point(
-                name=one.gain.subject,
+                name=one.run,
                 kind="holds" if one.gain.corrected < 0.05 else "",
                 value=one.gain.value,
                 low=one.gain.low,
@@ -191,7 +190,7 @@ def _page(
             )
             for one in wanted
         ]
-        title = f"Mean AUROC of the findings, more than {study.baseline}"
+        title = f"{' '.join(column[:2])}, more than {study.baseline}"
         caption = "Paired by film, intervals over patients; filled where it holds after Holm's correction."
         pictures.insert(1, (title, caption, comparison(shown)))
     if counted:

@@ -111,13 +111,19 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
 
 
 def mean_auroc(truth: Array, said: Array) -> Statistic:
-    """Mean over labels of the AUROC: truth and probabilities (N, C)."""
-    return scores.mean_of([scores.auroc(*pair) for pair in zip(truth.T, said.T, strict=True)])
+    """Mean over labels of the AUROC, each where it is known: truth and probabilities (N, C)."""
+    return scores.mean_of([_on_known(*pair) for pair in zip(truth.T, said.T, strict=True)])
 
 
-def told(verdicts: Verdicts) -> Array:
-    """Films (N,) bool of which every finding is known."""
-    return np.asarray(~np.isnan(verdicts.truth[:, verdicts.findings]).any(axis=1))
+def _on_known(truth: Array, said: Array) -> Statistic:
+    known = ~np.isnan(truth)
+    own = scores.auroc(truth[known], said[known])
+    return own if known.all() else lambda weights: own(weights[:, known])
+
+
+def shown(truth: Array, places: Sequence[int]) -> list[int]:
+    """Those of the labels of which truth (N, C) has both classes."""
+    return [i for i in places if {0.0, 1.0} <= set(truth[:, i].tolist())]
 
 
 def patient_weights(patients: Array) -> Array:

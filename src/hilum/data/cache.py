@@ -48,9 +48,14 @@ class Cache:
     """Decoded films, in the order of `samples`."""
 
     samples: tuple[Sample, ...]  # those that could be read
-    films: Array  # (N, S, S) uint8, memory-mapped, air dark
+    films: Array  # (N, S, S) uint8 or uint16, memory-mapped, air dark
     masks: Array | None  # (N, S, S) uint8 label maps, memory-mapped
     failures: dict[str, str]  # sample id -> why it could not be read
+
+    def pixels(self, which: int | slice) -> Array:
+        """A film (S, S), or several (n, S, S), float32 in [0, 1]."""
+        films = self.films[which]
+        return np.asarray(films, np.float32) / np.float32(np.iinfo(films.dtype).max)
 
     def truth(self, labels: Sequence[str]) -> Array:
         """What the films carry of these labels, (N, C) float64: 0, 1, or NaN where unknown."""
@@ -62,17 +67,21 @@ def truth_of(samples: Sequence[Sample], labels: Sequence[str]) -> Array:
     return np.array([[sample.labels.get(name, np.nan) for name in labels] for sample in samples])
 
 
-def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | None = None) -> Cache:
+def cached(
+    samples: Sequence[Sample], size: int, folder: Path, *, deep: bool = False, tick: Tick | None = None
+) -> Cache:
     """The samples' films at `size`, from the cache under `folder` if it is there, decoded into it if not.
 
-    Films that cannot be read are left out and listed; raises DataError when they are more than 5 %.
+    Grey levels are rounded to 8 bits, which training does not mind, or to 16 (`deep`), for models to be
+    judged as they judge the films themselves. Films that cannot be read are left out and listed; raises
+    DataError when they are more than 5 %.
     """
-    place = folder / _key(samples, size)
+    place = folder / _key(samples, size, deep)
     if not (place / "index.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         with _draft(folder, place.name) as draft:
-            _build(samples, size, draft, tick)
+            _build(samples, size, deep, draft, tick)
             _publish(draft, place)
     index = json.loads((place / "index.json").read_text(encoding="utf-8"))
     by_id = {sample.id: sample for sample in samples}
@@ -86,9 +95,10 @@ def cached(samples: Sequence[Sample], size: int, folder: Path, *, tick: Tick | N
     )
 
 
-def decode(sample: Sample, size: int) -> tuple[Array, Array | None]:
-    """One sample's film (size, size) uint8 and its label map, or None where it has none."""
-    film = np.rint(fit(pixels_of(sample.image), size) * 255).astype(np.uint8)
+def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None]:
+    """One sample's film (size, size) uint8, or uint16, and its label map, or None where it has none."""
+    kind = np.uint16 if deep else np.uint8
+    film = np.rint(fit(pixels_of(sample.image), size) * np.iinfo(kind).max).astype(kind)
     if sample.masks is None:
         return film, None
     mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
@@ -154,16 +164,17 @@ class _Progress:
         new.replace(draft / _PROGRESS)
 
 
-def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None) -> None:
+def _build(samples: Sequence[Sample], size: int, deep: bool, draft: Path, tick: Tick | None) -> None:
     so_far = _Progress.of(draft)
-    films = _array(draft / "films.npy", len(samples), size, so_far)
+    shape = (len(samples), size, size)
+    films = _array(draft / "films.npy", np.uint16 if deep else np.uint8, shape, so_far)
     masks = None
     if any(sample.masks is not None for sample in samples):
-        masks = _array(draft / "masks.npy", len(samples), size, so_far)
+        masks = _array(draft / "masks.npy", np.uint8, shape, so_far)
 
     def attempt(sample: Sample) -> tuple[Array, Array | None] | HilumError:
         try:
-            return decode(sample, size)
+            return decode(sample, size, deep=deep)
         except HilumError as error:
             return error
         except (OSError, ValueError, MemoryError, cv2.error) as error:
@@ -194,20 +205,23 @@ def _build(samples: Sequence[Sample], size: int, draft: Path, tick: Tick | None)
     (draft / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def _array(path: Path, films: int, size: int, so_far: _Progress) -> np.memmap[Any, Any]:
+def _array(
+    path: Path, kind: type[np.unsignedinteger[Any]], shape: tuple[int, int, int], so_far: _Progress
+) -> np.memmap[Any, Any]:
     """The array to fill, its whole place on the disk taken; raises DataError where that is too small."""
     if so_far.done:
         return np.lib.format.open_memmap(path, "r+")
     try:
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, (films, size, size))
+        array = np.lib.format.open_memmap(path, "w+", kind, shape)
         # A hole in a file that cannot be filled later, when the disk is full, would end the process.
         if hasattr(os, "posix_fallocate"):
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
-        need = films * size**2 / 1e6
+        need = int(np.prod(shape)) * np.dtype(kind).itemsize / 1e6
         raise DataError(
-            f"{path.parent.parent}: {error.strerror}; {films} films of side {size} take {need:,.0f} MB there"
+            f"{path.parent.parent}: {error.strerror}; {shape[0]} films of side {shape[1]} take "
+            f"{need:,.0f} MB there; make room, or name another folder"
         ) from None
     return array
 
@@ -251,9 +265,9 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(draft, ignore_errors=True)
 
 
-def _key(samples: Sequence[Sample], size: int) -> str:
+def _key(samples: Sequence[Sample], size: int, deep: bool) -> str:
     """Hash of all that the cached pixels depend on."""
-    digest = hashlib.sha256(f"{_FORMAT} {size}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {size}{' deep' * deep}".encode())
     for sample in samples:
         digest.update(f"\n{sample.id} {stamp(sample.image)} {stamp(sample.masks)}".encode())
     return digest.hexdigest()[:16]

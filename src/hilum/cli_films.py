@@ -1,0 +1,73 @@
+"""Which of a data set's films a verb works on, and what must be told of that."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from hilum.card import Card
+    from hilum.types import Sample
+
+UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
+
+PARTS = ("test", "tune", "train")
+
+
+def choose(
+    names: Sequence[str],
+    cards: Sequence[Card],
+    *,
+    split: Path | None,
+    part: str | None = None,
+    fold: int = 0,
+    default: str = "test",
+) -> tuple[list[Sample], dict[str, object]]:
+    """The films of data sets, or of a part of a split, and what results say of the choice.
+
+    Warns of models (`cards`) that may have learned from them. Raises DataError, and BadParameter for a part
+    or fold that is no such, or that no split is given for.
+    """
+    from hilum.data import join, open_data, short
+    from hilum.data.split import read_split, select
+
+    about: dict[str, object] = {"data": [short(name) for name in names]}
+    if split is None:
+        if part or fold:
+            raise typer.BadParameter("is of a split; give --split", param_hint="--part" if part else "--fold")
+        samples, warnings = join([open_data(name) for name in names]), _unsplit(names, cards)
+    else:
+        part = part or default
+        if part not in PARTS:
+            raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="--part")
+        parts = read_split(split)
+        samples = select(join([open_data(name) for name in names]), parts, part, fold=fold)  # type: ignore[arg-type]
+        about |= {"part": part, "split_sha256": parts.sha256}
+        warnings = _informed(cards, parts.sha256, part, fold)
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    return samples, about | {"warnings": warnings}
+
+
+def _unsplit(names: Sequence[str], cards: Sequence[Card]) -> list[str]:
+    """A warning where a model learned from a data set of the same kind as one of these."""
+    kinds = {name.partition(":")[0] for name in names}
+    learned = {
+        name.partition(":")[0] for card in cards for one in card.sources for name in one.name.split(" + ")
+    }
+    return [UNSPLIT] if kinds & learned else []
+
+
+def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
+    """Warnings of models that may have learned from the films, for all that the cards tell."""
+    found = []
+    for card in cards:
+        if card.split_sha256 != split:
+            found.append(f"{card.name}: trained by another split, it may have learned from these films")
+        elif part == "train" or (part == "tune" and card.config.get("fold") != fold):
+            found.append(f"{card.name}: learned from these films; its figures are too good")
+    return found
