@@ -323,15 +323,15 @@ def test_networks_on_a_backbone_start_from_imagenet_where_asked(
     monkeypatch.setattr(imagenet, "fill", fill)
     chosen = config(tmp_path, task=task, architecture=architecture, data=["phantom:20"])
     plan = make_plan(chosen)
-    network(chosen, plan)
+    assert network(chosen, plan)[1] == ""
     assert filled == []
-    network(chosen.model_copy(update={"start": "imagenet"}), plan)
+    assert network(chosen.model_copy(update={"start": "imagenet"}), plan)[1] == "ImageNet, a source"
     assert len(filled) == 1
 
 
 def test_the_network_has_an_output_for_each_label(tmp_path: Path) -> None:
     chosen = config(tmp_path, data=["phantom:20"])
-    module = network(chosen, make_plan(chosen))
+    module, _ = network(chosen, make_plan(chosen))
     assert module.get_parameter("head.bias").shape == (len(SIX),)
 
 

@@ -17,12 +17,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from hilum import checkpoint, pipeline
 from hilum import train as loop
-from hilum.card import Card
+from hilum.card import Card, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.data import phantom
 from hilum.data.split import Split, write_split
@@ -31,7 +33,7 @@ from hilum.finish import finish, score
 from hilum.losses import segmentation_loss
 from hilum.models import MODELS, TASKS
 from hilum.plan import Plan, make_plan, network
-from hilum.run import objective
+from hilum.run import Run, begin, fabric_for, objective
 from hilum.runtime import Runtime, find
 from hilum.train import train
 from hilum.types import STRUCTURES
@@ -156,7 +158,7 @@ class Kept:
         self.weights: list[Weights] = []
         self.plans: list[Plan] = []
 
-    def __call__(self, module: nn.Module, _config: TrainConfig, plan: Plan) -> None:
+    def __call__(self, module: nn.Module, _config: TrainConfig, plan: Plan, _start: str) -> None:
         self.weights.append(copied(module))
         self.plans.append(plan)
 
@@ -208,7 +210,7 @@ def test_a_segmenter_learns_to_outline(segmented: tuple[TrainConfig, Card]) -> N
     fresh = replace_out(config, config.out.parent / "fresh")
     plan = make_plan(fresh)
     loss = objective(fresh, plan, torch.device("cpu"))
-    before, dice = score(network(fresh, plan).eval(), plan, loss, torch.device("cpu"))
+    before, dice = score(network(fresh, plan)[0].eval(), plan, loss, torch.device("cpu"))
     losses, scores = values(config.out, "loss"), values(config.out, "score")
     assert len(losses) == 16
     assert losses[-1] < 0.5 * losses[0]
@@ -306,7 +308,7 @@ def test_a_frozen_backbone_waits_for_its_epoch(
     data, split = labelled(films, {"Edema": "", "No Finding": ""})
     about = {"architecture": "mobilenetv2", "start": "random", "preparation": {"size": 32}, "frozen": 1}
     train(classify(runs / "frozen", data, split, **about, epochs=2))
-    start = copied(network(classify(runs / "unfrozen", data, split, **about), kept.plans[0]))
+    start = copied(network(classify(runs / "unfrozen", data, split, **about), kept.plans[0])[0])
     first, second = ({key for key in start if not torch.equal(one[key], start[key])} for one in shadows)
     assert first == {"head.weight", "head.bias"}
     assert {"backbone.conv_stem.weight", "backbone.bn1.running_mean"} <= second
@@ -599,7 +601,7 @@ def test_a_resumed_run_needs_nothing_of_what_it_started_from(
 
     config = segment(runs / "moved", start="somewhere", epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr("hilum.plan.transplant", lambda *_: [])
+        patch.setattr("hilum.plan.transplant", lambda *_: (read_card(find("hilum-lungs")), []))
         patch.setattr(loop, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config)
@@ -709,6 +711,45 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
     broken = False
     train(config, resume=True)
     assert same(kept.weights[1], reference[0])
+
+
+def test_half_precision_leaves_out_steps_that_overflow_and_its_scale_is_kept(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """float16 needs a GPU: here bfloat16 with a scale so large that the first gradients are no numbers."""
+    scales: list[float] = []
+    begun: list[Run] = []
+
+    def scaled(config: TrainConfig) -> Fabric:
+        fabric = fabric_for(config.model_copy(update={"precision": "bf16-mixed"}))
+        monkeypatch.setattr(fabric.strategy.precision, "scaler", GradScaler("cpu", init_scale=2.0**127))
+        return fabric
+
+    def begins(*given: Any) -> Run:
+        begun.append(begin(*given))
+        return begun[-1]
+
+    def tick(done: int, _: int, text: str) -> None:
+        if text.startswith("epoch"):
+            assert begun[-1].scaler is not None
+            scales.append(begun[-1].scaler.get_scale())
+            if done == STEPS + 1 and len(begun) == 1:
+                begun[-1].save()
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("hilum.train.fabric_for", scaled)
+    monkeypatch.setattr("hilum.train.begin", begins)
+    monkeypatch.setattr("hilum.run.segmentation_loss", lambda *given: 64 * segmentation_loss(*given))
+    config = segment(runs / "half", epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tick=tick)
+    reached = scales[-1]
+    assert reached < 2.0**127 and saved_state(config.out)["scaler"]["scale"] == reached
+    scales.clear()
+    train(config, resume=True, tick=tick)
+    assert scales and max(scales) <= reached
+    with pytest.raises(ConfigError, match="only on a GPU"):
+        fabric_for(segment(runs / "gpu", precision="16-mixed"))
 
 
 @pytest.mark.parametrize("batch", [4, 64])

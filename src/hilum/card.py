@@ -144,6 +144,9 @@ class Card(Strict):
     split_sha256: str = Field(default="", description="hash of the patient split that held films back")
     metrics: tuple[Metric, ...] = ()
     config: dict[str, Any] = Field(default_factory=dict)
+    weights: str = Field(
+        default="", description="that training began from: a package, a hub or a checkpoint; empty: random"
+    )
     commit: str = ""
     seed: int = 0
     packages: dict[str, str] = Field(default_factory=dict)

@@ -64,8 +64,10 @@ def load(name: str | Path) -> tuple[nn.Module, Card]:
     return module.eval(), card
 
 
-def transplant(module: nn.Module, name: str | Path) -> list[str]:
-    """Copy into `module` every weight of a checkpoint that fits by name and shape; returns the rest's names.
+def transplant(module: nn.Module, name: str | Path) -> tuple[Card, list[str]]:
+    """Copy into `module` every weight of a checkpoint that fits by name and shape.
+
+    Returns the checkpoint's card, and the names of the weights that stay as they are.
 
     Raises CheckpointError when fewer than half fit: the checkpoint is of another architecture.
     """
@@ -82,7 +84,7 @@ def transplant(module: nn.Module, name: str | Path) -> list[str]:
             f"arguments={card.arguments}"
         )
     module.load_state_dict(own | fitting)
-    return sorted(set(own) - set(fitting))
+    return card, sorted(set(own) - set(fitting))
 
 
 def _widened(kernel: Tensor, channels: int) -> Tensor:

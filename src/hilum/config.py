@@ -91,7 +91,7 @@ class TrainConfig(Strict):
         "and mirrors, 'views' cuts parts out",
     )
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
-    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     seed: int = Field(default=0, ge=0)
     devices: int = Field(default=1, ge=1)
     workers: int = Field(default=0, ge=0, description="processes that load films; 0: the training process")

@@ -63,8 +63,11 @@ def score(
     return loss_of_all, mean(np.array(by_label))
 
 
-def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
-    """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``."""
+def finish(module: nn.Module, config: TrainConfig, plan: Plan, start: str = "") -> Card:
+    """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``.
+
+    `start` tells where the weights came from that training began with.
+    """
     device = next(module.parameters()).device
     module = _without_auxiliary(module, config, plan).to(device)
     card = Card(
@@ -80,6 +83,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
         outlines_sha256=segmenter_of(config.preparation),
         split_sha256=plan.split.sha256,
         config=config.model_dump(mode="json", exclude={"out", "split"}),
+        weights=start,
         commit=_commit(),
         seed=config.seed,
         packages={"hilum": __version__} | {d.name: d.version for d in distributions() if d.name in _PACKAGES},

@@ -119,8 +119,8 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
     )
 
 
-def network(config: TrainConfig, plan: Plan) -> nn.Module:
-    """The network with the weights the configuration starts from."""
+def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
+    """The network with the weights the configuration starts from, and where those came from."""
     outputs = len(plan.labels) + len(config.auxiliary)
     module = build(
         config.architecture,
@@ -134,10 +134,11 @@ def network(config: TrainConfig, plan: Plan) -> nn.Module:
             raise ConfigError(
                 f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'"
             )
-        module.load_imagenet()
-    elif config.start != "random":
-        transplant(module, config.start)
-    return module
+        return module, f"ImageNet, {module.load_imagenet()}"
+    if config.start != "random":
+        card, _ = transplant(module, config.start)
+        return module, f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}"
+    return module, ""
 
 
 def class_weights(plan: Plan, weighting: str) -> Tensor:

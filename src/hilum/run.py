@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -53,7 +54,14 @@ class Run:
 
     def save(self) -> None:
         modules = {"module": self.module, "shadow": self.shadow, "best": self.best}
+        if self.scaler:
+            self.state.scaler = self.scaler.state_dict()
         save_state(self.path, self.state, self.settings, modules, self.optimizer)
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What keeps gradients of half precision in its range; none at other precisions."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
 
 
 def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
@@ -62,20 +70,21 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     # A state holds all weights: what the run once started from may be out of reach by now.
     start = config.model_copy(update={"start": "random"}) if resumes else config
     # On its device before the optimizer sees it: a restored optimizer follows its parameters.
-    module = network(start, plan).to(fabric.device)
+    module, origin = network(start, plan)
+    module = module.to(fabric.device)
     if (config.frozen or config.first_rate < 1) and not backbones(module):
         raise ConfigError(f"{config.architecture} has no backbone; leave frozen and first_rate out")
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
     optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
-    state, settings = State(), _settings(config, plan)
+    state, settings = State(start=origin), _settings(config, plan)
     if resumes:
         modules = {"module": module, "shadow": shadow, "best": best}
         state = load_state(config.out / STATE, settings, modules, optimizer)
     # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model, wrapped = fabric.setup(module, optimizer)
-    return Run(
+    run = Run(
         config=config,
         plan=plan,
         fabric=fabric,
@@ -89,6 +98,9 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
         settings=settings,
         state=state,
     )
+    if run.scaler and state.scaler:
+        run.scaler.load_state_dict(state.scaler)
+    return run
 
 
 def fabric_for(config: TrainConfig) -> Fabric:
@@ -97,20 +109,22 @@ def fabric_for(config: TrainConfig) -> Fabric:
         raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}")
     if config.frozen and config.devices > 1:
         raise ConfigError("frozen: trains on one device; set devices=1, or frozen=0")
-    precision = config.precision
-    if precision == "auto":
-        fast = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if torch.cuda.is_available()
-            else _cpu_has_bf16()
-        )
-        precision = "bf16-mixed" if fast else "32-true"
+    precision = _fastest() if config.precision == "auto" else config.precision
+    if precision == "16-mixed" and not torch.cuda.is_available():
+        raise ConfigError("precision='16-mixed': only on a GPU; leave it to 'auto'")
     return Fabric(
         accelerator="auto",
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
         precision=precision,
     )
+
+
+def _fastest() -> Literal["bf16-mixed", "16-mixed", "32-true"]:
+    """The precision that this machine is fastest at: GPUs before Ampere know float16 alone."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
 
 
 def _cpu_has_bf16() -> bool:

@@ -27,6 +27,8 @@ class State:
     best: float = float("-inf")  # score on the tuning part
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
+    start: str = ""  # where the first weights came from
+    scaler: dict[str, float] = field(default_factory=dict)  # of half precision's gradients
 
 
 def save_state(

@@ -60,13 +60,13 @@ def train(
                     watch(run.state.epoch, run.state.history[-1]["score"])
     except TrainingError:
         if fabric.is_global_zero and run.state.best_epoch >= 0:
-            finish(run.best, config, run.plan)
+            finish(run.best, config, run.plan, run.state.start)
         raise
     finally:
         _part(run)
     if not fabric.is_global_zero:
         sys.exit()
-    card = finish(run.best, config, run.plan)
+    card = finish(run.best, config, run.plan, run.state.start)
     run.path.unlink(missing_ok=True)
     return card
 
@@ -79,7 +79,8 @@ def _snapshot(run: Run) -> None:
     cycle, left = divmod(run.state.epoch * run.config.cycles, run.config.epochs)
     if not left and cycle < run.config.cycles:
         out = run.config.out / f"snapshot-{cycle}"
-        finish(copy.deepcopy(run.shadow), run.config.model_copy(update={"out": out}), run.plan)
+        config = run.config.model_copy(update={"out": out})
+        finish(copy.deepcopy(run.shadow), config, run.plan, run.state.start)
 
 
 def _part(run: Run) -> None:
@@ -146,10 +147,15 @@ def _first(run: Run) -> int:
 
 
 def _step(run: Run) -> None:
-    """Change the weights by the gradients gathered; raises TrainingError where those are no numbers."""
+    """Change the weights by the gradients gathered; raises TrainingError where those are no numbers.
+
+    In half precision gradients may be too large for a number: such a step is left out, and they are scaled
+    down for the next one, until that no longer helps.
+    """
     config = run.config
     norm = run.fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
-    if norm is None or not torch.isfinite(norm):
+    told = norm is not None and bool(torch.isfinite(norm))
+    if not told and (run.scaler is None or run.scaler.get_scale() < 1):
         raise DivergedError(_diverged(run))
     run.optimizer.step()
     run.optimizer.zero_grad()
@@ -177,7 +183,13 @@ def _score(run: Run) -> None:
     if value > best or run.config.keep == "last":
         best, best_epoch = value, state.epoch
         run.best.load_state_dict(run.shadow.state_dict())
-    run.state = State(epoch=state.epoch + 1, best=best, best_epoch=best_epoch, history=[*state.history, row])
+    run.state = State(
+        epoch=state.epoch + 1,
+        best=best,
+        best_epoch=best_epoch,
+        history=[*state.history, row],
+        start=state.start,
+    )
 
 
 def _rate(run: Run, step: int) -> float:

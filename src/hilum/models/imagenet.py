@@ -71,7 +71,7 @@ def _from_hub(name: str) -> tuple[dict[str, Tensor], str]:
         raise TrainingError(
             f"start='imagenet': the hub gave no weights for {name} ({error}); use start='random'"
         ) from None
-    return model.state_dict(), f"timm {name}"
+    return model.state_dict(), f"timm {name}.{model.pretrained_cfg.get('tag', '')}".rstrip(".")
 
 
 def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
