@@ -92,7 +92,7 @@ def models(
 
     if name:
         card = read_card(find(name))
-        print(page(card, figures or ()) if markdown else card_json(card), end="")
+        print(page(card, figures or (), model=name) if markdown else card_json(card), end="")
         return
     for shipped in shipped_names():
         card = read_card(find(shipped))
