@@ -29,7 +29,7 @@ bench: .venv/full  ## speed, memory and size, each beside something real; not a 
 	$(BIN)/python benchmarks/evaluate.py
 
 docs: .venv/full  ## the command line's manual and the models' pages
-	$(BIN)/python -m typer hilum.cli utils docs --name hilum > docs/cli.md
+	$(BIN)/python docs/manual.py > docs/cli.md
 	$(BIN)/hilum models hilum-gate --markdown > docs/models/hilum-gate.md
 	$(BIN)/hilum models hilum-lungs --markdown --figures docs/results/lungs-jsrt-test.csv --figures docs/results/lungs-shenzhen-test.csv > docs/models/hilum-lungs.md
 	$(BIN)/hilum models hilum-six --markdown --figures docs/results/hilum-six-test.csv > docs/models/hilum-six.md

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,8 +18,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.models import CommandInfo
+from typer.testing import CliRunner
 
 from hilum.card import Card, Preparation, Reliability, card_json, read_card
+from hilum.cli import app
+from hilum.cli_data import data
 from hilum.data import open_data
 from hilum.data.cache import decode
 from hilum.data.phantom import draw
@@ -213,6 +218,15 @@ def test_training_without_torch_names_the_extra(tmp_path: Path) -> None:
     assert "training needs: pip install 'hilum[train]'" in done.stderr
 
 
+def test_the_training_loop_announces_nothing_of_its_own() -> None:
+    code = (
+        "from hilum.cli_train import _needs_training; _needs_training(); "
+        "from lightning_fabric import Fabric; Fabric(accelerator='cpu', precision='bf16-mixed')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_models_lists_what_is_shipped_and_shows_cards() -> None:
     listed = hilum("models")
     assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == [
@@ -222,6 +236,16 @@ def test_models_lists_what_is_shipped_and_shows_cards() -> None:
     ]
     card = json.loads(hilum("models", "hilum-six").stdout)
     assert card["labels"][0] == "Atelectasis" and card["thresholds"] and card["split_sha256"]
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_a_specialist_may_be_a_shipped_model(verb: str, mixed: Path, tmp_path: Path) -> None:
+    wanted: dict[str, list[object]] = {
+        "predict": ["predict", mixed / "good0.png", "--as", "csv"],
+        "evaluate": ["evaluate", "hilum-six", "phantom:4", "--repeats", "100"],
+    }
+    done = hilum(*wanted[verb], "--out", tmp_path, "--specialist", "hilum-six")
+    assert done.returncode == 0, done.stderr
 
 
 def test_phantoms_are_drawn_checked_and_split_by_patient(tmp_path: Path) -> None:
@@ -313,6 +337,7 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
     assert "--by sex: not available, the data tell it of no film" in done.stderr
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Groups by sex: not available" in page
+    assert "<li>hilum-six was judged on " in page
     assert page.count('<img alt="" src="data:image/jpeg') == page.count("<img") >= 6
     assert ("<svg" in page) == (find_spec("matplotlib") is not None)
     assert {"at the threshold, prevalence 2.00%"} <= {one["condition"] for one in document["figures"]}
@@ -408,11 +433,29 @@ def test_help_starts_fast_because_it_imports_nothing_heavy() -> None:
 
 
 def test_the_manual_is_what_the_command_line_says() -> None:
-    command = [sys.executable, "-m", "typer", "hilum.cli", "utils", "docs", "--name", "hilum"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").strip(), (
-        "run: make docs"
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "manual.py"], capture_output=True, text=True, check=True
     )
+    assert done.stdout == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), "run: make docs"
+    assert "Example:\n\n```\nhilum predict films/ --out results" in done.stdout
+    assert "\b" not in done.stdout
+
+
+EXAMPLES = re.compile(r"^    Examples?:\n((?:      .*\n)+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "verb", [*app.registered_commands, *data.registered_commands], ids=lambda verb: verb.callback.__name__
+)
+def test_every_example_stands_on_its_own_line_of_the_help(verb: CommandInfo) -> None:
+    assert verb.callback is not None
+    name = verb.name or verb.callback.__name__
+    words = ["data", name] if verb in data.registered_commands else [name]
+    shown = CliRunner().invoke(app, [*words, "--help"]).output.splitlines()
+    for block in EXAMPLES.findall(verb.callback.__doc__ or ""):
+        assert [line for line in shown if line.startswith("    hilum ")] == [
+            line[2:] for line in block.splitlines()
+        ]
 
 
 def test_results_in_the_input_folder_are_not_read_as_films(mixed: Path) -> None:

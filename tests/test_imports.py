@@ -24,7 +24,7 @@ FLOORS = """
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
     state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
-    conclusions runtime
+    conclusions evaluation_summary runtime
     decide
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment

@@ -55,6 +55,45 @@ def test_its_front_matter_is_yaml() -> None:
     assert all(0.9 < metric["value"] <= 1 for metric in result["metrics"])
 
 
+def test_without_figures_there_is_no_index_of_results(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    card = read_card(find("hilum-six"))
+    untold = tmp_path / "untold.csv"
+    untold.write_text("subject,measure,condition,films,value,low,high\nEdema,AUROC,,3,,,\n")
+    for tables in ([], [untold]):
+        head = yaml.safe_load(page(card, tables).split("---\n")[1])
+        assert "model-index" not in head and head["library_name"] == "hilum"
+
+
+def test_tables_called_figures_go_by_their_folders_and_none_replaces_another(tmp_path: Path) -> None:
+    card, tables = read_card(find("hilum-six")), [tmp_path / name / "figures.csv" for name in ("nih", "ours")]
+    for table in tables:
+        table.parent.mkdir()
+        table.write_bytes((ROOT / "docs" / "results" / "hilum-six-test.csv").read_bytes())
+    made = page(card, tables)
+    assert [line for line in made.splitlines() if line.startswith("## On ")] == [
+        "## On tuning films",
+        "## On nih",
+        "## On ours",
+    ]
+    with pytest.raises(ConfigError, match="another table is called nih too; rename"):
+        page(card, [tables[0], tables[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "command"),
+    [
+        ("hilum-six", "runs/our model", "hilum predict films/ --out results --model 'runs/our model'"),
+        ("hilum-lungs", "", "hilum segment films/ --out results --model hilum-lungs"),
+        ("hilum-gate", "hilum-gate", "hilum predict films/ --out results"),
+    ],
+)
+def test_the_page_says_how_to_use_the_model_by_the_name_it_was_asked_for(
+    name: str, model: str, command: str
+) -> None:
+    assert f"```\n{command}\n```" in page(read_card(find(name)), model=model)
+
+
 def test_a_card_without_points_or_figures_leaves_their_tables_out() -> None:
     card = read_card(find("hilum-six")).model_copy(update={"points": {}, "sets": {}, "metrics": ()})
     made = page(card)

@@ -192,6 +192,12 @@ def test_models_are_not_put_in_each_others_place() -> None:
         Pipeline(Runtime(find("hilum-lungs")), Runtime(find("hilum-lungs")))
 
 
+@pytest.mark.parametrize("place", ["name", "specialist"])
+def test_a_gate_is_no_classifier(place: str) -> None:
+    with pytest.raises(CheckpointError, match="hilum-gate: a gate, which is no classifier; leave it out"):
+        hilum.load(**{place: GATE})
+
+
 def test_an_own_model_takes_the_place_of_the_one_with_its_task() -> None:
     pipeline = hilum.load(find("hilum-six"))
     assert pipeline.segmenter.card.name == "hilum-lungs"

@@ -369,7 +369,8 @@ def test_page_shows_the_results() -> None:
     words = " ".join(Page(html(make_report())).words.split())
     for expected in (
         "ward/case.dcm",
-        "Read and scored Positive: Cardiomegaly and Edema. Left open: Pleural Effusion. The heart is 0.46",
+        "Read and scored Each above its threshold: Cardiomegaly (71 %) and Edema (65 %). ",
+        "Left open: Pleural Effusion. The heart is 0.46",
         "Cardiomegaly 0.710 threshold 0.420 positive",
         "Pleural Effusion 0.350 threshold 0.330 left open",
         "Consolidation 0.120 threshold 0.200 negative",
@@ -444,7 +445,8 @@ def test_page_of_a_rejected_film_says_why() -> None:
     assert "No label was scored" in words
 
 
-def test_page_tells_which_answers_are_excluded() -> None:
+def with_sets(*plausible: str) -> Report:
+    """A film of whose labels, each, these answers are not excluded."""
     report = make_report()
     assert report.prediction is not None
     sets = {
@@ -452,13 +454,15 @@ def test_page_tells_which_answers_are_excluded() -> None:
         for label in SIX
     }
     card = report.cards["classify"].model_copy(update={"sets": sets})
-    plausible = ("absent", "present", "either", "neither", "", "")
-    report = replace(
+    return replace(
         report,
         cards={**report.cards, "classify": card},
         prediction=replace(report.prediction, plausible=plausible),
     )
-    words = " ".join(Page(html(report)).words.split())
+
+
+def test_page_tells_which_answers_are_excluded() -> None:
+    words = " ".join(Page(html(with_sets("absent", "present", "either", "neither", "", ""))).words.split())
     for told in (
         "negative presence excluded",
         "positive absence excluded",
@@ -470,12 +474,25 @@ def test_page_tells_which_answers_are_excluded() -> None:
     assert "excluded" not in Page(html(make_report())).words
 
 
+def test_a_row_never_says_two_things_of_its_doubt() -> None:
+    # Negative, positive, negative, positive, left open, positive: as PROBABILITIES, THRESHOLDS and ABSTAINED.
+    words = " ".join(Page(html(with_sets("present", "absent", "", "", "absent", ""))).words.split())
+    assert "threshold 0.220 negative in doubt Cardiomegaly" in words
+    assert "threshold 0.420 positive in doubt Consolidation" in words
+    assert "threshold 0.330 left open No Finding" in words
+
+
 @pytest.mark.parametrize(
     ("positive", "abstained", "said"),
     [
-        ("010110", "000000", "Positive: Cardiomegaly, Edema and Pleural Effusion. "),
+        (
+            "010110",
+            "000000",
+            "Each above its threshold: Cardiomegaly (71 %), Edema (65 %) and Pleural Effusion (35 %). ",
+        ),
+        ("001000", "000000", "Above its threshold: Consolidation (12 %). "),
         ("010000", "010000", "No label is called. Left open: Cardiomegaly. "),
-        ("000001", "000000", "No finding is called; the film is called No Finding. "),
+        ("000001", "000000", "No finding is called; the film is called No Finding (90 %). "),
         ("000000", "000000", "No label is called. "),
     ],
 )
@@ -486,6 +503,47 @@ def test_the_summary_is_of_what_was_called(positive: str, abstained: str, said: 
     prediction = replace(report.prediction, positive=calls[0], abstained=calls[1])
     told = summary(replace(report, prediction=prediction))
     assert told == f"{said}The heart is 0.46 as wide as the chest."
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"), [(0.043, "4 %"), (0.0043, "0.4 %"), (0.9962, "99.6 %"), (0.98, "98 %")]
+)
+def test_the_summary_never_rounds_to_certainty(probability: float, said: str) -> None:
+    report = make_report()
+    assert report.prediction is not None
+    prediction = replace(
+        report.prediction,
+        probabilities=(0, 0, probability, 0, 0, 0),
+        positive=(False, False, True, False, False, False),
+        abstained=(False,) * 6,
+    )
+    assert summary(replace(report, prediction=prediction)).startswith(
+        f"Above its threshold: Consolidation ({said})."
+    )
+
+
+def test_a_label_that_is_called_for_being_the_most_probable_has_no_threshold() -> None:
+    report = make_report()
+    assert report.prediction is not None
+    card = report.cards["classify"].model_copy(update={"activation": "softmax", "thresholds": {}})
+    prediction = replace(
+        report.prediction,
+        probabilities=(0.1, 0.393, 0.1, 0.1, 0.2, 0.107),
+        thresholds=(0.393,) * 6,
+        positive=(False, True, False, False, False, False),
+        abstained=(False,) * 6,
+    )
+    report = replace(report, prediction=prediction, cards={**report.cards, "classify": card})
+    text = html(report)
+    words = " ".join(Page(text).words.split())
+    assert "Most probable: Cardiomegaly (39 %)." in words
+    assert "Cardiomegaly 0.393 positive" in words
+    assert "threshold" not in words and 'class="tick"' not in text
+    # Where a specialist with thresholds spoke, its labels have one.
+    second = make_card("classify").model_copy(update={"labels": ("Cardiomegaly",)})
+    both = replace(report, cards={**report.cards, "specialist": second})
+    assert forms.ranked(both) == set(SIX) - {"Cardiomegaly"}
+    assert "Cardiomegaly 0.393 threshold 0.393 positive" in " ".join(Page(html(both)).words.split())
 
 
 def test_the_summary_of_other_films() -> None:

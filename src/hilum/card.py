@@ -160,6 +160,11 @@ class Card(Strict):
         return self.files.get("model.onnx", "")
 
     @property
+    def ranks(self) -> bool:
+        """Whether it calls the most probable label, for want of thresholds."""
+        return self.activation == "softmax" and not self.thresholds
+
+    @property
     def preprocessing(self) -> str:
         """Short name of the preprocessing, equal for equal parameters."""
         p = self.preparation

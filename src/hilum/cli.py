@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -81,7 +83,8 @@ def models(
 ) -> None:
     """List the shipped models, or show one model's card: JSON, or a page in Markdown.
 
-    Example: hilum models runs/mine --markdown --figures runs/test/figures.csv > README.md
+    Example:
+      hilum models runs/mine --markdown --figures runs/test/figures.csv > README.md
     """
     from hilum.card import card_json, read_card
     from hilum.model_page import page
@@ -89,9 +92,19 @@ def models(
 
     if name:
         card = read_card(find(name))
-        print(page(card, figures or ()) if markdown else card_json(card), end="")
+        print(page(card, figures or (), model=name) if markdown else card_json(card), end="")
         return
     for shipped in shipped_names():
         card = read_card(find(shipped))
         size = card.preparation.size
         print(f"{card.name}\t{card.version}\t{card.task}\t{size} x {size}\t{', '.join(card.labels)}")
+
+
+def _by_lines(text: str) -> str:
+    """A docstring as help: a line that ends in a colon keeps the indented ones below it as they are."""
+    # Click rewraps every paragraph but those that begin with a backspace.
+    return re.sub(r"^\S.*:\n(?=  )", "\b\n\\g<0>", inspect.cleandoc(text), flags=re.MULTILINE)
+
+
+for command in (*app.registered_commands, *data.registered_commands):
+    command.help = _by_lines(command.callback.__doc__ or "") if command.callback else None

@@ -37,6 +37,9 @@ def shortcuts(
     blanked, and with only the outside shown. A small probe tells how well view, sex, age, site and data set
     can be read from the model's features. Writes shortcuts.json, shortcuts.csv and shortcuts.html, a page
     that says in plain words what the figures bear out.
+
+    Example:
+      hilum shortcuts hilum-six csv:ours.csv --out results
     """
     import numpy as np
 

@@ -129,7 +129,7 @@ def data_outline(
     A film's own mask stays as it is; the model adds the structures that it lacks where the two agree on the
     others.
 
-    Example:
+    Examples:
       hilum data outline nih:films --split splits/nih.csv --out runs/pseudo
       hilum train configs/hilum-lungs.toml 'extra=["csv:runs/pseudo/outlined.csv"]'
     """

@@ -59,10 +59,20 @@ def evaluate(
 ) -> None:
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
-    Writes evaluation.json and figures.csv; for labels also films.csv, what was said and what is true of each
-    film, evaluation.html, a page with curves and the worst errors, with --compare differences.csv, paired by
-    film, and with --maps maps.csv, how faithful each map is; for outlines outlines.csv and ratios.csv, film
-    by film, and pictures of the worst films and of the ratio's errors.
+    Writes into OUT:
+      evaluation.json  all figures, and what they are of
+      figures.csv      all figures
+      evaluation.html  labels: a page with curves and the worst errors
+      films.csv        labels: what was said, and is true, of each film
+      differences.csv  with --compare: paired by film
+      maps.csv         with --maps: how faithful each map is
+      outlines.csv     outlines: film by film
+      ratios.csv       outlines: the cardiothoracic ratios
+      *.png            outlines: the worst films, the ratio's errors
+
+    Examples:
+      hilum evaluate hilum-six csv:ours.csv --by sex,age --out results
+      hilum evaluate runs/mine nih:films --split splits/nih.csv --out runs/test
     """
     from hilum.decide import operated, seconded
     from hilum.evaluate import evaluate as run
@@ -214,7 +224,7 @@ def calibrate(
     moves. The card gets all operating points, of which --point acts, or else the one that did before, and
     prediction sets for labels that 20 patients or more have.
 
-    Example:
+    Examples:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours
       hilum predict films/ --out results --model runs/ours
     """

@@ -32,8 +32,10 @@ def predict(
         str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
     ] = None,
     specialist: Annotated[
-        Path | None,
-        typer.Option(help="folder of a second classifier, asked where the first leaves a label of it open"),
+        str | None,
+        typer.Option(
+            help="name or folder of a second classifier, asked where the first leaves a label of it open"
+        ),
     ] = None,
     point: Operating = "",
     threshold: Thresholds = None,
@@ -49,7 +51,8 @@ def predict(
 
     Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
 
-    Example: hilum predict films/ --out results --as csv,json,png,html
+    Example:
+      hilum predict films/ --out results --as csv,json,png,html
     """
     from hilum.pipeline import load
     from hilum.types import Explain

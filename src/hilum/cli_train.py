@@ -211,4 +211,6 @@ def _needs_training() -> None:
 
     if find_spec("torch") is None:
         raise MissingExtraError("training", "train")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision and ranks
+    import lightning_fabric  # which sets its logger's level as it is imported
+
+    logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)  # it announces precision and ranks

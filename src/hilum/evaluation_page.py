@@ -13,6 +13,7 @@ import numpy as np
 from hilum import scores
 from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.data.cache import Cache
+from hilum.evaluation_summary import summary
 from hilum.faithful import BY_METHOD
 from hilum.figures import Evaluation, Figure
 from hilum.label_figures import DECISION
@@ -23,6 +24,7 @@ from hilum.verdicts import TABLE, read_verdicts
 
 PAGE = "evaluation.html"
 
+_UNSAID: dict[str, Any] = {"unreadable": {}, "part": "", "specialist": None, "compared": None, "warnings": []}
 _ERRORS = 6  # of each kind and label in the gallery
 _TILE = 176  # side of a film there, pixels
 
@@ -75,18 +77,12 @@ def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, o
         for i in known
     }
     rules = dict.fromkeys(one["rule"].split(";")[0] for one in about["thresholds"].values())
+    films, patients = len(verdicts.films), len(set(verdicts.patients.tolist()))
     page = template(PAGE).render(
-        about={
-            "unreadable": {},
-            "part": "",
-            "specialist": None,
-            "compared": None,
-            "warnings": [],
-            **about,
-            "rules": rules,
-        },
-        films=len(verdicts.films),
-        patients=len(set(verdicts.patients.tolist())),
+        about={**_UNSAID, **about, "rules": rules},
+        summary=summary(evaluation.figures, about, films, patients),
+        films=films,
+        patients=patients,
         tables=_tables(evaluation, about["groups"]),
         pictures=_pictures(evaluation, columns) if find_spec("matplotlib") else [],
         gallery=_gallery(columns, cache),

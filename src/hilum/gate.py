@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hilum.calibrate import probabilities
-from hilum.card import Preparation
+from hilum.card import Card, Preparation
 from hilum.measure import is_mirrored
 from hilum.prepare import prepare
 from hilum.runtime import Runtime
@@ -47,6 +47,11 @@ _SENTENCES = {
     "other": "this does not look like a frontal chest radiograph the right way round; give one",
 }
 """What is said of each kind that the network knows, and the remedy."""
+
+
+def is_gate(card: Card) -> bool:
+    """Whether a model tells wrong pictures, and so is no classifier of films."""
+    return {_FRONTAL, *_SENTENCES} <= set(card.labels)
 
 
 def admit(radiograph: Radiograph) -> tuple[Reason, ...]:

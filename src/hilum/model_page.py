@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hilum.card import Card
 from hilum.errors import ConfigError
+from hilum.gate import is_gate
 from hilum.page import template
 from hilum.types import DISCLAIMER
 
@@ -27,24 +29,43 @@ _Figure = dict[str, Any]
 _Grid = tuple[str, str, list[str], list[list[str]]]
 
 
-def page(card: Card, tables: Sequence[Path] = ()) -> str:
+def page(card: Card, tables: Sequence[Path] = (), *, model: str = "") -> str:
     """The page of a card; `tables` are figures.csv files of `hilum evaluate`, told under their names.
 
-    Raises ConfigError for a model that is only pre-trained, and for a table that is none.
+    A table that is itself called figures goes by its folder's name. `model` is what the reader is to call the
+    model by, the card's name unless it is given. Raises ConfigError for a model that is only pre-trained, for
+    a table that is none, and for two of one name.
     """
     if card.task not in _SHOWN:
         raise ConfigError(f"{card.name}: was only pre-trained and has no figures; train it on labels first")
-    tested = {path.stem: _figures(path, _SHOWN[card.task]) for path in tables}
+    tested: dict[str, list[_Figure]] = {}
+    for path in tables:
+        name = _name(path)
+        if name in tested:
+            raise ConfigError(f"{path}: another table is called {name} too; rename the file or its folder")
+        tested[name] = _figures(path, _SHOWN[card.task])
+    main = _SHOWN[card.task][0]
+    results = {
+        name: [one for one in figures if one["measure"] == main and one["value"] is not None]
+        for name, figures in tested.items()
+    }
     start = str(card.config.get("start", "random"))
     return template("model.md").render(
         card=card,
         disclaimer=DISCLAIMER,
         kind="image-segmentation" if card.task == "segment" else "image-classification",
-        main=_SHOWN[card.task][0],
+        main=main,
         start=_STARTS.get(start, start),
-        tested=tested,
+        model=shlex.quote(model or card.name),
+        gate=is_gate(card),
+        results={name: figures for name, figures in results.items() if figures},
         tables=[grid for grid in _grids(card, tested) if grid[3]],
     )
+
+
+def _name(table: Path) -> str:
+    """What a table of figures is of."""
+    return table.resolve().parent.name if table.stem == "figures" else table.stem
 
 
 def _grids(card: Card, tested: Mapping[str, Sequence[_Figure]]) -> Iterator[_Grid]:

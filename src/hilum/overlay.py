@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from hilum.errors import ConfigError
 from hilum.labels import NO_FINDING
 from hilum.picture import COLOURS, TEXT, Colour, bar, picture, strongest
+from hilum.report import ranked
 from hilum.types import (
     DISCLAIMER,
     STRUCTURES,
     Anatomy,
     Array,
     Heatmap,
-    Prediction,
     Report,
     Score,
 )
@@ -105,7 +105,7 @@ def _legend(report: Report, heatmap: Heatmap | None) -> list[_Line]:
             _Line(text=f"{heatmap.method.capitalize()} for", colour=_DIM),
             _Line(text=heatmap.label, size=1.3),
         ]
-        lines += [*_scores(report.prediction, heatmap.label), _Line(), _Line(bar=True), peak]
+        lines += [*_scores(report, heatmap.label), _Line(), _Line(bar=True), peak]
     return lines
 
 
@@ -115,15 +115,15 @@ def _named_outline(name: str, anatomy: Anatomy) -> _Line:
     return _Line(text=name.replace("_", " ").capitalize(), value=said, swatch=COLOURS[name])
 
 
-def _scores(prediction: Prediction | None, label: str) -> list[_Line]:
+def _scores(report: Report, label: str) -> list[_Line]:
+    prediction = report.prediction
     if prediction is None or label not in prediction.labels:
         return []
     score = prediction[label]
-    return [
-        _Line(text="Probability", value=f"{score.probability:.2f}"),
-        _Line(text="Threshold", value=f"{score.threshold:.2f}"),
-        _Line(text="Call", value=_call(score)),
-    ]
+    lines = [_Line(text="Probability", value=f"{score.probability:.2f}")]
+    if label not in ranked(report):
+        lines += [_Line(text="Threshold", value=f"{score.threshold:.2f}")]
+    return [*lines, _Line(text="Call", value=_call(score))]
 
 
 @cache

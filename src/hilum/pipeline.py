@@ -14,7 +14,7 @@ from hilum import decide
 from hilum.classify import Judgement, classify, explained
 from hilum.errors import CheckpointError, HilumError, ReadError
 from hilum.explain import heatmap
-from hilum.gate import admit, flag, implausible, recognise, refuse, sure
+from hilum.gate import admit, flag, implausible, is_gate, recognise, refuse, sure
 from hilum.measure import measure, remarks
 from hilum.read import read
 from hilum.runtime import Runtime, find
@@ -100,6 +100,11 @@ class Pipeline:
         for runtime, task in ((segmenter, "segment"), (classifier, "classify"), (specialist, "classify")):
             if runtime is not None and runtime.card.task != task:
                 raise CheckpointError(f"{runtime.card.name}: made to {runtime.card.task}, not to {task}")
+            if runtime is not None and is_gate(runtime.card):
+                raise CheckpointError(
+                    f"{runtime.card.name}: a gate, which is no classifier; leave it out, for hilum-gate is "
+                    "asked about every film before the others"
+                )
         for runtime in (classifier, specialist):
             if runtime is not None and runtime.card.outlines_sha256 not in ("", segmenter.card.sha256):
                 raise CheckpointError(

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,7 +104,7 @@ def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
     """For each run, of the films of a true label (row) the share called each label (column)."""
     columns = min(4, len(tables))
     rows = math.ceil(len(tables) / columns)
-    figure = _figure(2.9 * columns, 2.7 * rows + 0.6)
+    figure = _figure(3.3 * columns, 3.1 * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (name, table) in zip(grid.flat, tables.items(), strict=False):
         counts = np.array([[row[label] for label in table] for row in table.values()], float)
@@ -119,9 +120,9 @@ def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
                 fontsize=7,
                 color="white" if shares[i, j] > 0.5 else "black",
             )
-        short = [label.replace("Pleural ", "")[:11] for label in table]
-        axes.set_xticks(range(len(short)), short, rotation=60, ha="right", fontsize=7)
-        axes.set_yticks(range(len(short)), short, fontsize=7)
+        names = ["\n".join(wrap(label, 16)) for label in table]
+        axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_title(name, fontsize=8)
     for axes in list(grid.flat)[len(tables) :]:
         axes.set_axis_off()

@@ -83,6 +83,15 @@ def _thresholds(card: Card) -> dict[str, Any]:
     return {"data": "; ".join(films), "labels": labels, "sets": sets}
 
 
+def ranked(report: Report) -> frozenset[str]:
+    """The labels that were called by being a film's most probable, and so have no threshold of their own."""
+    found: set[str] = set()
+    for task in ("classify", "specialist"):  # whose word is the last
+        if card := report.cards.get(task):
+            found = found | set(card.labels) if card.ranks else found - set(card.labels)
+    return frozenset(found)
+
+
 def _clean(value: Any) -> Any:
     """Plain JSON types: mappings to dict, tuples to list, NumPy numbers to Python's, NaN to None."""
     if isinstance(value, Mapping):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from hilum.explain import trust
 from hilum.labels import NO_FINDING
 from hilum.page import data_url, template
 from hilum.picture import COLOURS, bar, picture, strongest
-from hilum.report import to_json
-from hilum.types import Heatmap, Prediction, Report
+from hilum.report import ranked, to_json
+from hilum.types import Heatmap, Prediction, Report, Score
 
 _FILM = 768  # longest side of a film in the page, pixels
 _END = 0.001  # probability at the left end of a bar, and of not at its right end
@@ -29,6 +29,8 @@ def html(report: Report) -> str:
         views=list(_views(report)),
         marks=_MARKS,
         place=_place,
+        doubt=_doubt,
+        ranked=ranked(report),
         bar=data_url(bar(240, 12)),
         trust=trust({m.method for m in report.heatmaps}, report.cards.get("specialist", classifier)),
     )
@@ -44,7 +46,7 @@ def summary(report: Report) -> str:
     """What the report comes to, in a sentence or three."""
     if report.reasons:
         return " ".join(f"{_capital(reason.sentence)}." for reason in report.reasons)
-    said = _calls(report.prediction) if report.prediction else []
+    said = _calls(report.prediction, ranked(report)) if report.prediction else []
     if report.measurements is not None:
         ratio = report.measurements.cardiothoracic_ratio
         said.append(
@@ -53,19 +55,43 @@ def summary(report: Report) -> str:
     return " ".join(said)
 
 
-def _calls(prediction: Prediction) -> list[str]:
-    """The labels called, and those left open, a sentence each."""
+def _calls(prediction: Prediction, ranked: Collection[str]) -> list[str]:
+    """The labels called, with their probabilities, and those left open, a sentence each."""
     scores = [prediction[label] for label in prediction.labels]
-    settled = [score.label for score in scores if score.positive and not score.abstained]
-    if findings := [label for label in settled if label != NO_FINDING]:
-        said = [f"Positive: {_listed(findings)}."]
-    elif NO_FINDING in settled:
-        said = ["No finding is called; the film is called No Finding."]
+    settled = [score for score in scores if score.positive and not score.abstained]
+    findings = [score for score in settled if score.label != NO_FINDING]
+    if settled and settled[0].label in ranked:
+        said = [f"Most probable: {_listed([_sized(score) for score in settled])}."]
+    elif findings:
+        above = "Above its threshold" if len(findings) == 1 else "Each above its threshold"
+        said = [f"{above}: {_listed([_sized(score) for score in findings])}."]
+    elif settled:
+        said = [f"No finding is called; the film is called {_sized(settled[0])}."]
     else:
         said = ["No label is called."]
     if unsettled := [score.label for score in scores if score.abstained]:
         said.append(f"Left open: {_listed(unsettled)}.")
     return said
+
+
+def _sized(score: Score) -> str:
+    """A label and its probability."""
+    digits = 0 if 0.01 <= score.probability < 0.995 else 1
+    return f"{score.label} ({100 * score.probability:.{digits}f} %)"
+
+
+def _doubt(score: Mapping[str, Any]) -> str:
+    """The one word on how far a call can be held to, of a score as in the JSON.
+
+    A call that is left open says so itself. Of others the prediction set tells whether the other answer is
+    excluded, neither is, both are, or the very answer that was called.
+    """
+    answers = score["plausible"]
+    if score["abstained"] or not answers:
+        return ""
+    if answers == ("present" if score["positive"] else "absent"):
+        return "absence excluded" if score["positive"] else "presence excluded"
+    return {"either": "either possible", "neither": "unlike films it knows"}.get(answers, "in doubt")
 
 
 def _listed(labels: Sequence[str]) -> str:
