@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hilum.data.check import check
-from hilum.types import Array, Sample
+from hilum.types import Array, Listing, Sample
 
 NAN = float("nan")
 
@@ -31,7 +31,7 @@ def test_counts_are_those_of_the_samples(tmp_path: Path) -> None:
     )
     two = Sample(id="b", patient="p", image=partial(blank, 0.1), site="y", labels={"Edema": NAN, "Mass": 0.0})
     three = Sample(id="c", patient="q", image=broken, site="x", view="PA", masks=partial(blank, 0))
-    found = check([one, two, three])
+    found = check(Listing(samples=(one, two, three)))
     assert found.counts == {
         "films": "3",
         "patients": "2",
@@ -57,7 +57,9 @@ def test_of_many_films_two_hundred_are_opened_unless_all_are_asked_for() -> None
         drawn.append(number)
         return blank(0.5)
 
-    many = [Sample(id=str(i), patient=str(i), image=partial(opening, i)) for i in range(250)]
+    many = Listing(
+        samples=tuple(Sample(id=str(i), patient=str(i), image=partial(opening, i)) for i in range(250))
+    )
     assert check(many).counts["opened"] == "200"
     first, drawn[:] = list(drawn), []
     assert len(set(first)) == 200
@@ -71,5 +73,5 @@ def test_of_many_films_two_hundred_are_opened_unless_all_are_asked_for() -> None
 
 def test_progress_tells_numbers_and_no_names() -> None:
     said: list[tuple[int, int, str]] = []
-    check(films(3), tick=lambda *now: said.append(now))
+    check(Listing(samples=tuple(films(3))), tick=lambda *now: said.append(now))
     assert said == [(1, 3, "opening films"), (2, 3, "opening films"), (3, 3, "opening films")]

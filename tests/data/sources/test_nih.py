@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hilum.data import join, open_data
-from hilum.data.nih import samples
+from hilum.data.sources.nih import listing
 from hilum.errors import DataError
 from hilum.labels import SIX
 from hilum.types import Sample
@@ -35,6 +35,10 @@ def lay(folder: Path, rows: Sequence[Sequence[str]], images: Sequence[str], name
     with (folder / f"Data_Entry_2017_{name}.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADING, *rows])
     return str(folder)
+
+
+def samples(path: str) -> tuple[Sample, ...]:
+    return listing(path).samples
 
 
 def patients(found: Sequence[Sample]) -> int:
@@ -134,7 +138,7 @@ def test_a_damaged_row_is_named_by_its_line_and_not_by_its_patient(tmp_path: Pat
         samples(str(tmp_path))
     assert "Miller" not in str(refusal.value)
     lay(tmp_path, [row("a"), row("b")[:2]], ["a.png"])
-    with pytest.raises(DataError, match="line 3: not 11 cells"):
+    with pytest.raises(DataError, match="line 3: not 11 cells as the heading has but 2"):
         samples(str(tmp_path))
 
 
