@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -204,3 +205,29 @@ def test_a_table_of_boxes_that_cannot_be_read_is_told(tmp_path: Path, text: str,
     (tmp_path / "BBox_List_2017.csv").write_text(text)
     with pytest.raises(DataError, match=why):
         samples(path)
+
+
+def test_official_lists_and_missing_films_are_told(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a"), row("b"), row("c")], ["a.png", "b.jpg", "z.png"])
+    (tmp_path / "train_val_list.txt").write_text("a.png\n")
+    (tmp_path / "test_list.txt").write_text("b.png\nc.png\n")
+    found = listing(path)
+    assert [sample.part for sample in found.samples] == ["train", "test"]
+    assert (found.missing, found.unlisted) == (("c.png",), ("z",))
+
+
+def test_films_may_lie_in_the_folders_of_the_archives(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a"), row("b")], [])
+    (tmp_path / "images").rmdir()
+    for part, film in (("images_001", "a.png"), ("images_002", "b.png")):
+        (tmp_path / part / "images").mkdir(parents=True)
+        (tmp_path / part / "images" / film).touch()
+    assert [sample.id for sample in listing(path).samples] == ["nih:a", "nih:b"]
+
+
+def test_a_gzipped_csv_is_read_as_it_is(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a")], ["a.png"])
+    file = tmp_path / "Data_Entry_2017_v2020.csv"
+    (tmp_path / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    assert [sample.id for sample in listing(path).samples] == ["nih:a"]
