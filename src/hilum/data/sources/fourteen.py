@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from hilum.data.sources.rows import value
+from hilum.data.sources.rows import LABELS, value
 from hilum.labels import NO_FINDING, UNCERTAIN, canonical
 
 FOURTEEN = (
@@ -35,7 +35,10 @@ _DEVICES = "Support Devices"
 
 def labels_of(row: Mapping[str, str], path: Path, line: int, columns: Mapping[str, str]) -> dict[str, float]:
     """The labels of a row; `columns` is the table's column -> label."""
-    return concluded({label: value(row[name], path, line, name) for name, label in columns.items()})
+    found = {label: LABELS.get(row[name]) for name, label in columns.items()}
+    if None in found.values():
+        found = {label: value(row[name], path, line, name) for name, label in columns.items()}
+    return concluded(found)  # type: ignore[arg-type]
 
 
 def columns_of(row: Mapping[str, str]) -> dict[str, str]:
@@ -57,7 +60,7 @@ def concluded(labels: dict[str, float]) -> dict[str, float]:
             if name != _DEVICES and math.isnan(known):
                 labels[name] = 0.0
     elif math.isnan(said):
-        found = {known for name, known in labels.items() if name not in (NO_FINDING, _DEVICES)}
+        found = [known for name, known in labels.items() if name != _DEVICES]
         if 1.0 in found:
             labels[NO_FINDING] = 0.0
         elif UNCERTAIN in found:

@@ -42,7 +42,7 @@ def listing(path: str) -> Listing:
     for _, row in rows(file, columns, whose="MIMIC-CXR-JPG"):
         view, study = view_of(row["ViewPosition"]), labels.get(row["study_id"])
         patient, film = row["subject_id"], row["dicom_id"]
-        image = folder / "files" / f"p{patient[:2]}" / f"p{patient}" / f"s{row['study_id']}" / f"{film}.jpg"
+        image = Path(f"{folder}/files/p{patient[:2]}/p{patient}/s{row['study_id']}/{film}.jpg")
         if view is None:
             passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
         elif study is None:

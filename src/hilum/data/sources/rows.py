@@ -14,11 +14,13 @@ from pathlib import Path
 from hilum.errors import DataError
 from hilum.labels import UNCERTAIN
 
-_LABEL = {"": math.nan, "nan": math.nan, "null": math.nan} | {
+LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
     f"{sign}{digit}{tail}": float(f"{sign}{digit}")
     for sign, digit in (("", 0), ("", 1), ("-", 1))
     for tail in ("", ".0")
 }
+"""How a label's cell is spelled nearly always; `value` reads the others and refuses what is none."""
+
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 _OLDEST = 120  # years; more is a slip of the pen
 
@@ -76,9 +78,7 @@ def _opened(path: Path):  # type: ignore[no-untyped-def]
 
 def value(text: str, path: Path, line: int, column: str) -> float:
     """A label's cell: 0, 1, UNCERTAIN, or NaN where it is blank; raises DataError for anything else."""
-    found = _LABEL.get(text)
-    if found is None:
-        found = _LABEL.get(text.strip().lower())
+    found = LABELS.get(text.strip().lower())
     if found is None:
         raise DataError(
             f"{path}, line {line}, column {column!r}: {text!r}; labels are 0, 1, {UNCERTAIN:g} or empty, "
