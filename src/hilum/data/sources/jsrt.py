@@ -121,7 +121,7 @@ def _films(folder: Path) -> dict[str, Path]:
 
 
 def _is_outline(file: Path) -> bool:
-    return any(part.startswith("fold") or part == "masks" for part in file.parts)
+    return any(part == "masks" or re.fullmatch(r"fold\d", part) for part in file.parts)
 
 
 def _masks(folder: Path) -> dict[str, tuple[Path, ...]]:
