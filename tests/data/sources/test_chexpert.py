@@ -112,6 +112,10 @@ def test_chexpert_plus_has_csv_films_and_labels_of_its_own(tmp_path: Path, relab
         ),
         (lambda text: text.replace("study1/view2_frontal", "film"), r"train\.csv, line 5: .* is no path"),
         (lambda text: text.replace("Path,", "File,"), r"train\.csv: no column 'Path'; give CheXpert's own"),
+        (
+            lambda text: text.replace("Edema,", "Oedema?,"),
+            r"train\.csv: no column 'Edema'; give the makers' own",
+        ),
         (lambda text: text[:-40], r"train\.csv, line 6: not 19 cells as the heading has but \d+; download"),
     ],
 )

@@ -37,3 +37,14 @@ def test_a_folder_without_frontal_films_says_what_lies_there(tmp_path: Path) -> 
         DataError, match=r"no frontal film among 1 files \(no DICOM file: 1\); check the path"
     ):
         listing(str(tmp_path))
+
+
+def test_a_film_without_preamble_is_one_and_a_damaged_one_is_none(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("dicom", tmp_path / "ward"))
+    file = folder / "one" / "a.dcm"
+    file.write_bytes(file.read_bytes()[132:])
+    first, _ = listing(str(folder)).samples
+    assert (first.view, first.age) == ("PA", 61)
+    file.write_bytes(b"\x08\x00" + b"nothing of the kind")
+    found = listing(str(folder))
+    assert len(found.samples) == 1 and sum(found.passed_over.values()) == 4

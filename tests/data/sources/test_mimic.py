@@ -66,7 +66,7 @@ def test_a_truncated_archive_is_told(tmp_path: Path, lay: Lay) -> None:
 def test_a_wrong_table_is_told(tmp_path: Path, lay: Lay, relabel: Table) -> None:
     folder = Path(lay("mimic", tmp_path))
     relabel(folder / LABELS, ["subject_id", "study_id", "Edema"], [["1", "2", "1.0"]])
-    with pytest.raises(DataError, match="no column 'Atelectasis'; give MIMIC-CXR-JPG's own file unchanged"):
+    with pytest.raises(DataError, match="no column 'Atelectasis'; give the makers' own table unchanged"):
         listing(str(folder))
     lay("mimic", tmp_path / "again")
     split = tmp_path / "again" / "mimic-cxr-2.0.0-split.csv.gz"

@@ -32,7 +32,7 @@ def listing(path: str) -> Listing:
     columns: dict[str, str] = {}
     also = ("PatientSex", "PatientAge", *FOURTEEN)
     for line, row in rows(file, (*_PATHS, "ViewPosition"), also, whose="BRAX"):
-        columns = columns or columns_of(row)
+        columns = columns or columns_of(row, file)
         view = view_of(row["ViewPosition"])
         if view is None:
             passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1

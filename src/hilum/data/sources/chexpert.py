@@ -102,7 +102,7 @@ def _plain(given: Path) -> Iterator[_Row]:
     for file in tables:
         columns: dict[str, str] = {}
         for line, row in rows(file, ("Path",), (*_ABOUT, *FOURTEEN), whose="CheXpert"):
-            columns = columns or columns_of(row)
+            columns = columns or columns_of(row, file)
             match = _matched(row["Path"], file, line)
             yield _Row(
                 path=row["Path"][match.start(1) :],
@@ -158,7 +158,7 @@ def _labels_file(folder: Path) -> Path:
 def _read_labels(path: Path) -> dict[str, dict[str, float]]:
     """A film's path -> its labels, from a file with one JSON object a line."""
     found = {}
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line, text in enumerate(file, 1):
             try:
                 row = json.loads(text)

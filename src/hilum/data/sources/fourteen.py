@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hilum.data.sources.rows import LABELS, value
-from hilum.labels import NO_FINDING, UNCERTAIN, canonical
+from hilum.errors import DataError
+from hilum.labels import NO_FINDING, SIX, UNCERTAIN, canonical
 
 FOURTEEN = (
     "No Finding",
@@ -41,9 +42,16 @@ def labels_of(row: Mapping[str, str], path: Path, line: int, columns: Mapping[st
     return concluded(found)  # type: ignore[arg-type]
 
 
-def columns_of(row: Mapping[str, str]) -> dict[str, str]:
-    """Column -> label, for those of the row that are among the fourteen in any spelling."""
-    return {name: canonical(name) for name in row if canonical(name) in FOURTEEN}
+def columns_of(row: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Column -> label, for those of the row that are among the fourteen in any spelling.
+
+    Raises DataError where one of the six lacks.
+    """
+    found = {name: canonical(name) for name in row if canonical(name) in FOURTEEN}
+    for label in SIX:
+        if label not in found.values():
+            raise DataError(f"{path}: no column {label!r}; give the makers' own table unchanged")
+    return found
 
 
 def concluded(labels: dict[str, float]) -> dict[str, float]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from hilum.data.sources.fourteen import FOURTEEN, columns_of, labels_of
 from hilum.data.sources.rows import rows, sex_of, table, view_of
 from hilum.errors import DataError
-from hilum.labels import SIX
 from hilum.types import Listing, Sample
 
 SITE = "mimic"
@@ -72,10 +71,7 @@ def _labels(file: Path) -> dict[str, Mapping[str, float]]:
     found: dict[str, Mapping[str, float]] = {}
     columns: dict[str, str] = {}
     for line, row in rows(file, ("study_id",), (*FOURTEEN, "Airspace Opacity"), whose="MIMIC-CXR-JPG"):
-        columns = columns or columns_of(row)
-        if not set(SIX) <= set(columns.values()):
-            lacking = next(label for label in SIX if label not in columns.values())
-            raise DataError(f"{file}: no column {lacking!r}; give MIMIC-CXR-JPG's own file unchanged")
+        columns = columns or columns_of(row, file)
         found[row["study_id"]] = labels_of(row, file, line, columns)
     return found
 

@@ -38,9 +38,10 @@ def table(folder: Path, *patterns: str, whose: str) -> Path:
 
 
 def rows(
-    path: Path, needed: Sequence[str], also: Sequence[str] = (), *, whose: str
+    path: Path, needed: Sequence[str], also: Sequence[str] | None = (), *, whose: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line number and, by column, the cells of each row: columns `needed`, and `also` where there.
+    """The line number and, by column, the cells of each row: columns `needed`, and `also` where there,
+    or, if that is None, all.
 
     Whether a table is gzipped, its content tells. Raises DataError for a missing column, a row of the wrong
     length, and a file that is damaged or ends too early.
@@ -51,7 +52,7 @@ def rows(
             heading = next(reader, [])
             if missing := [name for name in needed if name not in heading]:
                 raise DataError(f"{path}: no column {missing[0]!r}; give {whose}'s own file unchanged")
-            names = [*needed, *(name for name in also if name in heading)]
+            names = heading if also is None else [*needed, *(name for name in also if name in heading)]
             places = [heading.index(name) for name in names]
             pick = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
             for row in reader:

@@ -41,16 +41,7 @@ def listing(path: str) -> Listing:
     file = table(folder, "stage_2_train_labels.csv", whose="RSNA's challenge")
     place = folder / "stage_2_train_images"
     films = {Path(name).stem: film for name, film in by_name(place, [".dcm", ".png", ".jpg"]).items()}
-    opacity: dict[str, bool] = {}
-    boxes: dict[str, tuple[Box, ...]] = {}
-    for line, row in rows(file, ("patientId", "Target", *_BOX), whose="RSNA's challenge"):
-        name = row["patientId"]
-        if row["Target"] not in ("0", "1"):
-            raise DataError(f"{file}, line {line}: Target {row['Target']!r}, not 0 or 1; download it again")
-        opacity[name] = row["Target"] == "1"
-        if opacity[name]:
-            x, y, width, height = (number(row[one], file, line, one) / _SIDE for one in _BOX)
-            boxes[name] = (*boxes.get(name, ()), (x, y, width, height))
+    opacity, boxes = _opacities(file)
     classes, patients = _classes(folder), _patients(folder)
     there = [name for name in opacity if name in films]
     samples = []
@@ -76,6 +67,21 @@ def listing(path: str) -> Listing:
         unlisted=tuple(sorted(films.keys() - opacity.keys())),
         published=PUBLISHED,
     )
+
+
+def _opacities(file: Path) -> tuple[dict[str, bool], dict[str, tuple[Box, ...]]]:
+    """Film -> whether it has an opacity, and, of those that do, where; a film has a row for each box."""
+    opacity: dict[str, bool] = {}
+    boxes: dict[str, tuple[Box, ...]] = {}
+    for line, row in rows(file, ("patientId", "Target", *_BOX), whose="RSNA's challenge"):
+        name = row["patientId"]
+        if row["Target"] not in ("0", "1"):
+            raise DataError(f"{file}, line {line}: Target {row['Target']!r}, not 0 or 1; download it again")
+        opacity[name] = row["Target"] == "1"
+        if opacity[name]:
+            x, y, width, height = (number(row[one], file, line, one) / _SIDE for one in _BOX)
+            boxes[name] = (*boxes.get(name, ()), (x, y, width, height))
+    return opacity, boxes
 
 
 def _classes(folder: Path) -> dict[str, str]:

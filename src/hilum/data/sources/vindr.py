@@ -8,7 +8,6 @@ readers gave it; so is "No finding". Patients are not told apart: each film coun
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 from hilum.data.sources.header import Header, headers
@@ -68,7 +67,7 @@ def _voted(file: Path) -> dict[str, dict[str, float]]:
     """Film -> its labels, 1 where more than half of the readers say so."""
     votes: dict[str, dict[str, float]] = {}
     readers: dict[str, int] = defaultdict(int)
-    for line, row in _wide(file):
+    for line, row in rows(file, ("image_id", "No finding"), None, whose="VinDr-CXR"):
         film = votes.setdefault(row["image_id"], {})
         readers[row["image_id"]] += 1
         for name, text in row.items():
@@ -80,13 +79,6 @@ def _voted(file: Path) -> dict[str, dict[str, float]]:
         name: {label: float(count > readers[name] / 2) for label, count in film.items()}
         for name, film in votes.items()
     }
-
-
-def _wide(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The table's rows with all of its columns."""
-    with file.open(encoding="utf-8-sig") as text:
-        heading = text.readline().strip().replace('"', "").split(",")
-    return rows(file, ("image_id", "No finding"), [name for name in heading if name], whose="VinDr-CXR")
 
 
 def _corners(file: Path) -> dict[str, dict[str, list[_Corners]]]:
