@@ -91,11 +91,34 @@ def test_a_default_start_does_not_leak_to_another_architecture() -> None:
         (["epochs=0", "batch=0"], "epochs: .*; batch: "),
         (["mixup=0.2"], "^mixup: only for task 'classify'; "),
         (["loss=focal"], "^loss: only for task 'classify'; "),
+        (["uncertain=one"], "^uncertain: only for task 'classify'; "),
+        (["task=classify", "uncertain=maybe"], "^uncertain: 'maybe'; give 'ignore', 'zero', 'one', a prob"),
+        (["task=classify", "uncertain=[0.9, 0.1]"], r"^uncertain: \[0.9, 0.1\]; give 'ignore'"),
+        (["task=classify", "unmentioned=one"], "unmentioned: .*'ignore' or 'zero'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_remedy(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         train_config(SEGMENT, overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "policy"),
+    [
+        ("uncertain=one", "one"),
+        ("uncertain=0.7", 0.7),
+        ("uncertain=[0.55, 0.85]", (0.55, 0.85)),
+        (
+            'uncertain={"Edema"="one", effusion=[0, 0.3], others="zero"}',
+            {"Edema": "one", "Pleural Effusion": (0, 0.3), "others": "zero"},
+        ),
+    ],
+)
+def test_a_policy_is_one_for_all_labels_or_one_for_each(override: str, policy: object) -> None:
+    found = train_config({**CLASSIFY, "unmentioned": "zero"}, [override])
+    assert found.uncertain == policy
+    again = train_config(found.model_dump(mode="json"))  # as a card keeps it
+    assert (again.uncertain, again.unmentioned) == (policy, "zero")
 
 
 def test_a_missing_setting_is_named() -> None:

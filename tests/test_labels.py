@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from hilum.labels import FINDINGS, SIX, canonical
+from hilum.labels import FINDINGS, SIX, UNCERTAIN, Policy, canonical, policies, settle
 
 
 def test_the_six_are_five_findings_and_their_absence() -> None:
@@ -64,3 +66,72 @@ def test_synonyms_mean_one_of_the_six(name: str, label: str) -> None:
 def test_an_unknown_name_comes_back_in_title_case(name: str, label: str) -> None:
     assert canonical(name) == label
     assert canonical(label) == label
+
+
+NAN = float("nan")
+SAID = {"Edema": UNCERTAIN, "Cardiomegaly": 1.0, "Atelectasis": NAN, "No Finding": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("policy", "edema"),
+    [
+        ("zero", 0.0),
+        ("one", 1.0),
+        (0.7, 0.7),
+        ({"Edema": "one", "others": "zero"}, 1.0),
+        ({"others": "zero"}, 0.0),
+    ],
+)
+def test_an_uncertain_label_becomes_what_the_policy_says(policy: Policy, edema: float) -> None:
+    settled = settle(SAID, "film", policy)
+    assert settled["Edema"] == edema
+    assert (settled["Cardiomegaly"], settled["No Finding"]) == (1, 0) and math.isnan(settled["Atelectasis"])
+
+
+def test_an_uncertain_label_is_unknown_where_no_policy_names_it() -> None:
+    assert all(math.isnan(settle(SAID, "film", policy)["Edema"]) for policy in ("ignore", {"Mass": "one"}))
+    assert settle({"Edema": 1.0}, "film", "zero") == {"Edema": 1.0}
+
+
+def test_a_range_is_drawn_evenly_and_the_same_at_every_call() -> None:
+    drawn = [settle({"Edema": UNCERTAIN}, f"film{i}", (0.55, 0.85))["Edema"] for i in range(500)]
+    assert drawn == [settle({"Edema": UNCERTAIN}, f"film{i}", (0.55, 0.85))["Edema"] for i in range(500)]
+    assert 0.55 <= min(drawn) < 0.57 and 0.83 < max(drawn) <= 0.85
+    assert sum(drawn) / 500 == pytest.approx(0.7, abs=0.02)
+
+
+def test_unmentioned_labels_are_made_zero_and_uncertain_ones_are_not() -> None:
+    settled = settle(SAID, "film", unmentioned="zero")
+    assert settled["Atelectasis"] == 0 and math.isnan(settled["Edema"])
+    assert "Consolidation" not in settled  # the source does not have it
+
+
+@pytest.mark.parametrize(
+    "given", ["maybe", 1.5, -1, True, [0.5], [0.8, 0.2], ["one", "zero"], None, {"Edema": 2}]
+)
+def test_a_policy_that_is_none_is_refused_with_those_that_are(given: object) -> None:
+    with pytest.raises(ValueError, match="give 'ignore', 'zero', 'one', a probability, or two of them"):
+        policies(given)
+
+
+def test_a_policys_labels_get_their_one_spelling() -> None:
+    assert policies({"effusion": [0.55, 0.85], "others": "one"}) == {
+        "Pleural Effusion": (0.55, 0.85),
+        "others": "one",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Pulmonary Atelectasis", "Atelectasis"),
+        ("Airspace Opacity", "Lung Opacity"),
+        ("Infiltrate", "Infiltration"),
+        ("ILD", "Interstitial Lung Disease"),
+        ("Other disease", "Other Diseases"),
+        ("COVID-19", "COVID-19"),
+        ("COPD", "COPD"),
+    ],
+)
+def test_sources_own_names_have_one_spelling(name: str, label: str) -> None:
+    assert canonical(name) == canonical(label) == label

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 
 from hilum.config import TrainConfig, train_config
+from hilum.data import listing
 from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
-from hilum.labels import SIX
+from hilum.labels import SIX, UNCERTAIN
 from hilum.models import imagenet
 from hilum.plan import Plan, class_weights, make_plan, network
-from hilum.types import STRUCTURES
+from hilum.types import STRUCTURES, Listing
 
 Rows = list[dict[str, object]]
 
@@ -385,3 +387,48 @@ def test_tuning_films_are_never_cut_into_views(tmp_path: Path) -> None:
     assert (plan.train.recipe, plan.tune.recipe) == ("views", "general")
     with pytest.raises(ConfigError, match="'views' cuts films without their masks"):
         config(tmp_path, data=["phantom:20"], task="segment", recipe="views")
+
+
+def doubtful(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings for films: one that trains and one that tunes are uncertain, and one is unmentioned."""
+    name = table(folder, edema("0011?0110011"))
+    split = tuned_by(folder, 12, 4)
+    uncertain, silent = {f"{folder.name}:{i}.png" for i in (0, 11)}, f"{folder.name}:4.png"
+
+    def listed(one: str) -> Listing:
+        films = listing(one).samples
+        return Listing(
+            samples=tuple(
+                replace(film, labels={"Edema": UNCERTAIN}) if film.id in uncertain else film for film in films
+            )
+        )
+
+    assert np.isnan({film.id: film for film in listing(name).samples}[silent].labels["Edema"])
+    monkeypatch.setattr("hilum.plan.listing", listed)
+    return {"data": [name], "split": split}
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "fifth"),
+    [
+        ({}, np.nan, np.nan),
+        ({"uncertain": "one"}, 1, np.nan),
+        ({"uncertain": {"Edema": 0.7}, "unmentioned": "zero"}, 0.7, 0),
+    ],
+)
+def test_policies_hold_where_films_train_and_uncertain_labels_never_tune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], first: float, fifth: float
+) -> None:
+    plan = make_plan(config(tmp_path, **doubtful(tmp_path / "films", monkeypatch), **settings))
+    train, tune = (films.cache.truth(["Edema"])[:, 0] for films in (plan.train, plan.tune))
+    np.testing.assert_array_equal(train, [first, 0, 1, 1, fifth, 0, 1, 1])
+    np.testing.assert_array_equal(tune, [0, 0, 1, np.nan])
+
+
+def test_the_split_is_the_same_under_every_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = doubtful(tmp_path / "films", monkeypatch)["data"]
+    hashes = {
+        make_plan(config(tmp_path / policy, data=data, uncertain=policy)).split.sha256
+        for policy in ("ignore", "one")
+    }
+    assert len(hashes) == 1

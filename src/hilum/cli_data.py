@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,18 @@ import typer
 from hilum.progress import progress
 
 data = typer.Typer(
-    help="Data sets, named KIND:PATH: nih, masks, folder, csv, or phantom:COUNT[@SEED] (generated films).",
+    help="Data sets, named KIND:PATH, several with + between: nih, chexpert, mimic, padchest, vindr, rsna, "
+    "openi, brax, jsrt, montgomery, shenzhen, lungmasks, darwin, covidqu, dicom, masks, folder, csv, or "
+    "phantom:COUNT[@SEED] (generated films).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 Names = Annotated[
     list[str],
-    typer.Argument(metavar="KIND:PATH...", help="data sets; of an NIH film in several, the first is taken"),
+    typer.Argument(
+        metavar="KIND:PATH...", help="data sets; of a published film in several, the first is taken"
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Operating = Annotated[
@@ -50,15 +55,19 @@ def data_split(
     test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
     folds: Annotated[int, typer.Option(help="folds among the others")] = 5,
     seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+    official: Annotated[
+        bool, typer.Option("--official", help="test patients are those of the data set's own test part")
+    ] = False,
 ) -> None:
     """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
     from hilum.data import join, open_data
-    from hilum.data.split import make_split, write_split
+    from hilum.data.split import make_split, official_split, write_split
     from hilum.errors import ConfigError
 
     if out.exists():
         raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
-    split = make_split(join([open_data(name) for name in names]), test=test, folds=folds, seed=seed)
+    samples = join([open_data(name) for name in names])
+    split = (official_split if official else partial(make_split, test=test))(samples, folds=folds, seed=seed)
     write_split(split, out)
     for part in sorted(set(split.parts.values())):
         print(f"{part}\t{list(split.parts.values()).count(part)} patients")
@@ -88,14 +97,20 @@ def data_check(
     names: Names,
     every: Annotated[bool, typer.Option("--all", help="open every film rather than 200 drawn ones")] = False,
 ) -> None:
-    """Count films, patients, labels and views, and open films to see that they can be read."""
-    from hilum.data import join, open_data
+    """Count films, patients, labels and views, open films to see that they can be read, and tell what is
+    missing, passed over or unlike the makers' figures.
+
+    Figures are compared for one data set at a time. Exit code 1: some films could not be read.
+    """
+    from hilum.data import listing, together
     from hilum.data.check import check
 
     with progress("opening films") as tick:
-        found = check(join([open_data(name) for name in names]), every=every, tick=tick)
+        found = check(together([listing(name) for name in names]), every=every, tick=tick)
     for key, value in found.counts.items():
         print(f"{key}\t{value}")
+    for what in found.unlike:
+        print(f"unlike\t{what}")
     for why in found.failures:
         print(f"unreadable\t{why}")
     raise typer.Exit(1 if found.failures else 0)

@@ -8,12 +8,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from hilum.card import Preparation, Strict
 from hilum.errors import ConfigError
+from hilum.labels import Policy, policies
 
 Task = Literal["segment", "classify", "pretrain"]
 
@@ -25,7 +26,7 @@ class TrainConfig(Strict):
     version: str = "0.1.0"
     task: Task
     data: tuple[str, ...] = Field(
-        min_length=1, description="data sets, KIND:PATH; of an NIH film in several, the first is taken"
+        min_length=1, description="data sets, KIND:PATH; of a published film in several, the first is taken"
     )
     extra: tuple[str, ...] = Field(
         default=(),
@@ -43,6 +44,15 @@ class TrainConfig(Strict):
     auxiliary: tuple[str, ...] = Field(
         default=(),
         description="labels learned beside the others and then forgotten; 'view': whether a film is AP",
+    )
+    uncertain: Annotated[Policy | dict[str, Policy], BeforeValidator(policies)] = Field(
+        default="ignore",
+        description="what a label is in training that its source calls uncertain: 'ignore' (unknown), "
+        "'zero', 'one', a probability or a range of them, as [0.55, 0.85]; or a table of these by label, "
+        "with 'others'",
+    )
+    unmentioned: Literal["ignore", "zero"] = Field(
+        default="ignore", description="what a label is of which its source says nothing on a film"
     )
     activation: Literal["auto", "sigmoid", "softmax"] = "auto"
     architecture: str
@@ -118,7 +128,17 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _of_its_task(self) -> TrainConfig:
-        for name in ("loss", "smoothing", "mixup", "cutmix", "sampling", "auxiliary", "teachers"):
+        for name in (
+            "loss",
+            "smoothing",
+            "mixup",
+            "cutmix",
+            "sampling",
+            "auxiliary",
+            "teachers",
+            "uncertain",
+            "unmentioned",
+        ):
             if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
         if self.task == "segment" and self.recipe == "views":

@@ -1,8 +1,13 @@
-"""The six labels, and each data set's own names for them."""
+"""The six labels, each data set's own names for them, and what becomes of a label that is uncertain."""
 
 from __future__ import annotations
 
+import math
 import re
+import zlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, TypeAlias
 
 SIX: tuple[str, ...] = (
     "Atelectasis",
@@ -17,19 +22,50 @@ FINDINGS: tuple[str, ...] = SIX[:5]
 
 NO_FINDING = SIX[5]
 
+UNCERTAIN = -1.0
+"""Value of a label that a source calls uncertain; `settle` replaces it before anything learns or scores."""
+
+Policy: TypeAlias = Literal["ignore", "zero", "one"] | float | tuple[float, float]
+"""What an uncertain label becomes: unknown, 0, 1, a probability, or one drawn evenly from a range."""
+
+OTHERS = "others"
+"""The name that stands for every label which a policy does not name."""
+
+# Spelling (lower case, single spaces) -> label. The first lines are the six; the rest bring what several
+# sources name differently under one spelling. Names not listed here come back in title case.
 _SYNONYMS = {
-    "effusion": "Pleural Effusion",
-    "pleural effusion": "Pleural Effusion",
-    "pulmonary edema": "Edema",
+    "pulmonary atelectasis": "Atelectasis",  # Open-I
+    "atelectases": "Atelectasis",
+    "enlarged heart": "Cardiomegaly",
+    "lung consolidation": "Consolidation",
+    "pulmonary edema": "Edema",  # Open-I, PadChest
     "oedema": "Edema",
     "pulmonary oedema": "Edema",
-    "enlarged heart": "Cardiomegaly",
+    "effusion": "Pleural Effusion",  # NIH
+    "pleural effusion": "Pleural Effusion",
     "none": "No Finding",
-    "normal": "No Finding",
+    "normal": "No Finding",  # Open-I, PadChest, RSNA, Shenzhen, Montgomery, COVID-QU-Ex
     "no findings": "No Finding",
+    "airspace opacity": "Lung Opacity",  # MIMIC-CXR's test set
+    "opacity": "Lung Opacity",  # Open-I
+    "covid 19": "COVID-19",
+    "covid": "COVID-19",
+    "copd": "COPD",  # VinDr
+    "enlarged pa": "Enlarged Pulmonary Artery",  # VinDr
+    "ild": "Interstitial Lung Disease",  # VinDr
+    "infiltrate": "Infiltration",  # NIH's boxes, Open-I
+    "infiltrates": "Infiltration",  # PadChest
+    "pulmonary emphysema": "Emphysema",  # Open-I
+    "pulmonary fibrosis": "Fibrosis",  # Open-I, PadChest, VinDr
+    "fractures, bone": "Fracture",  # Open-I
+    "hernia, hiatal": "Hernia",  # Open-I
+    "hiatal hernia": "Hernia",  # PadChest
+    "multiple nodules": "Nodule",  # PadChest
+    "other disease": "Other Diseases",  # VinDr's test part; its training part has the plural
 }
 
 
+@cache
 def canonical(name: str) -> str:
     """The label a free spelling means: numbering, case, ``_`` and ``-`` are ignored.
 
@@ -42,3 +78,68 @@ def canonical(name: str) -> str:
         if words == label.lower():
             return label
     return words.title()
+
+
+def settle(
+    labels: Mapping[str, float],
+    film: str,
+    uncertain: Policy | Mapping[str, Policy] = "ignore",
+    unmentioned: Literal["ignore", "zero"] = "ignore",
+) -> Mapping[str, float]:
+    """The labels of one film with nothing UNCERTAIN left, and what is unmentioned (NaN) left or made 0.
+
+    `uncertain` is one policy, or one for each label with OTHERS for those not named, by default "ignore"
+    (NaN). A range, as (0.55, 0.85), gives a value drawn evenly from it by the film's and the label's name,
+    the same at every call. Sources: Irvin et al., AAAI 2019 (ignore, zeroes, ones); Pham et al.,
+    Neurocomputing 2021 (ranges).
+    """
+    values = labels.values()
+    if UNCERTAIN not in values and (unmentioned == "ignore" or not any(map(math.isnan, values))):
+        return labels
+    settled = {}
+    for name, value in labels.items():
+        if value == UNCERTAIN:
+            settled[name] = _certain(_policy(uncertain, name), film, name)
+        else:
+            settled[name] = 0.0 if unmentioned == "zero" and math.isnan(value) else value
+    return settled
+
+
+def _policy(uncertain: Policy | Mapping[str, Policy], label: str) -> Policy:
+    if isinstance(uncertain, Mapping):
+        return uncertain.get(label, uncertain.get(OTHERS, "ignore"))
+    return uncertain
+
+
+def _certain(policy: Policy, film: str, label: str) -> float:
+    if isinstance(policy, str):
+        return {"ignore": math.nan, "zero": 0.0, "one": 1.0}[policy]
+    if isinstance(policy, tuple):
+        low, high = policy
+        return low + (high - low) * zlib.crc32(f"{film} {label}".encode()) / 2**32
+    return float(policy)
+
+
+def policies(given: Any) -> Policy | dict[str, Policy]:
+    """What a user wrote as policy for uncertain labels, checked; raises ValueError with the remedy.
+
+    Lists, as TOML writes ranges, become tuples, and labels get their one spelling.
+    """
+    if isinstance(given, Mapping):
+        return {name if name == OTHERS else canonical(name): _checked(one) for name, one in given.items()}
+    return _checked(given)
+
+
+def _checked(given: Any) -> Policy:
+    if given in ("ignore", "zero", "one"):
+        policy: Policy = given
+        return policy
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1:
+        return float(given)
+    if isinstance(given, list | tuple) and len(given) == 2:
+        low, high = (_checked(one) for one in given)
+        if isinstance(low, float) and isinstance(high, float) and low <= high:
+            return low, high
+    raise ValueError(
+        f"uncertain: {given!r}; give 'ignore', 'zero', 'one', a probability, or two of them, as [0.55, 0.85]"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from hilum.batches import Films, balanced
 from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
-from hilum.data import join, open_data
+from hilum.data import join, listing, settled
 from hilum.data.cache import Cache, Tick, cached
 from hilum.data.regions import regional
 from hilum.data.split import Part, Split, first_patients, make_split, read_split, select, write_split
@@ -51,18 +52,19 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     made_to = TASKS.get(config.architecture)
     if made_to and made_to != ("segment" if config.task == "segment" else "classify"):
         raise ConfigError(f"architecture={config.architecture!r} is made to {made_to}")
-    samples = join([open_data(name) for name in config.data])
+    # The split is made before policies change labels, so that it is the same under each.
+    samples = join([listing(name).samples for name in config.data])
     if config.task == "segment":
         samples = [sample for sample in samples if sample.masks is not None]
         if not samples:
             raise DataError("no film has a mask to learn outlines from; give masks:PATH")
-    given = join([open_data(name) for name in config.extra])
+    given = _settled("train", config, join([listing(name).samples for name in config.extra]))
     if config.task == "segment" and (bare := [sample.id for sample in given if sample.masks is None]):
         raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
     extra, fuller = _parted(given, samples, split, config)
     labels = _labels(config, samples)
-    activation = _activation(config, samples, labels)
+    activation = _activation(config, _settled("train", config, samples), labels)
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
@@ -101,7 +103,14 @@ def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split
         raise DataError(
             f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
         )
+    films = _settled(part, config, films)
     return first_patients(films, config.patients) if part == "train" and config.patients else films
+
+
+def _settled(part: Part, config: TrainConfig, films: Sequence[Sample]) -> list[Sample]:
+    """Films with their labels as the policies have it; what is uncertain scores nothing where they tune."""
+    uncertain = config.uncertain if part == "train" else "ignore"
+    return settled(films, uncertain=uncertain, unmentioned=config.unmentioned)
 
 
 def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig) -> Films:

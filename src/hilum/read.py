@@ -44,7 +44,7 @@ def read(source: str | Path | bytes | Array | Radiograph, *, pixel_budget: int =
         return source
     name = _name(source)
     try:
-        with _hushed():
+        with hushed():
             return _read(source, name, pixel_budget)
     except Refused as refusal:
         raise ReadError(name, refusal.reason, refusal.remedy) from None
@@ -167,7 +167,7 @@ def _elsewhere(_: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Swallow what decoders warn and log in this thread: it may quote the patient, and what matters is noted.
 
     `warnings.catch_warnings` swaps a list under all threads, so that reading would have to take turns. A

@@ -79,7 +79,9 @@ class Sample:
     id: str  # unique within its source; the same film in two folders has the same id
     patient: str
     image: Pixels
-    labels: Mapping[str, float] = field(default_factory=dict)  # 0, 1 or NaN (unknown); absent = unknown
+    # 0, 1, or NaN where the source says nothing of this film; absent where the source does not have the
+    # label. A soft policy for uncertain labels gives values between 0 and 1.
+    labels: Mapping[str, float] = field(default_factory=dict)
     masks: Pixels | None = (
         None  # file, or function -> (H, W) uint8: 0 none, 1.. as STRUCTURES, 4 lung of unknown side
     )
@@ -89,6 +91,19 @@ class Sample:
     sex: str | None = None  # "F", "M", or None
     age: float | None = None  # years
     view: str | None = None  # "PA", "AP" or None
+    part: str | None = None  # of the source's own split: "train", "tune", "test", or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a data set holds and what it lacks, before a film is opened."""
+
+    samples: tuple[Sample, ...]  # its frontal films; a label may also be UNCERTAIN
+    missing: tuple[str, ...] = ()  # films that its table lists and its folder lacks
+    unlisted: tuple[str, ...] = ()  # films in its folder that its table does not list
+    passed_over: Mapping[str, int] = field(default_factory=dict)  # why -> listed films, of no use here
+    # What its makers say of the whole: "films", "films listed", "patients", "with masks" or "label NAME"
+    published: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hilum.data import open_data
-from hilum.data.masks import read_mask, samples, shown, structures_of
+from hilum.data.masks import read_mask, shown, structures_of
+from hilum.data.sources.outlined import samples
 from hilum.errors import DataError
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 

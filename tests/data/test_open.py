@@ -2,109 +2,74 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from hilum.data import KINDS, join, open_data, short
+from hilum.data import KINDS, join, listing, open_data, short
 from hilum.data.cache import decode
-from hilum.data.phantom import write
+from hilum.data.check import check
 from hilum.errors import ConfigError, DataError
+from hilum.labels import canonical
 from hilum.types import Sample
 
-HEADING = "Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position\n"
-
-
-def film(path: Path, grey: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ramp = np.tile(np.arange(64, dtype=np.uint8) + grey, (64, 1))
-    path.write_bytes(cv2.imencode(".png", ramp)[1].tobytes())
-
-
-def nih(folder: Path) -> str:
-    film(folder / "images" / "1_000.png")
-    (folder / "Data_Entry_2017.csv").write_text(f"{HEADING}1_000.png,Edema,1,50,F,PA\n", encoding="utf-8")
-    return str(folder)
-
-
-def masks(folder: Path) -> str:
-    write(folder, count=3, seed=0)
-    return str(folder)
-
-
-def classes(folder: Path) -> str:
-    film(folder / "edema" / "a.png")
-    film(folder / "normal" / "b.png")
-    return str(folder)
-
-
-def table(folder: Path) -> str:
-    write(folder, count=3, seed=0)
-    return str(folder / "labels.csv")
-
-
-def phantom(_: Path) -> str:
-    return "3@5"
-
-
-def pictures(_: Path) -> str:
-    pytest.importorskip("skimage", reason="no pictures to open: pip install scikit-image")
-    return "60"
-
-
-def gate(_: Path) -> str:
-    return "phantom:2@5"
-
-
-MAKE: dict[str, Callable[[Path], str]] = {
-    "nih": nih,
-    "masks": masks,
-    "folder": classes,
-    "csv": table,
-    "phantom": phantom,
-    "pictures": pictures,
-    "gate": gate,
-}
+Lay = Callable[[str, Path], str]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_gives_named_samples_that_can_be_decoded(kind: str, tmp_path: Path) -> None:
-    samples = open_data(f"{kind}:{MAKE[kind](tmp_path)}")
+def test_every_kind_gives_named_samples_that_can_be_decoded(kind: str, tmp_path: Path, lay: Lay) -> None:
+    samples = open_data(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")
     assert samples
     assert len({sample.id for sample in samples}) == len(samples)
     for sample in samples:
         assert sample.patient
         assert sample.site
-        assert all(value in (0, 1) for value in sample.labels.values())
-        assert sample.labels or sample.structures
+        assert all(value in (0, 1) or math.isnan(value) for value in sample.labels.values())
+        assert all(canonical(name) == name for name in sample.labels if kind != "gate" and kind != "pictures")
+        assert sample.sex in (None, "F", "M") and sample.view in (None, "AP", "PA")
+        assert sample.part in (None, "train", "tune", "test")
         shown, mask = decode(sample, 32)
         assert np.ptp(shown) > 0
         assert (mask is not None) == bool(sample.structures)
 
 
-def test_the_path_may_start_with_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FILMS_HERE", classes(tmp_path))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_passes_its_check(kind: str, tmp_path: Path, lay: Lay) -> None:
+    found = listing(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")
+    told = check(found, every=True)
+    assert not told.failures and not told.unlike
+    assert int(told.counts["films"]) == len(found.samples)
+    assert all(count > 0 for count in found.published.values())
+    for key in found.published:
+        assert " of " in told.counts[f"published {key}"]
+
+
+def test_the_path_may_start_with_a_variable(
+    tmp_path: Path, lay: Lay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILMS_HERE", lay("folder", tmp_path))
     assert open_data("folder:$FILMS_HERE") == open_data(f"folder:{tmp_path}")
     monkeypatch.delenv("FILMS_HERE")
     with pytest.raises(ConfigError, match="FILMS_HERE is not set; export FILMS_HERE=FOLDER first"):
         open_data("folder:${FILMS_HERE}/ward")
 
 
-@pytest.mark.parametrize("name", ["films/", "", "chexpert:films/", "NIH:films/", ":films"])
+@pytest.mark.parametrize("name", ["films/", "", "chexpect:films/", "NIH:films/", ":films"])
 def test_an_unknown_kind_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(DataError, match="write KIND:PATH with KIND one of nih, masks, folder, csv, phantom"):
+    with pytest.raises(DataError, match="write KIND:PATH with KIND one of nih, chexpert, mimic"):
         open_data(name)
 
 
 def test_a_data_set_without_films_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "Data_Entry_2017.csv").write_text(HEADING, encoding="utf-8")
+    heading = "Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position"
+    (tmp_path / "Data_Entry_2017.csv").write_text(f"{heading}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"nih:.*: no films found; check the path"):
         open_data(f"nih:{tmp_path}")
 
@@ -128,6 +93,7 @@ def test_the_first_data_set_to_hold_an_nih_film_wins() -> None:
         ("masks:$HILUM_DATA/jsrt", "masks:jsrt"),
         ("csv:../labels.csv", "csv:labels.csv"),
         ("phantom:200@7", "phantom:200@7"),
+        ("nih:/a+b/nih14/+phantom:3@1", "nih:nih14+phantom:3@1"),
     ],
 )
 def test_the_short_name_tells_nothing_about_the_machine(name: str, expected: str) -> None:
@@ -155,3 +121,18 @@ def test_two_folders_of_one_name_do_not_hide_each_others_films(tmp_path: Path) -
         names.append(f"folder:{tmp_path / parent / 'films'}")
     with pytest.raises(DataError, match="stands in two data sets"):
         join([open_data(name) for name in names])
+
+
+def test_a_plus_joins_data_sets_and_is_harmless_in_a_path(tmp_path: Path, lay: Lay) -> None:
+    first, second = lay("nih", tmp_path / "a+b"), lay("shenzhen", tmp_path / "c+csv")
+    both = open_data(f"nih:{first}+shenzhen:{second}+phantom:2@1")
+    alone = [open_data(f"nih:{first}"), open_data(f"shenzhen:{second}"), open_data("phantom:2@1")]
+    assert [sample.id for sample in both] == [sample.id for part in alone for sample in part]
+    assert [sample.site for sample in both] == ["nih"] * 2 + ["shenzhen"] * 3 + ["phantom"] * 2
+
+
+def test_of_a_published_film_in_two_kinds_the_first_is_taken(tmp_path: Path, lay: Lay) -> None:
+    one, other = lay("shenzhen", tmp_path / "a"), lay("lungmasks", tmp_path / "b")
+    joined = open_data(f"shenzhen:{one}+lungmasks:{other}")
+    assert [sample.id for sample in joined].count("shenzhen:CHNCXR_0001_0") == 1
+    assert {sample.site for sample in joined} == {"shenzhen", "montgomery"}

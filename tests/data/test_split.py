@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hilum.data import join, open_data
-from hilum.data.split import Split, make_split, read_split, select, write_split
+from hilum.data.split import Split, make_split, official_split, read_split, select, write_split
 from hilum.errors import DataError
 from hilum.types import Sample
 
@@ -177,3 +177,15 @@ def test_no_patient_of_the_three_nih_folders_stands_in_two_parts(
     assert len(parts) == 4_331
     assert all(len(seen) == 1 for seen in parts.values())
     assert sum(seen == {"test"} for seen in parts.values()) == pytest.approx(0.15 * 4_331, abs=10)
+
+
+def test_the_makers_own_test_part_is_kept_and_the_others_are_dealt() -> None:
+    films = [replace(film(f"p{i}", n), part="test" if i < 10 else "train") for i in range(60) for n in (0, 1)]
+    films[20] = replace(films[20], part="test")  # of p10, whose other film is the makers' to train on
+    split = official_split(films, folds=3)
+    assert {patient for patient, part in split.parts.items() if part == "test"} == {
+        f"p{i}" for i in range(11)
+    }
+    assert set(split.parts.values()) == {"test", "0", "1", "2"}
+    with pytest.raises(DataError, match="no film has an official test part"):
+        official_split([replace(one, part=None) for one in films])

@@ -1,47 +1,154 @@
-"""Data sets by name: ``KIND:PATH`` -> samples, without opening a film."""
+"""Data sets by name: ``KIND:PATH``, several with + between -> samples, without opening a film."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from hilum.config import expand
-from hilum.data import folder, masks, nih, phantom, pictures, table, wrong
+from hilum.data import phantom, pictures, wrong
+from hilum.data.sources import (
+    brax,
+    chexpert,
+    covidqu,
+    darwin,
+    dicom,
+    folder,
+    jsrt,
+    lungmasks,
+    mimic,
+    montgomery,
+    nih,
+    openi,
+    outlined,
+    padchest,
+    rsna,
+    shenzhen,
+    table,
+    vindr,
+)
 from hilum.errors import DataError
-from hilum.types import Sample
+from hilum.labels import Policy, settle
+from hilum.types import Listing, Sample
 
-KINDS: dict[str, Callable[[str], list[Sample]]] = {
-    "nih": nih.samples,  # a folder with images/ and NIH ChestX-ray14's csv
-    "masks": masks.samples,  # a folder with images/ and masks/
-    "folder": folder.samples,  # one sub-folder a class
-    "csv": table.samples,  # a csv file: path, labels, optionally patient, sex, age, view, site
-    "phantom": phantom.samples,  # COUNT or COUNT@SEED generated films
-    "pictures": pictures.samples,  # COUNT or COUNT@SEED pictures that are no chest films
-    "gate": lambda name: wrong.samples(open_data(name)),  # another data set, as it is and in wrong kinds
+
+def _whole(samples: Callable[[str], list[Sample]]) -> Callable[[str], Listing]:
+    """The listing of a kind that has neither a table of its own nor published figures."""
+    return lambda path: Listing(samples=tuple(samples(path)))
+
+
+KINDS: dict[str, Callable[[str], Listing]] = {
+    "nih": nih.listing,  # NIH ChestX-ray14: images/ and its csv
+    "chexpert": chexpert.listing,  # CheXpert or CheXpert Plus: the folder, or one of its tables
+    "mimic": mimic.listing,  # MIMIC-CXR-JPG: the folder, or one of its tables of labels
+    "padchest": padchest.listing,
+    "vindr": vindr.listing,  # VinDr-CXR
+    "rsna": rsna.listing,  # RSNA Pneumonia Detection Challenge
+    "openi": openi.listing,  # Indiana University
+    "brax": brax.listing,
+    "jsrt": jsrt.listing,  # with the SCR outlines
+    "montgomery": montgomery.listing,
+    "shenzhen": shenzhen.listing,
+    "lungmasks": lungmasks.listing,  # "Chest Xray Masks and Labels"
+    "darwin": darwin.listing,  # V7 Darwin's polygons
+    "covidqu": covidqu.listing,  # COVID-QU-Ex
+    "dicom": dicom.listing,  # a folder of DICOM studies
+    "masks": _whole(outlined.samples),  # a folder with images/ and masks/
+    "folder": _whole(folder.samples),  # one sub-folder a class
+    "csv": _whole(table.samples),  # a csv file: path, labels, optionally patient, sex, age, view, site
+    "phantom": _whole(phantom.samples),  # COUNT or COUNT@SEED generated films
+    "pictures": _whole(pictures.samples),  # COUNT or COUNT@SEED pictures that are no chest films
+    # Another data set, as it is and in wrong kinds.
+    "gate": _whole(lambda name: wrong.samples(open_data(name))),
 }
 
+# Names that tell a film apart wherever it lies, in whatever size.
+_KNOWN = re.compile(
+    "(nih|chexpert|mimic|padchest|vindr|rsna|openi|brax):|jsrt:JPC[LN]N|montgomery:MCUCXR_|shenzhen:CHNCXR_"
+)
 
-def open_data(name: str) -> list[Sample]:
-    """The samples of one data set ``KIND:PATH``; raises DataError or ConfigError with the remedy."""
-    kind, colon, path = expand(name).partition(":")
+
+def open_data(
+    name: str,
+    *,
+    uncertain: Policy | Mapping[str, Policy] = "ignore",
+    unmentioned: Literal["ignore", "zero"] = "ignore",
+) -> list[Sample]:
+    """The samples of a data set ``KIND:PATH``, or of several with + between, their labels settled.
+
+    `uncertain` and `unmentioned` are as in `hilum.labels.settle`; left out, such labels are unknown (NaN).
+    Raises DataError or ConfigError with the remedy.
+    """
+    return settled(listing(name).samples, uncertain=uncertain, unmentioned=unmentioned)
+
+
+def listing(name: str) -> Listing:
+    """What a data set holds and lacks; labels may be UNCERTAIN. Raises DataError or ConfigError."""
+    return together([_listing(one) for one in _parts(expand(name))])
+
+
+def _listing(name: str) -> Listing:
+    kind, colon, path = name.partition(":")
     if not colon or kind not in KINDS:
         raise DataError(f"{name!r}: not a data set; write KIND:PATH with KIND one of {', '.join(KINDS)}")
-    samples = KINDS[kind](path)
-    if not samples:
-        raise DataError(f"{name}: no films found; check the path")
-    return samples
+    found = KINDS[kind](path)
+    if not found.samples:
+        lacking = f", {len(found.missing)} that its table lists are missing" if found.missing else ""
+        raise DataError(f"{name}: no films found{lacking}; check the path")
+    return found
+
+
+def _parts(name: str) -> list[str]:
+    """The data sets of a name; a + parts them only where a kind and its colon follow."""
+    return re.split(rf"\+(?=(?:{'|'.join(KINDS)}):)", name)
+
+
+def settled(
+    samples: Sequence[Sample],
+    *,
+    uncertain: Policy | Mapping[str, Policy] = "ignore",
+    unmentioned: Literal["ignore", "zero"] = "ignore",
+) -> list[Sample]:
+    """The samples with the policies for uncertain and unmentioned labels carried out."""
+    found = []
+    for sample in samples:
+        labels = settle(sample.labels, sample.id, uncertain, unmentioned)
+        found.append(sample if labels is sample.labels else replace(sample, labels=labels))
+    return found
+
+
+def together(parts: Sequence[Listing]) -> Listing:
+    """Several listings as one; what their makers publish is kept where it is the same of all."""
+    if len(parts) == 1:
+        return parts[0]
+    passed_over: Counter[str] = Counter()
+    for part in parts:
+        passed_over.update(part.passed_over)
+    same = all(part.published == parts[0].published for part in parts)
+    return Listing(
+        samples=tuple(join([part.samples for part in parts])),
+        missing=tuple(film for part in parts for film in part.missing),
+        unlisted=tuple(film for part in parts for film in part.unlisted),
+        passed_over=passed_over,
+        published=parts[0].published if parts and same else {},
+    )
 
 
 def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
-    """All samples of several data sets; of an NIH film that stands in more than one, the first is taken.
+    """All samples of several data sets; of a published film that stands in more than one, the first is taken.
 
-    NIH's names tell films apart wherever they lie. Elsewhere an equal name says nothing, so two data sets
-    whose folders share their name raise DataError before one could hide the other's films.
+    The big public data sets name films unmistakably, wherever they lie. Elsewhere an equal name says
+    nothing, so two data sets whose folders share their name raise DataError before one could hide the
+    other's films.
     """
     seen: dict[str, Sample] = {}
     for samples in parts:
         for sample in samples:
-            if sample.id in seen and sample.site != nih.SITE:
+            if sample.id in seen and not _KNOWN.match(sample.id):
                 raise DataError(f"{sample.id}: stands in two data sets; rename one's folder, or give it once")
             seen.setdefault(sample.id, sample)
     return list(seen.values())
@@ -49,5 +156,8 @@ def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
 
 def short(name: str) -> str:
     """A data set's name without the path before its last folder, for cards and tables."""
-    kind, _, path = name.partition(":")
-    return f"{kind}:{Path(path).resolve().name}"
+    parts = []
+    for one in _parts(name):
+        kind, _, path = one.partition(":")
+        parts.append(f"{kind}:{Path(path).resolve().name}")
+    return "+".join(parts)

@@ -1,4 +1,4 @@
-"""What a data set holds, and whether its films can be read."""
+"""What a data set holds, what it lacks, and whether its films can be read."""
 
 from __future__ import annotations
 
@@ -10,25 +10,51 @@ import numpy as np
 
 from hilum.data.cache import Tick, decode
 from hilum.errors import HilumError
-from hilum.types import Sample
+from hilum.labels import UNCERTAIN
+from hilum.types import Listing, Sample
 
 _DRAWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Counts by name, and why films could not be read."""
+    """Counts by name, what is unlike the makers' figures, and why films could not be read."""
 
     counts: dict[str, str]
+    unlike: tuple[str, ...]
     failures: tuple[str, ...]
 
 
-def check(samples: Sequence[Sample], *, every: bool = False, tick: Tick | None = None) -> Check:
-    """Count what the samples say, and open all of them or 200 drawn ones."""
+def check(listing: Listing, *, every: bool = False, tick: Tick | None = None) -> Check:
+    """Count what a data set holds and lacks, and open all of its films or 200 drawn ones.
+
+    A part of a published data set is nothing unlike: it is told as such. More than was published is, and so
+    are other figures where the films are all there.
+    """
+    samples = listing.samples
     chosen = list(samples)
     if not every and len(chosen) > _DRAWN:
         places = np.random.default_rng(0).choice(len(chosen), _DRAWN, replace=False)
         chosen = [chosen[i] for i in sorted(places)]
+    have = _figures(listing)
+    counts = {
+        "films": str(len(samples)),
+        "patients": str(have["patients"]),
+        "opened": str(len(chosen)),
+        "with masks": str(have["with masks"]),
+        **_lacking(listing),
+        **{f"published {key}": f"{have[key]:,} of {figure:,}" for key, figure in listing.published.items()},
+        **_tally("site", Counter(sample.site for sample in samples)),
+        **_tally("view", Counter(sample.view or "unknown" for sample in samples)),
+        **_tally("sex", Counter(sample.sex or "unknown" for sample in samples)),
+        **_tally("official part", Counter(sample.part for sample in samples if sample.part)),
+        **_labels(samples),
+    }
+    return Check(counts=counts, unlike=_unlike(listing, have), failures=_opened(chosen, tick))
+
+
+def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
+    """Why films could not be read."""
     failures = []
     for done, sample in enumerate(chosen, 1):
         try:
@@ -37,21 +63,54 @@ def check(samples: Sequence[Sample], *, every: bool = False, tick: Tick | None =
             failures.append(str(error))
         if tick:
             tick(done, len(chosen), "opening films")
-    counts = {
-        "films": str(len(samples)),
-        "patients": str(len({sample.patient for sample in samples})),
-        "opened": str(len(chosen)),
-        "with masks": str(sum(sample.masks is not None for sample in samples)),
-        **_tally("site", Counter(sample.site for sample in samples)),
-        **_tally("view", Counter(sample.view or "unknown" for sample in samples)),
-        **_tally("sex", Counter(sample.sex or "unknown" for sample in samples)),
-    }
+    return tuple(failures)
+
+
+def _figures(listing: Listing) -> Counter[str]:
+    """What can be compared with what the makers publish."""
+    samples = listing.samples
+    positive = Counter(
+        f"label {name}" for sample in samples for name, value in sample.labels.items() if value == 1
+    )
+    return positive + Counter(
+        {
+            "films": len(samples),
+            "films listed": len(samples) + len(listing.missing) + sum(listing.passed_over.values()),
+            "patients": len({sample.patient for sample in samples}),
+            "with masks": sum(sample.masks is not None for sample in samples),
+        }
+    )
+
+
+def _lacking(listing: Listing) -> dict[str, str]:
+    """Films that the table or the folder lacks, and those that are of no use here."""
+    found = {}
+    for what, films in (("missing", listing.missing), ("not in the table", listing.unlisted)):
+        if films:
+            found[what] = f"{len(films)}, the first: {films[0]}"
+    return found | {f"passed over, {why}": str(count) for why, count in listing.passed_over.items() if count}
+
+
+def _unlike(listing: Listing, have: Counter[str]) -> tuple[str, ...]:
+    whole = "films" if "films" in listing.published else "films listed"
+    complete = not listing.missing and have[whole] == listing.published.get(whole)
+    return tuple(
+        f"{key}: {have[key]:,}, published {figure:,}"
+        for key, figure in listing.published.items()
+        if have[key] > figure or (complete and have[key] != figure)
+    )
+
+
+def _labels(samples: Sequence[Sample]) -> dict[str, str]:
+    found = {}
     for label in sorted({name for sample in samples for name in sample.labels}):
         values = np.array([sample.labels.get(label, np.nan) for sample in samples])
-        counts[f"label {label}"] = (
+        uncertain = int((values == UNCERTAIN).sum())
+        found[f"label {label}"] = (
             f"{int((values == 1).sum())} positive, {int(np.isnan(values).sum())} unknown"
+            + (f", {uncertain} uncertain" if uncertain else "")
         )
-    return Check(counts=counts, failures=tuple(failures))
+    return found
 
 
 def _tally(what: str, counter: Counter[str]) -> dict[str, str]:

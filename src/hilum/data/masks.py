@@ -1,4 +1,4 @@
-"""Films with outlines: folders ``images/`` and ``masks/``.
+"""Masks read from files.
 
 Three conventions are told apart by name and content: a label map of the film's own name (0 none, 1 right
 lung, 2 left lung, 3 heart), a black-and-white map of both lungs of the same name, or one named ``NAME_mask``.
@@ -12,31 +12,7 @@ import cv2
 import numpy as np
 
 from hilum.errors import DataError
-from hilum.files import by_stem
-from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array, Sample
-
-
-def samples(path: str) -> list[Sample]:
-    """One sample for each film with a mask; each film counts as a patient of its own."""
-    folder = Path(path)
-    images, masks = by_stem(folder / "images"), by_stem(folder / "masks")
-    pairs = {stem: masks.get(f"{stem}_mask", masks.get(stem)) for stem in images}
-    found = [(stem, mask) for stem, mask in pairs.items() if mask is not None]
-    if not found:
-        raise DataError(f"{folder}: no mask bears a film's name; name it NAME.png or NAME_mask.png in masks/")
-    structures = structures_of([mask for _, mask in found])
-    site = folder.resolve().name
-    return [
-        Sample(
-            id=f"{site}:{stem}",
-            patient=f"{site}:{stem}",
-            image=images[stem],
-            masks=mask,
-            structures=structures,
-            site=site,
-        )
-        for stem, mask in found
-    ]
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
 
 def read_mask(path: Path) -> Array:
@@ -48,7 +24,7 @@ def read_mask(path: Path) -> Array:
     if highest <= half:
         raise DataError(f"{path}: values up to {highest}; write 1, 2, 3 for the structures, or 255 for lung")
     # Resized or JPEG-coded masks have greys between: half way decides.
-    return _sided(coded > half)
+    return sided(coded > half)
 
 
 def _coded(path: Path) -> Array:
@@ -71,7 +47,7 @@ def shown(structures: frozenset[str], mask: Array) -> frozenset[str]:
     return structures
 
 
-def _sided(lungs: Array) -> Array:
+def sided(lungs: Array) -> Array:
     """Both lungs (H, W) bool -> label map; of two clear parts, the one to the left is the right lung.
 
     Specks belong to the lung they are nearer to. Lungs that touch, or lie one above the other, keep the value

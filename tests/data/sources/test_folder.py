@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.data.folder import samples
+from hilum.data.sources.folder import samples
 from hilum.errors import DataError
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum.data.table import samples
+from hilum.data.sources.table import samples
 from hilum.errors import DataError
 from hilum.types import STRUCTURES, Sample
 

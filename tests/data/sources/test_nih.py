@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from hilum.data import join, open_data
-from hilum.data.nih import samples
+from hilum.data.sources.nih import listing
 from hilum.errors import DataError
 from hilum.labels import SIX
 from hilum.types import Sample
@@ -35,6 +36,10 @@ def lay(folder: Path, rows: Sequence[Sequence[str]], images: Sequence[str], name
     with (folder / f"Data_Entry_2017_{name}.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADING, *rows])
     return str(folder)
+
+
+def samples(path: str) -> tuple[Sample, ...]:
+    return listing(path).samples
 
 
 def patients(found: Sequence[Sample]) -> int:
@@ -134,7 +139,7 @@ def test_a_damaged_row_is_named_by_its_line_and_not_by_its_patient(tmp_path: Pat
         samples(str(tmp_path))
     assert "Miller" not in str(refusal.value)
     lay(tmp_path, [row("a"), row("b")[:2]], ["a.png"])
-    with pytest.raises(DataError, match="line 3: not 11 cells"):
+    with pytest.raises(DataError, match="line 3: not 11 cells as the heading has but 2"):
         samples(str(tmp_path))
 
 
@@ -200,3 +205,29 @@ def test_a_table_of_boxes_that_cannot_be_read_is_told(tmp_path: Path, text: str,
     (tmp_path / "BBox_List_2017.csv").write_text(text)
     with pytest.raises(DataError, match=why):
         samples(path)
+
+
+def test_official_lists_and_missing_films_are_told(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a"), row("b"), row("c")], ["a.png", "b.jpg", "z.png"])
+    (tmp_path / "train_val_list.txt").write_text("a.png\n")
+    (tmp_path / "test_list.txt").write_text("b.png\nc.png\n")
+    found = listing(path)
+    assert [sample.part for sample in found.samples] == ["train", "test"]
+    assert (found.missing, found.unlisted) == (("c.png",), ("z",))
+
+
+def test_films_may_lie_in_the_folders_of_the_archives(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a"), row("b")], [])
+    (tmp_path / "images").rmdir()
+    for part, film in (("images_001", "a.png"), ("images_002", "b.png")):
+        (tmp_path / part / "images").mkdir(parents=True)
+        (tmp_path / part / "images" / film).touch()
+    assert [sample.id for sample in listing(path).samples] == ["nih:a", "nih:b"]
+
+
+def test_a_gzipped_csv_is_read_as_it_is(tmp_path: Path) -> None:
+    path = lay(tmp_path, [row("a")], ["a.png"])
+    file = tmp_path / "Data_Entry_2017_v2020.csv"
+    (tmp_path / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    assert [sample.id for sample in listing(path).samples] == ["nih:a"]

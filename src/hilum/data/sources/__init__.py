@@ -1,0 +1,1 @@
+"""One file for each public data set, or layout, that Hilum reads."""

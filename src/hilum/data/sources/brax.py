@@ -1,0 +1,65 @@
+"""BRAX: films of a Brazilian hospital, labelled by the CheXpert labeler from reports in Portuguese.
+
+Source: Reis et al., Sci Data 2022, and PhysioNet's page of version 1.1.0 (40,967 films of 19,351 patients).
+Ages come in steps of five years, and above 84 as "85 or more".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from hilum.data.sources.fourteen import FOURTEEN, columns_of, labels_of
+from hilum.data.sources.rows import rows, sex_of, table, view_of, years_of
+from hilum.errors import DataError
+from hilum.types import Listing, Sample
+
+SITE = "brax"
+
+PUBLISHED = {"films listed": 40_967, "patients": 19_351}
+
+_PATHS = ("PngPath", "DicomPath")
+_PATIENT = re.compile(r"(?:^|/)id_([^/]+)/")
+
+
+def listing(path: str) -> Listing:
+    """The AP and PA films, as PNG where the folder has them, else as DICOM; other views are passed over."""
+    folder = Path(path)
+    file = table(folder, "master_spreadsheet*.csv", whose="BRAX")
+    samples, missing = [], []
+    passed_over: Counter[str] = Counter()
+    columns: dict[str, str] = {}
+    also = ("PatientSex", "PatientAge", *FOURTEEN)
+    for line, row in rows(file, (*_PATHS, "ViewPosition"), also, whose="BRAX"):
+        columns = columns or columns_of(row, file)
+        view = view_of(row["ViewPosition"])
+        if view is None:
+            passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
+            continue
+        films = [folder / row[name] for name in _PATHS if row[name]]
+        image = next((film for film in films if film.is_file()), None)
+        patient = _PATIENT.search(row["PngPath"] or row["DicomPath"])
+        if patient is None:
+            raise DataError(
+                f"{file}, line {line}: no path such as images/id_.../Study_.../Series_.../image-....png; "
+                "give BRAX's own table"
+            )
+        if image is None:
+            missing.append(row["PngPath"] or row["DicomPath"])
+            continue
+        samples.append(
+            Sample(
+                id=f"{SITE}:{image.stem}",
+                patient=f"{SITE}:{patient[1]}",
+                image=image,
+                labels=labels_of(row, file, line, columns),
+                site=SITE,
+                sex=sex_of(row.get("PatientSex")),
+                age=years_of((row.get("PatientAge") or "").removesuffix(" or more")),
+                view=view,
+            )
+        )
+    return Listing(
+        samples=tuple(samples), missing=tuple(missing), passed_over=passed_over, published=PUBLISHED
+    )

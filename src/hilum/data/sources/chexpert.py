@@ -1,0 +1,197 @@
+"""CheXpert, and CheXpert Plus, which has the same films with reports and newer labels.
+
+Sources: Irvin et al., AAAI 2019 (224,316 films of 65,240 patients); Chambon et al., 2024. Labels are the
+CheXpert labeler's (1, 0, -1 uncertain, blank unmentioned); of the official valid and test parts they are
+radiologists'. In CheXpert Plus they are CheXbert's reading of the impression.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.data.sources.fourteen import FOURTEEN, columns_of, concluded, labels_of
+from hilum.data.sources.rows import rows, sex_of, table, value, view_of, years_of
+from hilum.errors import DataError
+from hilum.types import Listing, Sample
+
+SITE = "chexpert"
+
+PUBLISHED = {"films listed": 224_316, "patients": 65_240}
+
+# Table -> part. The test part's table is named so in the films' own release and in CheXlocalize.
+_TABLES = {"train.csv": "train", "valid.csv": "tune", "test.csv": "test", "test_labels.csv": "test"}
+_PARTS = {"train": "train", "valid": "tune", "val": "tune", "test": "test"}
+_ABOUT = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
+_PLUS = "df_chexpert_plus_*.csv"
+_PLUS_COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id")
+_PLUS_LABELS = ("impression_fixed.json", "report_fixed.json")
+_PLACES = (".", "PNG", "PNG/PNG", "PNGs", "DICOM", "CheXpert-v1.0", "CheXpert-v1.0-small")
+_ENDINGS = (".jpg", ".png", ".dcm")
+
+# A film's path in a table: train/patient00001/study1/view1_frontal.jpg, perhaps below the release's name.
+_PATH = re.compile(
+    r"(?:CheXpert-v1\.0[^/]*/)?((train|valid|val|test)/(patient\d+)/study\d+/view\d+_(\w+))\.\w+"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One film as any of the tables lists it."""
+
+    path: str
+    frontal: bool
+    part: str
+    patient: str
+    labels: dict[str, float]
+    sex: str | None
+    age: float | None
+    view: str | None
+
+
+def listing(path: str) -> Listing:
+    """The frontal films of a CheXpert folder, or of one table in it; laterals are passed over.
+
+    A folder with train.csv, valid.csv or test.csv is CheXpert's, with a df_chexpert_plus_*.csv CheXpert
+    Plus's. A table's path (train_visualCheXbert.csv, report_fixed.json) reads that one alone.
+    """
+    given = Path(path)
+    folder = given if given.is_dir() else given.parent
+    if given.suffix == ".json":
+        folder = folder.parent if folder.name == "chexbert_labels" else folder
+    plus = given.suffix == ".json" or (given.is_dir() and list(folder.glob(f"{_PLUS}*")))
+    found = _plus(folder, None if given.is_dir() else given) if plus else _plain(given)
+    films = _Films(folder)
+    samples: dict[str, Sample] = {}
+    missing, laterals = [], 0
+    for row in found:
+        name = f"{SITE}:{row.path.rpartition('.')[0]}"
+        film = films.find(row.path) if row.frontal else None
+        if not row.frontal:
+            laterals += 1
+        elif film is None:
+            missing.append(row.path)
+        else:
+            samples[name] = Sample(
+                id=name,
+                patient=f"{SITE}:{row.patient}",
+                image=film,
+                labels=row.labels,
+                site=SITE,
+                sex=row.sex,
+                age=row.age,
+                view=row.view,
+                part=row.part,
+            )
+    return Listing(
+        samples=tuple(samples.values()),
+        missing=tuple(missing),
+        passed_over={"lateral": laterals},
+        published=PUBLISHED,
+    )
+
+
+def _plain(given: Path) -> Iterator[_Row]:
+    """The rows of CheXpert's own tables: one, or all that a folder has."""
+    tables = [given] if given.is_file() else [given / name for name in _TABLES if (given / name).is_file()]
+    if not tables:
+        raise DataError(f"{given}: no train.csv, valid.csv or test.csv; give the folder that holds them")
+    for file in tables:
+        columns: dict[str, str] = {}
+        for line, row in rows(file, ("Path",), (*_ABOUT, *FOURTEEN), whose="CheXpert"):
+            columns = columns or columns_of(row, file)
+            match = _matched(row["Path"], file, line)
+            yield _Row(
+                path=row["Path"][match.start(1) :],
+                frontal=(row.get("Frontal/Lateral") or match[4]).lower() == "frontal",
+                part=_PARTS[match[2]],
+                patient=match[3],
+                labels=labels_of(row, file, line, columns),
+                sex=sex_of(row.get("Sex")),
+                # 0 stands for an age that is not known.
+                age=years_of(row.get("Age")) or None,
+                view=view_of(row.get("AP/PA")),
+            )
+
+
+def _matched(text: str, file: Path, line: int) -> re.Match[str]:
+    match = _PATH.fullmatch(text)
+    if match is None:
+        raise DataError(
+            f"{file}, line {line}: {text!r} is no path such as train/patient00001/study1/view1_frontal.jpg; "
+            "give CheXpert's own table"
+        )
+    return match
+
+
+def _plus(folder: Path, labels: Path | None) -> Iterator[_Row]:
+    """The rows of CheXpert Plus's table, with the labels of one of its files."""
+    file = table(folder, _PLUS, whose="CheXpert Plus")
+    found = _read_labels(labels or _labels_file(folder))
+    for line, row in rows(file, _PLUS_COLUMNS, ("age", "sex"), whose="CheXpert Plus"):
+        match = _matched(row["path_to_image"], file, line)
+        yield _Row(
+            path=row["path_to_image"],
+            frontal=row["frontal_lateral"].lower() == "frontal",
+            part=_PARTS[match[2]],
+            patient=row["deid_patient_id"] or match[3],
+            labels=found.get(row["path_to_image"], {}),
+            sex=sex_of(row.get("sex")),
+            age=years_of(row.get("age")) or None,
+            view=view_of(row["ap_pa"]),
+        )
+
+
+def _labels_file(folder: Path) -> Path:
+    for name in _PLUS_LABELS:
+        for path in (folder / "chexbert_labels" / name, folder / name):
+            if path.is_file():
+                return path
+    raise DataError(
+        f"{folder}: no chexbert_labels/impression_fixed.json; unpack CheXpert Plus's labels there"
+    )
+
+
+def _read_labels(path: Path) -> dict[str, dict[str, float]]:
+    """A film's path -> its labels, from a file with one JSON object a line."""
+    found = {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line, text in enumerate(file, 1):
+            try:
+                row = json.loads(text)
+                name = row.pop("path_to_image")
+            except (ValueError, KeyError, AttributeError):
+                raise DataError(
+                    f"{path}, line {line}: no JSON object with a path_to_image; unpack the labels again"
+                ) from None
+            said = {label: "" if row.get(label) is None else str(row[label]) for label in FOURTEEN}
+            found[name] = concluded({label: value(text, path, line, label) for label, text in said.items()})
+    return found
+
+
+class _Films:
+    """Where a release keeps its films; found out with the first one, and then only looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ways: list[tuple[str, str]] = [("", "")]  # a folder before the path, and an ending in its place
+
+    def find(self, path: str) -> Path | None:
+        """The film's file, or None where there is none."""
+        stem = path.rpartition(".")[0]
+        for place, ending in self.ways:
+            film = self.folder / place / (stem + ending if ending else path)
+            if film.is_file():
+                return film
+        if len(self.ways) > 1:
+            return None
+        for place in _PLACES:
+            for ending in _ENDINGS:
+                film = self.folder / place / (stem + ending)
+                if film.is_file():
+                    self.ways.append((place, ending))
+                    return film
+        return None

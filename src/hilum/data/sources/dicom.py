@@ -1,0 +1,65 @@
+"""A folder of DICOM studies: the frontal films, with what their headers say; no labels.
+
+Patients are told apart by a hash of their PatientID, so that no split file holds one. It is no protection
+against somebody who tries all numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from hilum.data.sources.header import Header, headers
+from hilum.errors import DataError
+from hilum.files import film_paths
+from hilum.types import Listing, Sample
+
+_MODALITIES = ("CR", "DX", "RF", "")
+
+
+def listing(path: str) -> Listing:
+    """Every AP or PA radiograph at any depth of the folder; what else lies there is passed over, by reason.
+
+    A film counts as of the patient whom its header names, else as a patient of its own.
+    """
+    folder = Path(path)
+    files = film_paths(folder)
+    site = folder.resolve().name
+    samples = []
+    passed_over: Counter[str] = Counter()
+    for file, header in zip(files, headers(files), strict=True):
+        if header is None:
+            passed_over["no DICOM file"] += 1
+        elif reason := _reason(header):
+            passed_over[reason] += 1
+        else:
+            name = file.relative_to(folder).as_posix()
+            samples.append(
+                Sample(
+                    id=f"{site}:{name}",
+                    patient=f"{site}:{_pseudonym(header.patient) or name}",
+                    image=file,
+                    site=site,
+                    sex=header.sex,
+                    age=header.age,
+                    view=header.view,
+                )
+            )
+    if not samples and passed_over:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in passed_over.most_common(3))
+        raise DataError(f"{folder}: no frontal film among {len(files)} files ({reasons}); check the path")
+    return Listing(samples=tuple(samples), passed_over=passed_over)
+
+
+def _reason(header: Header) -> str | None:
+    """Why a file is no frontal radiograph."""
+    if header.modality not in _MODALITIES:
+        return f"modality {header.modality}"
+    if 0 in header.size:
+        return "no pixels"
+    return None if header.view else f"view {header.stated_view or 'unknown'}"
+
+
+def _pseudonym(patient: str) -> str:
+    return hashlib.blake2b(patient.encode(), digest_size=8).hexdigest() if patient else ""

@@ -1,0 +1,103 @@
+"""MIMIC-CXR-JPG: ``files/p10/p10000032/s50414267/FILM.jpg`` and PhysioNet's tables, gzipped or not.
+
+Source: Johnson et al., 2019 (377,110 films, 227,827 studies of 65,379 patients). The CheXpert and the NegBio
+labeler read the reports; a label belongs to a study, and so to each of its films. Neither sex nor age is
+told; where MIMIC-IV's patients.csv lies in the folder too, it gives the sex.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from hilum.data.sources.fourteen import FOURTEEN, columns_of, labels_of
+from hilum.data.sources.rows import rows, sex_of, table, view_of
+from hilum.errors import DataError
+from hilum.types import Listing, Sample
+
+SITE = "mimic"
+
+PUBLISHED = {"films listed": 377_110, "patients": 65_379}
+
+_LABELS = ("mimic-cxr-*-chexpert.csv", "mimic-cxr-*-negbio.csv")
+_PARTS = {"train": "train", "validate": "tune", "test": "test"}
+
+
+def listing(path: str) -> Listing:
+    """The AP and PA films of a folder with ``files/``; other views are passed over, by name.
+
+    Labels are those of the CheXpert labeler, or of the table in the folder whose path is given
+    (mimic-cxr-2.0.0-negbio.csv.gz). Where the official split lies there too, films get their part.
+    """
+    given = Path(path)
+    folder = given.parent if given.is_file() else given
+    labels = _labels(given if given.is_file() else table(folder, *_LABELS, whose="MIMIC-CXR-JPG"))
+    parts, sexes = _parts(folder), _sexes(folder)
+    samples, missing = [], []
+    passed_over: Counter[str] = Counter()
+    file = table(folder, "mimic-cxr-*-metadata.csv", whose="MIMIC-CXR-JPG")
+    columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
+    for _, row in rows(file, columns, whose="MIMIC-CXR-JPG"):
+        view, study = view_of(row["ViewPosition"]), labels.get(row["study_id"])
+        patient, film = row["subject_id"], row["dicom_id"]
+        image = Path(f"{folder}/files/p{patient[:2]}/p{patient}/s{row['study_id']}/{film}.jpg")
+        if view is None:
+            passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
+        elif study is None:
+            passed_over["its study has no labels"] += 1
+        elif not image.is_file():
+            missing.append(image.relative_to(folder).as_posix())
+        else:
+            samples.append(
+                Sample(
+                    id=f"{SITE}:{film}",
+                    patient=f"{SITE}:{patient}",
+                    image=image,
+                    labels=study,
+                    site=SITE,
+                    sex=sexes.get(patient),
+                    view=view,
+                    part=parts.get(film),
+                )
+            )
+    return Listing(
+        samples=tuple(samples), missing=tuple(missing), passed_over=passed_over, published=PUBLISHED
+    )
+
+
+def _labels(file: Path) -> dict[str, Mapping[str, float]]:
+    """Study -> its labels."""
+    found: dict[str, Mapping[str, float]] = {}
+    columns: dict[str, str] = {}
+    for line, row in rows(file, ("study_id",), (*FOURTEEN, "Airspace Opacity"), whose="MIMIC-CXR-JPG"):
+        columns = columns or columns_of(row, file)
+        found[row["study_id"]] = labels_of(row, file, line, columns)
+    return found
+
+
+def _parts(folder: Path) -> dict[str, str]:
+    """Film -> its part of the official split, where that is there."""
+    if not list(folder.glob("mimic-cxr-*-split.csv*")):
+        return {}
+    file = table(folder, "mimic-cxr-*-split.csv", whose="MIMIC-CXR-JPG")
+    found = {}
+    for line, row in rows(file, ("dicom_id", "split"), whose="MIMIC-CXR-JPG"):
+        if row["split"] not in _PARTS:
+            raise DataError(
+                f"{file}, line {line}: part {row['split']!r}, not train, validate or test; "
+                "download MIMIC-CXR-JPG's table again"
+            )
+        found[row["dicom_id"]] = _PARTS[row["split"]]
+    return found
+
+
+def _sexes(folder: Path) -> dict[str, str | None]:
+    """Patient -> sex, where MIMIC-IV's table of patients is there."""
+    if not list(folder.glob("patients.csv*")):
+        return {}
+    file = table(folder, "patients.csv", whose="MIMIC-IV")
+    return {
+        row["subject_id"]: sex_of(row["gender"])
+        for _, row in rows(file, ("subject_id", "gender"), whose="MIMIC-IV")
+    }

@@ -1,0 +1,135 @@
+"""Tables as data sets ship them: read row by row, plain or gzipped, each fault with its place."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+
+from hilum.errors import DataError
+from hilum.labels import UNCERTAIN
+
+LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
+    f"{sign}{digit}{tail}": float(f"{sign}{digit}")
+    for sign, digit in (("", 0), ("", 1), ("-", 1))
+    for tail in ("", ".0")
+}
+"""How a label's cell is spelled nearly always; `value` reads the others and refuses what is none."""
+
+_SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
+_OLDEST = 120  # years; more is a slip of the pen
+
+csv.field_size_limit(2**24)  # reports are cells too
+
+
+def table(folder: Path, *patterns: str, whose: str) -> Path:
+    """The file that one of the patterns names, gzipped or not, the last of several; raises DataError."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the folder that holds {whose}'s {patterns[0]}")
+    for pattern in patterns:
+        if found := sorted([*folder.glob(pattern), *folder.glob(f"{pattern}.gz")]):
+            return found[-1]
+    raise DataError(f"{folder}: no {patterns[0]}; put {whose}'s table there")
+
+
+def rows(
+    path: Path, needed: Sequence[str], also: Sequence[str] | None = (), *, whose: str
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line number and, by column, the cells of each row: columns `needed`, and `also` where there,
+    or, if that is None, all.
+
+    Whether a table is gzipped, its content tells. Raises DataError for a missing column, a row of the wrong
+    length, and a file that is damaged or ends too early.
+    """
+    try:
+        with _opened(path) as file:
+            reader = csv.reader(file)
+            heading = next(reader, [])
+            if missing := [name for name in needed if name not in heading]:
+                raise DataError(f"{path}: no column {missing[0]!r}; give {whose}'s own file unchanged")
+            names = heading if also is None else [*needed, *(name for name in also if name in heading)]
+            places = [heading.index(name) for name in names]
+            pick = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
+            for row in reader:
+                if len(row) != len(heading):
+                    if not row:
+                        continue
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: not {len(heading)} cells as the heading has but "
+                        f"{len(row)}; download {whose}'s table again"
+                    )
+                yield reader.line_num, dict(zip(names, pick(row), strict=True))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: truncated or damaged ({type(error).__name__}); download {whose}'s table again"
+        ) from None
+
+
+def _opened(path: Path):  # type: ignore[no-untyped-def]
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    opened = gzip.open if zipped else open
+    return opened(path, "rt", newline="", encoding="utf-8-sig")
+
+
+def value(text: str, path: Path, line: int, column: str) -> float:
+    """A label's cell: 0, 1, UNCERTAIN, or NaN where it is blank; raises DataError for anything else."""
+    found = LABELS.get(text.strip().lower())
+    if found is None:
+        raise DataError(
+            f"{path}, line {line}, column {column!r}: {text!r}; labels are 0, 1, {UNCERTAIN:g} or empty, "
+            "so download the table again"
+        )
+    return found
+
+
+def number(text: str, path: Path, line: int, column: str) -> float:
+    """A cell that must hold a number; raises DataError."""
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(
+            f"{path}, line {line}, column {column!r}: {text!r} is no number; download the table again"
+        ) from None
+
+
+def sex_of(text: str | None) -> str | None:
+    """Sex as F, M or None."""
+    return _SEX.get((text or "").strip().lower())
+
+
+def years_of(text: str | None) -> float | None:
+    """An age in years; None where it is unsaid, no number or more than anybody's."""
+    try:
+        years = float(text or "nan")
+    except ValueError:
+        return None
+    return years if 0 <= years <= _OLDEST else None
+
+
+def view_of(text: str | None) -> str | None:
+    """View as AP, PA or None."""
+    return view if (view := (text or "").strip().upper()) in ("AP", "PA") else None
+
+
+def by_name(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """File name -> path for the films at any depth of `folder`; raises DataError where two share a name.
+
+    `endings` are in lower case; hidden files and folders are passed over.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; check the path")
+    found: dict[str, Path] = {}
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
+                if name in found:
+                    raise DataError(f"{Path(place, name)}: {found[name]} has the same name; keep one of them")
+                found[name] = Path(place, name)
+    return found

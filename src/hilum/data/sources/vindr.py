@@ -1,0 +1,121 @@
+"""VinDr-CXR: DICOM films of two Vietnamese hospitals, each read by several radiologists.
+
+Source: Nguyen et al., Sci Data 2022 (18,000 PA films: 15,000 to train, read by three radiologists each, and
+3,000 to test, with the consensus of five). A label of a training film is 1 where more than half of its
+readers gave it; so is "No finding". Patients are not told apart: each film counts as one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from hilum.data.sources.header import Header, headers
+from hilum.data.sources.rows import by_name, number, rows, value
+from hilum.errors import DataError
+from hilum.labels import canonical
+from hilum.types import Box, Listing, Sample
+
+SITE = "vindr"
+
+PUBLISHED = {"films": 18_000}
+
+_PARTS = ("train", "test")
+_BOX = ("x_min", "y_min", "x_max", "y_max")  # pixels of the film
+_NOT_LABELS = ("image_id", "rad_id")
+
+_Corners = tuple[float, float, float, float]
+
+
+def listing(path: str) -> Listing:
+    """The films of ``train/`` and ``test/``, with the tables of ``annotations/`` or of the folder itself.
+
+    Boxes are those of all readers, for the labels that most of them gave.
+    """
+    folder = Path(path)
+    place = folder / "annotations" if (folder / "annotations").is_dir() else folder
+    tables = {part: place / f"image_labels_{part}.csv" for part in _PARTS}
+    if not any(file.is_file() for file in tables.values()):
+        raise DataError(f"{place}: no image_labels_train.csv; put VinDr-CXR's tables there")
+    films = {
+        Path(name).stem: film
+        for part in _PARTS
+        if (folder / part).is_dir()
+        for name, film in by_name(folder / part, [".dicom", ".dcm"]).items()
+    }
+    said = [
+        (part, name, labels)
+        for part, file in tables.items()
+        if file.is_file()
+        for name, labels in _voted(file).items()
+    ]
+    boxes = {part: _corners(place / f"annotations_{part}.csv") for part in _PARTS}
+    there = [(part, name, labels) for part, name, labels in said if name in films]
+    found = headers([films[name] for _, name, _ in there])
+    return Listing(
+        samples=tuple(
+            _sample(films[name], part, labels, boxes[part].get(name, {}), header)
+            for (part, name, labels), header in zip(there, found, strict=True)
+        ),
+        missing=tuple(f"{part}/{name}" for part, name, _ in said if name not in films),
+        unlisted=tuple(sorted(films.keys() - {name for _, name, _ in said})),
+        published=PUBLISHED,
+    )
+
+
+def _voted(file: Path) -> dict[str, dict[str, float]]:
+    """Film -> its labels, 1 where more than half of the readers say so."""
+    votes: dict[str, dict[str, float]] = {}
+    readers: dict[str, int] = defaultdict(int)
+    for line, row in rows(file, ("image_id", "No finding"), None, whose="VinDr-CXR"):
+        film = votes.setdefault(row["image_id"], {})
+        readers[row["image_id"]] += 1
+        for name, text in row.items():
+            if name not in _NOT_LABELS:
+                label = canonical(name)
+                # A cell that a reader left blank is a finding not seen.
+                film[label] = film.get(label, 0.0) + (value(text, file, line, name) == 1)
+    return {
+        name: {label: float(count > readers[name] / 2) for label, count in film.items()}
+        for name, film in votes.items()
+    }
+
+
+def _corners(file: Path) -> dict[str, dict[str, list[_Corners]]]:
+    """Film -> label -> boxes in pixels; a row of a film without findings has no numbers."""
+    found: dict[str, dict[str, list[_Corners]]] = defaultdict(lambda: defaultdict(list))
+    if file.is_file():
+        for line, row in rows(file, ("image_id", "class_name", *_BOX), whose="VinDr-CXR"):
+            if row["x_min"]:
+                left, top, right, bottom = (number(row[name], file, line, name) for name in _BOX)
+                found[row["image_id"]][canonical(row["class_name"])].append((left, top, right, bottom))
+    return found
+
+
+def _sample(
+    film: Path,
+    part: str,
+    labels: dict[str, float],
+    corners: dict[str, list[_Corners]],
+    header: Header | None,
+) -> Sample:
+    height, width = header.size if header else (0, 0)
+    boxes: dict[str, tuple[Box, ...]] = {
+        label: tuple(
+            (x / width, y / height, (right - x) / width, (low - y) / height) for x, y, right, low in own
+        )
+        for label, own in corners.items()
+        if labels.get(label) == 1 and height and width
+    }
+    return Sample(
+        id=f"{SITE}:{film.stem}",
+        patient=f"{SITE}:{film.stem}",
+        image=film,
+        labels=labels,
+        boxes=boxes or None,
+        site=SITE,
+        sex=header.sex if header else None,
+        age=header.age if header else None,
+        view="PA",  # of all, as the makers chose them
+        part=part,
+    )
