@@ -34,7 +34,7 @@ FLOORS = """
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
     batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
-    data.sources.nih data.sources.padchest data.sources.readings
+    data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
     data.wrong

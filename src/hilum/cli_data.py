@@ -12,8 +12,8 @@ from hilum.progress import progress
 
 data = typer.Typer(
     help="Data sets, named KIND:PATH, several with + between: nih, chexpert, mimic, padchest, vindr, rsna, "
-    "openi, brax, jsrt, montgomery, shenzhen, lungmasks, darwin, covidqu, dicom, masks, folder, csv, or "
-    "phantom:COUNT[@SEED] (generated films).",
+    "openi, brax, jsrt, montgomery, shenzhen, lungmasks, darwin, covidqu, dicom, masks, folder, csv, shards, "
+    "or phantom:COUNT[@SEED] (generated films).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -90,6 +90,33 @@ def data_cache(
     for why in cache.failures.values():
         print(f"unreadable\t{why}")
     raise typer.Exit(1 if cache.failures else 0)
+
+
+@data.command("shards")
+def data_shards(
+    names: Names,
+    out: Out,
+    films: Annotated[int, typer.Option(min=1, help="films a shard")] = 1000,
+    size: Annotated[int, typer.Option(min=0, help="side to which films are stretched; 0: as they are")] = 0,
+) -> None:
+    """Write data sets as WebDataset shards, tar files of films and JSON, to read as shards:OUT.
+
+    Films go in as their files are, headers with all they say of a patient included, unless --size is given.
+    Shards may lie on a web server or in an object store: shards:https://HOST/films-{00000..00012}.tar.
+
+    Example:
+      hilum data shards nih:films --size 224 --out shards
+    """
+    from hilum.data import join, open_data
+    from hilum.data.sources.shards import write
+
+    with progress("writing shards") as tick:
+        samples = join([open_data(name) for name in names])
+        failures = write(samples, out, films=films, size=size, tick=tick)
+    print(f"films\t{len(samples) - len(failures)}")
+    for why in failures.values():
+        print(f"unreadable\t{why}")
+    raise typer.Exit(1 if failures else 0)
 
 
 @data.command("check")

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilum.data import phantom
 from hilum.data.phantom import write
+from hilum.data.sources import shards
 from hilum.types import Array
 
 Lay = Callable[[str, Path], str]
@@ -375,6 +377,11 @@ def classes(folder: Path) -> str:
     return str(folder)
 
 
+def tars(folder: Path) -> str:
+    shards.write(phantom.samples("5@5"), folder, films=2, size=64)
+    return str(folder)
+
+
 def labels(folder: Path) -> str:
     write(folder, count=3, seed=0)
     return str(folder / "labels.csv")
@@ -389,7 +396,7 @@ LAYOUTS: dict[str, Callable[[Path], str]] = {
     "nih": nih, "chexpert": chexpert, "mimic": mimic, "padchest": padchest, "vindr": vindr, "rsna": rsna,
     "openi": openi, "brax": brax, "jsrt": jsrt, "montgomery": montgomery, "shenzhen": shenzhen,
     "lungmasks": lungmasks, "darwin": darwin, "covidqu": covidqu, "dicom": studies, "masks": masks,
-    "folder": classes, "csv": labels, "phantom": lambda _: "3@5", "pictures": pictures,
+    "folder": classes, "csv": labels, "shards": tars, "phantom": lambda _: "3@5", "pictures": pictures,
     "gate": lambda _: "phantom:2@5",
 }  # fmt: skip
 

@@ -17,7 +17,12 @@ from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
 def read_mask(path: Path) -> Array:
     """A mask file -> (H, W) uint8 label map in the values of ``Sample.masks``; raises DataError."""
-    coded = _coded(path)
+    return mask_of(np.fromfile(path, np.uint8), str(path))
+
+
+def mask_of(data: Array | bytes, path: str) -> Array:
+    """The same from the bytes of a file."""
+    coded = _decoded(data, path)
     highest, half = int(coded.max()), np.iinfo(coded.dtype).max // 2
     if highest <= len(STRUCTURES):
         return np.asarray(coded, np.uint8)
@@ -27,10 +32,10 @@ def read_mask(path: Path) -> Array:
     return sided(coded > half)
 
 
-def _coded(path: Path) -> Array:
+def _decoded(data: Array | bytes, path: str) -> Array:
     # Without ANYDEPTH a 16-bit label map would lose its low bits, and with them all of its labels.
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    coded = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    coded = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
     if coded is None or coded.dtype.kind != "u":
         raise DataError(f"{path}: not an image of whole numbers; write masks as PNG")
     return np.asarray(coded)
@@ -71,7 +76,9 @@ def sided(lungs: Array) -> Array:
 def structures_of(masks: list[Path]) -> frozenset[str]:
     """What the masks of a data set show, from a few of them; raises DataError for lungs without a side."""
     few = masks[:: max(1, len(masks) // 8)]
-    values = {int(value) for path in few for value in np.unique(_coded(path))}
+    values = {
+        int(value) for path in few for value in np.unique(_decoded(np.fromfile(path, np.uint8), str(path)))
+    }
     if max(values) > len(STRUCTURES):
         return frozenset({"lungs"})
     # A 0/1 map shows both lungs without their sides; a label map has both sides in nearly every film.

@@ -1,0 +1,159 @@
+"""Shards: what went in comes out, wherever they lie; what is cut short or foreign is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.data import open_data
+from hilum.data.cache import decode
+from hilum.data.sources.shards import write
+from hilum.errors import DataError
+from hilum.types import Sample
+
+
+def lay(folder: Path) -> list[Sample]:
+    """Films as files, one with a mask, one that is none."""
+    folder.mkdir()
+    found = []
+    for i in range(5):
+        path = folder / f"{i}.png"
+        image = np.random.default_rng(i).integers(0, 65536, (40, 30), dtype=np.uint16)
+        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        labels = {"Edema": float(i % 2), "Mass": math.nan}
+        about = {"labels": labels, "site": "here", "sex": "F", "age": 61.0, "view": "PA", "part": "test"}
+        found.append(Sample(id=f"here:{i}", patient=f"p{i // 2}", image=path, **about))  # type: ignore[arg-type]
+    mask = folder / "mask.png"
+    mask.write_bytes(cv2.imencode(".png", np.eye(40, 30, dtype=np.uint8) * 2)[1].tobytes())
+    shown = frozenset({"right_lung", "left_lung"})
+    found[0] = Sample(
+        id="here:0", patient="p0", image=found[0].image, masks=mask, structures=shown, site="here"
+    )
+    return found
+
+
+def test_what_went_in_comes_out(tmp_path: Path) -> None:
+    samples = lay(tmp_path / "films")
+    said: list[int] = []
+    assert write(samples, tmp_path / "out", films=2, tick=lambda done, *_: said.append(done)) == {}
+    assert said == [1, 2, 3, 4, 5]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"films-0000{i}.tar" for i in range(3)
+    ]
+    names = (
+        f"{tmp_path}/out",
+        f"{tmp_path}/out/films-{{00000..00002}}.tar",
+        f"file://{tmp_path}/out/films-{{00000..00002}}.tar",
+    )
+    for name in names:
+        back = open_data(f"shards:{name}")
+        for one, other in zip(samples, back, strict=True):
+            for field in ("id", "patient", "site", "sex", "age", "view", "part", "structures"):
+                assert getattr(one, field) == getattr(other, field)
+            np.testing.assert_equal(dict(one.labels), dict(other.labels))
+            film, mask = decode(one, 32, deep=True)
+            again, followed = decode(other, 32, deep=True)
+            np.testing.assert_array_equal(film, again)
+            assert (mask is None) == (followed is None)
+            if mask is not None:
+                np.testing.assert_array_equal(mask, followed)
+
+
+def test_films_are_stretched_where_asked(tmp_path: Path) -> None:
+    samples = lay(tmp_path / "films")
+    write(samples, tmp_path / "out", size=16)
+    (shard,) = (tmp_path / "out").iterdir()
+    with tarfile.open(shard) as tar:
+        assert tar.getnames()[:4] == ["00000000.png", "00000000.mask.png", "00000000.json", "00000001.png"]
+    back = open_data(f"shards:{shard}")
+    for one, other in zip(samples, back, strict=True):
+        np.testing.assert_array_equal(decode(one, 16)[0], decode(other, 16)[0])
+
+
+def test_a_killed_run_goes_on_and_never_into_other_films(tmp_path: Path) -> None:
+    samples = lay(tmp_path / "films")
+
+    def stop(done: int, *_: object) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(samples, tmp_path / "out", films=2, tick=stop)
+    first = tmp_path / "out" / "films-00000.tar"
+    before = first.stat().st_mtime_ns
+    assert sorted(path.suffix for path in first.parent.iterdir()) == [".part", ".tar"]
+    write(samples, tmp_path / "out", films=2)
+    assert first.stat().st_mtime_ns == before
+    assert len(open_data(f"shards:{tmp_path}/out")) == 5
+    with pytest.raises(DataError, match="holds other films"):
+        write(samples[::-1], tmp_path / "out", films=2)
+
+
+def test_a_film_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
+    samples = lay(tmp_path / "films")
+    samples[1].image.write_bytes(b"no film")  # type: ignore[union-attr]
+    failures = write(samples, tmp_path / "out")
+    assert set(failures) == {"here:1"} and "1.png" in failures["here:1"]
+    assert [sample.id for sample in open_data(f"shards:{tmp_path}/out")] == [
+        f"here:{i}" for i in (0, 2, 3, 4)
+    ]
+
+
+def tar(path: Path, **members: bytes) -> str:
+    with tarfile.open(path, "w") as file:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name.replace("__", "/").replace("_", "."))
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    return f"shards:{path}"
+
+
+def test_shards_of_other_makers_are_read_as_far_as_they_tell(tmp_path: Path) -> None:
+    film = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8))[
+        1
+    ].tobytes()
+    about = json.dumps({"labels": {"edema": 1, "COVID-19": None}, "age": "40"}).encode()
+    name = tar(tmp_path / "theirs.tar", ward__1_jpg=film, ward__1_json=about, ward__1_cls=b"3", b_jpg=film)
+    one, other = open_data(name)
+    assert (one.labels["Edema"], one.age, one.patient) == (1.0, 40.0, one.id)
+    assert math.isnan(one.labels["COVID-19"])
+    assert one.id.endswith("ward/1") and other.labels == {}
+    assert decode(one, 16)[0].shape == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ({"a_png": b"x", "a_json": b"[1]"}, "a.json: not a JSON object"),
+        ({"a_png": b"x", "a_json": b"{"}, "a.json: not a JSON object"),
+        ({"a_png": b"x", "a_json": b'{"labels": {"Edema": "yes"}}'}, "a.json: labels are"),
+        ({"a_png": b"x", "a_json": b'{"labels": [1]}'}, "a.json: labels are"),
+        ({"a_txt": b"x"}, "no films found"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, members: dict[str, bytes], why: str) -> None:
+    with pytest.raises(DataError, match=why):
+        open_data(tar(tmp_path / "wrong.tar", **members))
+
+
+def test_a_shard_cut_short_and_a_folder_without_any_are_refused(tmp_path: Path) -> None:
+    write(lay(tmp_path / "films"), tmp_path / "out")
+    (shard,) = (tmp_path / "out").iterdir()
+    whole = shard.read_bytes()
+    samples = open_data(f"shards:{shard}")
+    shard.write_bytes(whole[:700])
+    with pytest.raises(DataError, match=r"cut short|ends too early"):
+        open_data(f"shards:{shard}")
+    with pytest.raises(DataError, match="ends too early"):
+        decode(samples[-1], 16)
+    with pytest.raises(DataError, match=r"no \*.tar there"):
+        open_data(f"shards:{tmp_path / 'films'}")
+    with pytest.raises(DataError, match="no tar file"):
+        open_data(f"shards:{tmp_path / 'none.tar'}")
