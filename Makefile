@@ -27,6 +27,7 @@ bench: .venv/full  ## speed, memory and size, each beside something real; not a 
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/outlines.py
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/data.py
 
 docs: .venv/full  ## the command line's manual and the models' pages
 	$(BIN)/python docs/manual.py > docs/cli.md

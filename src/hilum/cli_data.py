@@ -35,10 +35,13 @@ Thresholds = Annotated[
 
 
 def shares(given: list[str] | None, option: str) -> dict[str, float]:
-    """Values from 0 to 1 as LABEL=VALUE."""
+    """Values from 0 to 1 as LABEL=VALUE, labels spelled as freely as in data."""
+    from hilum.labels import canonical
+
     found = {}
     for one in given or []:
-        label, _, share = one.rpartition("=")
+        written, _, share = one.rpartition("=")
+        label = canonical(written)
         try:
             found[label] = float(share)
         except ValueError:
