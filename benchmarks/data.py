@@ -1,11 +1,11 @@
 """Films a second into a training loop: our cache beside a folder of PNG, and WebDataset shards of them.
 
-Run: python benchmarks/data.py (draws 200 phantoms and copies each ten times; fetches webdataset's wheel; one way
-a process, in alternating blocks)
+Run: python benchmarks/data.py (draws 200 phantoms and copies each ten times; fetches webdataset's wheel; one
+way a process, in alternating blocks)
 
 Each way gives the same augmented films of 224 x 224 in batches of 32, with as many loading processes as there
-are cores. Cold: after the files have left the system's memory; warm: once more. Beside them, what a MobileNetV2
-takes of such films in training here.
+are cores. Cold: after the files have left the system's memory; warm: once more. Beside them, what a network
+(MobileNetV2) takes of such films in training here.
 """
 
 from __future__ import annotations

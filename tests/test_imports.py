@@ -23,7 +23,7 @@ FLOORS = """
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
-    state
+    slopes state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions evaluation_summary runtime
     decide

@@ -195,3 +195,24 @@ def test_the_decision_curve_by_hand() -> None:
     assert at[0.2]["net benefit"] == pytest.approx(1 / 4 - 1 / 4 * 0.25)
     assert at[0.2]["acting on all"] == pytest.approx(2 / 4 - 2 / 4 * 0.25)
     assert at[0.5]["net benefit"] == pytest.approx(1 / 4)
+
+
+def test_bins_hold_every_known_film_once() -> None:
+    rng = np.random.default_rng(0)
+    said = rng.random((50, 1))
+    truth = (rng.random((50, 1)) < said).astype(float)
+    truth[:5] = np.nan
+    one = Verdicts(
+        films=tuple(map(str, range(50))),
+        patients=np.arange(50).astype(str),
+        labels=("Edema",),
+        truth=truth,
+        probabilities=said,
+        margins=said - 0.5,
+    )
+    bins = score(one, repeats=100).tables["bins"]
+    films = [row["films"] for row in bins]
+    assert len(bins) == 10 and sum(films) == 45 and max(films) - min(films) <= 1
+    for name, values in (("mean probability", said), ("share positive", truth)):
+        assert np.average([row[name] for row in bins], weights=films) == pytest.approx(values[5:].mean())
+    assert [row["mean probability"] for row in bins] == sorted(row["mean probability"] for row in bins)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hilum import scores
+from hilum import scores, slopes
 from hilum.scores import Statistic
 from hilum.types import Array
 
@@ -31,8 +31,8 @@ EVERY: dict[str, Callable[[Array, Array], Statistic]] = {
     "brier": scores.brier,
     "brier_skill": scores.brier_skill,
     "calibration_error": scores.calibration_error,
-    "calibration_slope": scores.calibration_slope,
-    "calibration_intercept": scores.calibration_intercept,
+    "calibration_slope": slopes.calibration_slope,
+    "calibration_intercept": slopes.calibration_intercept,
     "observed_expected": scores.observed_expected,
     "sensitivity": lambda truth, score: scores.sensitivity(truth, score > 0.5),
     "specificity": lambda truth, score: scores.specificity(truth, score > 0.5),
@@ -117,13 +117,13 @@ def test_a_line_through_the_log_odds_undoes_what_was_done_to_them() -> None:
     truth = (rng.random(50_000) < 1 / (1 + np.exp(-odds))).astype(float)
     every = np.ones((1, 50_000))
     right = 1 / (1 + np.exp(-odds))
-    assert scores.calibration_slope(truth, right)(every) == pytest.approx(1, abs=0.04)
-    assert scores.calibration_intercept(truth, right)(every) == pytest.approx(0, abs=0.03)
+    assert slopes.calibration_slope(truth, right)(every) == pytest.approx(1, abs=0.04)
+    assert slopes.calibration_intercept(truth, right)(every) == pytest.approx(0, abs=0.03)
     assert scores.observed_expected(truth, right)(every) == pytest.approx(1, abs=0.03)
     sure = 1 / (1 + np.exp(-2 * odds))
-    assert scores.calibration_slope(truth, sure)(every) == pytest.approx(0.5, abs=0.02)
+    assert slopes.calibration_slope(truth, sure)(every) == pytest.approx(0.5, abs=0.02)
     high = 1 / (1 + np.exp(-odds - 0.7))
-    assert scores.calibration_intercept(truth, high)(every) == pytest.approx(-0.7, abs=0.03)
+    assert slopes.calibration_intercept(truth, high)(every) == pytest.approx(-0.7, abs=0.03)
 
 
 @pytest.mark.parametrize(("spread", "slope"), [(6, 0.2), (12, 0.05), (8, 0.0), (0.3, 4.0)])
@@ -134,13 +134,13 @@ def test_a_line_is_found_however_sure_the_model_is(spread: float, slope: float) 
     weights = rng.integers(0, 3, (3, 20_000)).astype(float)
     said = 1 / (1 + np.exp(-odds))
     np.testing.assert_allclose(
-        scores.calibration_slope(truth, said)(weights), slope, atol=0.02 + 0.05 * slope
+        slopes.calibration_slope(truth, said)(weights), slope, atol=0.02 + 0.05 * slope
     )
 
 
 def test_an_intercept_needs_both_classes_and_no_more() -> None:
     sure = np.array([1e-6, 1 - 1e-6] * 2)
-    assert scores.calibration_intercept(np.array([0.0, 1, 1, 0]), sure)(ONE) == pytest.approx(0, abs=1e-3)
+    assert slopes.calibration_intercept(np.array([0.0, 1, 1, 0]), sure)(ONE) == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -149,12 +149,12 @@ def test_the_line_agrees_with_scikit_learn(seed: int) -> None:
     truth, score = films(seed)
     odds = np.log(score / (1 - score))
     fitted = linear.LogisticRegression(C=1e12, tol=1e-10).fit(odds[:, None], truth)
-    slope = scores.calibration_slope(truth, score)(np.ones((1, len(truth))))
+    slope = slopes.calibration_slope(truth, score)(np.ones((1, len(truth))))
     assert slope == pytest.approx(fitted.coef_[0, 0], rel=1e-3)
 
 
 def test_films_parted_cleanly_have_no_slope() -> None:
-    assert np.isnan(scores.calibration_slope(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))(ONE)[0])
+    assert np.isnan(slopes.calibration_slope(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))(ONE)[0])
 
 
 def test_bins_hold_all_films() -> None:

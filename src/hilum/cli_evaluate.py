@@ -64,6 +64,7 @@ def evaluate(
       figures.csv      all figures
       evaluation.html  labels: a page with curves and the worst errors
       films.csv        labels: what was said, and is true, of each film
+      bins.csv         labels: how often what was said so often is true
       differences.csv  with --compare: paired by film
       maps.csv         with --maps: how faithful each map is
       outlines.csv     outlines: film by film

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,13 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hilum import scores
 from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.data.cache import Cache
 from hilum.evaluation_summary import summary
 from hilum.faithful import BY_METHOD
 from hilum.figures import Evaluation, Figure
-from hilum.label_figures import DECISION
+from hilum.label_figures import BINS, DECISION
 from hilum.metrics import tally
 from hilum.page import data_url, template
 from hilum.types import Array
@@ -237,22 +237,21 @@ def interval(value: float, low: float, high: float, form: str = ".3f") -> str:
 def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) -> list[tuple[str, str, str]]:
     from hilum.plots import confusions, decisions, receiver, reliability
 
-    bins, curves = {}, {}
+    curves, bins = {}, defaultdict(list)
+    for row in evaluation.tables[BINS]:
+        bins[row["label"]].append((row["mean probability"], row["share positive"], row["films"]))
     for label, (truth, said, *_) in columns.items():
         known = ~np.isnan(truth)
         if len(set(truth[known].tolist())) < 2:  # films of one class alone tell neither curve
             continue
-        held, stated, seen = scores.calibration_bins(truth[known], said[known], 10)(np.ones((1, known.sum())))
-        rows = zip(held[0], stated[0], seen[0], strict=True)
-        bins[label] = [(s / n, t / n, int(n)) for n, s, t in rows if n]
         _, ill, well = tally(truth, said)
         shares = (np.cumsum(part[::-1]) / max(part.sum(), 1) for part in (well, ill))
         alarms, hits = (np.r_[0.0, share] for share in shares)
         curves[label] = alarms, hits
     caption = "Films in ten bins of equal number; on the dotted line what is said is what is seen."
     found = []
-    if bins:
-        found.append(("Reliability", caption, reliability(bins)))
+    if curves:
+        found.append(("Reliability", caption, reliability({label: bins[label] for label in curves})))
         found.append(("Receiver operating characteristic", "", receiver(curves)))
         found.append(("Decision curves", _WORTH, decisions(_by_label(evaluation.tables[DECISION]))))
     if evaluation.confusion:

@@ -16,6 +16,7 @@ from hilum.figures import Bench, Evaluation, Figure
 from hilum.intervals import Interval
 from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
+from hilum.slopes import calibration_intercept, calibration_slope
 from hilum.types import Array
 from hilum.verdicts import TABLE, Verdicts, mean_auroc, patient_weights, shown
 
@@ -27,6 +28,9 @@ FEWEST_OF_A_CLASS = 10
 
 DECISION = "decision"
 """Stem of the csv that holds the decision curves."""
+
+BINS = "bins"
+"""Stem of the csv that holds what was said and seen in bins of equal number."""
 
 ASSESSABLE = 100
 """Positive films below which a calibration cannot be judged (Van Calster et al., J Clin Epidemiol 2016)."""
@@ -60,7 +64,7 @@ def score(
     return Evaluation(
         figures=tuple(figures),
         confusion=six.confusion(six.by_probability) if six else {},
-        tables={TABLE: verdicts.rows(), DECISION: net_benefits(verdicts, bench)},
+        tables={TABLE: verdicts.rows(), DECISION: net_benefits(verdicts, bench), BINS: _bins(verdicts)},
     )
 
 
@@ -81,8 +85,8 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         "Brier skill score": scores.brier_skill,
     }
     calibration = {
-        "calibration slope": scores.calibration_slope,
-        "calibration intercept": scores.calibration_intercept,
+        "calibration slope": calibration_slope,
+        "calibration intercept": calibration_intercept,
         "observed over expected": scores.observed_expected,
     }
     for i, label in enumerate(verdicts.labels):
@@ -101,6 +105,19 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         )
         for name, measure in calibration.items():
             yield bench.figure(label, name, measure, truth, said, remark=remark, **about)
+
+
+def _bins(verdicts: Verdicts) -> list[dict[str, Any]]:
+    """What was said and what is true on the whole of films in ten bins of equal number, by label."""
+    rows = []
+    for i, label in enumerate(verdicts.labels):
+        known = ~np.isnan(verdicts.truth[:, i])
+        binned = scores.calibration_bins(verdicts.truth[known, i], verdicts.probabilities[known, i], 10)
+        for films, stated, seen in zip(*(part[0] for part in binned(np.ones((1, known.sum())))), strict=True):
+            if films:
+                shares = {"mean probability": stated / films, "share positive": seen / films}
+                rows.append({"label": label, "films": int(films), **shares})
+    return rows
 
 
 def _delong(label: str, truth: Array, said: Array) -> Figure:
