@@ -21,6 +21,7 @@ FLOORS = """
     errors labels stages store types
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
+    data.together
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
     state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
@@ -32,16 +33,18 @@ FLOORS = """
     call_figures
     checkpoint compare label_figures pipeline stress data.folder data.masks data.nih data.phantom data.split
     batch cost data.cache data.table
-    data.wrong
+    data.search
+    data.likeness data.looks data.wrong
     data.pictures
     blanked data data.check data.pseudo data.regions
-    batches evaluate_outlines faithful reliability
-    evaluate evaluate_pictures evaluation_page
+    batches data.audit evaluate_outlines faithful reliability
+    data.audit_words evaluate evaluate_pictures evaluation_page
     recalibrate shortcuts teach
-    plan shortcuts_page
+    data.traces plan shortcuts_page
+    data.audit_page
     finish run
     train cli_data ensemble
-    cli_evaluate cli_predict study tune
+    cli_evaluate cli_leaks cli_predict study tune
     cli_audit study_differences
     study_report
     cli_train

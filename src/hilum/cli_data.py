@@ -50,15 +50,20 @@ def data_split(
     test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
     folds: Annotated[int, typer.Option(help="folds among the others")] = 5,
     seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+    together: Annotated[
+        Path | None, typer.Option(help="duplicates.csv of an audit: patients who share a film share a part")
+    ] = None,
 ) -> None:
     """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
     from hilum.data import join, open_data
     from hilum.data.split import make_split, write_split
+    from hilum.data.together import read_together
     from hilum.errors import ConfigError
 
     if out.exists():
         raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
-    split = make_split(join([open_data(name) for name in names]), test=test, folds=folds, seed=seed)
+    samples, ties = join([open_data(name) for name in names]), read_together(together) if together else []
+    split = make_split(samples, test=test, folds=folds, seed=seed, together=ties)
     write_split(split, out)
     for part in sorted(set(split.parts.values())):
         print(f"{part}\t{list(split.parts.values()).count(part)} patients")
