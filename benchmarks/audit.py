@@ -122,8 +122,9 @@ def share(cases: list[tuple[int, bool]], films: list[Film]) -> str:
     patients = np.array([films[place].sample.patient for place, _ in cases])
     right = np.array([is_right for _, is_right in cases], float)
     one = Bench(patients, 0, 1000).figure("", "", average, right, films=np.ones(len(right), bool))
-    low = 0.025 ** (1 / len(set(patients.tolist()))) if one.value == 1 else one.low
-    return f"{100 * one.value:.1f} % ({100 * low:.1f} to {100 * one.high:.1f})"
+    exact = 0.025 ** (1 / len(set(patients.tolist())))
+    low, high = {0.0: (0.0, 1 - exact), 1.0: (exact, 1.0)}.get(one.value, (one.low, one.high))
+    return f"{100 * one.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def changed(films: list[Film], looks: Array) -> None:

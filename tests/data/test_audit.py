@@ -182,6 +182,15 @@ def folder(place: Path, films: dict[str, Array], patients: dict[str, str]) -> st
     return f"csv:{place / 'films.csv'}"
 
 
+def test_a_csv_tells_studies(phantoms: list[Array], tmp_path: Path) -> None:
+    name = folder(tmp_path / "set", {"a.png": phantoms[0]}, {"a.png": "p"})
+    assert open_data(name)[0].study is None
+    table = tmp_path / "set" / "films.csv"
+    table.write_text("path,study\na.png,s1\n", encoding="utf-8")
+    assert open_data(name)[0].study == "set:s1"
+    assert set(open_data(name)[0].labels) == set()
+
+
 def test_the_command_tells_writes_and_ties_what_it_found(phantoms: list[Array], tmp_path: Path) -> None:
     one = folder(
         tmp_path / "one", {f"{i}.png": phantoms[i] for i in range(6)}, {f"{i}.png": f"p{i}" for i in range(6)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -35,9 +36,12 @@ class Looks:
 
 def gather(samples: Sequence[Sample], *, tick: Tick | None = None) -> Looks:
     """Read every film once; the looks lie in a temporary file that goes when they do."""
-    # Not a name: an unlinked file cannot be left behind.
-    with tempfile.TemporaryFile() as file:
-        looks = np.memmap(file, np.uint8, "w+", shape=(max(len(samples), 1), SIDE, SIDE))[: len(samples)]
+    shape = (max(len(samples), 1), SIDE, SIDE)
+    with tempfile.TemporaryFile() as file:  # it has no name, and so cannot be left behind
+        # A full disk is told of now; written through memory it would end the process later.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+        looks = np.memmap(file, np.uint8, "w+", shape=shape)[: len(samples)]
     files, pixels = [""] * len(samples), [""] * len(samples)
     failures = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
