@@ -22,6 +22,7 @@ FLOORS = """
     labels
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
+    data.together
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
     slopes state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
@@ -37,16 +38,18 @@ FLOORS = """
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
-    data.wrong
+    data.search
+    data.likeness data.looks data.wrong
     data.pictures
     blanked data data.check data.pseudo data.regions
-    batches evaluate_outlines faithful reliability
-    evaluate evaluate_pictures evaluation_page
+    batches data.audit evaluate_outlines faithful reliability
+    data.audit_words evaluate evaluate_pictures evaluation_page
     recalibrate shortcuts teach
-    plan shortcuts_page
+    data.traces plan shortcuts_page
+    data.audit_page
     finish run
     train cli_data cli_films ensemble
-    cli_evaluate cli_predict study tune
+    cli_evaluate cli_leaks cli_predict study tune
     cli_audit study_differences
     study_report
     cli_train

@@ -14,6 +14,7 @@ from hilum import __version__
 from hilum.cli_audit import shortcuts
 from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
+from hilum.cli_leaks import data_audit
 from hilum.cli_predict import predict, segment
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data.command("audit")(data_audit)
 app.add_typer(data, name="data")
 
 

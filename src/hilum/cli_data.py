@@ -61,16 +61,21 @@ def data_split(
     official: Annotated[
         bool, typer.Option("--official", help="test patients are those of the data set's own test part")
     ] = False,
+    together: Annotated[
+        Path | None, typer.Option(help="duplicates.csv of an audit: patients who share a film share a part")
+    ] = None,
 ) -> None:
     """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
     from hilum.data import join, open_data
     from hilum.data.split import make_split, official_split, write_split
+    from hilum.data.together import read_together
     from hilum.errors import ConfigError
 
     if out.exists():
         raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
-    samples = join([open_data(name) for name in names])
-    split = (official_split if official else partial(make_split, test=test))(samples, folds=folds, seed=seed)
+    samples, ties = join([open_data(name) for name in names]), read_together(together) if together else []
+    deal = official_split if official else partial(make_split, test=test)
+    split = deal(samples, folds=folds, seed=seed, together=ties)
     write_split(split, out)
     for part in sorted(set(split.parts.values())):
         print(f"{part}\t{list(split.parts.values()).count(part)} patients")

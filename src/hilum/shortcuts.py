@@ -61,11 +61,11 @@ def audit(
     plain = found[""]
     bench = Bench(plain.patients, seed, repeats)
     groups, missing = groups_in(attributes(seen.samples, sources or {}))
-    figures = [*_survival(found, bench), *_links(plain, groups, bench)]
+    figures = [*_survival(found, bench), *links(plain.labels, plain.truth, groups, bench)]
     if seen.features is None:
         missing.append("probes: not available, the model gives no features")
     else:
-        figures += _probes(seen.features, groups, bench)
+        figures += probes(seen.features, groups, bench)
     for what, films in (("no chest was found in", seen.without_chest), ("could not be read:", seen.failures)):
         if films:
             missing.append(f"{what} {len(films)} films, which are left out")
@@ -148,7 +148,7 @@ def _change(truth: Array, before: Array, after: Array) -> Statistic:
     return lambda weights: other(weights) - one(weights)
 
 
-def _probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
+def probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
     """How well each group can be told from the features."""
     for group, member in groups.items():
         told, positives = ~np.isnan(member), int((member == 1).sum())
@@ -163,11 +163,11 @@ def _probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Itera
             yield bench.figure(group, PROBE, scores.auroc, member, said, films=told, positives=positives)
 
 
-def _links(plain: Verdicts, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
-    """How far each label goes with each group, whatever the model says of it."""
+def links(labels: Sequence[str], known: Array, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
+    """How far each label, known (N, C) of films, goes with each group, whatever a model says of it."""
     for group, member in groups.items():
-        for i, label in enumerate(plain.labels):
-            truth = plain.truth[:, i]
+        for i, label in enumerate(labels):
+            truth = known[:, i]
             films = ~np.isnan(truth) & ~np.isnan(member)
             positives = int((truth[films] == 1).sum())
             inside = int((member[films] == 1).sum())

@@ -64,7 +64,7 @@ def _tables(figures: Sequence[Figure]) -> list[Grid]:
             ["", "films", "in the group", "AUROC"],
             [[one.subject, str(one.films), str(one.positives), cell(one)] for one in probes],
         ),
-        *(_links(group, cells) for group in dict.fromkeys(_groups(figures))),
+        *(links_grid(group, cells) for group in dict.fromkeys(_groups(figures))),
     ]
 
 
@@ -90,7 +90,7 @@ def _signed(figure: Figure | None) -> str:
     return interval(figure.value, figure.low, figure.high, "+.3f") if figure else ""
 
 
-def _links(group: str, cells: Mapping[tuple[str, str, str], Figure]) -> Grid:
+def links_grid(group: str, cells: Mapping[tuple[str, str, str], Figure]) -> Grid:
     """Labels down: how frequent each is in the group and elsewhere, and how far the group alone tells it."""
     rows = []
     for subject, measure, condition in cells:

@@ -91,6 +91,7 @@ class Sample:
     sex: str | None = None  # "F", "M", or None
     age: float | None = None  # years
     view: str | None = None  # "PA", "AP" or None
+    study: str | None = None  # films of one examination share it; None where the data do not tell
     part: str | None = None  # of the source's own split: "train", "tune", "test", or None
 
 

@@ -187,5 +187,7 @@ def test_the_makers_own_test_part_is_kept_and_the_others_are_dealt() -> None:
         f"p{i}" for i in range(11)
     }
     assert set(split.parts.values()) == {"test", "0", "1", "2"}
+    tied = official_split(films, folds=3, together=[("p40", "p3"), ("p50", "p51")])
+    assert tied.parts["p40"] == "test" and tied.parts["p50"] == tied.parts["p51"] != "test"
     with pytest.raises(DataError, match="no film has an official test part"):
         official_split([replace(one, part=None) for one in films])

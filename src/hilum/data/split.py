@@ -6,13 +6,14 @@ import csv
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from hilum.data.together import tied
 from hilum.errors import DataError
 from hilum.types import Sample
 
@@ -27,17 +28,26 @@ class Split:
     sha256: str  # of the file's bytes
 
 
-def make_split(samples: Sequence[Sample], *, test: float = 0.15, folds: int = 5, seed: int = 0) -> Split:
+def make_split(
+    samples: Sequence[Sample],
+    *,
+    test: float = 0.15,
+    folds: int = 5,
+    seed: int = 0,
+    together: Iterable[tuple[str, str]] = (),
+) -> Split:
     """Patients dealt to the test part and to folds, each with like shares of sites and labels.
 
-    A patient's stratum is the site and the rarest label any of the patient's films carries.
+    A patient's stratum is the site and the rarest label any of the patient's films carries. Two patients who
+    stand in a pair of `together`, for a film of one is a film of the other, are dealt as if they were one.
     """
     if not 0 <= test < 1 or folds < 2:
         raise DataError(f"test={test}, folds={folds}; give a share below 1 and at least 2 folds")
     rng = np.random.default_rng(seed)
     parts: dict[str, str] = {}
     dealt = 0
-    for patients in _strata(samples):
+    as_one = tied(together)
+    for patients in _strata([replace(s, patient=as_one.get(s.patient, s.patient)) for s in samples]):
         shuffled = [patients[i] for i in rng.permutation(len(patients))]
         # The remainder is drawn, so that many small strata still give the share that was asked for.
         tests = int(len(shuffled) * test + rng.random())
@@ -46,18 +56,26 @@ def make_split(samples: Sequence[Sample], *, test: float = 0.15, folds: int = 5,
         for patient in shuffled[tests:]:
             parts[patient] = str(dealt % folds)
             dealt += 1
+    own = {sample.patient for sample in samples}
+    parts = {patient: parts[as_one.get(patient, patient)] for patient in own}
     return Split(parts=parts, sha256=hashlib.sha256(_encode(parts)).hexdigest())
 
 
-def official_split(samples: Sequence[Sample], *, folds: int = 5, seed: int = 0) -> Split:
+def official_split(
+    samples: Sequence[Sample], *, folds: int = 5, seed: int = 0, together: Iterable[tuple[str, str]] = ()
+) -> Split:
     """The data set's own test part, with the other patients dealt to folds as `make_split` does.
 
-    A patient with any film in the test part tests. Raises DataError where no film has an official part.
+    A patient with any film in the test part tests, and so does one who shares a film with such a patient.
+    Raises DataError where no film has an official part.
     """
-    held = {sample.patient for sample in samples if sample.part == "test"}
+    as_one = tied(together)
+    tests = {as_one.get(s.patient, s.patient) for s in samples if s.part == "test"}
+    held = {s.patient for s in samples if as_one.get(s.patient, s.patient) in tests}
     if not held:
         raise DataError("no film has an official test part; put the makers' lists beside their table")
-    dealt = make_split([s for s in samples if s.patient not in held], test=0, folds=folds, seed=seed)
+    others = [s for s in samples if s.patient not in held]
+    dealt = make_split(others, test=0, folds=folds, seed=seed, together=as_one.items())
     parts = dealt.parts | dict.fromkeys(held, "test")
     return Split(parts=parts, sha256=hashlib.sha256(_encode(parts)).hexdigest())
 

@@ -1,4 +1,4 @@
-"""A csv of films: a ``path`` column, one column a label; optionally patient, sex, age, view, site, mask."""
+"""A csv of films: a ``path`` column, one column a label; optionally patient, study, sex, age, view, mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.labels import canonical
 from hilum.types import STRUCTURES, Sample
 
 _PATH = ("path", "file", "image", "filename", "image index")
-_ABOUT = ("patient", "sex", "age", "view", "site", "id", "mask", "structures", "quality")
+_ABOUT = ("patient", "sex", "age", "view", "site", "id", "mask", "structures", "quality", "study")
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -77,6 +77,7 @@ def _sample(
         sex=said("sex"),
         age=_years(said("age"), file, number),
         view=said("view"),
+        study=f"{site}:{study}" if (study := said("study")) else None,
     )
 
 

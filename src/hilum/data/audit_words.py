@@ -1,0 +1,102 @@
+"""What an audit found, in plain words, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from hilum.data.audit import FILE, PICTURE, PIXELS, Audit, Shared
+
+
+def counts(found: Audit) -> dict[str, int]:
+    """What there is, by name."""
+    kinds = Counter(pair.kind for pair in found.pairs)
+    copies = sum(len(group) - 1 for group in found.groups)
+    return {
+        "films": len(found.films),
+        "patients": len({film.sample.patient for film in found.films}),
+        "different pictures": len(found.films) - copies - len(found.failures),
+        "copies of another film": copies,
+        "pairs of the same file": kinds[FILE],
+        "pairs of the same pixels": kinds[PIXELS],
+        "pairs of the same picture": kinds[PICTURE],
+        "pairs of different patients": strangers(found),
+        "unreadable": len(found.failures),
+    }
+
+
+def strangers(found: Audit) -> int:
+    """Pairs of one picture that stands under two patients' names."""
+    return sum(
+        found.films[pair.one].sample.patient != found.films[pair.other].sample.patient for pair in found.pairs
+    )
+
+
+def sentences(found: Audit) -> list[str]:
+    """What leaks, what only looks as if, and what to do."""
+    return [
+        *_between(found),
+        *_across(found),
+        *_named(found),
+        *_inside(found),
+        *_unseen(found),
+    ] or ["No film, patient or study stands in two places."]
+
+
+def _between(found: Audit) -> Iterator[str]:
+    for shared in found.data_sets:
+        yield (
+            f"{shared.one} and {shared.other} share {_what(shared)}: never learn from one and test on the "
+            "other; give both to 'hilum data split' at once, so that a patient's films stay on one side."
+        )
+
+
+def _across(found: Audit) -> Iterator[str]:
+    for shared in found.parts:
+        yield (
+            f"The split leaks: its parts {shared.one} and {shared.other} share {_what(shared)}; "
+            "make a new one with 'hilum data split --together duplicates.csv'."
+        )
+    if found.split and not found.parts:
+        yield "The split holds: no picture, patient or study stands in two of its parts."
+
+
+def _named(found: Audit) -> Iterator[str]:
+    if alone := found.named_alike - found.of_one_picture:
+        yield (
+            f"Of {found.named_alike} names that films of several data sets share, {alone} stand for films "
+            "that do not look the same: changed too much to be told, or different."
+        )
+
+
+def _inside(found: Audit) -> Iterator[str]:
+    if pairs := strangers(found):
+        yield (
+            f"{pairs} pairs show one picture under the names of two patients: no split by patient keeps them "
+            "together; give duplicates.csv to 'hilum data split --together'."
+        )
+    inner = sum(found.films[pair.one].data_set == found.films[pair.other].data_set for pair in found.pairs)
+    if inner:
+        yield f"{inner} pairs stand within one data set: such a film counts twice in every score."
+
+
+def _unseen(found: Audit) -> Iterator[str]:
+    if found.failures:
+        yield f"{len(found.failures)} films cannot be read: nothing is known of them."
+    if outside := sum(not film.part for film in found.films) if found.split else 0:
+        yield f"{outside} films are of patients that the split does not name, and were left out of its parts."
+
+
+def _what(shared: Shared) -> str:
+    named: Mapping[str, int] = {
+        "picture": shared.pictures,
+        "patient": shared.patients,
+        "stud": shared.studies,
+    }
+    plural = {"picture": "pictures", "patient": "patients", "stud": "studies"}
+    single = {"stud": "study"}
+    return ", ".join(
+        f"{count:,} {plural[what] if count != 1 else single.get(what, what)}"
+        for what, count in named.items()
+        if count
+    )
