@@ -22,7 +22,7 @@ FLOORS = """
     labels
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
-    data.together
+    data.ties
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
     slopes state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image

@@ -68,7 +68,7 @@ def data_split(
     """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
     from hilum.data import join, open_data
     from hilum.data.split import make_split, official_split, write_split
-    from hilum.data.together import read_together
+    from hilum.data.ties import read_together
     from hilum.errors import ConfigError
 
     if out.exists():

@@ -25,7 +25,7 @@ from hilum.data.looks import gather, look_of
 from hilum.data.phantom import draw
 from hilum.data.search import TURNS
 from hilum.data.split import make_split, read_split
-from hilum.data.together import read_together, tied
+from hilum.data.ties import read_together, tied
 from hilum.data.traces import PLAIN, told
 from hilum.errors import DataError
 from hilum.types import Array, Sample

@@ -17,7 +17,7 @@ from hilum.data.likeness import LEAST, likeness
 from hilum.data.looks import Looks
 from hilum.data.search import TURNS, candidates
 from hilum.data.split import Split
-from hilum.data.together import tied
+from hilum.data.ties import tied
 from hilum.types import Sample
 
 FILE, PIXELS, PICTURE = "file", "pixels", "picture"

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from hilum.data.together import tied
+from hilum.data.ties import tied
 from hilum.errors import DataError
 from hilum.types import Sample
 
