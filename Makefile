@@ -29,8 +29,9 @@ bench: .venv/full  ## speed, memory and size, each beside something real; not a 
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/data.py
 
-docs: .venv/full  ## the command line's manual and the models' pages
+docs: .venv/full  ## the command line's manual, the tables of results, and the models' pages
 	$(BIN)/python docs/manual.py > docs/cli.md
+	$(BIN)/python docs/tables.py
 	$(BIN)/hilum models hilum-gate --markdown > docs/models/hilum-gate.md
 	$(BIN)/hilum models hilum-lungs --markdown --figures docs/results/lungs-jsrt-test.csv --figures docs/results/lungs-shenzhen-test.csv > docs/models/hilum-lungs.md
 	$(BIN)/hilum models hilum-six --markdown --figures docs/results/hilum-six-test.csv > docs/models/hilum-six.md

@@ -43,7 +43,6 @@ def shortcuts(
     """
     import numpy as np
 
-    from hilum.data import open_data, short
     from hilum.report import identity, provenance
     from hilum.runtime import Runtime, find
     from hilum.shortcuts import audit
@@ -52,21 +51,15 @@ def shortcuts(
 
     runtime = Runtime(find(model))
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
-    parts = [open_data(name) for name in dataset]
-    # As `join` takes films: of one that stands in several data sets, the first.
-    sources = {
-        sample.id: short(name)
-        for name, some in zip(dataset[::-1], parts[::-1], strict=True)
-        for sample in some
-    }
-    samples, films_chosen = choose(dataset, [runtime.card], split=split, part=part, fold=fold, default="tune")
-    about |= films_chosen
+    chosen = choose(dataset, [runtime.card], split=split, part=part, fold=fold, default="tune")
+    about |= chosen.about
+    samples = chosen.samples
     about["drawn"] = films if 0 < films < len(samples) else 0
     if about["drawn"]:
-        chosen = np.random.default_rng(seed).choice(len(samples), films, replace=False)
-        samples = [samples[i] for i in sorted(chosen)]
+        drawn = np.random.default_rng(seed).choice(len(samples), films, replace=False)
+        samples = [samples[i] for i in sorted(drawn)]
     with progress("looking for shortcuts") as tick:
-        found = audit(runtime, samples, sources=sources, seed=seed, repeats=repeats, tick=tick)
+        found = audit(runtime, samples, sources=chosen.sources, seed=seed, repeats=repeats, tick=tick)
     about |= provenance(now())
     page = write(found, about, out, shown=runtime.card.preparation if pictures else None)
     for line in (*found.missing, *found.conclusions):

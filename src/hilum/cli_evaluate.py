@@ -38,7 +38,7 @@ def evaluate(
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="labels also for groups of films: sex, age, view, site; several with commas")
+        str, typer.Option(help="labels also by sex, age, view, site or data set; several with commas")
     ] = "",
     prevalence: Annotated[
         list[str] | None,
@@ -108,15 +108,17 @@ def evaluate(
     about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
     about["thresholds"] = {label: one.model_dump() for label, one in runtime.card.thresholds.items()}
     heard = [*cards, *([other.card] if other else [])]
-    samples, chosen = choose(dataset, heard, split=split, part=part, fold=fold)
-    about |= chosen
+    chosen = choose(dataset, heard, split=split, part=part, fold=fold)
+    about |= chosen.about
     with progress("evaluating") as tick:
         folder = out.parent / ".hilum-cache"
-        cache = films_for(cards, samples, folder, tick=tick)
+        cache = films_for(cards, chosen.samples, folder, tick=tick)
         theirs = (
-            judge(other, films_for([other.card], samples, folder, tick=tick), tick=tick) if other else None
+            judge(other, films_for([other.card], chosen.samples, folder, tick=tick), tick=tick)
+            if other
+            else None
         )
-        columns = groups_of(cache.samples, groups)
+        columns = groups_of(cache.samples, groups, chosen.sources)
         evaluation = run(
             runtime,
             cache,
@@ -135,7 +137,7 @@ def evaluate(
                 evaluation,
                 judge_maps(
                     runtime,
-                    [sample for sample in samples if sample.id in readable],
+                    [sample for sample in chosen.samples if sample.id in readable],
                     films=maps,
                     bias=head_bias(find(model)),
                     seed=seed,
@@ -240,13 +242,13 @@ def calibrate(
     card = read_card(folder)
     elsewhere = _prevalences(prevalence, card)
     ready(card, out, elsewhere)
-    samples, about = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
+    chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
     data = " + ".join(short(name) for name in dataset)
     if split is not None:
-        data += f", tuning fold {fold} of split {str(about['split_sha256'])[:12]}"
+        data += f", tuning fold {fold} of split {str(chosen.about['split_sha256'])[:12]}"
     acting = point or next((name for name, at in card.points.items() if at == card.thresholds), YOUDEN)
     with progress("calibrating") as tick:
-        cache = films_for([card], samples, out.parent / ".hilum-cache", tick=tick)
+        cache = films_for([card], chosen.samples, out.parent / ".hilum-cache", tick=tick)
         fitted, fits = recalibrate(
             folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick
         )

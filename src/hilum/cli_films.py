@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,15 @@ UNSPLIT = "no --split: films that the model learned from, or that are kept to te
 PARTS = ("test", "tune", "train")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The films of a verb."""
+
+    samples: list[Sample]
+    sources: dict[str, str]  # sample id -> the data set that it was taken from
+    about: dict[str, object]  # what results say of the choice
+
+
 def choose(
     names: Sequence[str],
     cards: Sequence[Card],
@@ -26,8 +36,8 @@ def choose(
     part: str | None = None,
     fold: int = 0,
     default: str = "test",
-) -> tuple[list[Sample], dict[str, object]]:
-    """The films of data sets, or of a part of a split, and what results say of the choice.
+) -> Chosen:
+    """The films of data sets, or of a part of a split.
 
     Warns of models (`cards`) that may have learned from them. Raises DataError, and BadParameter for a part
     or fold that is no such, or that no split is given for.
@@ -35,22 +45,25 @@ def choose(
     from hilum.data import join, open_data, short
     from hilum.data.split import read_split, select
 
-    about: dict[str, object] = {"data": [short(name) for name in names]}
-    if split is None:
-        if part or fold:
-            raise typer.BadParameter("is of a split; give --split", param_hint="--part" if part else "--fold")
-        samples, warnings = join([open_data(name) for name in names]), _unsplit(names, cards)
-    else:
-        part = part or default
-        if part not in PARTS:
-            raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="--part")
+    if split is None and (part or fold):
+        raise typer.BadParameter("is of a split; give --split", param_hint="--part" if part else "--fold")
+    part = part or default
+    if part not in PARTS:
+        raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="--part")
+    given = [(short(name), open_data(name)) for name in names]
+    samples = join([some for _, some in given])
+    # As `join` takes films: of one that stands in several data sets, the first.
+    sources = {sample.id: name for name, some in reversed(given) for sample in some}
+    about: dict[str, object] = {"data": [name for name, _ in given]}
+    warnings = _unsplit(names, cards)
+    if split is not None:
         parts = read_split(split)
-        samples = select(join([open_data(name) for name in names]), parts, part, fold=fold)  # type: ignore[arg-type]
+        samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
         about |= {"part": part, "split_sha256": parts.sha256}
         warnings = _informed(cards, parts.sha256, part, fold)
     for warning in warnings:
         print(warning, file=sys.stderr)
-    return samples, about | {"warnings": warnings}
+    return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings})
 
 
 def _unsplit(names: Sequence[str], cards: Sequence[Card]) -> list[str]:

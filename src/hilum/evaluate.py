@@ -107,16 +107,19 @@ def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Arr
     )
 
 
-def groups_of(samples: Sequence[Sample], by: Sequence[str]) -> dict[str, Array]:
-    """Each film's group by sex, age, view or site, "" where the data do not tell it: columns (N,) of names.
+def groups_of(
+    samples: Sequence[Sample], by: Sequence[str], sources: Mapping[str, str] | None = None
+) -> dict[str, Array]:
+    """Each film's group by sex, age, view, site or data set, "" where none is told: columns (N,) of names.
 
-    Raises ConfigError for anything else.
+    `sources` names the data set that each sample, by id, came from. Raises ConfigError for anything else.
     """
     of: dict[str, Callable[[Sample], str]] = {
         "sex": lambda sample: sample.sex or "",
         "age": lambda sample: _decade(sample.age),
         "view": lambda sample: sample.view or "",
         "site": lambda sample: sample.site,
+        "data set": lambda sample: (sources or {}).get(sample.id, ""),
     }
     if unknown := [name for name in by if name not in of]:
         raise ConfigError(f"by {unknown[0]!r}: films are grouped by {', '.join(of)}")

@@ -84,8 +84,7 @@ def attributes(samples: Sequence[Sample], sources: Mapping[str, str]) -> dict[st
     ages = np.array([np.nan if sample.age is None else sample.age for sample in samples])
     middle = float(np.median(ages[~np.isnan(ages)])) if not np.isnan(ages).all() else np.nan
     return {
-        **groups_of(samples, ["view", "sex", "site"]),
-        "data set": np.array([sources.get(sample.id, "") for sample in samples]),
+        **groups_of(samples, ["view", "sex", "site", "data set"], sources),
         "age": np.select([ages > middle, ages <= middle], [f"above {middle:g}", f"up to {middle:g}"], ""),
     }
 

@@ -1,0 +1,141 @@
+"""Fills the tables of docs/results.md from the files under docs/results: python docs/tables.py
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where it is written anew; so a number is
+copied by nobody. The files are what `hilum evaluate` wrote, see the command beside each table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+LABELS = (*FINDINGS, "No Finding")
+
+Figures = dict[tuple[str, str, str], dict[str, Any]]
+
+
+def evaluation(name: str) -> tuple[dict[str, Any], Figures]:
+    """An evaluation.json, and its figures by subject, measure and condition."""
+    document = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return document, {(one["subject"], one["measure"], one["condition"]): one for one in document["figures"]}
+
+
+def cell(one: dict[str, Any], digits: int = 3) -> str:
+    """A figure with its interval."""
+    value, low, high = (one[key] for key in ("value", "low", "high"))
+    if value is None:
+        return one["remark"]
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+
+
+def six_labels() -> str:
+    _, of = evaluation("hilum-six")
+    measures = {
+        "AUROC": 3,
+        "AUROC by patient": 3,
+        "average precision": 3,
+        "Brier skill score": 3,
+        "calibration error": 3,
+        "calibration slope": 2,
+        "calibration intercept": 2,
+    }
+    names = [name.removesuffix(" score").removeprefix("calibration ") for name in measures]
+    names[4] = "calibration error"
+    rows = [
+        [label, str(of[label, "AUROC", ""]["positives"])]
+        + [cell(of[label, name, ""], digits) for name, digits in measures.items()]
+        for label in LABELS
+    ]
+    mean = "mean of 5 findings"
+    last = [f"**{cell(of[mean, name, ''])}**" for name in ("AUROC", "AUROC by patient")]
+    rows.append(["**mean of the five findings**", "", *last, *[""] * 5])
+    return table(["label", "positive", *names], rows)
+
+
+def six_points() -> str:
+    _, of = evaluation("hilum-six")
+    points = {"Youden": "at the threshold"} | {
+        f"aim {aim} 0.95": f"at the point of {aim} 0.95" for aim in ("sensitivity", "specificity")
+    }
+    head = ["label"]
+    for name in points:
+        head += [f"{name}: sensitivity", "specificity"]
+    rows = [
+        [label]
+        + [cell(of[label, name, at], 2) for at in points.values() for name in ("sensitivity", "specificity")]
+        + [
+            cell(of[label, f"{sign} predictive value", "at the threshold"], 2)
+            for sign in ("positive", "negative")
+        ]
+        for label in LABELS
+    ]
+    return table([*head, "Youden: positive predictive value", "negative"], rows)
+
+
+def six_sets() -> str:
+    _, of = evaluation("hilum-six")
+    sets = ("coverage of the sets, present", "coverage of the sets, absent", "sets of one answer")
+    covered = (100, 90, 70, 50)
+    head = ["label", "coverage where present", "where absent", "one answer", "error, all called"]
+    rows = [
+        [label]
+        + [cell(of[label, name, "promised 90%"], 2) for name in sets]
+        + [cell(of[label, "balanced error", f"coverage {share}%"], 2) for share in covered]
+        for label in LABELS
+    ]
+    return table([*head, *(f"{share} % called" for share in covered[1:])], rows)
+
+
+def six_confusion() -> str:
+    document, _ = evaluation("hilum-six")
+    counts = document["confusion"]
+    return table(
+        ["true \\ called", *counts], [[true, *map(str, row.values())] for true, row in counts.items()]
+    )
+
+
+def groups(name: str) -> str:
+    """The AUROC of each label in each group of films that a label was told in."""
+    _, of = evaluation(name)
+    found = [at for subject, measure, at in of if (subject, measure) == (LABELS[0], "AUROC") and at]
+    rows = [
+        [f"{group}, {of[LABELS[0], 'AUROC', group]['films']}"]
+        + [cell(of[label, "AUROC", group], 2) for label in LABELS]
+        for group in found
+        if " more than " not in group
+    ]
+    return table(["films", *LABELS], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "hilum-six, labels": six_labels,
+    "hilum-six, points": six_points,
+    "hilum-six, sets": six_sets,
+    "hilum-six, confusion": six_confusion,
+    "hilum-six, groups": partial(groups, "hilum-six"),
+    "hilum-six, data sets": partial(groups, "hilum-six-tune"),
+}
+
+
+def filled(text: str) -> str:
+    """The page with every table that it has a place for."""
+
+    def new(match: re.Match[str]) -> str:
+        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (.*?) -->\n.*?<!-- end -->", new, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    page = HERE / "results.md"
+    page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
