@@ -156,7 +156,7 @@ def mimic(folder: Path) -> str:
 
 def padchest(folder: Path) -> str:
     heading = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "PatientID", "PatientBirth", "PatientSex_DICOM"]
-    heading += ["Projection", "Report", "Labels"]
+    heading += ["Projection", "Report", "Labels", "StudyID"]
     broken = "216840111366964012819207061112010307142602253_04-014-084.png"
     films = [
         ("a.png", "1", "F", "PA", "['pulmonary edema', 'laminar atelectasis', 'loc right']"),
@@ -170,7 +170,19 @@ def padchest(folder: Path) -> str:
         ("h.png", "6", "F", "PA", "['normal']"),
     ]
     rows = [
-        [i, film, "0", "20140915", who, "1930.0", sex, projection, "sin hallazgos , signific .", labels]
+        [
+            i,
+            film,
+            "0",
+            "20140915",
+            who,
+            "1930.0",
+            sex,
+            projection,
+            "sin hallazgos , signific .",
+            labels,
+            f"S{who}",
+        ]
         for i, (film, who, sex, projection, labels) in enumerate(films)
     ]
     table(folder / "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz", heading, rows)
@@ -357,10 +369,10 @@ def covidqu(folder: Path) -> str:
 
 
 def studies(folder: Path) -> str:
-    about = {"PatientID": "MRN-42", "PatientSex": "F", "PatientAge": "061Y"}
+    about = {"PatientID": "MRN-42", "PatientSex": "F", "PatientAge": "061Y", "StudyInstanceUID": "1.2.3"}
     dicom(folder / "one" / "a.dcm", ViewPosition="PA", **about)
     dicom(folder / "one" / "b", ViewPosition="LL", **about)
-    dicom(folder / "two" / "c.dcm", ViewPosition="AP")
+    dicom(folder / "two" / "c.dcm", ViewPosition="AP", StudyInstanceUID="1.2.4")
     dicom(folder / "two" / "d.dcm", ViewPosition="AP", Modality="CT")
     (folder / "notes.txt").write_text("not a film")
     return str(folder)

@@ -39,6 +39,18 @@ def test_every_kind_gives_named_samples_that_can_be_decoded(kind: str, tmp_path:
         assert (mask is not None) == bool(sample.structures)
 
 
+@pytest.mark.parametrize("kind", ["chexpert", "mimic", "padchest", "brax", "dicom"])
+def test_films_of_one_examination_share_its_name(kind: str, tmp_path: Path, lay: Lay) -> None:
+    samples = open_data(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")
+    patients: dict[str, set[str]] = {}
+    for sample in samples:
+        assert sample.study is not None and sample.study.startswith(f"{sample.site}:")
+        patients.setdefault(sample.study, set()).add(sample.patient)
+    assert all(len(some) == 1 for some in patients.values())
+    assert len(patients) > 1
+    assert "1.2.3" not in str(samples)  # a UID is the hospital's own
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_passes_its_check(kind: str, tmp_path: Path, lay: Lay) -> None:
     found = listing(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")

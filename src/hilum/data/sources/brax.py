@@ -20,7 +20,7 @@ SITE = "brax"
 PUBLISHED = {"films listed": 40_967, "patients": 19_351}
 
 _PATHS = ("PngPath", "DicomPath")
-_PATIENT = re.compile(r"(?:^|/)id_([^/]+)/")
+_PATH = re.compile(r"(?:^|/)id_([^/]+)/(?:Study_([^/]+)/)?")  # patient, study
 
 
 def listing(path: str) -> Listing:
@@ -39,7 +39,7 @@ def listing(path: str) -> Listing:
             continue
         films = [folder / row[name] for name in _PATHS if row[name]]
         image = next((film for film in films if film.is_file()), None)
-        patient = _PATIENT.search(row["PngPath"] or row["DicomPath"])
+        patient = _PATH.search(row["PngPath"] or row["DicomPath"])
         if patient is None:
             raise DataError(
                 f"{file}, line {line}: no path such as images/id_.../Study_.../Series_.../image-....png; "
@@ -54,6 +54,7 @@ def listing(path: str) -> Listing:
                 patient=f"{SITE}:{patient[1]}",
                 image=image,
                 labels=labels_of(row, file, line, columns),
+                study=f"{SITE}:{patient[2]}" if patient[2] else None,
                 site=SITE,
                 sex=sex_of(row.get("PatientSex")),
                 age=years_of((row.get("PatientAge") or "").removesuffix(" or more")),

@@ -80,6 +80,7 @@ def listing(path: str) -> Listing:
                 patient=f"{SITE}:{row.patient}",
                 image=film,
                 labels=row.labels,
+                study=name.rpartition("/")[0],
                 site=SITE,
                 sex=row.sex,
                 age=row.age,

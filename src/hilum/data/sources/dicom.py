@@ -40,6 +40,7 @@ def listing(path: str) -> Listing:
                     id=f"{site}:{name}",
                     patient=f"{site}:{_pseudonym(header.patient) or name}",
                     image=file,
+                    study=f"{site}:{_pseudonym(header.study)}" if header.study else None,
                     site=site,
                     sex=header.sex,
                     age=header.age,
@@ -61,5 +62,5 @@ def _reason(header: Header) -> str | None:
     return None if header.view else f"view {header.stated_view or 'unknown'}"
 
 
-def _pseudonym(patient: str) -> str:
-    return hashlib.blake2b(patient.encode(), digest_size=8).hexdigest() if patient else ""
+def _pseudonym(name: str) -> str:
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest() if name else ""

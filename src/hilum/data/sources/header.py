@@ -14,6 +14,7 @@ from hilum.read import hushed
 _TAGS = (
     "Modality",
     "PatientID",
+    "StudyInstanceUID",
     "PatientSex",
     "PatientAge",
     "ViewPosition",
@@ -31,6 +32,7 @@ class Header:
     """A film's header; what it does not say is "" or None."""
 
     patient: str  # the PatientID itself, which must not leave the adapter that asked
+    study: str  # the study's UID, likewise
     view: str | None  # "AP", "PA" or None
     stated_view: str  # as the header has it, upper case
     sex: str | None
@@ -62,6 +64,7 @@ def _header(path: Path) -> Header | None:
         return None
     return Header(
         patient=said["PatientID"],
+        study=said["StudyInstanceUID"],
         view=view_of(said["ViewPosition"]),
         stated_view=said["ViewPosition"].upper(),
         sex=sex_of(said["PatientSex"]),

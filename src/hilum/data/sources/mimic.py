@@ -55,6 +55,7 @@ def listing(path: str) -> Listing:
                     patient=f"{SITE}:{patient}",
                     image=image,
                     labels=study,
+                    study=f"{SITE}:{row['study_id']}",
                     site=SITE,
                     sex=sexes.get(patient),
                     view=view,

@@ -77,7 +77,7 @@ BROKEN = frozenset(
 _VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP"}  # the last lies on the back
 _SILENT = {"unchanged", "suboptimal study"}  # nothing can be concluded from what such a report leaves out
 _COLUMNS = ("ImageID", "PatientID", "Projection", "Labels")
-_ALSO = ("PatientBirth", "PatientSex_DICOM", "StudyDate_DICOM")
+_ALSO = ("StudyID", "PatientBirth", "PatientSex_DICOM", "StudyDate_DICOM")
 _TERM = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _FINDINGS = {term: [name for name in TREE if term in TREE[name]] for terms in TREE.values() for term in terms}
 _UNKNOWN = dict.fromkeys([*TREE, NO_FINDING], float("nan"))
@@ -109,6 +109,7 @@ def listing(path: str) -> Listing:
                     patient=f"{SITE}:{row['PatientID']}",
                     image=films[name],
                     labels=_labels(terms),
+                    study=f"{SITE}:{row['StudyID']}" if row.get("StudyID") else None,
                     site=SITE,
                     sex=sex_of(row.get("PatientSex_DICOM")),
                     age=_age(row),
