@@ -77,7 +77,7 @@ def _inside(found: Audit) -> Iterator[str]:
         )
     inner = sum(found.films[pair.one].data_set == found.films[pair.other].data_set for pair in found.pairs)
     if inner:
-        yield f"{inner} pairs stand within one data set: such a film counts twice in every score."
+        yield f"Pairs within one data set: {inner}. Such a film counts twice in every score; leave one out."
 
 
 def _unseen(found: Audit) -> Iterator[str]:
