@@ -12,13 +12,18 @@ import pytest
 from hilum import recalibrate as module
 from hilum.calibrate import probabilities
 from hilum.card import Calibration, Card, copied, read_card
+from hilum.data import open_data
 from hilum.data.cache import Cache
+from hilum.data.split import read_split, select
 from hilum.decide import moved
 from hilum.errors import ConfigError
+from hilum.evaluate import films_for, logits_of
+from hilum.metrics import auroc, calibration_error
 from hilum.recalibrate import Fit, recalibrate
 from hilum.runtime import Runtime, find
 from hilum.types import Array, Sample
 
+ROOT = Path(__file__).parent.parent
 SIX = find("hilum-six")
 CARD = read_card(SIX)
 
@@ -139,7 +144,7 @@ def test_a_stated_prevalence_is_what_is_said_on_the_whole(
     assert fits[label].calibration == rare.calibration[label]
 
 
-def test_a_prevalence_is_moved_to_from_that_of_the_films(
+def test_a_prevalence_is_mendedto_from_that_of_the_films(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Films that a calibration says too little of, but too few to show it: their own share is the start."""
@@ -224,3 +229,32 @@ def test_one_patients_films_move_nothing(monkeypatch: pytest.MonkeyPatch, tmp_pa
     _, fits = run(monkeypatch, tmp_path / "one", logits, truth)
     for label in CARD.labels[:2]:
         assert (fits[label].method, fits[label].calibration) == ("unchanged", CARD.calibration[label])
+
+
+def test_on_real_films_the_error_on_other_patients_falls_and_the_order_stays(
+    films: Path, tmp_path: Path
+) -> None:
+    """A model that says too much of every label, set right on some patients of the tuning fold."""
+    off = {
+        label: one.model_copy(update={"slope": 0.5 * one.slope, "intercept": one.intercept + 1.5})
+        for label, one in CARD.calibration.items()
+    }
+    copied(SIX, tmp_path / "off", CARD.model_copy(update={"calibration": off}))
+    split = read_split(ROOT / "configs" / "splits" / "nih.csv")
+    tuning = select(open_data(f"nih:{films / 'nih14-64px'}"), split, "tune")
+    names = sorted({sample.patient for sample in tuning})
+    ours, others = (
+        films_for([CARD], [one for one in tuning if one.patient in some], tmp_path / "cache")
+        for some in (set(names[0:160:2]), set(names[1:160:2]))
+    )
+    card, fits = recalibrate(tmp_path / "off", ours, tmp_path / "right", data="half of a fold")
+    mended = [fit.label for fit in fits if fit.method != "unchanged"]
+    assert len(mended) >= 4  # of some labels these few patients have too few films
+    logits, truth = logits_of(Runtime(SIX), others), others.truth(CARD.labels)
+    before, after = (
+        probabilities(logits, one) for one in (CARD.model_copy(update={"calibration": off}), card)
+    )
+    for i, label in enumerate(CARD.labels):
+        assert auroc(truth[:, i], after[:, i]) == auroc(truth[:, i], before[:, i]), label
+        errors = [calibration_error(truth[:, i], said[:, i], bins=5) for said in (before, after)]
+        assert label not in mended or errors[1] < errors[0] - 0.1, label
