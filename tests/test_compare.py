@@ -10,6 +10,7 @@ import pytest
 from hilum.compare import common, gain, gains
 from hilum.delong import delong, delong_difference, delong_interval
 from hilum.errors import DataError
+from hilum.intervals import holm
 from hilum.metrics import auroc
 from hilum.types import Array
 from hilum.verdicts import Verdicts
@@ -141,3 +142,21 @@ def test_verdicts_on_other_films_cannot_be_compared() -> None:
         common([one, other])
     with pytest.raises(DataError, match="share no label"):
         gains(one, verdicts(["001", "002"], table, table, ("Mass",)))
+
+
+def test_the_area_of_a_published_table_of_ratings() -> None:
+    """109 CT pictures rated by one reader from definitely normal to definitely abnormal: 0.893, SE 0.032.
+
+    Source: Hanley and McNeil, Radiology 143 (1982), 29, tables I and II.
+    """
+    normal, abnormal = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
+    truth = np.repeat([0.0, 1.0], [sum(normal), sum(abnormal)])
+    rating = np.concatenate([np.repeat(np.arange(5.0), counts) for counts in (normal, abnormal)])
+    interval = delong_interval(truth, rating)
+    assert auroc(truth, rating) == pytest.approx(interval.value) == pytest.approx(0.893, abs=5e-4)
+    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(0.032, abs=2e-3)
+
+
+def test_four_p_values_step_by_step() -> None:
+    """The least times four, the next times three, the next times two; none is less than one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
