@@ -123,7 +123,7 @@ def test_backbones_without_a_wheel_come_from_the_hub(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(module.backbone.state_dict()["bn1.weight"], kept)
     nn.init.constant_(hub.bn1.weight, 0.25)
     monkeypatch.setattr(imagenet, "timm", lambda: SimpleNamespace(create_model=reached))
-    assert module.load_imagenet() == "timm mobilenetv2_050"
+    assert module.load_imagenet() == "timm mobilenetv2_050.lamb_in1k"
     assert (module.backbone.state_dict()["bn1.weight"] == 0.25).all()
 
 
