@@ -39,7 +39,9 @@ FLOORS = """
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
     data.wrong
     data.pictures
-    blanked data data.check data.pseudo data.regions
+    blanked data data.check data.pseudo data.regions data.study_header data.burnt_in data.pseudonyms
+    data.dicom_copy data.study_files
+    data.importing
     batches evaluate_outlines faithful reliability
     evaluate evaluate_pictures evaluation_page
     recalibrate shortcuts teach
