@@ -220,7 +220,7 @@ def _row(header: StudyHeader, film: Radiograph, name: str, key: Key, options: Op
 
 
 def _files(opened: _Opened, row: Mapping[str, str], key: Key, options: Options) -> dict[str, bytes]:
-    """Path -> content: a PNG, of 16 bits where the source has more than 8, and the DICOM copy if asked for."""
+    """Path -> content: a PNG, of 16 bits where the source has more than 8, and the DICOM copy."""
     header, film = opened.header, opened.film
     if header is None or film is None:
         raise TypeError("a film that was not opened")
