@@ -35,9 +35,10 @@ def find(places: Sequence[Path], out: Path, key: Key) -> list[Found]:
     """
     paths: dict[Path, str] = {}
     for number, place in enumerate(places, 1):
-        if not place.exists():
-            raise ConfigError(f"DICOM_DIR, number {number}: no such file or folder; check the path")
-        paths |= _below(place.resolve())
+        try:
+            paths |= _below(place.resolve(strict=True))
+        except OSError:
+            raise ConfigError(f"DICOM_DIR, number {number}: no such file or folder; check the path") from None
     inner = out.resolve()
     return [_found(path, why, key) for path, why in sorted(paths.items()) if not path.is_relative_to(inner)]
 
