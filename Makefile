@@ -48,7 +48,7 @@ docs: .venv/full  ## the command line's manual, the tables of results, and the m
 # torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.
 .venv/full: .venv/light
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e ".[train,tune,demo]" --group dev
+	$(PIP) -e ".[train,tune,demo,deid]" --group dev
 	@touch $@
 
 clean:

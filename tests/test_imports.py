@@ -41,7 +41,9 @@ FLOORS = """
     data.search
     data.likeness data.looks data.wrong
     data.pictures
-    blanked data data.check data.pseudo data.regions
+    blanked data data.check data.pseudo data.regions data.study_header data.burnt_in data.pseudonyms
+    data.dicom_copy data.study_files
+    data.importing
     batches data.audit evaluate_outlines faithful reliability
     data.audit_words evaluate evaluate_pictures evaluation_page
     recalibrate shortcuts teach

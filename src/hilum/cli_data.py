@@ -211,3 +211,57 @@ def data_outline(
     (out / "outlined.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     for what, count in counts.items():
         print(f"{what}\t{count}")
+
+
+@data.command("import")
+def data_import(
+    places: Annotated[list[Path], typer.Argument(metavar="DICOM_DIR...", help="folders of DICOM studies")],
+    out: Out,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="file of the secret key, made if not there; without it ~/.config/hilum/import.key"),
+    ] = None,
+    size: Annotated[int, typer.Option(min=0, help="longest side, pixels; 0: as the films are")] = 0,
+    keep_flagged: Annotated[
+        bool, typer.Option("--keep-flagged", help="keep films that may carry burnt-in words, and say so")
+    ] = False,
+    keep_dicom: Annotated[
+        bool, typer.Option("--keep-dicom", help="write de-identified DICOM copies too (hilum[deid])")
+    ] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="keep manufacturer and model, two fields of free text")
+    ] = False,
+    mapping: Annotated[
+        Path | None, typer.Option(help="table that leads back to the patients; keep it in the hospital")
+    ] = None,
+) -> None:
+    """Make a data set of the frontal films among DICOM studies, de-identified, to open as csv:OUT/films.csv.
+
+    Header fields are kept by an allow-list, patients and studies get pseudonyms by a keyed hash, films that
+    may carry burnt-in words are left out. OUT/left-out.csv tells what else was, and why. Look at the films
+    before you share them. A killed import goes on where it stood; a later one adds what is new. Exit code 1:
+    some films could not be read, were flagged or refused, or none was found.
+
+    Example:
+      hilum data import studies --out ours --mapping /secure/ours.csv
+    """
+    from hilum.data.importing import Options, import_studies, rejected
+    from hilum.data.pseudonyms import default_key, key_of
+    from hilum.data.study_files import check_mapping, check_outside, write_mapping
+
+    file = key or default_key()
+    check_outside(file, out, "--key")
+    if mapping is not None:
+        check_outside(mapping, out, "--mapping")
+        check_mapping(mapping)
+    secret = key_of(file)
+    options = Options(size=size, keep_flagged=keep_flagged, keep_dicom=keep_dicom, device=device)
+    with progress("importing") as tick:
+        found = import_studies(places, out, secret, options, tick=tick)
+    if mapping is not None:
+        write_mapping(mapping, places, out, secret)
+    for what in ("files", "films", "patients", "studies"):
+        print(f"{what}\t{found[what]}")
+    for why, count in found["left_out"].items():
+        print(f"left out\t{count}\t{why}")
+    raise typer.Exit(1 if not found["films"] or any(map(rejected, found["left_out"])) else 0)

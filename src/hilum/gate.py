@@ -21,8 +21,8 @@ from hilum.types import Anatomy, Array, Measurements, Radiograph, Reason
 _SMALLEST = 64  # pixels a side; the models were never shown less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
 _MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "RF", "XA", "XC", ""}
-_CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
-_LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
+CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
+LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
 _ADULT = 18  # years
 _LEAST_RANGE = 0.02  # between the 1st and the 99th percentile of grey levels; less is a blank plate
 _LEAST_LUNG = 0.02  # of the image's area, either lung
@@ -64,13 +64,13 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
     if max(height, width) > _LONGEST * min(height, width):
         reasons.append(_reason("long", f"{size} is too long for a chest film; crop it to the chest"))
     view, origin = radiograph.view or "", radiograph.origin
-    if view.upper() in _LATERAL:
+    if view.upper() in LATERAL:
         said = f"the header says view {view}; the models read frontal films only"
         reasons.append(_reason("lateral", said))
     if origin.modality not in _MODALITIES:
         said = f"the header says modality {origin.modality[:16]}; the models read radiographs only"
         reasons.append(_reason("not-radiograph", said))
-    if origin.body_part and not any(word in origin.body_part for word in _CHEST):
+    if origin.body_part and not any(word in origin.body_part for word in CHEST):
         reasons.append(_reason("not-chest", "the header names another body part than the chest"))
     # A pixel in so many tells; all of a large film would take longer than its outlines.
     few = radiograph.pixels[:: max(1, height // 256), :: max(1, width // 256)]

@@ -92,9 +92,7 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
     Raises Refused, or whatever pydicom and the decoders raise on damaged content.
     """
     notes: list[str] = []
-    dataset, syntax = _parse(data, pixel_budget, notes)
-    layout = _layout(dataset, pixel_budget, notes)
-    grey = _decode(dataset, syntax, layout, notes)
+    dataset, syntax, layout, grey = stored(data, pixel_budget, notes)
     if layout.samples == 3:
         pixels = graded(grey, notes)
     else:
@@ -116,6 +114,16 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
         ),
         notes=tuple(notes),
     )
+
+
+def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID, Layout, Array]:
+    """The header, how the pixels are coded and laid out, and (H, W) integers as they are stored.
+
+    Of colour it is the luminance. Raises as `read_dicom` does.
+    """
+    dataset, syntax = _parse(data, pixel_budget, notes)
+    layout = _layout(dataset, pixel_budget, notes)
+    return dataset, syntax, layout, _decode(dataset, syntax, layout, notes)
 
 
 def _is_supine(dataset: Dataset) -> bool:

@@ -13,6 +13,17 @@ from hilum.types import STRUCTURES, Sample
 
 _PATH = ("path", "file", "image", "filename", "image index")
 _ABOUT = ("patient", "sex", "age", "view", "site", "id", "mask", "structures", "quality", "study")
+# What `hilum data import` tells besides, which is no label.
+_BESIDES = (
+    "modality",
+    "laterality",
+    "position",
+    "row_mm",
+    "column_mm",
+    "manufacturer",
+    "model",
+    "flagged",
+)
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -33,7 +44,7 @@ def samples(path: str) -> list[Sample]:
     about = {name: columns[name] for name in _ABOUT if name in columns}
     labels: dict[str, str] = {}
     for name in heading:
-        if name != image and name not in about.values():
+        if name != image and name not in about.values() and name.strip().lower() not in _BESIDES:
             if canonical(name) in labels:
                 raise DataError(f"{file}: column {name!r}: a second {canonical(name)}; keep one of them")
             labels[canonical(name)] = name

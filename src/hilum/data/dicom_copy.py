@@ -1,0 +1,153 @@
+"""A DICOM film anew, with what an image needs alone: an allow-list, then PS3.15's basic profile."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+
+from hilum.data.pseudonyms import Key, uid
+from hilum.data.study_header import StudyHeader
+from hilum.dicom_grey import numbers, text
+from hilum.errors import MissingExtraError
+from hilum.read import hushed
+from hilum.read_dicom import Layout, stored
+from hilum.types import Array
+
+_PROFILE = "dicomfields_2026c"  # the edition of the standard's table E.1-1
+_BUDGET = 100_000_000  # pixels, as `read` has it
+_NUMBERS = (
+    "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing", "KVP", "DistanceSourceToDetector",
+)  # fmt: skip
+_WORDS = {
+    "VOILUTFunction": ("LINEAR", "LINEAR_EXACT", "SIGMOID"),
+    "PresentationLUTShape": ("IDENTITY", "INVERSE"),
+}
+_TABLES = {
+    "ModalityLUTSequence": ("LUTDescriptor", "LUTData"),
+    "VOILUTSequence": ("LUTDescriptor", "LUTData"),
+}
+_EMPTY = (
+    "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
+    "ReferringPhysicianName", "SeriesNumber", "InstanceNumber", "PatientOrientation", "Manufacturer",
+)  # fmt: skip
+
+
+def check_installed() -> None:
+    """Raises MissingExtraError where the library that holds the profile is not there."""
+    if find_spec("dicomanonymizer") is None:
+        raise MissingExtraError("a de-identified DICOM copy", "deid")
+
+
+def deidentified(
+    data: bytes, key: Key, header: StudyHeader, *, film: str, patient: str, rendered: Array, flagged: bool
+) -> bytes:
+    """A film's file, de-identified: uncompressed, so that nothing hides in a codestream or behind the pixels.
+
+    `rendered` (H, W) float in [0, 1] is the film as `read` gives it, which a palette's is written from.
+    """
+    with hushed():  # what pydicom warns of would quote the patient's header
+        return _deidentified(data, key, header, film, patient, rendered, flagged)
+
+
+def _deidentified(
+    data: bytes, key: Key, header: StudyHeader, film: str, patient: str, rendered: Array, flagged: bool
+) -> bytes:
+    dataset, _, layout, grey = stored(data, _BUDGET, [])
+    kept = _image(grey, layout, rendered)
+    if layout.photometric.startswith("MONOCHROME"):
+        _allow(dataset, kept)
+    kind = UID(str(dataset.get("SOPClassUID", "")))
+    known = kind.name.endswith("Image Storage") and kind.name != str(kind)
+    kept.SOPClassUID = kind if known else ComputedRadiographyImageStorage
+    profile = import_module("dicomanonymizer.simpledicomanonymizer")
+    # The library does not look into sequences; by now they hold numbers alone.
+    profile.anonymize_dataset(kept, base_rules_gen=lambda: profile.initialize_actions(_PROFILE))
+    _name(kept, key, header, film, patient, str(dataset.get("SeriesInstanceUID", "")))
+    if flagged:
+        kept.BurnedInAnnotation = "YES"
+    kept.file_meta = FileMetaDataset()
+    kept.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    kept.file_meta.MediaStorageSOPClassUID = UID(kept.SOPClassUID)
+    kept.file_meta.MediaStorageSOPInstanceUID = UID(kept.SOPInstanceUID)
+    out = BytesIO()
+    kept.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def _image(grey: Array, layout: Layout, rendered: Array) -> Dataset:
+    """The pixels and what describes them."""
+    mono = layout.photometric.startswith("MONOCHROME")
+    bits, signed = layout.stored, layout.signed
+    if layout.photometric == "PALETTE COLOR":
+        grey, bits, signed = np.rint(rendered * 255).astype(np.uint8), 8, False
+    # Old films hide overlays, which may be words, in the bits above the stored ones (PS3.3 C.9, retired).
+    values = grey.astype(np.int32) & (2**bits - 1)
+    if signed:
+        values = (values ^ 2 ** (bits - 1)) - 2 ** (bits - 1)
+    wide = grey.itemsize == 2
+    image = Dataset()
+    image.Rows, image.Columns = grey.shape
+    image.SamplesPerPixel = 1
+    image.PhotometricInterpretation = layout.photometric if mono else "MONOCHROME2"
+    image.BitsAllocated, image.BitsStored, image.HighBit = 8 * grey.itemsize, bits, bits - 1
+    image.PixelRepresentation = int(signed)
+    pixels = values.astype(("<i" if signed else "<u") + str(grey.itemsize)).tobytes()
+    image.add_new("PixelData", "OW" if wide else "OB", pixels + b"\0" * (len(pixels) % 2))
+    return image
+
+
+def _allow(dataset: Dataset, kept: Dataset) -> None:
+    """Copy the numbers, closed words and tables by which the pixels are shown."""
+    for keyword in _NUMBERS:
+        if found := numbers(dataset, keyword, []):
+            whole = keyword.startswith("PixelPadding")
+            values = [int(one) if whole else f"{one:.10g}" for one in found]
+            setattr(kept, keyword, values if len(values) > 1 else values[0])
+    for keyword, known in _WORDS.items():
+        if (word := text(dataset, keyword)) in known:
+            setattr(kept, keyword, word)
+    for keyword, names in _TABLES.items():
+        items = dataset.get(keyword)
+        if items:
+            setattr(kept, keyword, [_table(items[0], names)])
+
+
+def _table(item: Dataset, names: tuple[str, ...]) -> Dataset:
+    kept = Dataset()
+    for name in names:
+        if name in item:
+            kept.add(item[name])
+    return kept
+
+
+def _name(kept: Dataset, key: Key, header: StudyHeader, film: str, patient: str, series: str) -> None:
+    """Pseudonyms, UIDs made anew, and what was done, in the place of all that is gone."""
+    for keyword in _EMPTY:
+        setattr(kept, keyword, "")
+    kept.PatientName = kept.PatientID = patient
+    kept.StudyInstanceUID = uid(key, header.study or f"study of {film}")
+    kept.SeriesInstanceUID = uid(key, series or f"series of {film}")
+    kept.SOPInstanceUID = uid(key, header.uid or film)
+    kept.Modality = header.kept["modality"] or "OT"
+    kept.ViewPosition = header.view
+    if header.told:
+        kept.BodyPartExamined = "CHEST"
+    kept.PatientIdentityRemoved = "YES"
+    kept.LongitudinalTemporalInformationModified = "REMOVED"
+    kept.DeidentificationMethod = "Hilum: allow-list, PS3.15 basic profile"
+    kept.DeidentificationMethodCodeSequence = [_code()]
+
+
+def _code() -> Any:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = "113100", "DCM"
+    code.CodeMeaning = "Basic Application Confidentiality Profile"
+    return code

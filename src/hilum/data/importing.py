@@ -1,0 +1,283 @@
+"""DICOM studies -> a csv data set, de-identified on the way in; what is left out is told with its reason.
+
+Nothing of a header gets further but what `hilum.data.study_header` allows, and every name is a keyed hash.
+A film's files are written before its line of the journal, so that a killed import goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hilum import __version__
+from hilum.data import dicom_copy
+from hilum.data.burnt_in import words
+from hilum.data.cache import Tick
+from hilum.data.pseudonyms import Key, pseudonym
+from hilum.data.study_files import Found, find, patient_of
+from hilum.data.study_header import StudyHeader, study_header
+from hilum.errors import ConfigError, ReadError
+from hilum.gate import admit
+from hilum.pipeline import GATE, SEGMENTER, Pipeline
+from hilum.read import read
+from hilum.runtime import Runtime
+from hilum.runtime import find as model
+from hilum.store import write_whole
+from hilum.types import Array, Radiograph
+
+TABLE, LEFT_OUT, ABOUT, _JOURNAL = "films.csv", "left-out.csv", "import.json", ".journal.jsonl"
+_COLUMNS = (
+    "path", "id", "patient", "study", "sex", "age", "view", "modality", "laterality", "position", "row_mm",
+    "column_mm",
+)  # fmt: skip
+_THREADS = min(4, os.cpu_count() or 1)
+
+UNREADABLE = "cannot be read: truncated, damaged, or coded in a way that has no decoder"
+BURNT_IN = "burnt-in words: "
+REFUSED = "not taken for a frontal chest film: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an import keeps; an unfinished one goes on with the same."""
+
+    size: int = 0  # pixels, the longest side; 0: as it is
+    keep_flagged: bool = False
+    keep_dicom: bool = False
+    device: bool = False  # manufacturer and model, which are free text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """One file, read and looked at; `why` it is of no use, if it is."""
+
+    why: str = ""
+    header: StudyHeader | None = None
+    film: Radiograph | None = None
+    data: bytes = b""
+    flagged: str = ""
+
+
+def import_studies(
+    places: Sequence[Path], out: Path, key: Key, options: Options, *, tick: Tick | None = None
+) -> dict[str, Any]:
+    """Write ``films.csv``, ``films/``, ``left-out.csv`` and ``import.json``; returns what the last one says.
+
+    Films that an earlier import wrote to the same folder stay, and are not read again. Raises ConfigError
+    where that was made with another key or other options, and for a place that is not there.
+    """
+    if options.keep_dicom:
+        dicom_copy.check_installed()
+    files = find(places, out, key)
+    entries = _begun(out, key, options)
+    for folder in ("films", "dicom") if options.keep_dicom else ("films",):
+        (out / folder).mkdir(exist_ok=True)
+    seen = {entry["file"] for entry in entries}
+    todo = [file for file in files if file.token not in seen]
+    kept = Counter(_traces(entries))
+    pipeline = Pipeline(Runtime(model(SEGMENTER)), None, gate=Runtime(model(GATE)))
+    films = sum(1 for entry in entries if entry["row"])
+    with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+        for done, (file, opened) in enumerate(_opened(todo), 1):
+            entry = _settled(file, opened, out, key, options, kept, pipeline)
+            kept.update(_traces([entry]))
+            entries.append(entry)
+            journal.write(json.dumps(entry) + "\n")
+            journal.flush()
+            films += bool(entry["row"])
+            if tick:
+                tick(len(files) - len(todo) + done, len(files), f"{films} films")
+    return _told(out, key, options, entries)
+
+
+def rejected(why: str) -> bool:
+    """Whether a reason is that of a film which could have been wanted, and not of something else."""
+    return why.startswith(("cannot be", BURNT_IN, REFUSED))
+
+
+def _begun(out: Path, key: Key, options: Options) -> list[dict[str, Any]]:
+    """The journal's entries so far; a new journal where there is none."""
+    head = {"format": 1, "key": pseudonym(key, "key", ""), "options": asdict(options)}
+    journal = out / _JOURNAL
+    if not journal.is_file():
+        if out.exists() and (not out.is_dir() or any(out.glob("[!.]*"))):
+            raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(journal, (json.dumps(head) + "\n").encode())
+        return []
+    first, *rest = journal.read_text(encoding="utf-8").split("\n")
+    begun = json.loads(first)
+    for what in ("format", "key", "options"):
+        if begun[what] != head[what]:
+            raise ConfigError(f"--out: was made with another {what}; give the same again, or another folder")
+    whole = rest[:-1]  # a kill may have cut the last line off
+    write_whole(journal, "".join(f"{line}\n" for line in [first, *whole]).encode())
+    return [json.loads(line) for line in whole]
+
+
+def _traces(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """By what another copy of a kept film would be known."""
+    return [entry[trace] for entry in entries if entry["row"] for trace in ("film", "pixels")]
+
+
+def _opened(files: Sequence[Found]) -> Iterator[tuple[Found, _Opened]]:
+    """Every file in order, read ahead by a few."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        rest = iter(files)
+        ahead: deque[tuple[Found, Future[_Opened]]] = deque()
+        while True:
+            more = islice(rest, max(0, _THREADS + 1 - len(ahead)))
+            ahead.extend((file, pool.submit(_open, file)) for file in more)
+            if not ahead:
+                return
+            file, opened = ahead.popleft()
+            yield file, opened.result()
+            del opened
+
+
+def _open(file: Found) -> _Opened:
+    """Read one file; what is wrong with it is told in fixed words, for errors may quote the header."""
+    if file.why:
+        return _Opened(why=file.why)
+    try:
+        data = file.path.read_bytes()
+        header = study_header(data)
+        if header is None:
+            return _Opened(why="no DICOM file")
+        if header.left_out:
+            return _Opened(why=header.left_out, header=header)
+        film = read(data)
+        flagged = header.flagged or ("letters in the picture" if words(film.pixels) else "")
+    except ReadError:
+        return _Opened(why=UNREADABLE)
+    except Exception as error:  # other people's files: one must not stop the rest
+        return _Opened(why=f"{UNREADABLE} ({type(error).__name__})")
+    return _Opened(header=header, film=film, data=data, flagged=flagged)
+
+
+def _settled(
+    file: Found,
+    opened: _Opened,
+    out: Path,
+    key: Key,
+    options: Options,
+    kept: Mapping[str, int],
+    pipeline: Pipeline,
+) -> dict[str, Any]:
+    """The file's entry of the journal, its film being written if it is kept."""
+    header, film = opened.header, opened.film
+    entry: dict[str, Any] = {"file": file.token, "id": file.id, "why": opened.why, "row": None}
+    if header is None or film is None:
+        return entry
+    shape = str(film.pixels.shape).encode()
+    pixels = pseudonym(key, "pixels", hashlib.sha256(shape + film.pixels.tobytes()).hexdigest())
+    name = pseudonym(key, "film", header.uid or pixels)
+    entry |= {"film": name, "pixels": pixels}
+    if name in kept or pixels in kept:
+        return entry | {"why": f"the same {'object' if name in kept else 'pixels'} as another film"}
+    if opened.flagged and not options.keep_flagged:
+        return entry | {"why": BURNT_IN + opened.flagged}
+    try:
+        reasons = admit(film) if header.told else pipeline.analyse([film])[0].reasons
+        if reasons:
+            return entry | {"why": REFUSED + reasons[0].code}
+        row = _row(header, film, name, key, options) | {"flagged": opened.flagged}
+        files = _files(opened, row, key, options)
+    except Exception as error:  # as in _open
+        return entry | {"why": f"{UNREADABLE} ({type(error).__name__})"}
+    for path, content in files.items():
+        write_whole(out / path, content)
+    return entry | {"row": row}
+
+
+def _row(header: StudyHeader, film: Radiograph, name: str, key: Key, options: Options) -> dict[str, str]:
+    """The film's row of the table."""
+    shrunk = max(1.0, max(film.pixels.shape) / options.size) if options.size else 1.0
+    spacing = [f"{one * shrunk:.4f}" for one in film.spacing] if film.spacing else ["", ""]
+    return {
+        "path": f"films/{name}.png",
+        "id": name,
+        "patient": patient_of(key, header, name),
+        "study": pseudonym(key, "study", header.study or name),
+        **header.kept,
+        "row_mm": spacing[0],
+        "column_mm": spacing[1],
+        **(header.device if options.device else {}),
+    }
+
+
+def _files(opened: _Opened, row: Mapping[str, str], key: Key, options: Options) -> dict[str, bytes]:
+    """Path -> content: a PNG, of 16 bits where the source has more than 8, and the DICOM copy."""
+    header, film = opened.header, opened.film
+    if header is None or film is None:
+        raise TypeError("a film that was not opened")
+    kind = np.uint16 if header.bits > 8 else np.uint8
+    grey = np.rint(_sized(film.pixels, options.size) * np.iinfo(kind).max).astype(kind)
+    files = {row["path"]: cv2.imencode(".png", grey)[1].tobytes()}
+    if options.keep_dicom:
+        files[f"dicom/{row['id']}.dcm"] = dicom_copy.deidentified(
+            opened.data,
+            key,
+            header,
+            film=row["id"],
+            patient=row["patient"],
+            rendered=film.pixels,
+            flagged=bool(opened.flagged),
+        )
+    return files
+
+
+def _sized(pixels: Array, longest: int) -> Array:
+    """A film whose longest side is at most so many pixels; 0: as it is."""
+    scale = longest / max(pixels.shape) if longest else 1.0
+    if scale >= 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape)
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write the tables, and what came of it all."""
+    latest: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        # A file that has changed has two entries; once its film is kept, the second finds it there.
+        if entry["row"] or not latest.get(entry["id"], {}).get("row"):
+            latest[entry["id"]] = entry
+    rows = [entry["row"] for entry in latest.values() if entry["row"]]
+    lost = [{"id": entry["id"], "why": entry["why"]} for entry in latest.values() if not entry["row"]]
+    columns = [*_COLUMNS, *(("manufacturer", "model") if options.device else ())]
+    columns += ["flagged"] if options.keep_flagged else []
+    write_whole(out / TABLE, _csv(columns, rows))
+    write_whole(out / LEFT_OUT, _csv(["id", "why"], lost))
+    counts = {
+        "files": len(latest),
+        "films": len(rows),
+        "patients": len({row["patient"] for row in rows}),
+        "studies": len({row["study"] for row in rows}),
+        "flagged": sum(bool(row["flagged"]) for row in rows),
+        "left_out": dict(Counter(one["why"] for one in lost).most_common()),
+    }
+    about = {"hilum": __version__, "key": pseudonym(key, "key", ""), "options": asdict(options), **counts}
+    write_whole(out / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+    return about
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()

@@ -1,0 +1,166 @@
+"""What may be known of a film in a study: the fields that are kept, and why it is left out or flagged.
+
+Fields are kept by an allow-list, and a value passes only if it is a number or one of the words that the
+standard has for its field, so that nothing typed into a header gets any further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from io import BytesIO
+from typing import Any
+
+from hilum.gate import CHEST, LATERAL
+from hilum.read import hushed
+
+OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
+
+_TAGS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID", "PatientSex", "PatientAge",
+    "PatientBirthDate", "StudyDate", "Modality", "ViewPosition", "ViewCodeSequence", "BodyPartExamined",
+    "ImageLaterality", "PatientPosition", "ImageType", "ConversionType", "BurnedInAnnotation", "Rows",
+    "Columns", "NumberOfFrames", "BitsStored", "SeriesDescription", "ProtocolName", "Manufacturer",
+    "ManufacturerModelName",
+)  # fmt: skip
+
+_RADIOGRAPHS = {"CR", "DX", "DR", "RG", "RF", "OT", "SC", ""}
+_OTHERS = {"CT", "MR", "US", "MG", "NM", "PT", "XA", "SR", "PR", "KO", "IO", "PX", "DOC", "REG", "SEG", "ECG",
+           "ES", "OP", "BMD", "RTIMAGE", "RTSTRUCT", "RTPLAN", "RTDOSE", "OCT", "XC", "SM", "GM"}  # fmt: skip
+_FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
+_POSITIONS = {"HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"}  # PS3.3 C.7.3.1.1.2
+_SIDES = {"L", "R", "B", "U"}
+_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage and its multi-frame kin
+_CONVERTED = {"DV", "DF", "WSD", "SD", "SI", "DRW"}  # PS3.3 C.8.6.1: video, digitised film, screen, scan
+_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how many make a year
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyHeader:
+    """A film's header; what stands in the first block must not leave the import."""
+
+    patient: str
+    study: str
+    uid: str
+
+    kept: Mapping[str, str] = field(default_factory=dict)  # column -> value, "" where unsaid
+    device: Mapping[str, str] = field(default_factory=dict)  # free text, kept where it is asked for
+    view: str = ""  # "AP", "PA" or ""
+    told: bool = False  # whether the header says both that it is frontal and that it is a chest
+    bits: int = 0
+    left_out: str = ""  # why it is of no use
+    flagged: str = ""  # why it may carry burnt-in words
+
+
+def study_header(data: bytes) -> StudyHeader | None:
+    """What a file's bytes say of it; None where they are no DICOM."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    bare = len(data) > 2 and min(data[:2]) == 0 and max(data[:2]) in range(0x02, 0x2A, 2)
+    if data[128:132] != b"DICM" and not bare:
+        return None
+    try:
+        with hushed():  # what pydicom warns of would quote the patient's header
+            found = dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
+            said = {tag: _text(found, tag) for tag in _TAGS}
+            meaning = _meaning(found)
+    except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, KeyError, EOFError):
+        return None
+    if bare and not (said["SOPClassUID"] or said["Rows"]):
+        return None
+    view = _FRONTAL.get(said["ViewPosition"].upper()) or _FRONTAL.get(meaning) or ""
+    part = said["BodyPartExamined"].upper()
+    return StudyHeader(
+        patient=said["PatientID"],
+        study=said["StudyInstanceUID"],
+        uid=said["SOPInstanceUID"],
+        kept=_kept(said, view),
+        device={"manufacturer": said["Manufacturer"], "model": said["ManufacturerModelName"]},
+        view=view,
+        told=bool(view) and any(word in part for word in CHEST),
+        bits=int(said["BitsStored"]) if said["BitsStored"].isdecimal() else 0,
+        left_out=_useless(said, view, meaning),
+        flagged=_flagged(said),
+    )
+
+
+def _text(found: Any, tag: str) -> str:
+    """An element as text, several values with a backslash between; sequences are none."""
+    value = found.get(tag)
+    if value is None or tag == "ViewCodeSequence":
+        return ""
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return ("\\".join(str(one) for one in value) if several else str(value)).strip()
+
+
+def _meaning(found: Any) -> str:
+    """What the view's code means, upper case: AP and PA have different codes in different schemes."""
+    items = found.get("ViewCodeSequence") or ()
+    return str(items[0].get("CodeMeaning", "") or "").strip().upper().replace(" ", "-") if items else ""
+
+
+def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
+    """The allow-list."""
+    modality, side, position = (
+        said[tag].upper() for tag in ("Modality", "ImageLaterality", "PatientPosition")
+    )
+    years = _years(said)
+    return {
+        "sex": sex if (sex := said["PatientSex"].upper()) in ("F", "M") else "",
+        "age": "" if years is None else str(min(years, OLDEST)),
+        "view": view,
+        "modality": modality if modality in _RADIOGRAPHS else "",
+        "laterality": side if side in _SIDES else "",
+        "position": position if position in _POSITIONS else "",
+    }
+
+
+def _years(said: Mapping[str, str]) -> int | None:
+    """Whole years: as said (018M, PS3.5 section 6.2), else from birth to study."""
+    age = said["PatientAge"].upper()
+    digits, unit = (age[:-1], age[-1:]) if age[-1:] in _UNITS else (age, "Y")
+    if digits.isdecimal():
+        years = int(int(digits) / _UNITS[unit])
+        return years if years <= 120 else None
+    try:
+        born, made = (date.fromisoformat(said[tag]) for tag in ("PatientBirthDate", "StudyDate"))
+    except ValueError:
+        return None
+    years = made.year - born.year - ((made.month, made.day) < (born.month, born.day))
+    return years if 0 <= years <= 120 else None
+
+
+def _useless(said: Mapping[str, str], view: str, meaning: str) -> str:
+    """Why a file is no frontal chest film, in words of this program alone."""
+    modality = said["Modality"].upper()
+    if modality not in _RADIOGRAPHS:
+        return f"modality {modality}" if modality in _OTHERS else "another modality"
+    if said["Rows"] in ("", "0") or said["Columns"] in ("", "0"):
+        return "no image"
+    frames = said["NumberOfFrames"]
+    if frames.isdecimal() and int(frames) > 1:
+        return "several frames"
+    part = said["BodyPartExamined"].upper()
+    if part and not any(word in part for word in CHEST):
+        return "another body part"
+    stated = said["ViewPosition"].upper()
+    if stated in LATERAL or (not view and "LATERAL" in meaning):
+        return "lateral view"
+    if not view and (stated or meaning):
+        return "another view than AP or PA"
+    typed = f"{said['SeriesDescription']} {said['ProtocolName']}".upper()
+    words = set("".join(one if one.isalpha() else " " for one in typed).split())
+    return "lateral view, by its description" if not view and words & LATERAL else ""
+
+
+def _flagged(said: Mapping[str, str]) -> str:
+    """Why a film probably carries words, as its header says."""
+    if said["BurnedInAnnotation"].upper() == "YES":
+        return "the header says that words are burnt in"
+    if said["SOPClassUID"].startswith(_CAPTURES) or said["Modality"].upper() in ("SC", "OT"):
+        return "a secondary capture"
+    if said["ConversionType"].upper() in _CONVERTED:
+        return "digitised, scanned or taken from a screen"
+    return "a screenshot" if "SCREEN" in said["ImageType"].upper() else ""
