@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hilum.compare import common, gain, gains
+from hilum.compare import common, gain, gains, six_gain
 from hilum.delong import delong, delong_difference, delong_interval
 from hilum.errors import DataError
 from hilum.intervals import holm
@@ -133,6 +133,19 @@ def test_the_mean_over_findings_is_compared_too_and_seeds_are_averaged() -> None
     both = gain([ours, theirs], [theirs], ["Edema"], subject="x")
     assert both.value == pytest.approx(by_label[0].value / 2)
     assert gain([ours], [ours], labels, subject="x").p == 1
+
+
+def test_the_order_of_labels_makes_no_difference() -> None:
+    rng = np.random.default_rng(0)
+    table, said = np.eye(3)[rng.integers(0, 3, 90)], rng.normal(size=(90, 3))
+    names = [f"{i:03d}" for i in range(90)]
+    ours = verdicts(names, table, said + table, ("A", "B", "C"))
+    theirs = [
+        verdicts(names, table[:, order], said[:, order], tuple("ABC"[i] for i in order))
+        for order in ([0, 1, 2], [2, 0, 1])
+    ]
+    first, second = (six_gain([ours], [other], "accuracy", repeats=100) for other in theirs)
+    assert first == second and first.value > 0
 
 
 def test_verdicts_on_other_films_cannot_be_compared() -> None:

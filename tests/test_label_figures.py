@@ -197,6 +197,24 @@ def test_the_decision_curve_by_hand() -> None:
     assert at[0.5]["net benefit"] == pytest.approx(1 / 4)
 
 
+def test_an_interval_that_cannot_be_told_is_not_told() -> None:
+    one = verdicts(np.array([[1.0], [0.0], [1.0]]), np.array([[0.9], [0.2], [0.6]]))
+    alone = replace(one, patients=np.array(["p", "p", "p"]))
+    error = next(f for f in score(alone, repeats=100).figures if f.measure == "calibration error")
+    assert error.value > 0 and np.isnan(error.low) and np.isnan(error.high)
+
+
+def test_groups_that_are_told_equally_well_are_still_two() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.tile([[1.0], [0.0]], (60, 1))
+    one = verdicts(truth, truth * 0.8 + 0.1 * rng.random(truth.shape))
+    sexes = np.repeat(["F", "M"], 60)
+    gap = next(
+        f for f in score(one, groups={"sex": sexes}, repeats=100).figures if "more than" in f.condition
+    )
+    assert gap.value == 0 and gap.films == 120
+
+
 def test_bins_hold_every_known_film_once() -> None:
     rng = np.random.default_rng(0)
     said = rng.random((50, 1))

@@ -79,7 +79,7 @@ def six_gain(
     """
     both = common([*ours, *theirs])
     found = [six for one in both if (six := six_way(one))]
-    if len(found) < len(both) or len({six.names for six in found}) > 1:
+    if len(found) < len(both) or len({frozenset(six.names) for six in found}) > 1:
         raise DataError("the verdicts to compare are not about one of the same labels; compare others")
     each = [MEASURES[measure](six) for six in found]
     return _paired(

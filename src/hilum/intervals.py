@@ -61,6 +61,8 @@ def mirrored(interval: Interval) -> Interval:
     Hinkley, Bootstrap Methods and their Application (1997), section 5.2.
     """
     low, high = (2 * interval.value - end for end in (interval.high, interval.low))
+    if low != low or high != high:
+        return interval
     return Interval(value=interval.value, low=max(0.0, low), high=max(interval.value, high))
 
 

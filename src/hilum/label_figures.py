@@ -163,7 +163,7 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
                 label, "observed over expected", scores.observed_expected, truth, said, **about
             )
         if len(found) > 1:
-            best, worst = (pick(found, key=lambda group: found[group].value) for pick in (max, min))
+            worst, *_, best = sorted(found, key=lambda group: found[group].value)
             yield _gap(label, name, best, worst, found)
 
 

@@ -44,7 +44,7 @@ def save_state(
         tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in slots.items()}
     draft = path.with_suffix(".part")
     safetensors.torch.save_file(tensors, draft, {"state": json.dumps(asdict(state)), "config": config})
-    with draft.open("rb") as file:
+    with draft.open("r+b") as file:
         os.fsync(file.fileno())
     draft.replace(path)
 

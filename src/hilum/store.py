@@ -10,7 +10,7 @@ from pathlib import Path
 def publish(draft: Path, folder: Path) -> None:
     """Swap the finished draft in; an older folder of that name is set aside until the new one stands."""
     for path in draft.iterdir():
-        with path.open("rb") as file:
+        with path.open("r+b") as file:
             os.fsync(file.fileno())
         path.chmod(0o644)  # safetensors and mkdtemp make what only its owner may open
     draft.chmod(0o755)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.compare import Gain, gain, six_gain
+from hilum.compare import Gain, common, gain, six_gain
 from hilum.cost import Cost
 from hilum.errors import DataError
 from hilum.intervals import holm
 from hilum.labels import NO_FINDING
 from hilum.six_way import MEASURES
 from hilum.study import Study
-from hilum.verdicts import TABLE, Verdicts, read_verdicts
+from hilum.verdicts import TABLE, Verdicts, read_verdicts, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,8 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             theirs = verdicts_of(first, test)
             pairs = [(row.title, verdicts_of(row, test)) for row in others if theirs]
             for column in study.columns:
-                some = {run: gain for run, own in pairs if own and (gain := _gain(own, theirs, *column[:2]))}
-                corrected = holm([one.p for one in some.values()])
+                some = {run: one for run, own in pairs if own and (one := _gain(own, theirs, *column[:2]))}
+                corrected = holm([gained.p for gained in some.values()])
                 found += [
                     Difference(
                         run=run, source=source, test=test, column=column, gain=replace(one, corrected=p)
@@ -75,8 +75,10 @@ def _gain(ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, me
             return six_gain(ours, theirs, measure)
         if measure != "AUROC":
             return None
-        known = [label for label in theirs[0].labels if label in ours[0].labels]
-        findings = [label for label in known if label != NO_FINDING]
+        both = common([ours[0], theirs[0]])[0]
+        known = [label for label in theirs[0].labels if label in both.labels]
+        places = shown(both.truth, [both.labels.index(label) for label in known])
+        findings = [both.labels[i] for i in places if both.labels[i] != NO_FINDING]
         labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
         return gain(ours, theirs, sorted(labels), subject=subject)
     except DataError:

@@ -325,6 +325,46 @@ def test_a_build_that_was_interrupted_goes_on_and_remembers_what_failed(
         np.testing.assert_array_equal(row, decode(sample, 16)[0])
 
 
+def test_what_fails_for_a_moment_is_tried_again_and_what_always_fails_is_told(tmp_path: Path) -> None:
+    tries: list[int] = []
+
+    def flickering() -> Array:
+        tries.append(0)
+        if len(tries) < 3:
+            raise OSError("no answer")
+        return picture(1)
+
+    def wrong() -> Array:
+        raise KeyError("y")
+
+    samples = [Sample(id=f"{i}", patient="p", image=partial(picture, i)) for i in range(30)]
+    samples += [Sample(id="slow", patient="p", image=flickering), Sample(id="bad", patient="p", image=wrong)]
+    made = cached(samples, 16, tmp_path)
+    assert len(made.samples) == 31 and made.samples[-1].id == "slow"
+    assert made.failures == {"bad": "bad: its mask or film cannot be used (KeyError)"}
+
+
+def test_a_disk_that_fills_up_meanwhile_costs_no_work(
+    tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = lay(tmp_path, 6)
+    monkeypatch.setattr(module, "_SAVED", -1)
+    write = Path.write_text
+
+    def full(path: Path, text: str, **more: str) -> int:
+        if path.name == "index.json" or text.startswith('{"done": 5'):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, text, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(DataError, match="No space left on device; make room, and run it again"):
+            cached(samples, 16, tmp_path / "cache")
+    opened.clear()
+    assert len(cached(samples, 16, tmp_path / "cache").samples) == 6
+    assert opened == []
+
+
 def test_an_old_draft_that_nobody_builds_is_swept(tmp_path: Path) -> None:
     draft = tmp_path / "cache" / ".0123456789abcdef-draft"
     draft.mkdir(parents=True)

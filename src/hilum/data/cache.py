@@ -16,13 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import cv2
 import numpy as np
 
 from hilum.data.masks import read_mask
@@ -34,6 +33,8 @@ from hilum.types import Array, Pixels, Sample
 _FORMAT = 3  # raise when the way films are decoded or stored changes
 
 _PROGRESS, _LOCK = "progress.json", "lock"
+
+_PATIENCE = (0.0, 0.2, 1.0)  # seconds before each attempt to read a film
 
 _SAVED = 5.0  # seconds between two notes of how far a build has come
 
@@ -105,6 +106,22 @@ def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Arr
     return film, fit_mask(mask, size)
 
 
+def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
+    """What `decode` gives, or why a film cannot be had; what may pass, as a network's fault, gets time."""
+    why = ""
+    for wait in _PATIENCE:
+        time.sleep(wait)
+        try:
+            return decode(sample, size, deep=deep)
+        except HilumError as error:
+            return error
+        except Exception as error:  # a film's own function may raise anything
+            why = type(error).__name__
+            if isinstance(error, FileNotFoundError) or not isinstance(error, OSError | MemoryError):
+                break
+    return DataError(f"{sample.id}: its mask or film cannot be used ({why})")
+
+
 def pixels_of(image: Pixels) -> Array:
     """A film (H, W) float32 in [0, 1], read or generated."""
     pixels = image() if callable(image) else read(image).pixels
@@ -115,32 +132,35 @@ def pixels_of(image: Pixels) -> Array:
 def _draft(folder: Path, name: str) -> Iterator[Path]:
     """A folder to build in: what a killed build has left, or where another process is at it, a new one.
 
-    Only a build that was interrupted leaves it behind.
+    A build that was interrupted, or met a full disk, leaves it behind. Raises DataError for the latter.
     """
-    draft = folder / f".{name}-draft"
-    draft.mkdir(exist_ok=True)
-    with (draft / _LOCK).open("w") as lock:
-        if not _locked(lock):
-            draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+    with ExitStack() as held:
+        draft = _locked(folder / f".{name}-draft", held)
+        draft = draft or Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
         try:
             yield draft
+        except OSError as error:
+            why = f"{folder}: {error.strerror or error}; make room"
+            raise DataError(f"{why}, and run it again: it goes on where it stands") from None
         except Exception:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _locked(file: IO[str]) -> bool:
-    """Whether this process has the file to itself, until it closes it or ends."""
+def _locked(draft: Path, held: ExitStack) -> Path | None:
+    """The folder, this process's own until `held` ends; none where it is another one's."""
     if sys.platform == "win32":
-        return False  # every build has a folder of its own, and none is taken up again
+        return None  # every build has a folder of its own, and none is taken up again
     import fcntl
 
+    draft.mkdir(exist_ok=True)
+    lock = held.enter_context((draft / _LOCK).open("w"))
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False
-    return True
+        return None
+    return draft
 
 
 @dataclass(slots=True)
@@ -172,29 +192,22 @@ def _build(samples: Sequence[Sample], size: int, deep: bool, draft: Path, tick: 
     if any(sample.masks is not None for sample in samples):
         masks = _array(draft / "masks.npy", np.uint8, shape, so_far)
 
-    def attempt(sample: Sample) -> tuple[Array, Array | None] | HilumError:
-        try:
-            return decode(sample, size, deep=deep)
-        except HilumError as error:
-            return error
-        except (OSError, ValueError, MemoryError, cv2.error) as error:
-            return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
-
     noted = time.monotonic()
     left = samples[so_far.done :]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for sample, result in zip(left, pool.map(attempt, left), strict=True):
+        for sample, result in zip(left, pool.map(partial(attempt, size=size, deep=deep), left), strict=True):
             if isinstance(result, HilumError):
                 so_far.failures[sample.id] = str(result)
             else:
                 films[len(so_far.good)] = result[0]
-                if masks is not None and result[1] is not None:
-                    masks[len(so_far.good)] = result[1]
+                if masks is not None:
+                    masks[len(so_far.good)] = 0 if result[1] is None else result[1]
                 so_far.good.append(sample.id)
             so_far.done += 1
             if time.monotonic() - noted > _SAVED:
-                _flush(films, masks)
-                so_far.note(draft)
+                with suppress(OSError):  # on a full disk the note before must do
+                    _flush(films, masks)
+                    so_far.note(draft)
                 noted = time.monotonic()
             if tick:
                 tick(so_far.done, len(samples), "decoding films")
@@ -243,7 +256,7 @@ def refuse(failures: dict[str, str], total: int) -> None:
 
 def _publish(draft: Path, place: Path) -> None:
     for path in draft.iterdir():
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows writes back only what it may write to
             os.fsync(file.fileno())
     try:
         draft.rename(place)

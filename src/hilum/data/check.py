@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hilum.data.cache import Tick, decode
+from hilum.data.cache import Tick, attempt
 from hilum.errors import HilumError
 from hilum.labels import UNCERTAIN
 from hilum.types import Listing, Sample
@@ -57,10 +57,9 @@ def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
     """Why films could not be read."""
     failures = []
     for done, sample in enumerate(chosen, 1):
-        try:
-            decode(sample, 64)
-        except HilumError as error:
-            failures.append(str(error))
+        found = attempt(sample, 64)
+        if isinstance(found, HilumError):
+            failures.append(str(found))
         if tick:
             tick(done, len(chosen), "opening films")
     return tuple(failures)
