@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from hilum.data import open_data
 from hilum.data.cache import cached, pixels_of
-from hilum.data.sources.shards import write
+from hilum.data.shard_writer import write
 folder, (films, copies, size) = Path(sys.argv[1]), map(int, sys.argv[2:5])
 (folder / "png").mkdir()
 for i, sample in enumerate(open_data(f"phantom:{films}")):

@@ -36,6 +36,7 @@ FLOORS = """
     batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
+    data.shard_writer
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
     data.search

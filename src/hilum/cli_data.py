@@ -115,11 +115,11 @@ def data_shards(
     Example:
       hilum data shards nih:films --size 224 --out shards
     """
-    from hilum.data import join, open_data
-    from hilum.data.sources.shards import write
+    from hilum.data import join, listing
+    from hilum.data.shard_writer import write
 
     with progress("writing shards") as tick:
-        samples = join([open_data(name) for name in names])
+        samples = join([listing(name).samples for name in names])
         failures = write(samples, out, films=films, size=size, tick=tick)
     print(f"films\t{len(samples) - len(failures)}")
     for why in failures.values():

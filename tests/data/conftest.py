@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.data import phantom
+from hilum.data import phantom, shard_writer
 from hilum.data.phantom import write
-from hilum.data.sources import shards
 from hilum.types import Array
 
 Lay = Callable[[str, Path], str]
@@ -390,7 +389,7 @@ def classes(folder: Path) -> str:
 
 
 def tars(folder: Path) -> str:
-    shards.write(phantom.samples("5@5"), folder, films=2, size=64)
+    shard_writer.write(phantom.samples("5@5"), folder, films=2, size=64)
     return str(folder)
 
 

@@ -6,17 +6,19 @@ import io
 import json
 import math
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from hilum.data import open_data
-from hilum.data.cache import decode
-from hilum.data.sources.shards import write
+from hilum.data import listing, open_data
+from hilum.data.cache import cached, decode
+from hilum.data.shard_writer import write
 from hilum.errors import DataError
-from hilum.types import Sample
+from hilum.labels import UNCERTAIN
+from hilum.types import Array, Sample
 
 
 def lay(folder: Path) -> list[Sample]:
@@ -28,7 +30,17 @@ def lay(folder: Path) -> list[Sample]:
         image = np.random.default_rng(i).integers(0, 65536, (40, 30), dtype=np.uint16)
         path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
         labels = {"Edema": float(i % 2), "Mass": math.nan}
-        about = {"labels": labels, "site": "here", "sex": "F", "age": 61.0, "view": "PA", "part": "test"}
+        boxes = {"Edema": ((0.1, 0.2, 0.3, 0.4),)} if i == 3 else None
+        about = {
+            "labels": labels,
+            "study": f"s{i}",
+            "boxes": boxes,
+            "site": "here",
+            "sex": "F",
+            "age": 61.0,
+            "view": "PA",
+            "part": "test",
+        }
         found.append(Sample(id=f"here:{i}", patient=f"p{i // 2}", image=path, **about))  # type: ignore[arg-type]
     mask = folder / "mask.png"
     mask.write_bytes(cv2.imencode(".png", np.eye(40, 30, dtype=np.uint8) * 2)[1].tobytes())
@@ -45,7 +57,7 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
     assert write(samples, tmp_path / "out", films=2, tick=lambda done, *_: said.append(done)) == {}
     assert said == [1, 2, 3, 4, 5]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        f"films-0000{i}.tar" for i in range(3)
+        f"films-0000{i}.{ending}" for i in range(3) for ending in ("json", "tar")
     ]
     names = (
         f"{tmp_path}/out",
@@ -55,7 +67,18 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
     for name in names:
         back = open_data(f"shards:{name}")
         for one, other in zip(samples, back, strict=True):
-            for field in ("id", "patient", "site", "sex", "age", "view", "part", "structures"):
+            for field in (
+                "id",
+                "patient",
+                "study",
+                "site",
+                "sex",
+                "age",
+                "view",
+                "part",
+                "structures",
+                "boxes",
+            ):
                 assert getattr(one, field) == getattr(other, field)
             np.testing.assert_equal(dict(one.labels), dict(other.labels))
             film, mask = decode(one, 32, deep=True)
@@ -69,7 +92,7 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
 def test_films_are_stretched_where_asked(tmp_path: Path) -> None:
     samples = lay(tmp_path / "films")
     write(samples, tmp_path / "out", size=16)
-    (shard,) = (tmp_path / "out").iterdir()
+    (shard,) = (tmp_path / "out").glob("*.tar")
     with tarfile.open(shard) as tar:
         assert tar.getnames()[:4] == ["00000000.png", "00000000.mask.png", "00000000.json", "00000001.png"]
     back = open_data(f"shards:{shard}")
@@ -88,12 +111,39 @@ def test_a_killed_run_goes_on_and_never_into_other_films(tmp_path: Path) -> None
         write(samples, tmp_path / "out", films=2, tick=stop)
     first = tmp_path / "out" / "films-00000.tar"
     before = first.stat().st_mtime_ns
-    assert sorted(path.suffix for path in first.parent.iterdir()) == [".part", ".tar"]
+    assert [path.name for path in first.parent.glob("*.tar")] == [first.name]
     write(samples, tmp_path / "out", films=2)
     assert first.stat().st_mtime_ns == before
     assert len(open_data(f"shards:{tmp_path}/out")) == 5
-    with pytest.raises(DataError, match="holds other films"):
-        write(samples[::-1], tmp_path / "out", films=2)
+    for other, more in ((samples[::-1], {}), (samples, {"size": 16}), (samples[:4], {"films": 1})):
+        with pytest.raises(DataError, match="holds other films, or of another size"):
+            write(other, tmp_path / "out", **{"films": 2} | more)
+
+
+def test_generated_films_keep_their_grey_levels_and_uncertain_labels_stay_so(tmp_path: Path) -> None:
+    image = partial(_fine, 3)
+    sample = Sample(id="a", patient="p", image=image, labels={"Edema": UNCERTAIN, "Mass": 1.0}, site="x")
+    write([sample], tmp_path)
+    back = listing(f"shards:{tmp_path}").samples[0]
+    assert back.labels == {"Edema": UNCERTAIN, "Mass": 1.0}
+    np.testing.assert_allclose(back.image(), image(), atol=1e-5)  # type: ignore[operator]
+    again = tmp_path / "again"
+    write([back], again)
+    np.testing.assert_array_equal(listing(f"shards:{again}").samples[0].image(), back.image())  # type: ignore[operator]
+
+
+def _fine(seed: int) -> Array:
+    return np.random.default_rng(seed).random((20, 24), np.float32)
+
+
+def test_a_cache_notices_that_a_shard_was_written_anew(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write([Sample(id="a", patient="p", image=partial(_fine, seed))], tmp_path / str(seed), size=16)
+    shard = tmp_path / "films-00000.tar"
+    shard.write_bytes((tmp_path / "1" / shard.name).read_bytes())
+    before = cached(open_data(f"shards:{shard}"), 16, tmp_path / "cache").films[0].copy()
+    shard.write_bytes((tmp_path / "2" / shard.name).read_bytes())
+    assert not np.array_equal(cached(open_data(f"shards:{shard}"), 16, tmp_path / "cache").films[0], before)
 
 
 def test_a_film_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
@@ -101,6 +151,7 @@ def test_a_film_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None
     samples[1].image.write_bytes(b"no film")  # type: ignore[union-attr]
     failures = write(samples, tmp_path / "out")
     assert set(failures) == {"here:1"} and "1.png" in failures["here:1"]
+    assert write(samples, tmp_path / "out") == failures
     assert [sample.id for sample in open_data(f"shards:{tmp_path}/out")] == [
         f"here:{i}" for i in (0, 2, 3, 4)
     ]
@@ -135,6 +186,11 @@ def test_shards_of_other_makers_are_read_as_far_as_they_tell(tmp_path: Path) -> 
         ({"a_png": b"x", "a_json": b"{"}, "a.json: not a JSON object"),
         ({"a_png": b"x", "a_json": b'{"labels": {"Edema": "yes"}}'}, "a.json: labels are"),
         ({"a_png": b"x", "a_json": b'{"labels": [1]}'}, "a.json: labels are"),
+        ({"a_png": b"x", "a_json": b'{"labels": {"Edema": 7}}'}, "a.json: labels are"),
+        ({"a_png": b"x", "a_json": b'{"age": 1' + b"0" * 400 + b"}"}, "a.json: labels are"),
+        ({"a_png": b"x", "a_json": b'{"sex": ["M"]}'}, "a.json: names are texts"),
+        ({"a_png": b"x", "a_json": b'{"structures": "lungs"}'}, "a.json: names are texts"),
+        ({"a_png": b"x", "a_json": b"[" * 200_000}, "a.json: not a JSON object"),
         ({"a_txt": b"x"}, "no films found"),
     ],
 )
@@ -145,7 +201,7 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, members: dict[str,
 
 def test_a_shard_cut_short_and_a_folder_without_any_are_refused(tmp_path: Path) -> None:
     write(lay(tmp_path / "films"), tmp_path / "out")
-    (shard,) = (tmp_path / "out").iterdir()
+    (shard,) = (tmp_path / "out").glob("*.tar")
     whole = shard.read_bytes()
     samples = open_data(f"shards:{shard}")
     shard.write_bytes(whole[:700])

@@ -2,38 +2,38 @@
 
 A film ``KEY`` is the members ``KEY.png`` (or jpg, jpeg, tif, tiff, dcm), ``KEY.json`` with what is known of
 it, and ``KEY.mask.png`` where it has a mask. `write` keeps ids, patients, labels, site, sex, age, view,
-official part and what the mask shows; JSON of other makers may hold any of these.
+official part, study, boxes and what the mask shows; JSON of other makers may hold any of these.
 Source: the WebDataset format, github.com/webdataset/webdataset.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import cv2
 import numpy as np
 
-from hilum.data.cache import Tick, pixels_of
-from hilum.data.masks import mask_of, read_mask
+from hilum.data.masks import mask_of
 from hilum.errors import DataError, HilumError, MissingExtraError
-from hilum.labels import canonical
-from hilum.prepare import fit, fit_mask
+from hilum.labels import UNCERTAIN, canonical
 from hilum.read import read
 from hilum.types import STRUCTURES, Array, Listing, Sample
 
 _FILMS = ("png", "jpg", "jpeg", "tif", "tiff", "dcm")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_PLACE = tuple[int, int]  # of a member in its shard: first byte, and bytes
+_TEXTS = ("site", "sex", "view", "part")
+_LONGEST = 1_000_000  # bytes of a film's JSON
+_Place: TypeAlias = tuple[int, int]  # of a member in its shard: first byte, and bytes
+_Shard: TypeAlias = Path | str  # a file, or a URL
 
 
 def listing(path: str) -> Listing:
@@ -51,33 +51,34 @@ def listing(path: str) -> Listing:
     return Listing(samples=tuple(found.values()))
 
 
-def _shards(path: str) -> list[str]:
-    """Paths or URLs of the shards that a name stands for."""
+def _shards(path: str) -> list[_Shard]:
+    """The shards that a name stands for."""
     if several := _RANGE.search(path):
         first, last = several.groups()
-        numbers = range(int(first), int(last) + 1)
-        return [path.replace(several[0], str(number).zfill(len(first))) for number in numbers]
-    if "://" in path or path.endswith(".tar"):
-        return [path]
-    shards = sorted(Path(path).glob("*.tar"))
-    if not shards:
+        numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+        paths = [path.replace(several[0], number) for number in numbers]
+    elif "://" in path or path.endswith(".tar"):
+        paths = [path]
+    else:
+        paths = sorted(map(str, Path(path).glob("*.tar")))
+    if not paths:
         raise DataError(
             f"{path}: no *.tar there; give a folder of shards, one of them, or name-{{000..012}}.tar"
         )
-    return [str(shard) for shard in shards]
+    return [one if "://" in one else Path(one) for one in paths]
 
 
 @dataclass(slots=True)
 class _Members:
     """What a shard holds under one key."""
 
-    film: _PLACE | None = None
+    film: _Place | None = None
     name: str = ""  # of the film's member
-    mask: _PLACE | None = None
+    mask: _Place | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def _listed(shard: str) -> Iterator[Sample]:
+def _listed(shard: _Shard) -> Iterator[Sample]:
     members: dict[str, _Members] = {}
     try:
         with _opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -97,61 +98,78 @@ def _listed(shard: str) -> Iterator[Sample]:
         raise DataError(f"{shard}: no tar file, or one cut short ({error}); fetch it again") from None
     for key, one in members.items():
         if one.film is not None:
-            yield _sample(shard, key, one)
+            yield _sample(shard, key, one, one.film)
 
 
-def _json(shard: str, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str, Any]:
-    member = tar.extractfile(info)
-    try:
-        about = json.loads(member.read()) if member else {}
-    except ValueError:
-        about = None
+def _json(shard: _Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str, Any]:
+    about = None
+    if info.size <= _LONGEST and (member := tar.extractfile(info)):
+        with suppress(ValueError, RecursionError):
+            about = json.loads(member.read())
     if not isinstance(about, dict):
         raise DataError(f"{shard}, {info.name}: not a JSON object; write one film's facts as one")
     return about
 
 
-def _sample(shard: str, key: str, one: _Members) -> Sample:
+def _sample(shard: _Shard, key: str, one: _Members, film: _Place) -> Sample:
     about = one.about
-    site = str(about.get("site") or PurePosixPath(shard).parent.name)
-    name = str(about.get("id") or f"{site}:{key}")
+    told: dict[str, Any] = {name: about.get(name) for name in (*_TEXTS, "id", "patient", "study")}
+    shown = about.get("structures") or [*STRUCTURES]
+    if any(value is not None and not isinstance(value, str) for value in told.values()) or not (
+        isinstance(shown, list) and set(shown) <= {*STRUCTURES, "lungs"}
+    ):
+        raise DataError(f"{shard}, {key}.json: names are texts, structures a list of them; mend it")
+    site = told.pop("site") or PurePosixPath(str(shard)).parent.name
+    name = told.pop("id") or f"{site}:{key}"
+    return Sample(
+        id=name,
+        patient=told.pop("patient") or name,
+        image=partial(_film, shard, one.name, *film, bool(about.get("whole"))),
+        masks=partial(_mask, shard, one.name, *one.mask) if one.mask else None,
+        structures=frozenset(shown) if one.mask else frozenset(),
+        site=site,
+        **_numbers(f"{shard}, {key}.json", about),
+        **told,
+    )
+
+
+def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
+    """Labels, age and boxes, checked."""
     try:
-        age = about.get("age")
-        return Sample(
-            id=name,
-            patient=str(about.get("patient") or name),
-            image=partial(_film, shard, one.name, *one.film),  # type: ignore[misc]
-            masks=partial(_mask, shard, one.name, *one.mask) if one.mask else None,
-            structures=frozenset(about.get("structures") or STRUCTURES) if one.mask else frozenset(),
-            labels=_labels(about.get("labels") or {}),
-            site=site,
-            sex=about.get("sex"),
-            age=None if age is None else float(age),
-            view=about.get("view"),
-            part=about.get("part"),
-        )
-    except (TypeError, ValueError, AttributeError):
-        raise DataError(
-            f"{shard}, {key}.json: labels are a table of 0, 1 or null, age a number; mend it"
-        ) from None
+        labels = {
+            canonical(name): math.nan if value is None else float(value)
+            for name, value in dict(about.get("labels") or {}).items()
+        }
+        boxes = {
+            canonical(name): tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in some)
+            for name, some in dict(about.get("boxes") or {}).items()
+        }
+        age = None if about.get("age") is None else float(about["age"])
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        labels, boxes, age = {"": 2.0}, {}, None
+    if not all(math.isnan(value) or value == UNCERTAIN or 0 <= value <= 1 for value in labels.values()):
+        raise DataError(f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; mend it")
+    return {"labels": labels, "boxes": boxes or None, "age": age}
 
 
-def _labels(given: dict[str, float | None]) -> dict[str, float]:
-    return {canonical(label): math.nan if value is None else float(value) for label, value in given.items()}
-
-
-def _film(shard: str, name: str, start: int, size: int) -> Array:
+def _film(shard: _Shard, name: str, start: int, size: int, whole: bool) -> Array:
+    data = _bytes(shard, start, size)
+    if whole:  # every grey level as it was written
+        coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
+            raise DataError(f"{shard}, {name}: not the film that was written; fetch the shard again")
+        return np.asarray(coded.astype(np.float32) / np.float32(65535))
     try:
-        return read(_bytes(shard, start, size)).pixels
+        return read(data).pixels
     except HilumError as error:
         raise DataError(f"{shard}, {name}: {error}") from None
 
 
-def _mask(shard: str, name: str, start: int, size: int) -> Array:
+def _mask(shard: _Shard, name: str, start: int, size: int) -> Array:
     return mask_of(_bytes(shard, start, size), f"{shard}, mask of {name}")
 
 
-def _bytes(shard: str, start: int, size: int) -> bytes:
+def _bytes(shard: _Shard, start: int, size: int) -> bytes:
     with _opened(shard) as file:
         file.seek(start)
         data = file.read(size)
@@ -161,9 +179,9 @@ def _bytes(shard: str, start: int, size: int) -> bytes:
 
 
 @contextmanager
-def _opened(shard: str) -> Iterator[IO[bytes]]:
-    if "://" not in shard:
-        with Path(shard).open("rb") as file:
+def _opened(shard: _Shard) -> Iterator[IO[bytes]]:
+    if isinstance(shard, Path):
+        with shard.open("rb") as file:
             yield file
         return
     try:
@@ -175,67 +193,3 @@ def _opened(shard: str) -> Iterator[IO[bytes]]:
             yield file
     except (ImportError, ValueError) as error:
         raise DataError(f"{shard}: {error}") from None
-
-
-def write(
-    samples: Sequence[Sample], out: Path, *, films: int = 1000, size: int = 0, tick: Tick | None = None
-) -> dict[str, str]:
-    """Write samples as shards ``out/films-00000.tar``..., so many films a shard.
-
-    Films go in as their files are, headers included, or as 8-bit PNG of side `size`; masks keep their values.
-    A shard appears whole or not at all, and one that is there is not written again, so that a killed run goes
-    on. Returns why some films cannot be read. Raises DataError where the folder holds other films.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    failures: dict[str, str] = {}
-    for number, start in enumerate(range(0, len(samples), films)):
-        part, place = samples[start : start + films], out / f"films-{number:05d}.tar"
-        if place.is_file():
-            _same(place, part)
-            continue
-        draft = place.with_suffix(".part")
-        with tarfile.open(draft, "w") as tar:
-            for i, sample in enumerate(part, start):
-                try:
-                    _add(tar, f"{i:08d}", sample, size)
-                except HilumError as error:
-                    failures[sample.id] = str(error)
-                if tick:
-                    tick(i + 1, len(samples), place.name)
-        draft.replace(place)
-    return failures
-
-
-def _same(place: Path, part: Sequence[Sample]) -> None:
-    """Raise DataError where a shard holds other films than those that would be written to it."""
-    if not {sample.id for sample in _listed(str(place))} <= {sample.id for sample in part}:
-        raise DataError(f"{place}: holds other films; choose another folder")
-
-
-def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
-    if isinstance(sample.image, Path) and not size:
-        read(sample.image)  # a shard holds what can be read
-        ending = sample.image.suffix.lower().removeprefix(".")
-        members = {ending if ending in _FILMS else "dcm": sample.image.read_bytes()}
-    else:
-        film = pixels_of(sample.image)
-        members = {"png": _png(np.rint(255 * (fit(film, size) if size else film)).astype(np.uint8))}
-    if sample.masks is not None:
-        mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
-        members["mask.png"] = _png(fit_mask(mask, size) if size else mask)
-    about = {
-        "id": sample.id,
-        "patient": sample.patient,
-        "labels": {name: None if math.isnan(value) else value for name, value in sample.labels.items()},
-        "structures": sorted(sample.structures) or None,
-        **{name: getattr(sample, name) for name in ("site", "sex", "age", "view", "part")},
-    }
-    members["json"] = json.dumps({name: value for name, value in about.items() if value is not None}).encode()
-    for ending, data in members.items():
-        info = tarfile.TarInfo(f"{key}.{ending}")
-        info.size = len(data)
-        tar.addfile(info, io.BytesIO(data))
-
-
-def _png(image: Array) -> bytes:
-    return bytes(cv2.imencode(".png", image)[1])

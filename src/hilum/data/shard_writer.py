@@ -1,0 +1,131 @@
+"""Samples written as WebDataset shards, for `hilum.data.sources.shards` to read and others too."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hilum.data.cache import Tick, pixels_of, stamp
+from hilum.data.masks import read_mask
+from hilum.errors import DataError, HilumError
+from hilum.prepare import fit, fit_mask
+from hilum.read import read
+from hilum.types import Array, Sample
+
+
+def write(
+    samples: Sequence[Sample], out: Path, *, films: int = 1000, size: int = 0, tick: Tick | None = None
+) -> dict[str, str]:
+    """Write samples as shards ``out/films-00000.tar``..., so many films a shard.
+
+    Films go in as their files are, headers included, those without a file as PNG that keeps their grey
+    levels; or all as 8-bit PNG of side `size`. Masks keep their values, labels may be UNCERTAIN. A shard
+    appears whole or not at all. Beside it stands a note of what it holds, so that a killed run goes on, and
+    one of other films or another size is refused. Returns why some films cannot be read. Raises DataError.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    failures: dict[str, str] = {}
+    for number, start in enumerate(range(0, len(samples), films)):
+        part, place = samples[start : start + films], out / f"films-{number:05d}.tar"
+        asked, note = _asked(part, size), place.with_suffix(".json")
+        if place.is_file():
+            failures |= _kept(place, note, asked)
+            continue
+        handle, draft = tempfile.mkstemp(prefix=f".{place.name}-", dir=out)
+        lost = {}
+        try:
+            with os.fdopen(handle, "wb") as file:
+                with tarfile.open(fileobj=file, mode="w") as tar:
+                    for i, sample in enumerate(part, start):
+                        try:
+                            _add(tar, f"{i:08d}", sample, size)
+                        except HilumError as error:
+                            lost[sample.id] = str(error)
+                        if tick:
+                            tick(i + 1, len(samples), place.name)
+                file.flush()
+                os.fsync(file.fileno())
+            # Before the shard: one that stands without its note is nobody's to judge.
+            note.write_text(json.dumps({"asked": asked, "failures": lost}), encoding="utf-8")
+            Path(draft).chmod(0o644)
+            Path(draft).replace(place)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+        failures |= lost
+    return failures
+
+
+def _asked(part: Sequence[Sample], size: int) -> str:
+    """What a shard is to hold, as a hash."""
+    digest = hashlib.sha256(str(size).encode())
+    for sample in part:
+        told = json.dumps(_about(sample), sort_keys=True)
+        digest.update(f"\n{sample.id} {stamp(sample.image)} {stamp(sample.masks)} {told}".encode())
+    return digest.hexdigest()
+
+
+def _kept(place: Path, note: Path, asked: str) -> dict[str, str]:
+    """What failed when a shard was written; raises DataError where it does not hold what is asked for."""
+    try:
+        said = json.loads(note.read_text(encoding="utf-8"))
+        if said["asked"] == asked:
+            failures: dict[str, str] = said["failures"]
+            return failures
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise DataError(f"{place}: holds other films, or of another size; remove it, or choose another folder")
+
+
+def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
+    about = _about(sample)
+    if isinstance(sample.image, Path) and not size:
+        read(sample.image)  # a shard holds what can be read
+        ending = sample.image.suffix.lower().removeprefix(".")
+        known = ("png", "jpg", "jpeg", "tif", "tiff")
+        members = {ending if ending in known else "dcm": sample.image.read_bytes()}
+    else:
+        film = pixels_of(sample.image)
+        coarse = np.rint(255 * (fit(film, size) if size else film)).astype(np.uint8)
+        if size or np.allclose(film * 255, coarse, atol=1e-3):
+            members = {"png": _png(coarse)}
+        else:
+            members = {"png": _png(np.rint(65535 * film).astype(np.uint16))}
+            about["whole"] = True
+    if sample.masks is not None:
+        mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
+        members["mask.png"] = _png(fit_mask(mask, size) if size else mask)
+    members["json"] = json.dumps(about).encode()
+    for ending, data in members.items():
+        info = tarfile.TarInfo(f"{key}.{ending}")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+
+
+def _about(sample: Sample) -> dict[str, Any]:
+    """What is known of a film, for its JSON."""
+    boxes = sample.boxes() if callable(sample.boxes) else sample.boxes
+    about = {
+        "labels": {name: None if math.isnan(value) else value for name, value in sample.labels.items()},
+        "structures": sorted(sample.structures) or None,
+        "boxes": {name: [list(box) for box in some] for name, some in boxes.items()} if boxes else None,
+        **{
+            name: getattr(sample, name)
+            for name in ("id", "patient", "study", "site", "sex", "age", "view", "part")
+        },
+    }
+    return {name: value for name, value in about.items() if value is not None}
+
+
+def _png(image: Array) -> bytes:
+    return bytes(cv2.imencode(".png", image)[1])
