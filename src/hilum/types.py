@@ -99,7 +99,7 @@ class Sample:
 class Listing:
     """What a data set holds and what it lacks, before a film is opened."""
 
-    samples: tuple[Sample, ...]  # its frontal films; a label may also be UNCERTAIN
+    samples: tuple[Sample, ...]  # its frontal films; a label may also be UNCERTAIN or CONCLUDED
     missing: tuple[str, ...] = ()  # films that its table lists and its folder lacks
     unlisted: tuple[str, ...] = ()  # films in its folder that its table does not list
     passed_over: Mapping[str, int] = field(default_factory=dict)  # why -> listed films, of no use here

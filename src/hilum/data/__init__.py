@@ -89,7 +89,7 @@ def open_data(
 
 
 def listing(name: str) -> Listing:
-    """What a data set holds and lacks; labels may be UNCERTAIN. Raises DataError or ConfigError."""
+    """What a data set holds and lacks, its labels not settled. Raises DataError or ConfigError."""
     return together([_listing(one) for one in _parts(expand(name))])
 
 
