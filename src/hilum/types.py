@@ -93,6 +93,7 @@ class Sample:
     view: str | None = None  # "PA", "AP" or None
     study: str | None = None  # films of one examination share it; None where the data do not tell
     part: str | None = None  # of the source's own split: "train", "tune", "test", or None
+    published: bool = False  # whether its id is its makers' own, and so means the same film wherever it lies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,7 @@ def listing(path: str) -> Listing:
                 labels=row.labels,
                 study=name.rpartition("/")[0],
                 site=SITE,
+                published=True,
                 sex=row.sex,
                 age=row.age,
                 view=row.view,

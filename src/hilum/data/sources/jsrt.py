@@ -52,6 +52,7 @@ def listing(path: str) -> Listing:
                 structures=frozenset(_underscored(_STRUCTURES)) if outlines else frozenset(),
                 boxes={"Nodule": (box,)} if box and nodule else None,
                 site=SITE,
+                published=True,
                 sex=sex,
                 age=age,
                 view="PA",

@@ -60,6 +60,7 @@ def listing(path: str) -> Listing:
                     image=films[name],
                     labels=reports[uid][1],
                     site=SITE,
+                    published=True,
                 )
             )
     return Listing(
