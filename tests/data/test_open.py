@@ -44,7 +44,7 @@ def test_films_of_one_examination_share_its_name(kind: str, tmp_path: Path, lay:
     samples = open_data(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")
     patients: dict[str, set[str]] = {}
     for sample in samples:
-        assert sample.study is not None and sample.study.startswith(f"{sample.site}:")
+        assert sample.study is not None and sample.study.startswith(f"{kind}:")
         patients.setdefault(sample.study, set()).add(sample.patient)
     assert all(len(some) == 1 for some in patients.values())
     assert len(patients) > 1
