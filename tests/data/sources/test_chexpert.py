@@ -141,3 +141,13 @@ def test_a_damaged_table_is_named_with_its_row(
 def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no train\.csv, valid\.csv or test\.csv; give the folder"):
         listing(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[1]", '"film"', '{"path_to_image": 3}', "[" * 200_000, "{"])
+def test_a_damaged_file_of_labels_is_named_with_its_line(tmp_path: Path, relabel: Table, text: str) -> None:
+    file = plus(tmp_path, relabel) / "chexbert_labels" / "impression_fixed.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"impression_fixed\.json, line 1: no JSON object with a path"):
+        listing(str(file))
+    with pytest.raises(DataError, match=r"nothing\.json: no such file; check the path"):
+        listing(str(file.with_name("nothing.json")))

@@ -159,13 +159,15 @@ def _labels_file(folder: Path) -> Path:
 
 def _read_labels(path: Path) -> dict[str, dict[str, float]]:
     """A film's path -> its labels, from a file with one JSON object a line."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
     found = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         for line, text in enumerate(file, 1):
             try:
                 row = json.loads(text)
-                name = row.pop("path_to_image")
-            except (ValueError, KeyError, AttributeError):
+                name = "".join(row.pop("path_to_image"))
+            except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
                 raise DataError(
                     f"{path}, line {line}: no JSON object with a path_to_image; unpack the labels again"
                 ) from None

@@ -95,7 +95,7 @@ def _shape(path: Path) -> Array:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("L")) > 127
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: no picture ({type(error).__name__}); unpack the outlines again") from None
 
 
