@@ -146,6 +146,20 @@ def test_what_stands_on_both_sides_of_a_split_or_of_data_sets_leaks(phantoms: li
     assert any("The split holds" in said for said in sentences(leaking))
 
 
+def test_copies_of_one_film_count_among_themselves_too(phantoms: list[Array]) -> None:
+    # Each copy is paired with the first film alone, which lies in the other data set.
+    copies = [
+        sample(phantoms[0], "b", "ben"),
+        sample(phantoms[0], "c", "cleo"),
+        sample(phantoms[0], "a2", "anna"),
+    ]
+    found = audited(x=[sample(phantoms[0], "a", "anna")], y=copies)
+    assert len(found.pairs) == 3
+    assert counts(found)["pairs of different patients"] == 5  # of six, all but anna's own
+    assert any(said.startswith("5 pairs show one picture under the names") for said in sentences(found))
+    assert any(said.startswith("Pairs within one data set: 3.") for said in sentences(found))
+
+
 def test_the_command_draws_the_line_where_the_library_does() -> None:
     given = inspect.signature(data_audit).parameters
     assert given["least"].default == LEAST
