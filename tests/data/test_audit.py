@@ -20,13 +20,13 @@ from hilum.cli_leaks import data_audit
 from hilum.data import open_data
 from hilum.data.audit import FILE, PICTURE, PIXELS, Audit, audit, leaks, listed
 from hilum.data.audit_words import counts, sentences
-from hilum.data.likeness import LEAST
 from hilum.data.looks import gather, look_of
 from hilum.data.phantom import draw
 from hilum.data.search import TURNS
 from hilum.data.split import make_split, read_split
 from hilum.data.ties import read_together, tied
 from hilum.data.traces import PLAIN, told
+from hilum.duplicates import LEAST
 from hilum.errors import DataError
 from hilum.types import Array, Sample
 

@@ -22,8 +22,8 @@ SITE = "chexpert"
 
 PUBLISHED = {"films listed": 224_316, "patients": 65_240}
 
-# Table -> part. The test part's table is named so in the films' own release and in CheXlocalize.
-_TABLES = {"train.csv": "train", "valid.csv": "tune", "test.csv": "test", "test_labels.csv": "test"}
+# The test part's table has one name in the films' own release, the other in CheXlocalize.
+_TABLES = ("train.csv", "valid.csv", "test.csv", "test_labels.csv")
 _PARTS = {"train": "train", "valid": "tune", "val": "tune", "test": "test"}
 _ABOUT = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _PLUS = "df_chexpert_plus_*.csv"
