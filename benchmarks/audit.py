@@ -21,10 +21,11 @@ import numpy as np
 
 from hilum.data import open_data
 from hilum.data.audit import Film, audit, listed
-from hilum.data.likeness import LEAST, likeness
+from hilum.data.likeness import likeness
 from hilum.data.looks import gather, look_of
 from hilum.data.search import candidates, likest
 from hilum.data.split import read_split
+from hilum.duplicates import LEAST
 from hilum.figures import Bench
 from hilum.read import read
 from hilum.scores import average

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hilum.labels import FINDINGS, SIX, UNCERTAIN, Policy, canonical, policies, settle
+from hilum.labels import CONCLUDED, FINDINGS, SIX, UNCERTAIN, Policy, canonical, policies, settle
 
 
 def test_the_six_are_five_findings_and_their_absence() -> None:
@@ -104,6 +104,29 @@ def test_unmentioned_labels_are_made_zero_and_uncertain_ones_are_not() -> None:
     settled = settle(SAID, "film", unmentioned="zero")
     assert settled["Atelectasis"] == 0 and math.isnan(settled["Edema"])
     assert "Consolidation" not in settled  # the source does not have it
+
+
+@pytest.mark.parametrize(
+    ("policy", "cardiomegaly", "none"),
+    [
+        ("ignore", 0.0, None),
+        ("zero", 0.0, 1.0),
+        ("zero", NAN, None),  # what is not mentioned may be there
+        ("one", NAN, 0.0),
+        (0.7, 0.0, 0.3),
+        ({"No Finding": "one", "others": "one"}, 0.0, 0.0),
+    ],
+)
+def test_a_concluded_no_finding_follows_from_the_settled_findings(
+    policy: Policy, cardiomegaly: float, none: float | None
+) -> None:
+    said = {"No Finding": CONCLUDED, "Edema": UNCERTAIN, "Cardiomegaly": cardiomegaly, "Support Devices": 1.0}
+    found = settle(said, "film", policy)["No Finding"]
+    assert math.isnan(found) if none is None else found == pytest.approx(none)
+
+
+def test_a_no_finding_that_is_stated_as_uncertain_follows_its_policy() -> None:
+    assert settle({"No Finding": UNCERTAIN, "Edema": 0.0}, "film", "one")["No Finding"] == 1
 
 
 @pytest.mark.parametrize(

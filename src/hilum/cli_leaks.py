@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hilum.duplicates import LEAST
 from hilum.progress import progress
 
 Audited = Annotated[
@@ -22,7 +23,7 @@ def data_audit(
     split: Annotated[Path | None, typer.Option(help="patient split; its parts are compared too")] = None,
     least: Annotated[
         float, typer.Option(min=0.5, max=1.0, help="likeness from which two films are one picture")
-    ] = 0.93,
+    ] = LEAST,
     strict: Annotated[
         bool, typer.Option("--strict", help="exit 1 where something leaks, as where a film is unreadable")
     ] = False,

@@ -25,6 +25,12 @@ NO_FINDING = SIX[5]
 UNCERTAIN = -1.0
 """Value of a label that a source calls uncertain; `settle` replaces it before anything learns or scores."""
 
+CONCLUDED = -2.0
+"""Value of a No Finding that only follows from findings of which one is UNCERTAIN; `settle` concludes it."""
+
+DEVICES = "Support Devices"
+"""The one label of the CheXpert labeler's that No Finding says nothing of."""
+
 Policy: TypeAlias = Literal["ignore", "zero", "one"] | float | tuple[float, float]
 """What an uncertain label becomes: unknown, 0, 1, a probability, or one drawn evenly from a range."""
 
@@ -88,13 +94,20 @@ def settle(
 ) -> Mapping[str, float]:
     """The labels of one film with nothing UNCERTAIN left, and what is unmentioned (NaN) left or made 0.
 
+    A No Finding that is CONCLUDED becomes 1 less the highest of the findings as settled; it is unknown (NaN)
+    where one of them is and none is 1.
+
     `uncertain` is one policy, or one for each label with OTHERS for those not named, by default "ignore"
     (NaN). A range, as (0.55, 0.85), gives a value drawn evenly from it by the film's and the label's name,
     the same at every call. Sources: Irvin et al., AAAI 2019 (ignore, zeroes, ones); Pham et al.,
     Neurocomputing 2021 (ranges).
     """
     values = labels.values()
-    if UNCERTAIN not in values and (unmentioned == "ignore" or not any(map(math.isnan, values))):
+    if (
+        UNCERTAIN not in values
+        and CONCLUDED not in values
+        and (unmentioned == "ignore" or not any(map(math.isnan, values)))
+    ):
         return labels
     settled = {}
     for name, value in labels.items():
@@ -102,6 +115,10 @@ def settle(
             settled[name] = _certain(_policy(uncertain, name), film, name)
         else:
             settled[name] = 0.0 if unmentioned == "zero" and math.isnan(value) else value
+    if labels.get(NO_FINDING) == CONCLUDED:
+        found = [value for name, value in settled.items() if name not in (NO_FINDING, DEVICES)]
+        unknown = 1.0 not in found and any(map(math.isnan, found))
+        settled[NO_FINDING] = math.nan if unknown else 1.0 - max(found)
     return settled
 
 

@@ -93,13 +93,14 @@ class Sample:
     view: str | None = None  # "PA", "AP" or None
     study: str | None = None  # films of one examination share it; None where the data do not tell
     part: str | None = None  # of the source's own split: "train", "tune", "test", or None
+    published: bool = False  # whether its id is its makers' own, and so means the same film wherever it lies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """What a data set holds and what it lacks, before a film is opened."""
 
-    samples: tuple[Sample, ...]  # its frontal films; a label may also be UNCERTAIN
+    samples: tuple[Sample, ...]  # its frontal films; a label may also be UNCERTAIN or CONCLUDED
     missing: tuple[str, ...] = ()  # films that its table lists and its folder lacks
     unlisted: tuple[str, ...] = ()  # films in its folder that its table does not list
     passed_over: Mapping[str, int] = field(default_factory=dict)  # why -> listed films, of no use here

@@ -20,13 +20,13 @@ from hilum.cli_leaks import data_audit
 from hilum.data import open_data
 from hilum.data.audit import FILE, PICTURE, PIXELS, Audit, audit, leaks, listed
 from hilum.data.audit_words import counts, sentences
-from hilum.data.likeness import LEAST
 from hilum.data.looks import gather, look_of
 from hilum.data.phantom import draw
 from hilum.data.search import TURNS
 from hilum.data.split import make_split, read_split
 from hilum.data.ties import read_together, tied
 from hilum.data.traces import PLAIN, told
+from hilum.duplicates import LEAST
 from hilum.errors import DataError
 from hilum.types import Array, Sample
 
@@ -144,6 +144,20 @@ def test_what_stands_on_both_sides_of_a_split_or_of_data_sets_leaks(phantoms: li
         leaking = audit(placed, gather(films), split=True)
         assert len(leaks(leaking)) == found
     assert any("The split holds" in said for said in sentences(leaking))
+
+
+def test_copies_of_one_film_count_among_themselves_too(phantoms: list[Array]) -> None:
+    # Each copy is paired with the first film alone, which lies in the other data set.
+    copies = [
+        sample(phantoms[0], "b", "ben"),
+        sample(phantoms[0], "c", "cleo"),
+        sample(phantoms[0], "a2", "anna"),
+    ]
+    found = audited(x=[sample(phantoms[0], "a", "anna")], y=copies)
+    assert len(found.pairs) == 3
+    assert counts(found)["pairs of different patients"] == 5  # of six, all but anna's own
+    assert any(said.startswith("5 pairs show one picture under the names") for said in sentences(found))
+    assert any(said.startswith("Pairs within one data set: 3.") for said in sentences(found))
 
 
 def test_the_command_draws_the_line_where_the_library_does() -> None:

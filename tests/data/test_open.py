@@ -44,7 +44,7 @@ def test_films_of_one_examination_share_its_name(kind: str, tmp_path: Path, lay:
     samples = open_data(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")
     patients: dict[str, set[str]] = {}
     for sample in samples:
-        assert sample.study is not None and sample.study.startswith(f"{sample.site}:")
+        assert sample.study is not None and sample.study.startswith(f"{kind}:")
         patients.setdefault(sample.study, set()).add(sample.patient)
     assert all(len(some) == 1 for some in patients.values())
     assert len(patients) > 1
@@ -88,10 +88,10 @@ def test_a_data_set_without_films_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_data_set_to_hold_an_nih_film_wins() -> None:
     small, large, other = (Path(name) for name in ("small.png", "large.png", "other.png"))
-    first = [Sample(id="nih:1", patient="nih:1", site="nih", image=large)]
+    first = [Sample(id="nih:1", patient="nih:1", site="nih", image=large, published=True)]
     second = [
-        Sample(id="nih:1", patient="nih:1", site="nih", image=small),
-        Sample(id="nih:2", patient="nih:1", site="nih", image=other),
+        Sample(id="nih:1", patient="nih:1", site="nih", image=small, published=True),
+        Sample(id="nih:2", patient="nih:1", site="nih", image=other, published=True),
     ]
     assert [sample.image for sample in join([first, second])] == [large, other]
     assert [sample.image for sample in join([second, first])] == [small, other]
@@ -133,6 +133,25 @@ def test_two_folders_of_one_name_do_not_hide_each_others_films(tmp_path: Path) -
         names.append(f"folder:{tmp_path / parent / 'films'}")
     with pytest.raises(DataError, match="stands in two data sets"):
         join([open_data(name) for name in names])
+
+
+def test_a_users_folder_named_as_a_public_data_set_hides_nothing(tmp_path: Path) -> None:
+    names = []
+    for parent in ("a", "b"):
+        (tmp_path / parent / "nih").mkdir(parents=True)
+        (tmp_path / parent / "nih" / "films.csv").write_text("path\n00000001_000\n")
+        names.append(f"csv:{tmp_path / parent / 'nih' / 'films.csv'}")
+    published = [Sample(id="nih:00000001_000", patient="nih:1", image=tmp_path, published=True)]
+    with pytest.raises(DataError, match="nih:00000001_000: stands in two data sets"):
+        open_data("+".join(names))
+    with pytest.raises(DataError, match="stands in two data sets"):
+        join([published, open_data(names[0])])
+
+
+def test_a_row_that_names_a_public_site_and_its_film_means_that_film(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("path,id,site\nx.png,00000001_000,nih\n")
+    published = [Sample(id="nih:00000001_000", patient="nih:1", image=tmp_path, published=True)]
+    assert join([published, open_data(f"csv:{tmp_path / 'films.csv'}")]) == published
 
 
 def test_a_plus_joins_data_sets_and_is_harmless_in_a_path(tmp_path: Path, lay: Lay) -> None:

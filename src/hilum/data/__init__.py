@@ -68,11 +68,6 @@ KINDS: dict[str, Callable[[str], Listing]] = {
     "gate": _whole(lambda name: wrong.samples(open_data(name))),
 }
 
-# Names that tell a film apart wherever it lies, in whatever size.
-_KNOWN = re.compile(
-    "(nih|chexpert|mimic|padchest|vindr|rsna|openi|brax):|jsrt:JPC[LN]N|montgomery:MCUCXR_|shenzhen:CHNCXR_"
-)
-
 
 def open_data(
     name: str,
@@ -89,7 +84,7 @@ def open_data(
 
 
 def listing(name: str) -> Listing:
-    """What a data set holds and lacks; labels may be UNCERTAIN. Raises DataError or ConfigError."""
+    """What a data set holds and lacks, its labels not settled. Raises DataError or ConfigError."""
     return together([_listing(one) for one in _parts(expand(name))])
 
 
@@ -143,16 +138,16 @@ def together(parts: Sequence[Listing]) -> Listing:
 def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
     """All samples of several data sets; of a published film that stands in more than one, the first is taken.
 
-    The big public data sets name films unmistakably, wherever they lie. Elsewhere an equal name says
+    Only of films that are `published` on both sides does an equal name mean an equal film. Elsewhere it says
     nothing, so two data sets whose folders share their name raise DataError before one could hide the
     other's films.
     """
     seen: dict[str, Sample] = {}
     for samples in parts:
         for sample in samples:
-            if sample.id in seen and not _KNOWN.match(sample.id):
+            first = seen.setdefault(sample.id, sample)
+            if first is not sample and not (first.published and sample.published):
                 raise DataError(f"{sample.id}: stands in two data sets; rename one's folder, or give it once")
-            seen.setdefault(sample.id, sample)
     return list(seen.values())
 
 

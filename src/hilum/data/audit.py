@@ -13,11 +13,12 @@ import numpy as np
 
 from hilum.data import short
 from hilum.data.cache import Tick
-from hilum.data.likeness import LEAST, likeness
+from hilum.data.likeness import likeness
 from hilum.data.looks import Looks
 from hilum.data.search import TURNS, candidates
 from hilum.data.split import Split
 from hilum.data.ties import tied
+from hilum.duplicates import LEAST
 from hilum.types import Sample
 
 FILE, PIXELS, PICTURE = "file", "pixels", "picture"

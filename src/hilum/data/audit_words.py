@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from hilum.data.audit import FILE, PICTURE, PIXELS, Audit, Shared
+from hilum.data.audit import FILE, PICTURE, PIXELS, Audit, Film, Shared
 
 
 def counts(found: Audit) -> dict[str, int]:
@@ -27,8 +28,16 @@ def counts(found: Audit) -> dict[str, int]:
 
 def strangers(found: Audit) -> int:
     """Pairs of one picture that stands under two patients' names."""
+    every = sum(math.comb(len(group), 2) for group in found.groups)
+    return every - _twins(found, lambda film: film.sample.patient)
+
+
+def _twins(found: Audit, of: Callable[[Film], str]) -> int:
+    """Pairs of one picture, by whatever other films they were found, that agree in something."""
     return sum(
-        found.films[pair.one].sample.patient != found.films[pair.other].sample.patient for pair in found.pairs
+        math.comb(count, 2)
+        for group in found.groups
+        for count in Counter(of(found.films[place]) for place in group).values()
     )
 
 
@@ -75,8 +84,7 @@ def _inside(found: Audit) -> Iterator[str]:
             f"{pairs} pairs show one picture under the names of two patients: no split by patient keeps them "
             "together; give duplicates.csv to 'hilum data split --together'."
         )
-    inner = sum(found.films[pair.one].data_set == found.films[pair.other].data_set for pair in found.pairs)
-    if inner:
+    if inner := _twins(found, lambda film: film.data_set):
         yield f"Pairs within one data set: {inner}. Such a film counts twice in every score; leave one out."
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hilum.data.cache import Tick, attempt
 from hilum.errors import HilumError
-from hilum.labels import UNCERTAIN
+from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.types import Listing, Sample
 
 _DRAWN = 200
@@ -104,7 +104,7 @@ def _labels(samples: Sequence[Sample]) -> dict[str, str]:
     found = {}
     for label in sorted({name for sample in samples for name in sample.labels}):
         values = np.array([sample.labels.get(label, np.nan) for sample in samples])
-        uncertain = int((values == UNCERTAIN).sum())
+        uncertain = int(np.isin(values, (UNCERTAIN, CONCLUDED)).sum())
         found[f"label {label}"] = (
             f"{int((values == 1).sum())} positive, {int(np.isnan(values).sum())} unknown"
             + (f", {uncertain} uncertain" if uncertain else "")

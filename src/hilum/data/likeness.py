@@ -12,9 +12,6 @@ import numpy as np
 from hilum.data.search import MARGINS, TURNS, banded
 from hilum.types import Array
 
-LEAST = 0.93
-"""Likeness from which two films count as one picture; how it was chosen stands in docs/results.md."""
-
 _COARSE = 64  # pixels at which films are laid over each other at first
 _BROAD, _FINE = (1.0, 6.0), (1.4, 3.0)  # sigmas of the bands compared, there and at full size
 _STEPS = (8, 5)  # of the fit, there and at full size

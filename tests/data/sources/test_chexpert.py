@@ -12,7 +12,7 @@ import pytest
 from hilum.data import open_data
 from hilum.data.sources.chexpert import listing
 from hilum.errors import DataError
-from hilum.labels import UNCERTAIN
+from hilum.labels import CONCLUDED, UNCERTAIN, Policy
 
 Lay = Callable[[str, Path], str]
 Table = Callable[..., Path]
@@ -47,7 +47,7 @@ def test_uncertain_stays_apart_from_unmentioned(tmp_path: Path, lay: Lay) -> Non
     assert first.labels["Edema"] == UNCERTAIN
     assert math.isnan(first.labels["Cardiomegaly"])
     assert first.labels["No Finding"] == 0  # a fracture is present
-    assert third.labels["No Finding"] == UNCERTAIN  # an enlarged heart may be
+    assert third.labels["No Finding"] == CONCLUDED  # an enlarged heart may be
     assert all(second.labels[name] == 0 for name in ("Edema", "Atelectasis", "Pleural Effusion"))
     assert second.labels["No Finding"] == 1 and math.isnan(second.labels["Support Devices"])
     assert set(valid.labels.values()) == {0}
@@ -59,6 +59,15 @@ def test_policies_settle_them(tmp_path: Path, lay: Lay) -> None:
     ones = open_data(name, uncertain={"Edema": "one", "others": "zero"}, unmentioned="zero")
     assert ones[0].labels["Edema"] == 1 and ones[2].labels["Cardiomegaly"] == 0
     assert all(value in (0, 1) for sample in ones for value in sample.labels.values())
+
+
+@pytest.mark.parametrize("policy", ["zero", "one", 0.7, (0.55, 0.85)])
+def test_no_finding_agrees_with_the_findings_under_every_policy(
+    tmp_path: Path, lay: Lay, policy: Policy
+) -> None:
+    name = f"chexpert:{lay('chexpert', tmp_path / 'CheXpert-v1.0-small')}"
+    labels = open_data(name, uncertain=policy, unmentioned="zero")[2].labels
+    assert labels["No Finding"] == pytest.approx(1 - labels["Cardiomegaly"])
 
 
 def test_one_table_is_read_alone(tmp_path: Path, lay: Lay) -> None:
@@ -97,7 +106,7 @@ def test_chexpert_plus_has_csv_films_and_labels_of_its_own(tmp_path: Path, relab
     (sample,) = listing(str(folder)).samples
     assert sample.id == "chexpert:train/patient42142/study5/view1_frontal"  # as CheXpert's own
     assert (sample.patient, sample.sex, sample.age, sample.view) == ("chexpert:patient42142", "F", 81, "AP")
-    assert sample.labels["Edema"] == sample.labels["No Finding"] == UNCERTAIN
+    assert (sample.labels["Edema"], sample.labels["No Finding"]) == (UNCERTAIN, CONCLUDED)
     assert sample.image == folder / "PNG/PNG/train/patient42142/study5/view1_frontal.png"
     (other,) = listing(str(folder / "chexbert_labels" / "report_fixed.json")).samples
     assert other.labels["Edema"] == 1 and other.labels["No Finding"] == 0
@@ -132,3 +141,13 @@ def test_a_damaged_table_is_named_with_its_row(
 def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no train\.csv, valid\.csv or test\.csv; give the folder"):
         listing(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[1]", '"film"', '{"path_to_image": 3}', "[" * 200_000, "{"])
+def test_a_damaged_file_of_labels_is_named_with_its_line(tmp_path: Path, relabel: Table, text: str) -> None:
+    file = plus(tmp_path, relabel) / "chexbert_labels" / "impression_fixed.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"impression_fixed\.json, line 1: no JSON object with a path"):
+        listing(str(file))
+    with pytest.raises(DataError, match=r"nothing\.json: no such file; check the path"):
+        listing(str(file.with_name("nothing.json")))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from hilum.data.sources.dicom import listing
 from hilum.errors import DataError
@@ -29,6 +31,37 @@ def test_a_patient_is_one_in_every_film_and_not_named(tmp_path: Path, lay: Lay) 
     same = [sample for sample in listing(str(folder)).samples if sample.patient == first.patient]
     assert len(same) == 2 and third.patient != first.patient
     assert "MRN" not in repr(listing(str(folder)))
+
+
+def test_a_study_in_two_folders_is_one_study_of_one_patient(tmp_path: Path, lay: Lay) -> None:
+    first, second = (listing(lay("dicom", tmp_path / name)).samples for name in ("ward", "archive"))
+    assert (first[0].study, first[0].patient) == (second[0].study, second[0].patient)
+    assert first[1].study == second[1].study and first[1].study != first[0].study
+    assert first[1].patient != second[1].patient  # no PatientID: nothing says so
+
+
+def test_a_file_of_several_frames_is_passed_over(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("dicom", tmp_path / "ward"))
+    for name, frames in (("one", 1), ("many", 3)):
+        film = dcmread(folder / "one" / "a.dcm")
+        film.NumberOfFrames, film.PixelData = frames, film.PixelData * frames
+        film.save_as(folder / f"{name}.dcm")
+    found = listing(str(folder))
+    assert found.passed_over["several frames"] == 1
+    assert {sample.id for sample in found.samples} == {"ward:one/a.dcm", "ward:two/c.dcm", "ward:one.dcm"}
+
+
+def test_a_damaged_deflated_file_does_not_end_the_listing(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("dicom", tmp_path / "ward"))
+    film = dcmread(folder / "one" / "a.dcm")
+    film.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    film.save_as(folder / "deflated.dcm")
+    whole = (folder / "deflated.dcm").read_bytes()
+    assert len(listing(str(folder)).samples) == 3
+    start = 132 + 12 + film.file_meta.FileMetaInformationGroupLength
+    (folder / "deflated.dcm").write_bytes(whole[:start] + b"\xff" * (len(whole) - start))
+    found = listing(str(folder))
+    assert len(found.samples) == 2 and found.passed_over["no DICOM file"] == 2
 
 
 def test_a_folder_without_frontal_films_says_what_lies_there(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hilum.data.cache import pixels_of
 from hilum.data.masks import read_mask
@@ -162,6 +163,54 @@ def test_an_export_that_is_damaged_is_told(tmp_path: Path, lay: Lay, text: str, 
     (folder / "releases" / "latest" / "annotations" / "1.json").write_text(text)
     with pytest.raises(DataError, match=message):
         darwin.listing(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"image": "1.png"}, "names no film"),
+        ({"annotations": None}, "an annotation is damaged; export it from Darwin again"),
+        ({"annotations": ["Lung"]}, "an annotation is damaged"),
+        ({"annotations": [{"name": "Lung", "polygon": {"points": []}}]}, "an annotation is damaged"),
+        ({"annotations": [{"name": "Lung", "polygon": {"path": [{"x": 1}]}}]}, "an annotation is damaged"),
+        (
+            {"annotations": [{"name": "Lung", "polygon": {"path": [{"x": 1, "y": 1e30}]}}]},
+            "an annotation is damaged",
+        ),
+    ],
+)
+def test_a_damaged_annotation_is_told_when_listed_and_when_drawn(
+    tmp_path: Path, lay: Lay, part: dict[str, object], message: str
+) -> None:
+    folder = Path(lay("darwin", tmp_path))
+    sample = darwin.listing(str(folder)).samples[0]
+    file = folder / "releases" / "latest" / "annotations" / "1.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | part))
+    with pytest.raises(DataError, match=rf"1\.json: {message}"):
+        darwin.listing(str(folder))
+    with pytest.raises(DataError, match=r"1\.json: "):
+        outlines(sample)
+
+
+def test_darwins_film_of_impossible_size_is_told_before_it_is_drawn(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("darwin", tmp_path))
+    file = folder / "releases" / "latest" / "annotations" / "1.json"
+    for about in ({"width": 10**6, "height": 10**6}, {"width": -1, "height": 4}, {}):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"image": {"filename": "1.png", **about}}))
+        with pytest.raises(DataError, match=r"1\.json: no width and height of the film"):
+            outlines(darwin.listing(str(folder)).samples[0])
+
+
+def test_an_outline_that_declares_a_huge_picture_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "lung.gif"
+    Image.new("L", (2, 2)).save(file)
+    data = bytearray(file.read_bytes())
+    data[6:10] = (60_000).to_bytes(2, "little") * 2  # the size of the screen, then of the picture
+    place = data.index(b"\x2c")
+    data[place + 5 : place + 9] = data[6:10]
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"lung\.gif: no picture \(DecompressionBombError\); unpack the"):
+        jsrt.label_map(file, file)
 
 
 def test_covidqu_has_parts_classes_and_masks(tmp_path: Path, lay: Lay) -> None:

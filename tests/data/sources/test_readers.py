@@ -114,6 +114,25 @@ def test_openi_reports_as_xml_give_the_same_films(tmp_path: Path, lay: Lay) -> N
         openi.listing(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'<?xml version="1.0" encoding="foo"?><a/>', "unknown encoding: foo"),
+        (b'<?xml version="1.0" encoding="utf-7"?><a/>', "multi-byte encodings are not supported"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "it has a DOCTYPE"),
+        ("<!DOCTYPE a><a/>".encode("utf-16"), "it has a DOCTYPE"),
+    ],
+)
+def test_openi_reports_that_no_one_should_read_are_refused(
+    tmp_path: Path, lay: Lay, text: bytes, message: str
+) -> None:
+    folder = Path(lay("openi", tmp_path))
+    (folder / "indiana_reports.csv").unlink()
+    (folder / "1.xml").write_bytes(text)
+    with pytest.raises(DataError, match=rf"1\.xml: no XML \({message}.*\); unpack Open-I's reports again"):
+        openi.listing(str(folder))
+
+
 def test_openi_needs_to_know_which_films_are_frontal(tmp_path: Path, lay: Lay) -> None:
     folder = Path(lay("openi", tmp_path))
     (folder / "indiana_reports.csv").unlink()

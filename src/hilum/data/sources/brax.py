@@ -56,6 +56,7 @@ def listing(path: str) -> Listing:
                 labels=labels_of(row, file, line, columns),
                 study=f"{SITE}:{patient[2]}" if patient[2] else None,
                 site=SITE,
+                published=True,
                 sex=sex_of(row.get("PatientSex")),
                 age=years_of((row.get("PatientAge") or "").removesuffix(" or more")),
                 view=view,

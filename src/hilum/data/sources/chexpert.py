@@ -22,8 +22,8 @@ SITE = "chexpert"
 
 PUBLISHED = {"films listed": 224_316, "patients": 65_240}
 
-# Table -> part. The test part's table is named so in the films' own release and in CheXlocalize.
-_TABLES = {"train.csv": "train", "valid.csv": "tune", "test.csv": "test", "test_labels.csv": "test"}
+# The test part's table has one name in the films' own release, the other in CheXlocalize.
+_TABLES = ("train.csv", "valid.csv", "test.csv", "test_labels.csv")
 _PARTS = {"train": "train", "valid": "tune", "val": "tune", "test": "test"}
 _ABOUT = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _PLUS = "df_chexpert_plus_*.csv"
@@ -82,6 +82,7 @@ def listing(path: str) -> Listing:
                 labels=row.labels,
                 study=name.rpartition("/")[0],
                 site=SITE,
+                published=True,
                 sex=row.sex,
                 age=row.age,
                 view=row.view,
@@ -158,13 +159,15 @@ def _labels_file(folder: Path) -> Path:
 
 def _read_labels(path: Path) -> dict[str, dict[str, float]]:
     """A film's path -> its labels, from a file with one JSON object a line."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
     found = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         for line, text in enumerate(file, 1):
             try:
                 row = json.loads(text)
-                name = row.pop("path_to_image")
-            except (ValueError, KeyError, AttributeError):
+                name = "".join(row.pop("path_to_image"))
+            except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
                 raise DataError(
                     f"{path}, line {line}: no JSON object with a path_to_image; unpack the labels again"
                 ) from None

@@ -26,6 +26,8 @@ from hilum.types import STRUCTURES, Array, Listing, Sample
 _LUNGS = ("lung", "lungs")
 _PNEUMONIA = re.compile(r"pneumonia", re.IGNORECASE)
 _HEALTHY = ("no pneumonia (healthy)", "no finding")
+_MOST = 2**27  # pixels of a film
+_FURTHEST = 2**20  # pixels from a film's corner
 _AGAIN = "export it from Darwin again"
 
 
@@ -72,6 +74,8 @@ def listing(path: str) -> Listing:
 def drawn(file: Path) -> Array:
     """The polygons of a film as (H, W) uint8, in the values of ``Sample.masks``; raises DataError."""
     note = _read(file)
+    if "annotations" not in note:
+        raise DataError(f"{file}: no annotations any more; {_AGAIN}")
     width, height = _size(file, note)
     found = np.zeros((height, width), np.uint8)
     for name, paths in _polygons(note):
@@ -85,28 +89,40 @@ def drawn(file: Path) -> Array:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """The note, or {} where the JSON is none; raises DataError where it is damaged."""
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: no JSON ({error}); {_AGAIN}") from None
-    return note if isinstance(note, dict) else {}
+    if not isinstance(note, dict) or "annotations" not in note:
+        return {}
+    try:
+        for _, paths in _polygons(note):
+            _points(paths)
+        _labels(note)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise DataError(f"{file}: an annotation is damaged; {_AGAIN}") from None
+    return note
 
 
 def _name(file: Path, note: Mapping[str, Any]) -> str:
     """The film's file name; in the older edition the original name may stand beside the stored one."""
-    about = note.get("image") or note.get("item") or {}
-    name = about.get("filename") or about.get("name")
+    about = note.get("image") or note.get("item")
+    name = (about.get("filename") or about.get("name")) if isinstance(about, dict) else None
     if not isinstance(name, str):
         raise DataError(f"{file}: names no film; {_AGAIN}")
     return Path(name).name
 
 
 def _size(file: Path, note: Mapping[str, Any]) -> tuple[int, int]:
-    about = note.get("image") or ((note.get("item") or {}).get("slots") or [{}])[0]
     try:
-        return int(about["width"]), int(about["height"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{file}: no width and height of the film; {_AGAIN}") from None
+        about = note.get("image") or note["item"]["slots"][0]
+        width, height = int(about["width"]), int(about["height"])
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        width = height = 0
+    if not (width > 0 and height > 0 and width * height <= _MOST):
+        raise DataError(f"{file}: no width and height of the film; {_AGAIN}")
+    return width, height
 
 
 def _polygons(note: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
@@ -118,7 +134,7 @@ def _polygons(note: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
             paths = shape.get("paths") or shape["path"]
             nested = paths if paths and isinstance(paths[0], list) else [paths]
             name = "_".join(str(one.get("name", "")).lower().split())
-            found.append((name, [*nested, *shape.get("additional_paths", ())]))
+            found.append((name, [*nested, *(shape.get("additional_paths") or ())]))
     return found
 
 
@@ -130,9 +146,16 @@ def _structures(note: Mapping[str, Any]) -> frozenset[str]:
 def _filled(paths: list[Any], height: int, width: int) -> Array:
     """Where polygons lie, (H, W) bool; a path within another is a hole."""
     found = np.zeros((height, width), np.uint8)
-    points = [np.array([[point["x"], point["y"]] for point in path]) for path in paths if path]
-    cv2.fillPoly(found, [np.rint(path).astype(np.int32) for path in points], 1)
+    cv2.fillPoly(found, _points(paths), 1)
     return found.astype(bool)
+
+
+def _points(paths: list[Any]) -> list[Array]:
+    """The corners of each path, (N, 2) int32; raises one of Python's own errors where a point is none."""
+    found = [np.array([[float(point["x"]), float(point["y"])] for point in path]) for path in paths if path]
+    if not all((np.abs(path) < _FURTHEST).all() for path in found):
+        raise ValueError("a point beyond any film")
+    return [np.rint(path).astype(np.int32) for path in found]
 
 
 def _labels(note: Mapping[str, Any]) -> dict[str, float]:

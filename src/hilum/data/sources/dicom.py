@@ -1,7 +1,8 @@
 """A folder of DICOM studies: the frontal films, with what their headers say; no labels.
 
-Patients are told apart by a hash of their PatientID, so that no split file holds one. It is no protection
-against somebody who tries all numbers.
+Patients and studies are told apart by a hash of their PatientID and StudyInstanceUID, so that no split file
+holds one. It is no protection against somebody who tries all numbers. The folder has no say in it: one
+patient's films in two folders are one patient's.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def listing(path: str) -> Listing:
             samples.append(
                 Sample(
                     id=f"{site}:{name}",
-                    patient=f"{site}:{_pseudonym(header.patient) or name}",
+                    patient=_pseudonym(header.patient) or f"{site}:{name}",
                     image=file,
-                    study=f"{site}:{_pseudonym(header.study)}" if header.study else None,
+                    study=_pseudonym(header.study) or None,
                     site=site,
                     sex=header.sex,
                     age=header.age,
@@ -59,8 +60,10 @@ def _reason(header: Header) -> str | None:
         return f"modality {header.modality}"
     if 0 in header.size:
         return "no pixels"
+    if header.frames > 1:
+        return "several frames"
     return None if header.view else f"view {header.stated_view or 'unknown'}"
 
 
 def _pseudonym(name: str) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest() if name else ""
+    return f"dicom:{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}" if name else ""

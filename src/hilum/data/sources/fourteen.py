@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hilum.data.sources.rows import LABELS, value
 from hilum.errors import DataError
-from hilum.labels import NO_FINDING, SIX, UNCERTAIN, canonical
+from hilum.labels import CONCLUDED, DEVICES, NO_FINDING, SIX, UNCERTAIN, canonical
 
 FOURTEEN = (
     "No Finding",
@@ -28,10 +28,8 @@ FOURTEEN = (
     "Pleural Effusion",
     "Pleural Other",
     "Fracture",
-    "Support Devices",
+    DEVICES,
 )
-
-_DEVICES = "Support Devices"
 
 
 def labels_of(row: Mapping[str, str], path: Path, line: int, columns: Mapping[str, str]) -> dict[str, float]:
@@ -58,19 +56,19 @@ def concluded(labels: dict[str, float]) -> dict[str, float]:
     """The labels with what "No Finding" and the findings say of each other; what is stated stays.
 
     Where No Finding is 1, findings that are not mentioned are 0. Where it is blank, it is 0 if any finding
-    is present, UNCERTAIN if any is uncertain, and stays NaN otherwise.
+    is present, CONCLUDED if any is uncertain (`hilum.labels.settle` then derives it), and else stays NaN.
     """
     if NO_FINDING not in labels:
         return labels
     said = labels[NO_FINDING]
     if said == 1:
         for name, known in labels.items():
-            if name != _DEVICES and math.isnan(known):
+            if name != DEVICES and math.isnan(known):
                 labels[name] = 0.0
     elif math.isnan(said):
-        found = [known for name, known in labels.items() if name != _DEVICES]
+        found = [known for name, known in labels.items() if name != DEVICES]
         if 1.0 in found:
             labels[NO_FINDING] = 0.0
         elif UNCERTAIN in found:
-            labels[NO_FINDING] = UNCERTAIN
+            labels[NO_FINDING] = CONCLUDED
     return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ _TAGS = (
     "Rows",
     "Columns",
     "NumberOfFrames",
-    "SOPInstanceUID",
 )
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _THREADS = 8
@@ -38,8 +38,8 @@ class Header:
     sex: str | None
     age: float | None  # years
     size: tuple[int, int]  # rows, columns; 0 where unsaid
+    frames: int  # 0 where unsaid
     modality: str
-    uid: str
 
 
 def headers(paths: Sequence[Path]) -> list[Header | None]:
@@ -60,7 +60,16 @@ def _header(path: Path) -> Header | None:
         with hushed():  # what pydicom warns of would quote the patient's header
             found = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
             said = {tag: str(found.get(tag, "") or "").strip() for tag in _TAGS}
-    except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, KeyError, EOFError):
+    except (
+        InvalidDicomError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        EOFError,
+        zlib.error,
+    ):
         return None
     return Header(
         patient=said["PatientID"],
@@ -70,8 +79,8 @@ def _header(path: Path) -> Header | None:
         sex=sex_of(said["PatientSex"]),
         age=_age(said["PatientAge"]),
         size=(_whole(said["Rows"]), _whole(said["Columns"])),
+        frames=_whole(said["NumberOfFrames"]),
         modality=said["Modality"].upper(),
-        uid=said["SOPInstanceUID"],
     )
 
 

@@ -52,6 +52,7 @@ def listing(path: str) -> Listing:
                 structures=frozenset(_underscored(_STRUCTURES)) if outlines else frozenset(),
                 boxes={"Nodule": (box,)} if box and nodule else None,
                 site=SITE,
+                published=True,
                 sex=sex,
                 age=age,
                 view="PA",
@@ -94,7 +95,7 @@ def _shape(path: Path) -> Array:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("L")) > 127
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: no picture ({type(error).__name__}); unpack the outlines again") from None
 
 

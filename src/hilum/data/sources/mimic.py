@@ -57,6 +57,7 @@ def listing(path: str) -> Listing:
                     labels=study,
                     study=f"{SITE}:{row['study_id']}",
                     site=SITE,
+                    published=True,
                     sex=sexes.get(patient),
                     view=view,
                     part=parts.get(film),

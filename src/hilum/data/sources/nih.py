@@ -107,6 +107,7 @@ def _sample(
         labels={name: float(name in found) for name in names},
         boxes=boxes,
         site=SITE,
+        published=True,
         sex=row["Patient Gender"] or None,
         age=_age(row["Patient Age"]),
         view=view_of(row["View Position"]),

@@ -111,6 +111,7 @@ def listing(path: str) -> Listing:
                     labels=_labels(terms),
                     study=f"{SITE}:{row['StudyID']}" if row.get("StudyID") else None,
                     site=SITE,
+                    published=True,
                     sex=sex_of(row.get("PatientSex_DICOM")),
                     age=_age(row),
                     view=_VIEWS[row["Projection"]],

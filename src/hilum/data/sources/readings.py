@@ -45,6 +45,7 @@ def sample(stem: str, film: Path, readings: Path, masks: Pixels | None, structur
         masks=masks,
         structures=structures if masks is not None else frozenset(),
         site=site,
+        published=True,
         sex=_sex(said),
         age=_age(said),
         view="PA",

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import TextIO
 
 from hilum.errors import DataError
 from hilum.labels import UNCERTAIN
@@ -23,8 +24,7 @@ LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
 
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 _OLDEST = 120  # years; more is a slip of the pen
-
-csv.field_size_limit(2**24)  # reports are cells too
+_LONGEST = 2**24  # characters of a line; a cell, be it a report, may have csv's own 131,072
 
 
 def table(folder: Path, *patterns: str, whose: str) -> Path:
@@ -48,7 +48,7 @@ def rows(
     """
     try:
         with _opened(path) as file:
-            reader = csv.reader(file)
+            reader = csv.reader(_lines(file, path, whose))
             heading = next(reader, [])
             if missing := [name for name in needed if name not in heading]:
                 raise DataError(f"{path}: no column {missing[0]!r}; give {whose}'s own file unchanged")
@@ -68,6 +68,14 @@ def rows(
         raise DataError(
             f"{path}: truncated or damaged ({type(error).__name__}); download {whose}'s table again"
         ) from None
+
+
+def _lines(file: TextIO, path: Path, whose: str) -> Iterator[str]:
+    """The lines of a table; raises DataError for one that would fill the memory."""
+    while line := file.readline(_LONGEST + 1):
+        if len(line) > _LONGEST:
+            raise DataError(f"{path}: a line of over {_LONGEST:,} characters; download {whose}'s table again")
+        yield line
 
 
 def _opened(path: Path):  # type: ignore[no-untyped-def]

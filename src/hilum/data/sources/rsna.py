@@ -56,6 +56,7 @@ def listing(path: str) -> Listing:
                 labels={_OPACITY: float(opacity[name]), NO_FINDING: normal},
                 boxes={_OPACITY: boxes[name]} if name in boxes else None,
                 site=SITE,
+                published=True,
                 sex=header.sex if header else None,
                 age=header.age if header else None,
                 view=header.view if header else None,

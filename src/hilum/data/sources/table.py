@@ -24,6 +24,22 @@ _BESIDES = (
     "model",
     "flagged",
 )
+# Sites whose films bear their makers' names; a row that states one, and an id, means that published film.
+_PUBLIC = frozenset(
+    (
+        "nih",
+        "chexpert",
+        "mimic",
+        "padchest",
+        "vindr",
+        "rsna",
+        "openi",
+        "brax",
+        "jsrt",
+        "montgomery",
+        "shenzhen",
+    )
+)
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -89,6 +105,7 @@ def _sample(
         age=_years(said("age"), file, number),
         view=said("view"),
         study=f"{site}:{study}" if (study := said("study")) else None,
+        published=said("site") in _PUBLIC and said("id") is not None,
     )
 
 

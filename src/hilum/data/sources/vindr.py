@@ -114,6 +114,7 @@ def _sample(
         labels=labels,
         boxes=boxes or None,
         site=SITE,
+        published=True,
         sex=header.sex if header else None,
         age=header.age if header else None,
         view="PA",  # of all, as the makers chose them
