@@ -118,6 +118,7 @@ def _about(sample: Sample) -> dict[str, Any]:
     about = {
         "labels": {name: None if math.isnan(value) else value for name, value in sample.labels.items()},
         "structures": sorted(sample.structures) or None,
+        "published": sample.published or None,
         "boxes": {name: [list(box) for box in some] for name, some in boxes.items()} if boxes else None,
         **{
             name: getattr(sample, name)

@@ -128,6 +128,7 @@ def _sample(shard: _Shard, key: str, one: _Members, film: _Place) -> Sample:
         masks=partial(_mask, shard, one.name, *one.mask) if one.mask else None,
         structures=frozenset(shown) if one.mask else frozenset(),
         site=site,
+        published=about.get("published") is True,
         **_numbers(f"{shard}, {key}.json", about),
         **told,
     )
