@@ -35,6 +35,7 @@ def lay(folder: Path) -> list[Sample]:
             "labels": labels,
             "study": f"s{i}",
             "boxes": boxes,
+            "published": i == 2,
             "site": "here",
             "sex": "F",
             "age": 61.0,
@@ -78,6 +79,7 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
                 "part",
                 "structures",
                 "boxes",
+                "published",
             ):
                 assert getattr(one, field) == getattr(other, field)
             np.testing.assert_equal(dict(one.labels), dict(other.labels))
