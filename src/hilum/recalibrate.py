@@ -89,14 +89,27 @@ def recalibrate(
         _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
         for i, label in enumerate(card.labels)
     ]
+    now = _refitted(card, fits, logits, truth, patients, point, about)
+    return _written(folder, out, card, now), fits
+
+
+def _refitted(
+    card: Card,
+    fits: Sequence[Fit],
+    logits: Array,
+    truth: Array,
+    patients: Array,
+    point: str,
+    about: str,
+) -> Card:
+    """The card with each label's calibration, and the operating points and prediction sets that follow."""
     fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
     said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
     true = dict(zip(card.labels, truth.T, strict=True))
     points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
     sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
     promised = {label: one.model_copy(update={"films": about}) for label, one in sets.items() if one}
-    update = {"thresholds": points[point], "points": points, "sets": promised}
-    return _written(folder, out, card, fitted.model_copy(update=update)), fits
+    return fitted.model_copy(update={"thresholds": points[point], "points": points, "sets": promised})
 
 
 def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
