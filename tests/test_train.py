@@ -377,7 +377,7 @@ def test_a_run_may_start_from_another(runs: Path, segmented: tuple[TrainConfig, 
     config = segment(
         runs / "tuned", data=["phantom:60@1"], arguments=trained.arguments, start=str(trained.out)
     )
-    module = network(config, make_plan(config))
+    module, _ = network(config, make_plan(config))
     assert same(copied(module), copied(checkpoint.load(trained.out)[0]))
 
 
@@ -400,9 +400,9 @@ def test_other_labels_keep_the_backbone_and_get_a_head_of_their_own(
     start = str(runs / "two")
     data, split = labelled(films, {"Edema": "", "Cardiomegaly": "", "No Finding": ""})
     second = classify(runs / "three", data, split, start=start, epochs=1)
-    module = network(second, make_plan(second))
+    module, _ = network(second, make_plan(second))
     theirs = checkpoint.load(start)[0].state_dict()
-    own = network(second.model_copy(update={"start": "random"}), make_plan(second)).state_dict()
+    own = network(second.model_copy(update={"start": "random"}), make_plan(second))[0].state_dict()
     for key, value in module.state_dict().items():
         assert torch.equal(value, own[key] if key.startswith("head.") else theirs[key]), key
     train(second)
@@ -419,7 +419,7 @@ def test_auxiliary_labels_are_learned_and_then_forgotten(runs: Path, kept: Kept)
     )
     train(config)
     assert kept.weights[0]["head.weight"].shape[0] == 4
-    taught = network(config, kept.plans[0])
+    taught, _ = network(config, kept.plans[0])
     taught.load_state_dict(kept.weights[0])
     card = finish(taught, config, kept.plans[0])
     module, _ = checkpoint.load(config.out)
@@ -477,13 +477,13 @@ def test_a_network_pretrained_on_films_alone_goes_on_to_labels(runs: Path) -> No
     assert (card.task, len(card.labels), card.metrics, card.thresholds) == ("pretrain", 8, (), {})
     before, _ = checkpoint.load(out)
     config = classify(runs / "taught", "phantom:24", start=str(out))
-    after = network(config, make_plan(config))
+    after, _ = network(config, make_plan(config))
     assert torch.equal(before.state_dict()["filters.0.weight"], after.state_dict()["filters.0.weight"])
     with pytest.raises(CheckpointError, match="hilum train --from"):
         pipeline.load(out)
 
 
-def finish_quickly(module: nn.Module, config: TrainConfig, plan: Plan) -> Card:
+def finish_quickly(module: nn.Module, config: TrainConfig, plan: Plan, _start: str) -> Card:
     card = Card(
         name="quick",
         version="0",

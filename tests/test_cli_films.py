@@ -1,0 +1,53 @@
+"""Which films a verb works on: the first of several copies, of a part, and with a word of warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from hilum.card import read_card
+from hilum.cli_films import UNSPLIT, choose
+from hilum.data.phantom import write
+from hilum.data.split import Split, write_split
+from hilum.runtime import find
+
+CARD = read_card(find("hilum-six"))
+
+
+@pytest.fixture
+def nih(tmp_path: Path) -> str:
+    """Three films of two patients in NIH's layout."""
+    heading = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    rows = [f"0000000{who}_00{n}.png,No Finding,0,{who},50,M,PA" for who, n in ((1, 0), (1, 1), (2, 0))]
+    write(tmp_path / "films", count=3, seed=0)
+    (tmp_path / "films" / "Data_Entry_2017_v2020.csv").write_text("\n".join([heading, *rows]) + "\n")
+    for path, row in zip(sorted((tmp_path / "films" / "images").iterdir()), rows, strict=True):
+        path.rename(path.with_name(row.partition(",")[0]))
+    return f"nih:{tmp_path / 'films'}"
+
+
+def test_a_model_may_know_films_of_the_kind_it_learned_from(
+    nih: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = choose([nih], [CARD], split=None)
+    assert len(chosen.samples) == 3 and set(chosen.sources.values()) == {"nih:films"}
+    assert chosen.about["warnings"] == [UNSPLIT]
+    assert capsys.readouterr().err == UNSPLIT + "\n"
+    assert choose(["phantom:2"], [CARD], split=None).about["warnings"] == []
+
+
+def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    write_split(Split(parts={"nih:1": "0", "nih:2": "test"}, sha256=""), file)
+    assert [len(choose([nih], [], split=file, part=part).samples) for part in (None, "tune")] == [1, 2]
+    chosen = choose([nih], [CARD], split=file, default="tune")
+    assert chosen.about["part"] == "tune"
+    (warning,) = chosen.about["warnings"]  # type: ignore[misc]
+    assert "trained by another split" in warning
+    for wrong in ({"part": "tune"}, {"fold": 1}):
+        with pytest.raises(typer.BadParameter, match="give --split"):
+            choose([nih], [], split=None, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(typer.BadParameter, match="must be one of test, tune, train"):
+        choose([nih], [], split=file, part="half")
