@@ -17,7 +17,7 @@ from hilum.data import listing, open_data
 from hilum.data.cache import cached, decode
 from hilum.data.shard_writer import write
 from hilum.errors import DataError
-from hilum.labels import UNCERTAIN
+from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.types import Array, Sample
 
 
@@ -124,10 +124,13 @@ def test_a_killed_run_goes_on_and_never_into_other_films(tmp_path: Path) -> None
 
 def test_generated_films_keep_their_grey_levels_and_uncertain_labels_stay_so(tmp_path: Path) -> None:
     image = partial(_fine, 3)
-    sample = Sample(id="a", patient="p", image=image, labels={"Edema": UNCERTAIN, "Mass": 1.0}, site="x")
+    labels = {"Edema": UNCERTAIN, "Mass": 0.0, "No Finding": CONCLUDED}
+    sample = Sample(id="a", patient="p", image=image, labels=labels, site="x")
     write([sample], tmp_path)
     back = listing(f"shards:{tmp_path}").samples[0]
-    assert back.labels == {"Edema": UNCERTAIN, "Mass": 1.0}
+    assert back.labels == labels
+    (settled,) = open_data(f"shards:{tmp_path}", uncertain="one")
+    assert settled.labels == {"Edema": 1.0, "Mass": 0.0, "No Finding": 0.0}
     np.testing.assert_allclose(back.image(), image(), atol=1e-5)  # type: ignore[operator]
     again = tmp_path / "again"
     write([back], again)

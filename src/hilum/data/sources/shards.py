@@ -24,7 +24,7 @@ import numpy as np
 
 from hilum.data.masks import mask_of
 from hilum.errors import DataError, HilumError, MissingExtraError
-from hilum.labels import UNCERTAIN, canonical
+from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.read import read
 from hilum.types import STRUCTURES, Array, Listing, Sample
 
@@ -148,7 +148,8 @@ def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
         age = None if about.get("age") is None else float(about["age"])
     except (TypeError, ValueError, OverflowError, AttributeError):
         labels, boxes, age = {"": 2.0}, {}, None
-    if not all(math.isnan(value) or value == UNCERTAIN or 0 <= value <= 1 for value in labels.values()):
+    marks = (UNCERTAIN, CONCLUDED)
+    if not all(math.isnan(value) or value in marks or 0 <= value <= 1 for value in labels.values()):
         raise DataError(f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; mend it")
     return {"labels": labels, "boxes": boxes or None, "age": age}
 
