@@ -31,7 +31,7 @@ FLOORS = """
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment
     classify data.phantom_findings model_page models probe read report_files six_way
-    call_figures
+    call_figures dicom_header
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
     batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt

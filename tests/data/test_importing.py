@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from hilum.data import importing, open_data
 from hilum.data.phantom import draw
 from hilum.data.pseudonyms import key_of
+from hilum.data.study_header import study_header
 from hilum.errors import ConfigError, MissingExtraError
 from hilum.read import read
 from hilum.types import Array
@@ -401,3 +402,17 @@ def test_a_copy_without_the_library_names_the_remedy(ward: Ward, monkeypatch: py
     with pytest.raises(MissingExtraError, match=r"pip install 'hilum\[deid\]'"):
         run(ward, keep_dicom=True)
     assert not ward.out.exists()
+
+
+def test_a_damaged_deflated_file_is_no_dicom_to_whoever_asks(tmp_path: Path) -> None:
+    found = Dataset()
+    found.file_meta = FileMetaDataset()
+    found.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    found.file_meta.MediaStorageSOPClassUID = found.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID = "1.2.3"
+    found.PatientID = "someone"
+    found.save_as(tmp_path / "whole.dcm", enforce_file_format=True)
+    data = (tmp_path / "whole.dcm").read_bytes()
+    whole = study_header(data)
+    assert whole is not None and whole.patient == "someone"
+    assert study_header(data[:-12]) is None

@@ -12,6 +12,7 @@ from datetime import date
 from io import BytesIO
 from typing import Any
 
+from hilum.dicom_header import header_of, years
 from hilum.gate import CHEST, LATERAL
 from hilum.read import hushed
 
@@ -33,7 +34,6 @@ _POSITIONS = {"HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"}  # PS3
 _SIDES = {"L", "R", "B", "U"}
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage and its multi-frame kin
 _CONVERTED = {"DV", "DF", "WSD", "SD", "SI", "DRW"}  # PS3.3 C.8.6.1: video, digitised film, screen, scan
-_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how many make a year
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +55,13 @@ class StudyHeader:
 
 def study_header(data: bytes) -> StudyHeader | None:
     """What a file's bytes say of it; None where they are no DICOM."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    bare = len(data) > 2 and min(data[:2]) == 0 and max(data[:2]) in range(0x02, 0x2A, 2)
-    if data[128:132] != b"DICM" and not bare:
+    found = header_of(BytesIO(data), _TAGS)
+    if found is None:
         return None
-    try:
-        with hushed():  # what pydicom warns of would quote the patient's header
-            found = dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=list(_TAGS), force=bare)
-            said = {tag: _text(found, tag) for tag in _TAGS}
-            meaning = _meaning(found)
-    except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, KeyError, EOFError):
-        return None
-    if bare and not (said["SOPClassUID"] or said["Rows"]):
+    with hushed():  # an element is understood when it is asked for
+        said = {tag: _text(found, tag) for tag in _TAGS}
+        meaning = _meaning(found)
+    if data[128:132] != b"DICM" and not (said["SOPClassUID"] or said["Rows"]):
         return None
     view = _FRONTAL.get(said["ViewPosition"].upper()) or _FRONTAL.get(meaning) or ""
     part = said["BodyPartExamined"].upper()
@@ -106,10 +99,10 @@ def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
     modality, side, position = (
         said[tag].upper() for tag in ("Modality", "ImageLaterality", "PatientPosition")
     )
-    years = _years(said)
+    lived = _years(said)
     return {
         "sex": sex if (sex := said["PatientSex"].upper()) in ("F", "M") else "",
-        "age": "" if years is None else str(min(years, OLDEST)),
+        "age": "" if lived is None else str(min(lived, OLDEST)),
         "view": view,
         "modality": modality if modality in _RADIOGRAPHS else "",
         "laterality": side if side in _SIDES else "",
@@ -119,17 +112,15 @@ def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
 
 def _years(said: Mapping[str, str]) -> int | None:
     """Whole years: as said (018M, PS3.5 section 6.2), else from birth to study."""
-    age = said["PatientAge"].upper()
-    digits, unit = (age[:-1], age[-1:]) if age[-1:] in _UNITS else (age, "Y")
-    if digits.isdecimal():
-        years = int(int(digits) / _UNITS[unit])
-        return years if years <= 120 else None
+    age = years(said["PatientAge"].upper())
+    if age is not None:
+        return int(age)
     try:
         born, made = (date.fromisoformat(said[tag]) for tag in ("PatientBirthDate", "StudyDate"))
     except ValueError:
         return None
-    years = made.year - born.year - ((made.month, made.day) < (born.month, born.day))
-    return years if 0 <= years <= 120 else None
+    lived = made.year - born.year - ((made.month, made.day) < (born.month, born.day))
+    return lived if 0 <= lived <= 120 else None
 
 
 def _useless(said: Mapping[str, str], view: str, meaning: str) -> str:
