@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hilum.errors import ConfigError, DataError
@@ -30,17 +33,39 @@ def by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
+_LONGEST = 2**24  # characters of a line; a cell, be it a report, may have csv's own 131,072
+
+
+@contextmanager
+def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
+    """The lines of a csv in UTF-8, a byte-order mark passed over; whether it is gzipped, its content tells.
+
+    Raises DataError for a line that would fill the memory.
+    """
+    with path.open("rb") as packed:
+        opened = gzip.open if packed.read(2) == b"\x1f\x8b" else open
+    with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+
+        def lines() -> Iterator[str]:
+            while line := file.readline(_LONGEST + 1):
+                if len(line) > _LONGEST:
+                    raise DataError(f"{path}: a line of over {_LONGEST:,} characters; {remedy}")
+                yield line
+
+        yield lines()
+
+
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The heading of a csv, and the line number and cells of each row; raises DataError if malformed.
 
     A byte-order mark, as spreadsheets write it, is passed over.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+        with csv_lines(path, remedy="give a csv in UTF-8") as lines:
+            reader = csv.DictReader(lines)
             columns = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {error}; give a csv in UTF-8") from None
     for line, row in rows:
         # An unquoted comma or a cut-off file moves cells under other columns' names.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.data.sources import rows as module
+from hilum import files
 from hilum.data.sources.rows import rows
 from hilum.errors import DataError
 
@@ -26,11 +26,13 @@ def test_a_report_of_a_hundred_thousand_characters_over_many_lines_is_one_cell(t
 def test_an_endless_line_is_refused_before_it_fills_the_memory(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LONGEST", 1000)
+    monkeypatch.setattr(files, "_LONGEST", 1000)
     text = b"path,Edema\n" + b"a.png," * 200
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     with pytest.raises(DataError, match=r"films\.csv.*: a line of over 1,000 characters; download NIH.s"):
         list(rows(tmp_path / name, ("path",), whose="NIH"))
+    with pytest.raises(DataError, match=r"films\.csv.*: a line of over 1,000 characters; give a csv"):
+        files.read_csv(tmp_path / name)
 
 
 def test_a_quote_that_never_ends_is_refused(tmp_path: Path) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TextIO
 
 from hilum.errors import DataError
+from hilum.files import csv_lines
 from hilum.labels import UNCERTAIN
 
 LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
@@ -24,7 +23,6 @@ LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
 
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 _OLDEST = 120  # years; more is a slip of the pen
-_LONGEST = 2**24  # characters of a line; a cell, be it a report, may have csv's own 131,072
 
 
 def table(folder: Path, *patterns: str, whose: str) -> Path:
@@ -47,8 +45,8 @@ def rows(
     length, and a file that is damaged or ends too early.
     """
     try:
-        with _opened(path) as file:
-            reader = csv.reader(_lines(file, path, whose))
+        with csv_lines(path, remedy=f"download {whose}'s table again") as lines:
+            reader = csv.reader(lines)
             heading = next(reader, [])
             if missing := [name for name in needed if name not in heading]:
                 raise DataError(f"{path}: no column {missing[0]!r}; give {whose}'s own file unchanged")
@@ -68,21 +66,6 @@ def rows(
         raise DataError(
             f"{path}: truncated or damaged ({type(error).__name__}); download {whose}'s table again"
         ) from None
-
-
-def _lines(file: TextIO, path: Path, whose: str) -> Iterator[str]:
-    """The lines of a table; raises DataError for one that would fill the memory."""
-    while line := file.readline(_LONGEST + 1):
-        if len(line) > _LONGEST:
-            raise DataError(f"{path}: a line of over {_LONGEST:,} characters; download {whose}'s table again")
-        yield line
-
-
-def _opened(path: Path):  # type: ignore[no-untyped-def]
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    opened = gzip.open if zipped else open
-    return opened(path, "rt", newline="", encoding="utf-8-sig")
 
 
 def value(text: str, path: Path, line: int, column: str) -> float:
