@@ -10,7 +10,8 @@ import numpy as np
 
 from hilum.delong import delong_difference
 from hilum.errors import DataError
-from hilum.intervals import around, holm, resamples, two_sided, weighed
+from hilum.figures import Bench
+from hilum.intervals import around, holm, two_sided, weighed
 from hilum.labels import NO_FINDING
 from hilum.scores import Statistic, mean_of
 from hilum.six_way import MEASURES, six_way
@@ -48,21 +49,8 @@ def gain(
 
     Raises DataError where they share neither a film nor a label.
     """
-    if not labels:
-        raise DataError("the verdicts to compare share no label; compare models of the same labels")
     both = common([*ours, *theirs])
-    truth = _columns(both[0], labels, both[0].truth)
-    known = ~np.isnan(truth).all(axis=1)
-    each = [mean_auroc(truth[known], _columns(one, labels, one.probabilities)[known]) for one in both]
-    return _paired(
-        each[: len(ours)],
-        each[len(ours) :],
-        both[0].patients[known],
-        subject=subject,
-        measure="AUROC",
-        seed=seed,
-        repeats=repeats,
-    )
+    return _by_labels(both, len(ours), labels, subject, Bench(both[0].patients, seed, repeats))
 
 
 def six_gain(
@@ -78,45 +66,7 @@ def six_gain(
     Raises DataError where they share no film, or cannot be asked for one of the same labels.
     """
     both = common([*ours, *theirs])
-    found = [six for one in both if (six := six_way(one))]
-    if len(found) < len(both) or len({frozenset(six.names) for six in found}) > 1:
-        raise DataError("the verdicts to compare are not about one of the same labels; compare others")
-    each = [MEASURES[measure](six) for six in found]
-    return _paired(
-        each[: len(ours)],
-        each[len(ours) :],
-        both[0].patients[found[0].films],
-        subject=found[0].subject,
-        measure=measure,
-        seed=seed,
-        repeats=repeats,
-    )
-
-
-def _paired(
-    ours: Sequence[Statistic],
-    theirs: Sequence[Statistic],
-    patients: Array,
-    *,
-    subject: str,
-    measure: str,
-    seed: int,
-    repeats: int,
-) -> Gain:
-    """The mean of the first scores less that of the others, all on the films of these patients (N,)."""
-    first, second = mean_of(ours), mean_of(theirs)
-    weights = resamples(patients, rng=np.random.default_rng(seed), repeats=repeats)
-    value, drawn = weighed(lambda rows: first(rows) - second(rows), weights)
-    interval = around(value, drawn)
-    return Gain(
-        subject=subject,
-        measure=measure,
-        films=len(patients),
-        value=value,
-        low=interval.low,
-        high=interval.high,
-        p=two_sided(drawn),
-    )
+    return _by_six(both, len(ours), measure, Bench(both[0].patients, seed, repeats))
 
 
 def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 2000) -> list[Gain]:
@@ -126,30 +76,69 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
     Raises DataError where they share neither a film nor a label.
     """
     shared = [label for label in ours.labels if label in theirs.labels]
-    one, other = common([ours, theirs])
-    places = [one.labels.index(label) for label in shared if label != NO_FINDING]
-    findings = [one.labels[i] for i in shown(one.truth, places)]
-    draw = {"seed": seed, "repeats": repeats}
-    found = [_gain_of(one, other, label, **draw) for label in shared]
-    corrected = holm([each.p for each in found])
-    found = [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
     if not shared:
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
+    both = common([ours, theirs])
+    bench = Bench(both[0].patients, seed, repeats)
+    found = [_by_label(both, label, bench) for label in shared]
+    corrected = holm([each.p for each in found])
+    found = [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
+    places = [both[0].labels.index(label) for label in shared if label != NO_FINDING]
+    findings = [both[0].labels[i] for i in shown(both[0].truth, places)]
     if len(findings) > 1:
-        found.append(gain([one], [other], findings, subject=f"mean of {len(findings)} findings", **draw))
+        found.append(_by_labels(both, 1, findings, f"mean of {len(findings)} findings", bench))
     with suppress(DataError):
-        found += [six_gain([one], [other], measure, **draw) for measure in MEASURES]
+        found += [_by_six(both, 1, measure, bench) for measure in MEASURES]
     return found
 
 
-def _gain_of(ours: Verdicts, theirs: Verdicts, label: str, **draw: int) -> Gain:
-    """Of one label, on films in one order, with the interval in closed form beside the other."""
-    truth = ours.truth[:, ours.labels.index(label)]
+def _by_label(both: Sequence[Verdicts], label: str, bench: Bench) -> Gain:
+    """Of one label and two verdicts, with the interval in closed form beside the other."""
+    truth = both[0].truth[:, both[0].labels.index(label)]
     known = ~np.isnan(truth)
-    said = (one.probabilities[known, one.labels.index(label)] for one in (ours, theirs))
+    said = (one.probabilities[known, one.labels.index(label)] for one in both)
     interval, p = delong_difference(truth[known], *said)
-    found = gain([ours], [theirs], [label], subject=label, **draw)
+    found = _by_labels(both, 1, [label], label, bench)
     return replace(found, delong_low=interval.low, delong_high=interval.high, delong_p=p)
+
+
+def _by_labels(
+    both: Sequence[Verdicts], ours: int, labels: Sequence[str], subject: str, bench: Bench
+) -> Gain:
+    """Of the mean AUROC over the labels, each where it is known; the first verdicts, so many, are ours."""
+    if not labels:
+        raise DataError("the verdicts to compare share no label; compare models of the same labels")
+    truth = _columns(both[0], labels, both[0].truth)
+    known = np.asarray(~np.isnan(truth).all(axis=1))
+    each = [mean_auroc(truth[known], _columns(one, labels, one.probabilities)[known]) for one in both]
+    return _paired(each, ours, known, bench, subject=subject, measure="AUROC")
+
+
+def _by_six(both: Sequence[Verdicts], ours: int, measure: str, bench: Bench) -> Gain:
+    """Of a measure of the films with exactly one label."""
+    found = [six for one in both if (six := six_way(one))]
+    if len(found) < len(both) or len({frozenset(six.names) for six in found}) > 1:
+        raise DataError("the verdicts to compare are not about one of the same labels; compare others")
+    each = [MEASURES[measure](six) for six in found]
+    return _paired(each, ours, found[0].films, bench, subject=found[0].subject, measure=measure)
+
+
+def _paired(
+    each: Sequence[Statistic], ours: int, films: Array, bench: Bench, *, subject: str, measure: str
+) -> Gain:
+    """The mean of the first scores, so many, less that of the others, on the films (N,) bool."""
+    first, second = mean_of(each[:ours]), mean_of(each[ours:])
+    value, drawn = weighed(lambda rows: first(rows) - second(rows), bench.weights(films))
+    interval = around(value, drawn)
+    return Gain(
+        subject=subject,
+        measure=measure,
+        films=int(films.sum()),
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        p=two_sided(drawn),
+    )
 
 
 def common(several: Sequence[Verdicts]) -> list[Verdicts]:

@@ -109,14 +109,7 @@ class Bench:
         With `reflected` the interval's ends lie as far to the other sides of the value, and not below 0: of a
         score that resampling makes larger, as it does a calibration error.
         """
-        key = films.tobytes()
-        if key not in self._weights:
-            rng = np.random.default_rng(self.seed)
-            drawn = resamples(self.patients[films], rng=rng, repeats=self.repeats)
-            # Of one set of films after another; many sets of many films would not fit into memory.
-            self._weights.clear()
-            self._weights[key] = drawn
-        value, drawn = weighed(score(*(column[films] for column in columns)), self._weights[key])
+        value, drawn = weighed(score(*(column[films] for column in columns)), self.weights(films))
         return Figure.of(
             mirrored(around(value, drawn)) if reflected else around(value, drawn),
             subject=subject,
@@ -126,6 +119,17 @@ class Bench:
             positives=positives,
             remark=remark,
         )
+
+    def weights(self, films: Array) -> Array:
+        """How often each of the chosen films (N,) bool counts in each resample: (repeats, films chosen)."""
+        key = films.tobytes()
+        if key not in self._weights:
+            rng = np.random.default_rng(self.seed)
+            drawn = resamples(self.patients[films], rng=rng, repeats=self.repeats)
+            # Of one set of films after another; many sets of many films would not fit into memory.
+            self._weights.clear()
+            self._weights[key] = drawn
+        return self._weights[key]
 
     def drawn(
         self,
