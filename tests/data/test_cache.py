@@ -23,6 +23,7 @@ from hilum.data import open_data
 from hilum.data.cache import Cache, cached, decode
 from hilum.errors import DataError
 from hilum.read import read
+from hilum.store import write_whole
 from hilum.types import Array, Sample
 
 PREAMBLE = """
@@ -352,12 +353,18 @@ def test_a_disk_that_fills_up_meanwhile_costs_no_work(
     write = Path.write_text
 
     def full(path: Path, text: str, **more: str) -> int:
-        if path.name == "index.json" or text.startswith('{"done": 5'):
+        if path.name == "index.json":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, text, **more)
 
+    def full_too(path: Path, data: bytes) -> None:
+        if data.startswith(b'{"done": 5'):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_whole(path, data)
+
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
+        patch.setattr(module, "write_whole", full_too)
         with pytest.raises(DataError, match="No space left on device; make room, and run it again"):
             cached(samples, 16, tmp_path / "cache")
     opened.clear()

@@ -28,6 +28,7 @@ from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
 from hilum.read import read
+from hilum.store import write_whole
 from hilum.types import Array, Pixels, Sample
 
 _FORMAT = 3  # raise when the way films are decoded or stored changes
@@ -178,10 +179,8 @@ class _Progress:
 
     def note(self, draft: Path) -> None:
         """Keep it, in one step: a build killed here finds this note or the one before."""
-        new = draft / f"{_PROGRESS}.new"
         told = {"done": self.done, "good": self.good, "failures": self.failures}
-        new.write_text(json.dumps(told), encoding="utf-8")
-        new.replace(draft / _PROGRESS)
+        write_whole(draft / _PROGRESS, json.dumps(told).encode())
 
 
 def _build(samples: Sequence[Sample], size: int, deep: bool, draft: Path, tick: Tick | None) -> None:

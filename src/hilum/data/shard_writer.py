@@ -21,6 +21,7 @@ from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
 from hilum.read import read
+from hilum.store import write_whole
 from hilum.types import Array, Sample
 
 
@@ -57,7 +58,7 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
             # Before the shard: one that stands without its note is nobody's to judge.
-            note.write_text(json.dumps({"asked": asked, "failures": lost}), encoding="utf-8")
+            write_whole(note, json.dumps({"asked": asked, "failures": lost}).encode())
             Path(draft).chmod(0o644)
             Path(draft).replace(place)
         finally:

@@ -32,12 +32,15 @@ FOURTEEN = (
 )
 
 
+_UNREAD = math.inf  # in the place of a cell that is spelled unusually, or wrongly
+
+
 def labels_of(row: Mapping[str, str], path: Path, line: int, columns: Mapping[str, str]) -> dict[str, float]:
     """The labels of a row; `columns` is the table's column -> label."""
-    found = {label: LABELS.get(row[name]) for name, label in columns.items()}
-    if None in found.values():
+    found = {label: LABELS.get(row[name], _UNREAD) for name, label in columns.items()}
+    if _UNREAD in found.values():
         found = {label: value(row[name], path, line, name) for name, label in columns.items()}
-    return concluded(found)  # type: ignore[arg-type]
+    return concluded(found)
 
 
 def columns_of(row: Mapping[str, str], path: Path) -> dict[str, str]:
