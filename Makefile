@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HILUM_DATA ?= ../shared/data
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo serve test test-services check bench docs clean
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
@@ -13,8 +13,11 @@ demo: .venv/light  ## a real DICOM chest film through the shipped models; result
 	$(BIN)/python -c "import csv; [print(f'{k:28} {v}') for k, v in next(csv.DictReader(open('demo/predictions.csv'))).items()]" && \
 	echo && echo "Open demo/RG1_UNCR.dcm.html in a browser, or look at demo/RG1_UNCR.dcm.overlay.png"
 
-test: .venv/full  ## all tests
+test: .venv/full  ## all tests but those of tests/services
 	$(BIN)/python -m pytest
+
+test-services: .venv/services  ## against a real PACS, database and browser; installs them with apt-get (Debian, Ubuntu)
+	$(BIN)/python -m pytest tests/services
 
 check: .venv/full  ## format, lint, types, tests
 	$(BIN)/ruff format --check .
@@ -48,7 +51,15 @@ docs: .venv/full  ## the command line's manual, the tables of results, and the m
 # torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.
 .venv/full: .venv/light
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e ".[train,tune,demo,deid]" --group dev
+	$(PIP) -e ".[train,tune,demo,deid,dicom,serve,pacs,hub]" --group dev
+	@touch $@
+
+# Their names as Debian has them; what is there already is not asked for, so that a user without root can bring his own.
+SERVICES := Orthanc:orthanc,orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools psql:postgresql chromium:chromium wrk:wrk
+.venv/services: .venv/full
+	@missing=$$(for pair in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || echo $${pair#*:} | tr , ' '; done); \
+	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null
+	$(PIP) --group services
 	@touch $@
 
 clean:
