@@ -1,8 +1,8 @@
 """Hilum beside TorchXRayVision's documented path and a pipeline of MONAI's parts: the same films, one run.
 
 Run: python benchmarks/peers.py [FOLDER] (some twenty minutes on 2 cores; FOLDER keeps the environments
-for the next run). Each has an environment of its own, the peers with a CPU torch. Networks have random weights
-there and Hilum's own here: only speed, memory and size are compared. One program a process, in
+for the next run). Each has an environment of its own, the peers with a CPU torch. Networks have random
+weights there and Hilum's own here: only speed, memory and size are compared. One program a process, in
 alternating blocks; each is timed from the start of its process to its end.
 """
 
