@@ -75,6 +75,8 @@ class Runtime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads  # 0: one for each core
         options.log_severity_level = 3
+        # Threads that wait by spinning keep the cores from whoever decodes and outlines meanwhile.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class of its own for every way to fail
