@@ -19,7 +19,9 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__
     duplicates errors stages store types
-    labels
+    labels pacs.credentials pacs.events pacs.faults pacs.records
+    pacs.door pacs.multipart pacs.place pacs.receipt
+    pacs.archive pacs.status
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
     data.ties
@@ -33,14 +35,14 @@ FLOORS = """
     classify data.phantom_findings model_page models probe read report_files six_way
     call_figures dicom_header
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
-    batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
+    batch cost pacs.analysis pacs.feeds pacs.results data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
-    data.shard_writer
+    data.shard_writer pacs.watch
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
-    data.search
-    data.likeness data.looks data.wrong
+    data.search pacs.worker
+    data.likeness data.looks data.wrong pacs
     data.pictures
     blanked data data.check data.pseudo data.regions data.study_header data.burnt_in data.pseudonyms
     data.dicom_copy data.study_files
@@ -53,7 +55,7 @@ FLOORS = """
     finish run
     train cli_data cli_films ensemble
     cli_evaluate cli_leaks cli_predict study tune
-    cli_audit study_differences
+    cli_audit cli_pacs study_differences
     study_report
     cli_train
     cli

@@ -15,6 +15,7 @@ from hilum.cli_audit import shortcuts
 from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
 from hilum.cli_leaks import data_audit
+from hilum.cli_pacs import pacs
 from hilum.cli_predict import predict, segment
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
@@ -67,6 +68,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
+app.command(epilog=EPILOG)(pacs)
 for verb in (train, ensemble, study, tune, evaluate, calibrate, shortcuts):
     app.command(epilog=EPILOG)(verb)
 
