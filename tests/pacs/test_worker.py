@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from hilum.pacs.faults import ArchiveError, TroubleError
 from hilum.pacs.place import Place
 from hilum.pacs.records import Settings
 from hilum.pacs.worker import Worker
+from hilum.types import Reason
 
 Drain = Callable[..., Place]
 
@@ -202,6 +204,42 @@ def test_an_archive_that_is_away_costs_no_film_an_attempt(
         assert place.counts()["done"] == 1
         (attempts,) = place._db.execute("SELECT attempts FROM films").fetchone()
     assert attempts == 1
+
+
+def test_a_film_at_which_the_archive_falls_over_each_time_is_given_up(
+    server: SimpleNamespace, drain: Drain, tools: SimpleNamespace
+) -> None:
+    server.archive.add(tools.dicom(0))
+    for _ in range(50):  # a film that is asked for, and then a ping that fails; searches in between succeed
+        server.archive.faults["fetch"].append(hung_up)
+        server.archive.faults["ping"].append(status(503))
+    for _ in range(6):
+        try:
+            with drain() as place:
+                assert place.counts()["failed"] == 1
+                break
+        except ArchiveError:
+            continue
+    else:
+        pytest.fail("the film was never given up")
+    assert len(server.archive.faults["fetch"]) >= 44
+
+
+def test_what_the_header_calls_no_frontal_chest_film_gets_no_results(
+    server: SimpleNamespace, drain: Drain, tools: SimpleNamespace
+) -> None:
+    server.archive.add(tools.dicom(0))
+    server.archive.add(tools.dicom(1))
+    reasons = iter(["lateral", "turned"])
+
+    def analyse(data: bytes) -> Any:
+        reason = Reason(code=next(reasons), sentence="why; and what to do")
+        return replace(tools.analyse(data), status="rejected", reasons=(reason,))
+
+    with drain(analyse) as place:
+        assert place.counts() == {"queued": 0, "done": 1, "refused": 1, "failed": 0}
+        assert place.rejected() == 1
+    assert len(server.archive.results()) == 3  # those that say that the film is turned
 
 
 def test_an_archive_that_never_answers_ends_a_single_run_with_a_remedy(

@@ -29,9 +29,9 @@ def origin(url: str, *, plain_http: bool) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError("--url: not an address; give http(s)://HOST[:PORT]/PATH") from None
+        raise ConfigError("the archive's address is none; give http(s)://HOST[:PORT]/PATH") from None
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise ConfigError("--url: credentials in an address are seen by everybody; see docs/pacs.md")
+        raise ConfigError("an address with credentials is seen by everybody; give --credentials FILE")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise ConfigError(f"{url}: not an address; give http(s)://HOST[:PORT]/PATH")
     if parts.scheme == "http" and not plain_http and not is_loopback(host):
@@ -72,6 +72,8 @@ class Door(requests.Session):
         # A small compressed answer can unfold to any size: none is asked for, and none is taken.
         self.headers.update({**settings.headers, "Accept-Encoding": "identity"})
         self.headers["User-Agent"] = f"hilum/{__version__}"
+        if settings.ca is not None and not settings.ca.is_file():
+            raise ConfigError(f"{settings.ca}: no such file; give certificates in PEM form")
         self.verify = str(settings.ca) if settings.ca else True
         self._timeout, self._limit = settings.timeout, limit
         self._accepted = frozenset(accepted)  # statuses whose answer the caller reads himself

@@ -22,6 +22,7 @@ CREATE TABLE films (
     series TEXT NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    pardons INTEGER NOT NULL DEFAULT 0,  -- attempts that were taken back
     due REAL NOT NULL,           -- seconds since 1970, when a queued film's turn comes
     reason TEXT NOT NULL DEFAULT '',
     seen REAL NOT NULL,          -- when it was found
@@ -165,10 +166,19 @@ class Place:
         count: int = self._db.execute("SELECT attempts FROM films WHERE sop = ?", (sop,)).fetchone()[0]
         return count
 
-    def forgive(self, sop: str) -> None:
-        """Take an attempt back that the film had no part in."""
+    def forgive(self, sop: str, most: int) -> bool:
+        """Take an attempt back that the film had no part in, and let others go before it.
+
+        False where that was done `most` times already: a film at which the archive falls over each time is
+        no bystander.
+        """
         with self._db:
-            self._db.execute("UPDATE films SET attempts = max(attempts - 1, 0) WHERE sop = ?", (sop,))
+            done = self._db.execute(
+                "UPDATE films SET attempts = max(attempts - 1, 0), pardons = pardons + 1, due = ?"
+                " WHERE sop = ? AND pardons < ?",
+                (time.time(), sop, most),
+            )
+        return done.rowcount > 0
 
     def later(self, sop: str, seconds: float, reason: str) -> None:
         """Put a film off."""
@@ -193,7 +203,7 @@ class Place:
         """Queue the films that were given up once more, with all their attempts; how many."""
         with self._db:
             return self._db.execute(
-                "UPDATE films SET state = 'queued', attempts = 0, due = ?, settled = NULL"
+                "UPDATE films SET state = 'queued', attempts = 0, pardons = 0, due = ?, settled = NULL"
                 " WHERE state = 'failed'",
                 (time.time(),),
             ).rowcount

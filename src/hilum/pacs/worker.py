@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
+from hilum import __version__
 from hilum.errors import ReadError
 from hilum.pacs.archive import Archive
 from hilum.pacs.events import key, tell
@@ -18,9 +19,13 @@ from hilum.pacs.faults import ArchiveError, AwayError, DeclinedError, HopelessEr
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film, Result, Settings
 from hilum.pacs.watch import Watch
+from hilum.read import hushed
 from hilum.types import Report
 
 _AHEAD = 2  # films held: the one that is analysed, and the next
+
+# What the header itself calls something else than a frontal chest film needs no result that says so.
+_NOT_OURS = frozenset({"not-chest", "not-radiograph", "lateral"})
 
 Analyse: TypeAlias = Callable[[bytes], Report]
 """A film's bytes -> its report. Raises ReadError for one that cannot be read, and TroubleError."""
@@ -58,7 +63,7 @@ class Worker:
 
         Raises ArchiveError where, at once, the archive does not answer after all attempts.
         """
-        tell("started", **self._counts())
+        tell("started", version=__version__, forms=",".join(self._settings.forms), **self._counts())
         silent = 0
         while not self._stop.is_set():
             try:
@@ -134,8 +139,15 @@ class Worker:
         except ReadError as error:
             raise HopelessError(f"{error.reason}; {error.remedy}") from None
         header = report.radiograph.origin.header
-        if header is None or str(header.get("SOPInstanceUID", "")) != film.sop:
+        with hushed():  # what pydicom warns of would quote the header
+            uids = (
+                [str(header.get(name)) for name in ("StudyInstanceUID", "SOPInstanceUID")] if header else []
+            )
+        if uids != [film.study, film.sop]:
             raise TroubleError("the archive answered with another film than was asked for")
+        for reason in report.reasons:
+            if reason.code in _NOT_OURS:
+                raise HopelessError(reason.sentence)
         return report
 
     def _store(self, film: Film, made: Sequence[Result]) -> None:
@@ -156,13 +168,14 @@ class Worker:
 
     def _blame(self, film: Film, trouble: TroubleError, attempt: int) -> None:
         """Count the attempt if it was the film's; if the archive as a whole is away, it was not."""
-        if self._stop.is_set():
-            self._place.forgive(film.sop)
+        most = self._settings.attempts
+        if self._stop.is_set() and self._place.forgive(film.sop, most):
             return
         try:
             self._archive.ping()
         except TroubleError as general:
-            self._place.forgive(film.sop)
+            if not self._place.forgive(film.sop, most):
+                self._put_off(film, str(trouble), attempt)
             raise AwayError(str(general)) from None
         self._put_off(film, str(trouble), attempt)
 
