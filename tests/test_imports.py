@@ -21,7 +21,7 @@ FLOORS = """
     duplicates errors stages store types
     labels pacs.credentials pacs.events pacs.faults pacs.records
     pacs.door pacs.multipart pacs.place pacs.receipt
-    pacs.archive pacs.status
+    pacs.archive pacs.table
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence
     data.ties

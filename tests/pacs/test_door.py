@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,15 @@ def test_the_environment_names_no_proxy(
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
     Archive(settings).ping()
     assert server.archive.asked
+    assert server.archive.headers[-1]["Host"] == server.url.split("/")[2]  # with its port
+
+
+def test_a_compressed_answer_is_not_unfolded(server: SimpleNamespace, settings: Settings) -> None:
+    bomb = gzip.compress(b"[]" + b" " * 2**20)
+    server.archive.always["ping"] = lambda handler: handler.answer(200, bomb, Content_Encoding="gzip")
+    with pytest.raises(TroubleError, match="compresses its answer unasked"):
+        Archive(settings).ping()
+    assert server.archive.headers[-1]["Accept-Encoding"] == "identity"
 
 
 def test_a_redirect_is_not_followed(server: SimpleNamespace, settings: Settings) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from hilum.pacs.archive import Archive
-from hilum.pacs.faults import TroubleError
+from hilum.pacs.faults import AwayError, TroubleError
 from hilum.pacs.feeds import Changes, Search, film, orthanc
+from hilum.pacs.place import Place
 from hilum.pacs.records import Film, Settings
+from hilum.pacs.watch import Watch
 
 TODAY = date(2026, 3, 10)
 
@@ -147,6 +150,35 @@ def test_changes_are_read_from_where_they_ended_and_results_left_out(
     assert taken.films == [uid]
     assert changes.look(taken, taken.marks, TODAY)
     assert taken.films == [uid]
+
+
+def test_where_changes_are_told_a_search_is_made_at_first_and_when_they_fail(
+    server: SimpleNamespace, settings: Settings, tools: SimpleNamespace, tmp_path: Path
+) -> None:
+    server.archive.orthanc = True
+    server.archive.add(tools.dicom(0))
+
+    def searches() -> int:
+        made = sum(kind == "search" for kind, _ in server.archive.asked)
+        server.archive.asked.clear()
+        return made
+
+    with Place(tmp_path / "place.sqlite", own=True) as place:
+        watch = Watch(settings, Archive(settings), place)
+        assert watch.look() == 1
+        assert searches() == 3  # a page of CR films, the empty one after it, and no DX film
+        assert watch.look() == 0
+        assert not server.archive.asked  # it is not time yet
+        server.archive.add(tools.dicom(1))
+        assert watch.look(at_once=True) == 1
+        assert searches() == 0
+        server.archive.always["changes"] = lambda handler: handler.answer(403, b"")
+        server.archive.add(tools.dicom(2))
+        assert watch.look(at_once=True) == 1
+        assert searches() == 3
+        server.archive.always["search"] = lambda handler: handler.answer(503, b"")
+        with pytest.raises(AwayError, match="503"):
+            watch.look(at_once=True)
 
 
 def test_a_list_that_begins_anew_asks_for_a_search(

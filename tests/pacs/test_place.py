@@ -15,7 +15,7 @@ from hilum.errors import ConfigError
 from hilum.pacs.events import key
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film, Result
-from hilum.pacs.status import table
+from hilum.pacs.table import table
 
 
 def film(number: int, refusal: str = "") -> Film:

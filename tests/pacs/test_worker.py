@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hilum.errors import ReadError
+from hilum.pacs.archive import Archive
 from hilum.pacs.faults import ArchiveError, TroubleError
 from hilum.pacs.place import Place
 from hilum.pacs.records import Settings
@@ -250,24 +251,50 @@ def test_an_archive_that_never_answers_ends_a_single_run_with_a_remedy(
         drain()
 
 
-def test_results_that_were_stored_before_a_kill_are_found_and_not_stored_again(
-    server: SimpleNamespace, drain: Drain, tools: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.archive.add(tools.dicom(0))
+STEPS = {
+    "offer": Place,
+    "begin": Place,
+    "fetch": Archive,
+    "has": Archive,
+    "store": Archive,
+    "stored": Place,
+    "settle": Place,
+}
 
-    def die(*said: Any) -> None:
-        if said[-1]:  # the results that the archive now has
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_wherever_the_worker_is_killed_the_next_one_brings_it_to_the_same_end(
+    server: SimpleNamespace,
+    drain: Drain,
+    tools: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    when: str,
+) -> None:
+    for seed in range(3):
+        server.archive.add(tools.dicom(seed))
+    calls = iter(range(99))
+    real = getattr(STEPS[step], step)
+
+    def killed(*given: Any) -> Any:
+        last = next(calls) == 1  # in the middle: one film, or one step, is past
+        if last and when == "before":
+            raise SystemExit  # past every `except Exception`, as a kill is
+        answer = real(*given)
+        if last:
             raise SystemExit
+        return answer
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "stored", die)
+        patch.setattr(STEPS[step], step, killed)
         with pytest.raises(SystemExit):
             drain()
-    assert len(server.archive.results()) == 3
     with drain() as place:
-        assert place.counts()["done"] == 1
-        assert place._db.execute("SELECT count(*) FROM results").fetchone() == (3,)
-    assert len(server.archive.posted) == 3
+        assert place.counts() == {"queued": 0, "done": 3, "refused": 0, "failed": 0}
+        assert place._db.execute("SELECT count(*) FROM results").fetchone() == (9,)
+    assert len(server.archive.results()) == 9
+    assert len(server.archive.posted) == 9  # what was stored before the kill was found, and not sent again
 
 
 def test_an_answer_that_was_lost_leads_to_no_second_copy(
@@ -286,7 +313,7 @@ def test_an_answer_that_tells_nothing_is_checked_by_a_search(
 ) -> None:
     server.archive.add(tools.dicom(0))
     server.archive.faults["stored"].append(lambda handler: handler.answer(200, said))
-    with drain() as place:
+    with drain(attempts=1) as place:
         assert place.counts()["done"] == 1
     assert len(server.archive.posted) == 3
 

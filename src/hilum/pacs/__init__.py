@@ -59,7 +59,7 @@ def run(
 def status(path: Path) -> str:
     """The place's table, as `hilum pacs --status` prints it; also while a worker runs. Raises ConfigError."""
     from hilum.pacs.place import Place
-    from hilum.pacs.status import table
+    from hilum.pacs.table import table
 
     with Place(path) as place:
         return table(place)
