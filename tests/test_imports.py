@@ -17,7 +17,7 @@ PACKAGE = Path(hilum.__file__).parent
 # The house, from the ground up: a module may import those of the floors below its own, never its neighbours.
 # A new module must be given its place here.
 FLOORS = """
-    __init__ serve serve.examples serve.metrics serve.migrations serve.migrations.versions
+    __init__ serve serve.examples serve.patience serve.metrics serve.migrations serve.migrations.versions
     serve.migrations.versions.v0001_results
     duplicates errors stages store types
     labels
@@ -25,7 +25,7 @@ FLOORS = """
     models.evidence
     data.ties serve.audit serve.faults serve.settings serve.tables
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
-    slopes state
+    slopes state serve.nifti
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions evaluation_summary runtime
     decide
@@ -34,10 +34,12 @@ FLOORS = """
     classify data.phantom_findings model_page models probe read report_files six_way
     call_figures dicom_header guarded guarded_child serve.films serve.patient
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
-    serve.bodies serve.dicom_forms serve.door serve.engine serve.recent serve.results serve.wire
-    serve.arrays serve.guard serve.service
-    serve.api_predict
-    serve.api_results serve.api_service
+    serve.bodies serve.dicom_forms serve.door serve.engine serve.recent serve.results serve.sessions
+    serve.wire
+    serve.arrays serve.guard serve.jobs serve.tensors
+    serve.service
+    serve.api_predict serve.runner
+    serve.api_jobs serve.api_results serve.api_service serve.api_slicer serve.api_tensors
     serve.app
     serve.server
     batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
