@@ -21,18 +21,21 @@ FLOORS = """
     serve.migrations.versions.v0001_results
     duplicates errors stages store types
     labels
+    serve.audit serve.faults serve.nifti serve.settings serve.tables
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
-    models.evidence
-    data.ties serve.audit serve.faults serve.settings serve.tables
+    models.evidence dicom.charset dicom.uids dicom.values
+    data.ties dicom.codes dicom.contours dicom.source
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
-    slopes state serve.nifti
+    slopes state dicom.common
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
-    conclusions evaluation_summary runtime
-    decide
+    conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
+    decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment
-    classify data.phantom_findings model_page models probe read report_files six_way
-    call_figures dicom_header guarded guarded_child serve.films serve.patient
+    classify data.phantom_findings model_page models probe read six_way
+    call_figures dicom dicom_header
+    guarded guarded_child serve.films serve.patient
+    report_files
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
     serve.bodies serve.dicom_forms serve.door serve.engine serve.recent serve.results serve.sessions
     serve.wire

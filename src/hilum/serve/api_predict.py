@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from hilum.dicom import FORMS
 from hilum.errors import HilumError
 from hilum.serve.bodies import RAW, Form, received
-from hilum.serve.dicom_forms import FORMS, dicom_bytes
+from hilum.serve.dicom_forms import object_of
 from hilum.serve.examples import FAULTS, FORM, RESULT
 from hilum.serve.faults import ServiceError
 from hilum.serve.results import Document
@@ -62,7 +63,7 @@ async def predict(request: Request, service: Served) -> Response:
         if isinstance(result, HilumError):
             raise result
         kept = await service.opened(result["id"])
-        return Response(await dicom_bytes(kept.report, form), media_type="application/dicom")
+        return Response(await object_of(kept.report, form), media_type="application/dicom")
     if len(results) == 1:
         if isinstance(results[0], HilumError):
             raise results[0]
