@@ -20,7 +20,7 @@ from hilum.report import error_json, identity, to_json
 from hilum.runtime import Runtime
 from hilum.serve.audit import Audit
 from hilum.serve.engine import Engine
-from hilum.serve.faults import ServiceError
+from hilum.serve.faults import ServiceError, missing
 from hilum.serve.films import Films
 from hilum.serve.jobs import Jobs, Pending
 from hilum.serve.metrics import Metrics
@@ -112,10 +112,12 @@ class Service:
 
     def forget(self, result: str, who: str) -> None:
         """Delete a result, its film and what is at hand of it. Raises ServiceError where there is none."""
+        if not self.results.exists(result):
+            raise missing()
+        self.audit.append("deleted", who=who, result=result)  # first: what cannot be audited is not done
         self.results.delete(result)
         self.films.discard(result)
         self.recent.drop(result)
-        self.audit.append("deleted", who=who, result=result)
 
     async def opened(self, result: str) -> Kept:
         """The report of a result, made anew from its film where it is not at hand.
