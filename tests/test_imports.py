@@ -18,7 +18,7 @@ PACKAGE = Path(hilum.__file__).parent
 # A new module must be given its place here.
 FLOORS = """
     __init__
-    duplicates errors stages store types
+    age duplicates errors stages store types
     labels
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence dicom.charset dicom.uids dicom.values
