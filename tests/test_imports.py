@@ -19,7 +19,7 @@ PACKAGE = Path(hilum.__file__).parent
 FLOORS = """
     __init__ serve serve.examples serve.patience serve.metrics serve.migrations serve.migrations.versions
     serve.migrations.versions.v0001_results
-    duplicates errors stages store types
+    age duplicates errors stages store types
     labels
     serve.audit serve.faults serve.nifti serve.settings serve.tables
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble

@@ -28,7 +28,9 @@ _KINDS = {
 
 def uid_of(report: Report, source: Source, form: str, what: str = "instance") -> UID:
     """The identifier of the object of this form, or of another thing in it that needs one."""
-    return uid(source.sop_instance, models(report), form, what)
+    # A picture shows the maps that were asked for; nothing else depends on them.
+    maps = [f"{one.method} of {one.label}" for one in report.heatmaps] if form == "sc" else []
+    return uid(source.sop_instance, models(report), form, what, *maps)
 
 
 def begun(report: Report, source: Source, form: str) -> Dataset:
@@ -45,9 +47,9 @@ def begun(report: Report, source: Source, form: str) -> Dataset:
     made.SeriesNumber = 100 * min(source.series_number, 10**6) + 91 + list(_KINDS).index(form)
     made.SeriesDescription = f"Hilum: {title} (research use)"
     made.Modality = modality
-    if report.status == "ok":
+    if form != "sr" and report.status == "ok":  # a document's series has no body part (PS3.3 C.17.1)
         made.BodyPartExamined = "CHEST"
-    else:
+    elif form != "sr":
         made.Laterality = ""  # unknown: what the film shows may be one of a pair (PS3.3 C.7.3.1)
     if modality != "PR":
         made.SeriesDate, made.SeriesTime = source.date, source.time

@@ -12,7 +12,7 @@ from hilum.types import Report
 
 def sc(report: Report, source: Source) -> Dataset:
     """The overlay in colour, 8 bits, uncompressed. It is a picture: lengths on it mean nothing."""
-    picture = overlay(report)
+    picture = overlay(report, scores=True)
     made = begun(report, source, "sc")
     mark_derived(made, source, "Film with outlines and scores drawn")
     made.ConversionType = "WSD"  # made on a workstation
