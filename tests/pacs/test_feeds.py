@@ -64,6 +64,21 @@ def test_a_film_is_taken_or_refused_by_its_header(changes: dict[str, str], refus
     assert found.refusal.startswith(refusal) and bool(found.refusal) == bool(refusal)
 
 
+def test_uids_may_be_padded_and_have_leading_zeros(settings: Settings) -> None:
+    found = film(ITEM | {"SOPInstanceUID": "1.04\0", "StudyInstanceUID": "1.002 "}, None)
+    assert found is not None
+    assert (found.sop, found.study) == ("1.04", "1.002")
+    assert not Archive(settings).has(found.study, found.sop)
+
+
+def test_an_instance_without_proper_uids_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            assert film(ITEM | {"SOPInstanceUID": "PATIENT^NAME"}, None) is None
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["event=unusable"]
+    assert "PATIENT" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -176,6 +191,8 @@ def test_where_changes_are_told_a_search_is_made_at_first_and_when_they_fail(
         server.archive.add(tools.dicom(2))
         assert watch.look(at_once=True) == 1
         assert searches() == 3
+        watch.look(at_once=True)
+        assert not [kind for kind, _ in server.archive.asked if kind == "changes"]  # shut for good
         server.archive.always["search"] = lambda handler: handler.answer(503, b"")
         with pytest.raises(AwayError, match="503"):
             watch.look(at_once=True)

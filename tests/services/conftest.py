@@ -131,8 +131,8 @@ def orthanc(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def dicom_film() -> Callable[..., Dataset]:
-    """Draws a chest film as a DICOM data set (DX, 12 bits): `dicom_film(seed, size=512)`."""
+def chest_film() -> Callable[..., Dataset]:
+    """Draws a chest film as a DICOM data set (DX, 12 bits): `chest_film(seed, size=512)`."""
 
     def draw(seed: int, size: int = 512) -> Dataset:
         one = phantom.draw(seed, size=size)

@@ -94,12 +94,12 @@ def worker(orthanc: Orthanc, tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.fixture
-def films(dicom_film: Film, tmp_path: Path) -> list[Path]:
+def films(chest_film: Film, tmp_path: Path) -> list[Path]:
     """Generated films on disk."""
     paths = []
     for seed in range(FILMS):
         paths.append(tmp_path / f"film-{seed}.dcm")
-        dicom_film(seed).save_as(paths[-1], enforce_file_format=True)
+        chest_film(seed).save_as(paths[-1], enforce_file_format=True)
     return paths
 
 
@@ -170,11 +170,11 @@ def test_every_film_has_its_results_once_though_worker_and_archive_die(
 
 
 def test_a_real_film_and_what_is_none(
-    orthanc: Orthanc, worker: Worker, dicom_film: Film, tmp_path: Path
+    orthanc: Orthanc, worker: Worker, chest_film: Film, tmp_path: Path
 ) -> None:
     store = pytest.importorskip("data_store", reason="needs: pip install 'hilum[demo]'")
     folder = Path(store.__file__).parent / "data"
-    odd = dicom_film(0)
+    odd = chest_film(0)
     odd.PhotometricInterpretation = "HILUM"
     odd.save_as(tmp_path / "odd.dcm", enforce_file_format=True)
     orthanc.send(

@@ -39,7 +39,10 @@ class Archive:
         self._films = Door(settings, limit=settings.limit, stop=stop)
         self._texts = Door(settings, limit=_TEXT, stop=stop)
         self._receipts = Door(settings, limit=_TEXT, accepted=_STATUSES, stop=stop)
-        self._client = DICOMwebClient(settings.url, session=self._texts, timeout=settings.timeout)
+        # Some devices write UIDs with leading zeros. What goes into an address was checked by `is_uid`.
+        self._client = DICOMwebClient(
+            settings.url, session=self._texts, timeout=settings.timeout, permissive_uid=True
+        )
         self._client.set_http_retry_params(retry=False)  # the worker waits between tries, not here
 
     def pages(self, filters: dict[str, str]) -> Iterator[list[dict[str, Any]]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
 from hilum.gate import CHEST
 from hilum.pacs.archive import Archive, value
 from hilum.pacs.door import Door
-from hilum.pacs.events import tell
+from hilum.pacs.events import key, tell
 from hilum.pacs.faults import TooLongError, TroubleError
 from hilum.pacs.records import Film, Settings, is_uid
 
@@ -36,11 +37,19 @@ def film(item: Mapping[str, str], oldest: date | None) -> Film | None:
     told = item.get("StudyDate", "").replace(".", "")[:8]
     if oldest is not None and told.isdecimal() and told < f"{oldest:%Y%m%d}":
         return None
-    uids = [item.get(name, "") for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+    # A UID of odd length is padded (PS3.5 section 6.2), which not every archive takes off again.
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    uids = [item.get(name, "").rstrip("\0 ") for name in names]
     if not all(is_uid(uid) for uid in uids):
-        tell("unusable", reason="an instance whose identifiers are not valid UIDs")
+        _unusable(key(uids[2]))
         return None
     return Film(study=uids[0], series=uids[1], sop=uids[2], refusal=_refusal(item))
+
+
+@lru_cache(1000)
+def _unusable(name: str) -> None:
+    """Tell of an instance once, however often a search finds it."""
+    tell("unusable", film=name, reason="its identifiers are not valid UIDs")
 
 
 def _refusal(item: Mapping[str, str]) -> str:

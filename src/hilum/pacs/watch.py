@@ -16,6 +16,8 @@ from hilum.pacs.records import Film, Settings
 
 _SEARCH_EVERY = 600.0  # seconds, where Orthanc tells its changes: a search finds what their list can miss
 
+_SHUT = frozenset({401, 403, 404, 405})  # the list is not for this user, and will not be: searches do without
+
 
 class Watch:
     """The feeds and their clocks: a look costs nothing until it is time for one."""
@@ -61,9 +63,10 @@ class Watch:
             try:
                 whole = self._changes.look(self._offer, self._place.marks(), date.today())
             except TroubleError as trouble:
-                # The list alone may be shut to this user, or cleared; the search goes without it.
                 tell("no-changes", level=logging.WARNING, reason=str(trouble))
                 whole = False
+                if trouble.status in _SHUT:
+                    self._changes = None
             if whole and time.monotonic() < self._next_search:
                 return
         self._search.look(self._offer, self._place.marks(), date.today())
