@@ -36,3 +36,11 @@ def test_a_rejected_films_picture_is_another(dicom_film: Film, judged: Judge) ->
     one, other = (dcmread(BytesIO(dicom_bytes(each, "sc"))).pixel_array for each in (report, refused))
     assert one.shape != other.shape or (one != other).any()
     np.testing.assert_array_equal(other, overlay(refused, scores=True))
+
+
+def test_letters_burnt_into_the_film_are_told_of_as_the_film_does(dicom_film: Film, judged: Judge) -> None:
+    said = [
+        dcmread(BytesIO(dicom_bytes(judged(dicom_film(**elements)), "sc"))).get("BurnedInAnnotation")
+        for elements in ({}, {"BurnedInAnnotation": "YES"}, {"BurnedInAnnotation": "maybe"})
+    ]
+    assert said == [None, "YES", None]

@@ -47,9 +47,9 @@ def table(bits: int, factor: int) -> list[Dataset]:
 
 
 IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "StudyDate",
-            "StudyTime", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-            "ReferringPhysicianName", "SeriesNumber", "Manufacturer", "Modality", "BodyPartExamined",
-            "PixelSpacing", "WindowCenter", "WindowWidth")  # fmt: skip
+            "StudyTime", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber",
+            "StudyID", "ReferringPhysicianName", "SeriesNumber", "Manufacturer", "Modality",
+            "BodyPartExamined", "PixelSpacing", "WindowCenter", "WindowWidth")  # fmt: skip
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "CR": {},

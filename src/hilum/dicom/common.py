@@ -18,7 +18,7 @@ from hilum.picture import Colour
 from hilum.types import DISCLAIMER, STRUCTURES, Report
 
 # Form -> SOP Class, Modality, what the series is called.
-_KINDS = {
+KINDS = {
     "seg": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "Outlines of lungs and heart"),
     "sr": ("1.2.840.10008.5.1.4.1.1.88.34", "SR", "Measurements and scores"),
     "sc": ("1.2.840.10008.5.1.4.1.1.7", "OT", "Film with outlines and scores"),
@@ -35,7 +35,7 @@ def uid_of(report: Report, source: Source, form: str, what: str = "instance") ->
 
 def begun(report: Report, source: Source, form: str) -> Dataset:
     """A data set with all but the form's own modules; dates are the film's, and none is today's."""
-    sop_class, modality, title = _KINDS[form]
+    sop_class, modality, title = KINDS[form]
     made = Dataset()
     made.update(source.elements)
     made.StudyInstanceUID = source.study
@@ -44,7 +44,7 @@ def begun(report: Report, source: Source, form: str) -> Dataset:
     made.InstanceNumber = 1
     made.SeriesInstanceUID = uid_of(report, source, form, "series")
     # After the film's own, and no two of one film alike.
-    made.SeriesNumber = 100 * min(source.series_number, 10**6) + 91 + list(_KINDS).index(form)
+    made.SeriesNumber = 100 * min(source.series_number, 10**6) + 91 + list(KINDS).index(form)
     made.SeriesDescription = f"Hilum: {title} (research use)"
     made.Modality = modality
     if form != "sr" and report.status == "ok":  # a document's series has no body part (PS3.3 C.17.1)
