@@ -144,16 +144,16 @@ def test_a_full_disk_is_said_before_anything_is_written(
 
 def test_a_full_queue_is_a_clean_503(serve: Callable[..., Any], png: Film) -> None:
     client = serve(limits=Limits(queue=2, films=2))
-    client.service.engine.reserve(2)
+    client.service.engine.move(2)
     for answer in (
         client.post("/v1/predict", content=png(), headers={"Content-Type": "image/png"}),
         client.get("/readyz"),
         client.get("/v2/health/ready"),
     ):
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
-    client.service.engine.release(1)
+    client.service.engine.move(-1)
     two = client.post("/v1/predict", files=[("files", ("a", png())), ("files", ("b", png()))])
     assert two.status_code == 503  # there is room for one
     assert client.post("/v1/predict", content=png(), headers={"Content-Type": "image/png"}).status_code == 200
-    client.service.engine.release(1)
+    client.service.engine.move(-1)
     assert client.service.engine.waiting == 0

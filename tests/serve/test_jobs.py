@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sql
 
 from hilum.serve.jobs import ATTEMPTS, Jobs
+from hilum.serve.service import stamp
 from hilum.serve.settings import Limits
 from hilum.serve.tables import JOB_FILMS, RESULTS, connect
 
@@ -22,7 +24,9 @@ def finished(client: Any, job: str, seconds: float = 30) -> dict[str, Any]:
     """The job once it is over."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        document: dict[str, Any] = client.get(f"/v1/jobs/{job}").json()
+        answer = client.get(f"/v1/jobs/{job}")
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
         if document["status"] in ("done", "cancelled"):
             return document
         time.sleep(0.05)
@@ -86,7 +90,7 @@ def interrupted(data: Path, films: list[bytes], attempts: int = 0) -> str:
     ids = [f"{i:032x}" for i in range(len(films))]
     for id_, film in zip(ids, films, strict=True):
         (data / "films" / id_).write_bytes(film)
-    job = Jobs(engine, most=5).add([(id_, f"{id_[-1]}.png") for id_ in ids], "2026-01-01T00:00:00Z")
+    job = Jobs(engine, most=5).add([(id_, f"{id_[-1]}.png") for id_ in ids], stamp(datetime.now(UTC)))
     with engine.begin() as connection:
         connection.execute(JOB_FILMS.update().values(attempts=attempts))
     engine.dispose()

@@ -11,6 +11,7 @@ from hilum.dicom import FORMS
 from hilum.errors import HilumError
 from hilum.serve.bodies import RAW, Form, received
 from hilum.serve.dicom_forms import object_of
+from hilum.serve.engine import Places
 from hilum.serve.examples import FAULTS, FORM, RESULT
 from hilum.serve.faults import ServiceError
 from hilum.serve.results import Document
@@ -52,12 +53,14 @@ async def predict(request: Request, service: Served) -> Response:
     With `Accept: application/dicom; form=seg` (sr, sc, gsps) one DICOM film gives that object instead.
     """
     form = _form(request.headers.get("accept", "*/*"))
-    service.engine.check()  # asked first: where the queue is full, the body need not come
     limits = service.settings.limits
-    async with received(request, service.films, limits, most=limits.films) as body:
-        if form and len(body.films) != 1:
-            raise ServiceError(422, "one-film", "a DICOM object is made of one film", "send one at a time")
-        results = await _analysed(service, body, request.state.who)
+    # A place is taken first: where there is none, the body need not come.
+    with service.engine.places() as places:
+        async with received(request, service.films, limits, most=limits.films) as body:
+            if form and len(body.films) != 1:
+                raise ServiceError(422, "one-film", "a DICOM object is made of one film", "send them singly")
+            places.more(len(body.films) - 1)
+            results = await _analysed(service, body, request.state.who, places)
     if form:
         (result,) = results
         if isinstance(result, HilumError):
@@ -76,10 +79,11 @@ async def predict(request: Request, service: Served) -> Response:
     return JSON({"results": documents})
 
 
-async def _analysed(service: Service, body: Form, who: str) -> list[Document | HilumError]:
+async def _analysed(service: Service, body: Form, who: str, places: Places) -> list[Document | HilumError]:
     """What becomes of each film, in their order."""
-    service.engine.reserve(len(body.films))
-    futures = [asyncio.wrap_future(service.keep(upload.path, upload.file, who)) for upload in body.films]
+    futures = [
+        asyncio.wrap_future(service.keep(upload.path, upload.file, who, places)) for upload in body.films
+    ]
     found = await asyncio.gather(*futures, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, HilumError):

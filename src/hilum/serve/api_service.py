@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hilum import __version__
 from hilum.serve.api_predict import Served
-from hilum.serve.faults import ServiceError
+from hilum.serve.faults import unreachable
 from hilum.serve.metrics import CONTENT_TYPE
 from hilum.serve.wire import JSON
 from hilum.types import DISCLAIMER
@@ -48,9 +48,7 @@ async def readyz(service: Served) -> Response:
     try:
         await run_in_threadpool(_reach, service.database)
     except sql.exc.SQLAlchemyError:
-        raise ServiceError(
-            503, "database", "the database cannot be reached", "see to it", {"Retry-After": "5"}
-        ) from None
+        raise unreachable() from None
     return JSON({"status": "ready"})
 
 

@@ -111,11 +111,8 @@ async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:
         film = report.radiograph
         height, width = film.pixels.shape
         return report, header_of((height, width), film.spacing)
-    service.engine.reserve()
-    try:
+    with service.engine.places():
         return await asyncio.wrap_future(service.aside.submit(_of_nifti, service, data))
-    finally:
-        service.engine.release()
 
 
 def _of_nifti(service: Service, data: bytes) -> tuple[Report, bytes]:

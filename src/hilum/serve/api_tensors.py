@@ -113,11 +113,8 @@ async def _run(service: Service, runtime: Runtime, ask: Ask) -> dict[str, Array]
         raise malformed(f"give one input, films, FP32, [N, {', '.join(map(str, shape))}]")
     if len(films) > _MOST:
         raise ServiceError(413, "too-many", f"more than {_MOST} films in one request", "send fewer")
-    service.engine.reserve()
-    try:
+    with service.engine.places():
         return await asyncio.wrap_future(service.aside.submit(runtime, films))
-    finally:
-        service.engine.release()
 
 
 async def _whole(service: Service, ask: Ask, who: str) -> bytes:
@@ -128,8 +125,8 @@ async def _whole(service: Service, ask: Ask, who: str) -> bytes:
     draft = await run_in_threadpool(service.films.draft)
     try:
         await run_in_threadpool(draft.write_bytes, film[0])
-        service.engine.reserve()
-        return encoded(await asyncio.wrap_future(service.keep(draft, "film", who)))
+        with service.engine.places() as places:
+            return encoded(await asyncio.wrap_future(service.keep(draft, "film", who, places)))
     finally:
         await run_in_threadpool(draft.unlink, missing_ok=True)
 

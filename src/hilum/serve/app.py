@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -18,7 +19,7 @@ from hilum import __version__
 from hilum.errors import HilumError, ReadError
 from hilum.pipeline import Pipeline
 from hilum.serve import api_jobs, api_predict, api_results, api_service, api_slicer, api_tensors
-from hilum.serve.faults import ServiceError, full
+from hilum.serve.faults import ServiceError, full, unreachable
 from hilum.serve.guard import Guard, answer, unexpected
 from hilum.serve.runner import Runner
 from hilum.serve.service import Service
@@ -85,6 +86,8 @@ def _handle_faults(app: FastAPI) -> None:
     async def broken(_: Request, error: Any) -> Response:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return answer(full())
+        if isinstance(error, OperationalError | InterfaceError):
+            return answer(unreachable())
         return answer(unexpected())
 
     app.exception_handler(ServiceError)(fault)

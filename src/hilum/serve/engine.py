@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,23 @@ class _Task:
     future: Future[Any]
 
 
+class Places:
+    """Places in the queue that one request holds."""
+
+    def __init__(self, move: Callable[[int], None]) -> None:
+        self._move, self.count = move, 0
+
+    def more(self, films: int) -> None:
+        """Take further places, or give some back. Raises ServiceError where there are not as many."""
+        self._move(films)
+        self.count += films
+
+    def taken(self) -> int:
+        """Hand one over to a film."""
+        self.count -= 1
+        return 1
+
+
 class Engine:
     """Films in, futures out. Takes films from any thread; results are finished in threads of its own.
 
@@ -51,10 +69,23 @@ class Engine:
         """Places that are taken."""
         return self._waiting
 
-    def reserve(self, films: int = 1) -> None:
-        """Take places in the queue. Raises ServiceError where there are not as many."""
+    @contextmanager
+    def places(self) -> Iterator[Places]:
+        """A place in the queue; those that no film has taken over are given back at the end.
+
+        Raises ServiceError where there is none.
+        """
+        places = Places(self.move)
+        places.more(1)
+        try:
+            yield places
+        finally:
+            places.more(-places.count)
+
+    def move(self, films: int) -> None:
+        """Take so many places, or give them back. Raises ServiceError where there are not as many."""
         with self._changed:
-            if self._waiting + films > self._capacity:
+            if films > 0 and self._waiting + films > self._capacity:
                 raise busy()
             self._waiting += films
 
@@ -63,17 +94,13 @@ class Engine:
         if self._waiting >= self._capacity:
             raise busy()
 
-    def release(self, films: int = 1) -> None:
-        """Give places back for which nothing was submitted."""
-        with self._changed:
-            self._waiting -= films
-
-    def submit(self, path: Path, name: str, finish: Finish, *, places: int = 1) -> Future[Any]:
+    def submit(self, path: Path, name: str, finish: Finish, places: Places | None) -> Future[Any]:
         """Read a file and analyse it; the future is what `finish` makes of the report or the error.
 
-        The caller has reserved so many `places`, which are given back when the future is done.
+        The film takes over one of the `places`, and gives it back when it is done; without any it is not
+        counted.
         """
-        task = _Task(path, name, finish, places, Future())
+        task = _Task(path, name, finish, places.taken() if places else 0, Future())
         self._decoding.submit(self._decode, task)
         return task.future
 

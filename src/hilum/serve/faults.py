@@ -43,6 +43,13 @@ def full() -> ServiceError:
     )
 
 
+def unreachable() -> ServiceError:
+    """The answer where the database does not."""
+    return ServiceError(
+        503, "database", "the database cannot be reached", "try again later", {"Retry-After": "5"}
+    )
+
+
 def missing(what: str = "result") -> ServiceError:
     """The answer where nothing goes by the name that was asked for."""
     return ServiceError(404, "missing", f"no such {what}", "look for it among GET /v1/results")

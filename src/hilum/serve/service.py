@@ -19,7 +19,7 @@ from hilum.pipeline import Pipeline
 from hilum.report import error_json, identity, to_json
 from hilum.runtime import Runtime
 from hilum.serve.audit import Audit
-from hilum.serve.engine import Engine
+from hilum.serve.engine import Engine, Places
 from hilum.serve.faults import ServiceError, missing
 from hilum.serve.films import Films
 from hilum.serve.jobs import Jobs, Pending
@@ -69,12 +69,12 @@ class Service:
         self.audit.close()
         self.database.dispose()
 
-    def keep(self, draft: Path, file: str, who: str) -> Future[Document]:
+    def keep(self, draft: Path, file: str, who: str, places: Places) -> Future[Document]:
         """Analyse an upload and keep it; the future is its result document, or raises its ReadError.
 
-        A place in the engine's queue must be reserved. The upload stays the caller's where it fails.
+        The upload stays the caller's where it fails.
         """
-        return self.engine.submit(draft, file, partial(self._keep, draft, file, who))
+        return self.engine.submit(draft, file, partial(self._keep, draft, file, who), places)
 
     def _keep(self, draft: Path, file: str, who: str, report: Report | HilumError) -> Document:
         if isinstance(report, HilumError):
@@ -92,7 +92,7 @@ class Service:
 
     def keep_of_job(self, film: Pending, path: Path) -> Future[None]:
         """Analyse a film of a job and keep what comes of it, also an error, which the future raises."""
-        return self.engine.submit(path, film.file, partial(self._keep_of_job, film), places=0)
+        return self.engine.submit(path, film.file, partial(self._keep_of_job, film), None)
 
     def _keep_of_job(self, film: Pending, report: Report | HilumError) -> None:
         if isinstance(report, HilumError):
@@ -145,8 +145,8 @@ class Service:
 
     async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
         """Analyse a file without keeping anything. Raises ServiceError where too many films wait."""
-        self.engine.reserve()
-        done: T = await asyncio.wrap_future(self.engine.submit(path, file, finish))
+        with self.engine.places() as places:
+            done: T = await asyncio.wrap_future(self.engine.submit(path, file, finish, places))
         return done
 
     @property

@@ -25,7 +25,7 @@ class Limits:
     decode_bytes: int = 2**31  # memory for decoding one film
     connections: int = 256
     recent_bytes: int = 2**28  # of reports kept in memory
-    rate: int = 16_384  # bytes a second that a body must come with, after the first half minute
+    rate: int = 65_536  # bytes a second that a body must come with, after the first half minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
