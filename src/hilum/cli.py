@@ -16,7 +16,9 @@ from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
 from hilum.cli_export import export
 from hilum.cli_leaks import data_audit
+from hilum.cli_pacs import pacs
 from hilum.cli_predict import predict, segment
+from hilum.cli_serve import serve
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
 
@@ -68,7 +70,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate, calibrate, export, shortcuts):
+for verb in (train, ensemble, study, tune, evaluate, calibrate, export, shortcuts, serve, pacs):
     app.command(epilog=EPILOG)(verb)
 
 

@@ -20,8 +20,8 @@ class Engine:
     """A graph that is ready to run, by any number of threads at a time."""
 
     run: Callable[[Array], list[Array]]  # prepared films (N, C, S, S) float32 -> its outputs in their order
-    films: list[object]  # shape of the input; what varies is a name
-    outputs: Mapping[str, list[object]]  # name -> shape
+    films: list[int | str]  # shape of the input; what varies is a name
+    outputs: Mapping[str, list[int | str]]  # name -> shape
 
 
 def onnxruntime_engine(graph: bytes, threads: int) -> Engine:
@@ -73,7 +73,7 @@ def openvino_engine(path: Path, threads: int, precision: str) -> Engine:
     return Engine(run=run, films=_shape(compiled.inputs[0].get_partial_shape()), outputs=outputs)
 
 
-def _shape(dimensions: Any) -> list[object]:
+def _shape(dimensions: Any) -> list[int | str]:
     return [one.get_length() if one.is_static else "varies" for one in dimensions]
 
 

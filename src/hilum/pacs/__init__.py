@@ -1,0 +1,65 @@
+"""A worker beside an archive: new chest films in, their results stored back."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sqlite3
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilum.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from hilum.pacs.records import Settings
+    from hilum.pipeline import Pipeline
+
+__all__ = ["run", "status"]
+
+
+def run(
+    settings: Settings, pipeline: Pipeline, path: Path, *, once: bool, stop: threading.Event, retry: bool
+) -> int:
+    """Work on an archive until `stop` is set, or `once` until all its films are settled.
+
+    The place is kept in the SQLite file `path`. With `retry` the films that were given up are queued again.
+    Returns how many films this run refused or gave up. Raises ConfigError, ArchiveError (only at `once`), and
+    MissingExtraError without the extra ``pacs``.
+    """
+    from hilum.dicom import FORMS
+
+    for package in ("dicomweb_client", "highdicom"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("hilum pacs", "pacs")
+    from hilum.guarded import Decoder
+    from hilum.pacs.analysis import analysis
+    from hilum.pacs.place import Place
+    from hilum.pacs.results import results
+    from hilum.pacs.worker import Worker
+
+    if not settings.forms or (unknown := [form for form in settings.forms if form not in FORMS]):
+        wrong = unknown[0] if settings.forms else "''"
+        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
+    try:
+        with Place(path, own=True) as place, Decoder() as decoder:
+            place.belong(settings.url)
+            if retry:
+                place.again()
+            before = place.counts()
+            analyse, make = analysis(decoder, pipeline), partial(results, forms=settings.forms)
+            Worker(settings, place, analyse, make, stop=stop, rng=random.Random()).run(once=once)
+            after = place.counts()
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: cannot be written ({error}); check the disk, and start again") from None
+    return sum(after[state] - before[state] for state in ("refused", "failed"))
+
+
+def status(path: Path) -> str:
+    """The place's table, as `hilum pacs --status` prints it; also while a worker runs. Raises ConfigError."""
+    from hilum.pacs.place import Place
+    from hilum.pacs.table import table
+
+    with Place(path) as place:
+        return table(place)

@@ -1,0 +1,193 @@
+"""Where new films come from: searches over DICOMweb, and Orthanc's own list of changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any
+
+from hilum.gate import CHEST
+from hilum.pacs.archive import Archive, value
+from hilum.pacs.door import Door
+from hilum.pacs.events import key, tell
+from hilum.pacs.faults import TooLongError, TroubleError
+from hilum.pacs.records import Film, Settings, is_uid
+
+# SOP classes (PS3.4 table B.5-1). Hilum's own results are of others, whatever modality they name.
+_COMPUTED = "1.2.840.10008.5.1.4.1.1.1"
+_DIGITAL = "1.2.840.10008.5.1.4.1.1.1.1"
+_RAW = "1.2.840.10008.5.1.4.1.1.1.1.1"
+TAKEN = frozenset({_COMPUTED, _DIGITAL, _RAW})
+
+_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}", re.ASCII)
+_GONE = 404  # deleted since
+_PAGE = 500  # changes asked for at a time
+_TEXT = 16 * 2**20  # bytes
+
+Offer = Callable[[Sequence[Film], Mapping[str, str]], None]
+"""Takes films into the queue and the feed's place with them, both or neither."""
+
+
+def film(item: Mapping[str, str], oldest: date | None) -> Film | None:
+    """A film by its attributes' names; None for one that is no CR or DX image, is too old or has no UIDs."""
+    if item.get("SOPClassUID") not in TAKEN:
+        return None
+    told = item.get("StudyDate", "").replace(".", "")[:8]
+    if oldest is not None and told.isdecimal() and told < f"{oldest:%Y%m%d}":
+        return None
+    # A UID of odd length is padded (PS3.5 section 6.2), which not every archive takes off again.
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    uids = [item.get(name, "").rstrip("\0 ") for name in names]
+    if not all(is_uid(uid) for uid in uids):
+        _unusable(key(uids[2]))
+        return None
+    return Film(study=uids[0], series=uids[1], sop=uids[2], refusal=_refusal(item))
+
+
+@lru_cache(1000)
+def _unusable(name: str) -> None:
+    """Tell of an instance once, however often a search finds it."""
+    tell("unusable", film=name, reason="its identifiers are not valid UIDs")
+
+
+def _refusal(item: Mapping[str, str]) -> str:
+    if item.get("SOPClassUID") == _RAW:
+        return "an image for processing, not for presentation (PS3.3 A.26)"
+    part = item.get("BodyPartExamined", "").upper()
+    if part and not any(word in part for word in CHEST):
+        return "the header names another body part than the chest"
+    return ""
+
+
+class Search:
+    """Everything in the archive that is of the last days, seen again and again: nothing can slip through.
+
+    Its place is the day of the last complete search, so that a worker that was away for a month looks back as
+    far.
+    """
+
+    def __init__(self, archive: Archive, days: int) -> None:
+        self._archive, self._days = archive, days
+
+    def look(self, offer: Offer, place: Mapping[str, str], today: date) -> None:
+        """Search once, offering page after page. Raises TroubleError."""
+        oldest = None
+        if self._days:
+            last = min(today, date.fromisoformat(place.get("searched", f"{today}")))
+            oldest = last - timedelta(days=self._days)
+        for modality in ("CR", "DX"):
+            filters = {"Modality": modality} | ({"StudyDate": f"{oldest:%Y%m%d}-"} if oldest else {})
+            for page in self._archive.pages(filters):
+                found = (film(_named(item), oldest) for item in page)
+                offer([one for one in found if one], {})
+        offer([], {"searched": f"{today}"})
+
+
+_NAMES = {
+    "SOPClassUID": "00080016",
+    "SOPInstanceUID": "00080018",
+    "StudyDate": "00080020",
+    "BodyPartExamined": "00180015",
+    "StudyInstanceUID": "0020000D",
+    "SeriesInstanceUID": "0020000E",
+}
+
+
+def _named(item: dict[str, Any]) -> dict[str, str]:
+    return {name: value(item, tag) for name, tag in _NAMES.items()}
+
+
+def orthanc(settings: Settings) -> str | None:
+    """The address under which an Orthanc has its own interface; None for another archive.
+
+    Unless it is given, it is what stands before the plugin's customary ``/dicom-web``. Raises TroubleError
+    where nothing answers.
+    """
+    if settings.orthanc != "auto":
+        return None if settings.orthanc == "no" else settings.orthanc.rstrip("/")
+    root = settings.url.removesuffix("/dicom-web")
+    if root == settings.url:
+        return None
+    try:
+        system = Door(settings, limit=_TEXT).get(f"{root}/system").json()
+    except (ValueError, RecursionError):
+        return None
+    except TroubleError as trouble:
+        if trouble.status:
+            return None
+        raise
+    return root if isinstance(system, dict) and "DicomAet" in system and "ApiVersion" in system else None
+
+
+class Changes:
+    """Orthanc's list of changes: what arrived since the last look, without asking for the rest again."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        self._door, self._url, self._days = Door(settings, limit=_TEXT), url, settings.days
+
+    def look(self, offer: Offer, place: Mapping[str, str], today: date) -> bool:
+        """Offer what is new; False where a search must follow, for the list alone may miss something.
+
+        At first, and where Orthanc's database was replaced by one with fewer changes, the list is taken up at
+        its end: its beginning can be millions of changes ago, and a search finds what is there. Raises
+        TroubleError.
+        """
+        last = self._number("/changes?last")
+        since = int(place.get("changes", "-1"))
+        if not 0 <= since <= last:
+            offer([], {"changes": str(last)})
+            return False
+        oldest = today - timedelta(days=self._days) if self._days else None
+        whole = True
+        while since < last:
+            answer = self._asked(f"/changes?since={since}&limit={_PAGE}")
+            found = []
+            for name in _arrived(answer):
+                try:
+                    found.append(self._film(name, oldest))
+                except TroubleError as trouble:
+                    # One instance that Orthanc cannot tell of must not hold up the others.
+                    if not trouble.status and not isinstance(trouble, TooLongError):
+                        raise
+                    whole = whole and trouble.status == _GONE
+            reached = answer.get("Last")
+            if not isinstance(reached, int) or reached <= since:
+                raise TroubleError("Orthanc's list of changes does not go on")
+            since = reached
+            offer([one for one in found if one], {"changes": str(since)})
+        return whole
+
+    def _film(self, name: str, oldest: date | None) -> Film | None:
+        sop_class = self._door.get(f"{self._url}/instances/{name}/metadata/SopClassUid").text.strip()
+        if sop_class not in TAKEN:  # Hilum's own results among them
+            return None
+        tags = self._asked(f"/instances/{name}/simplified-tags")
+        return film({keyword: tag for keyword, tag in tags.items() if isinstance(tag, str)}, oldest)
+
+    def _number(self, path: str) -> int:
+        last = self._asked(path).get("Last")
+        if not isinstance(last, int):
+            raise TroubleError("Orthanc's list of changes has no numbers")
+        return last
+
+    def _asked(self, path: str) -> dict[str, Any]:
+        try:
+            answer = self._door.get(self._url + path).json()
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise TroubleError("Orthanc's answer is not JSON")
+        return answer
+
+
+def _arrived(answer: Mapping[str, Any]) -> list[str]:
+    """Orthanc's identifiers of the instances that arrived, those that are well-formed."""
+    changes = answer.get("Changes")
+    new = [
+        change.get("ID")
+        for change in (changes if isinstance(changes, list) else ())
+        if isinstance(change, dict) and change.get("ChangeType") == "NewInstance"
+    ]
+    return [name for name in new if isinstance(name, str) and _ORTHANC_ID.fullmatch(name)]

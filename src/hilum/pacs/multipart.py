@@ -1,0 +1,43 @@
+"""multipart/related as DICOMweb has it (PS3.18 section 8.6.1.2; RFC 2046): strict, for half answers come."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from email.message import Message
+
+from hilum.pacs.faults import TroubleError
+
+DICOM = 'multipart/related; type="application/dicom"'
+
+
+def only_part(content_type: str, body: bytes) -> bytes:
+    """The one part of an answer. Raises TroubleError unless there is just one, and the answer's end."""
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_boundary()
+    if message.get_content_type() != "multipart/related" or not boundary:
+        raise TroubleError("the archive answered with another kind of content than was asked for")
+    line = b"--" + boundary.encode("ascii", "replace")
+    # The end is looked for from behind: what a film's pixels hold matters to nobody.
+    end = body.rfind(b"\r\n" + line + b"--")
+    start = 0 if body.startswith(line) else body.find(b"\r\n" + line)
+    if start < 0 or end <= start:
+        raise TroubleError("half an answer: a film without its end")
+    head_end = body.find(b"\r\n\r\n", start, end)
+    if head_end < 0:
+        raise TroubleError("half an answer: a part without content")
+    if body.find(b"\r\n" + line, head_end, end) >= 0:
+        raise TroubleError("the archive answered with several films instead of one")
+    return body[head_end + 4 : end]
+
+
+def joined(parts: Sequence[bytes]) -> tuple[str, bytes]:
+    """Content type and body of a request that holds DICOM files; the boundary is in none of them."""
+    boundary = hashlib.sha256(b"".join(parts)).hexdigest()[:32]
+    while any(boundary.encode() in part for part in parts):
+        boundary = hashlib.sha256(boundary.encode()).hexdigest()[:32]
+    line = f"--{boundary}".encode()
+    head = line + b"\r\nContent-Type: application/dicom\r\n\r\n"
+    body = b"".join(head + part + b"\r\n" for part in parts) + line + b"--\r\n"
+    return f"{DICOM}; boundary={boundary}", body

@@ -1,0 +1,76 @@
+"""When to look at which feed, and what it means where one does not answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from hilum.pacs.archive import Archive
+from hilum.pacs.events import tell
+from hilum.pacs.faults import AwayError, TroubleError
+from hilum.pacs.feeds import Changes, Search, orthanc
+from hilum.pacs.place import Place
+from hilum.pacs.records import Film, Settings
+
+_SEARCH_EVERY = 600.0  # seconds, where Orthanc tells its changes: a search finds what their list can miss
+
+_SHUT = frozenset({401, 403, 404, 405})  # the list is not for this user, and will not be: searches do without
+
+
+class Watch:
+    """The feeds and their clocks: a look costs nothing until it is time for one."""
+
+    def __init__(self, settings: Settings, archive: Archive, place: Place) -> None:
+        self._settings, self._archive, self._place = settings, archive, place
+        self._search = Search(archive, settings.days)
+        self._changes: Changes | None = None
+        self._asked = False  # whether it is an Orthanc
+        self._next_look = self._next_search = 0.0
+        self._new = 0
+
+    def wait(self) -> float:
+        """Seconds until the next look."""
+        return max(self._next_look - time.monotonic(), 0.0)
+
+    def look(self, *, at_once: bool = False) -> int:
+        """Queue what is new, if it is time or `at_once`; how many films are new. Raises AwayError."""
+        if self.wait() > 0 and not at_once:
+            return 0
+        self._new = 0
+        try:
+            self._ask()
+            self._feeds()
+        except TroubleError as trouble:
+            raise AwayError(str(trouble)) from None
+        self._next_look = time.monotonic() + self._settings.every
+        if self._new:
+            tell("found", films=self._new, **self._place.counts())
+        return self._new
+
+    def _ask(self) -> None:
+        """Find out, once, whether the archive is an Orthanc."""
+        if self._asked:
+            return
+        url = orthanc(self._settings)
+        self._changes = Changes(self._settings, url) if url else None
+        self._asked = True
+        tell("watching", feed="changes" if url else "search")
+
+    def _feeds(self) -> None:
+        if self._changes is not None:
+            try:
+                whole = self._changes.look(self._offer, self._place.marks(), date.today())
+            except TroubleError as trouble:
+                tell("no-changes", level=logging.WARNING, reason=str(trouble))
+                whole = False
+                if trouble.status in _SHUT:
+                    self._changes = None
+            if whole and time.monotonic() < self._next_search:
+                return
+        self._search.look(self._offer, self._place.marks(), date.today())
+        self._next_search = time.monotonic() + _SEARCH_EVERY
+
+    def _offer(self, films: Sequence[Film], marks: Mapping[str, str]) -> None:
+        self._new += self._place.offer(films, marks)

@@ -1,0 +1,109 @@
+"""``POST /v1/predict``: one film or a few, and their results in the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from hilum.dicom import FORMS
+from hilum.errors import HilumError
+from hilum.serve.bodies import RAW, Form, received
+from hilum.serve.dicom_forms import object_of
+from hilum.serve.engine import Places
+from hilum.serve.examples import FAULTS, FORM, RESULT
+from hilum.serve.faults import ServiceError
+from hilum.serve.results import Document
+from hilum.serve.service import Service, error_document
+from hilum.serve.wire import JSON
+
+router = APIRouter(tags=["films"])
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request is made to."""
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(service_of)]
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in RAW},
+            "multipart/form-data": FORM,
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/predict",
+    summary="Analyse one film or a few",
+    response_class=JSON,
+    responses={200: RESULT, **FAULTS},
+    openapi_extra=_BODY,
+)
+async def predict(request: Request, service: Served) -> Response:
+    """One film gives its result; several give `results` in their order, errors in the place of results.
+
+    With `Accept: application/dicom; form=seg` (sr, sc, gsps) one DICOM film gives that object instead.
+    """
+    form = _form(request.headers.get("accept", "*/*"))
+    limits = service.settings.limits
+    # A place is taken first: where there is none, the body need not come.
+    with service.engine.places() as places:
+        async with received(request, service.films, limits, most=limits.films) as body:
+            if form and len(body.films) != 1:
+                raise ServiceError(422, "one-film", "a DICOM object is made of one film", "send them singly")
+            places.more(len(body.films) - 1)
+            results = await _analysed(service, body, request.state.who, places)
+    if form:
+        (result,) = results
+        if isinstance(result, HilumError):
+            raise result
+        kept = await service.opened(result["id"])
+        return Response(await object_of(kept.report, form), media_type="application/dicom")
+    if len(results) == 1:
+        if isinstance(results[0], HilumError):
+            raise results[0]
+        return JSON(results[0])
+    files = [upload.file for upload in body.films]
+    documents = [
+        error_document(file, one) if isinstance(one, HilumError) else one
+        for file, one in zip(files, results, strict=True)
+    ]
+    return JSON({"results": documents})
+
+
+async def _analysed(service: Service, body: Form, who: str, places: Places) -> list[Document | HilumError]:
+    """What becomes of each film, in their order."""
+    futures = [
+        asyncio.wrap_future(service.keep(upload.path, upload.file, who, places)) for upload in body.films
+    ]
+    found = await asyncio.gather(*futures, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, HilumError):
+            raise one
+    return found  # type: ignore[return-value]
+
+
+def _form(accept: str) -> str:
+    """The DICOM form that is asked for; empty for JSON. Raises ServiceError for anything else."""
+    for one in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in one.split(";"))
+        if kind in ("*/*", "application/*", "application/json", ""):
+            return ""
+        if kind == "application/dicom":
+            form = dict(part.partition("=")[::2] for part in parameters).get("form", "").strip('"')
+            if form in FORMS:
+                return form
+    raise ServiceError(
+        406,
+        "accept",
+        "no such form of a result",
+        f"accept application/json, or application/dicom; form={'|'.join(FORMS)}",
+    )

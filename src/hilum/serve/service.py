@@ -1,0 +1,212 @@
+"""What the service does, whatever the protocol that asks for it: films in, results kept, results opened."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+from hilum.errors import HilumError
+from hilum.guarded import Decoders
+from hilum.pipeline import Pipeline
+from hilum.report import error_json, identity, to_json
+from hilum.runtime import Runtime
+from hilum.serve.audit import Audit
+from hilum.serve.engine import Engine, Places
+from hilum.serve.faults import ServiceError, missing
+from hilum.serve.films import Films
+from hilum.serve.jobs import Jobs, Pending
+from hilum.serve.metrics import Metrics
+from hilum.serve.patient import patient_of, study_of
+from hilum.serve.recent import Kept, Recent
+from hilum.serve.results import Document, Results
+from hilum.serve.sessions import Sessions
+from hilum.serve.settings import Settings
+from hilum.serve.tables import connect
+from hilum.types import Report
+
+T = TypeVar("T")
+
+
+class Service:
+    """Everything that one process of the service holds."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        limits = settings.limits
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.settings, self.pipeline = settings, pipeline
+        self.films = Films(settings.data)
+        self.audit = Audit(settings.data / "audit.jsonl")
+        self.database = connect(settings.database, settings.data)
+        self.results = Results(self.database)
+        self.jobs = Jobs(self.database, most=limits.jobs)
+        self.recent = Recent(limits.recent_bytes)
+        decoders = Decoders(
+            settings.decoders,
+            memory=limits.decode_bytes,
+            seconds=limits.decode_seconds,
+            pixel_budget=limits.pixels,
+        )
+        self.engine = Engine(pipeline, decoders, count=settings.decoders, capacity=limits.queue)
+        self.aside = ThreadPoolExecutor(1, "aside")  # for networks that are run by themselves
+        self.metrics = Metrics(waiting=lambda: self.engine.waiting, deaths=lambda: decoders.deaths)
+        self.sessions = Sessions()
+        self._opening: dict[str, asyncio.Task[Kept]] = {}
+        self.audit.append("started")
+
+    def close(self) -> None:
+        """Finish what is being analysed, and let go of everything."""
+        self.engine.close()
+        self.aside.shutdown()
+        self.audit.append("stopped")
+        self.audit.close()
+        self.database.dispose()
+
+    def keep(self, draft: Path, file: str, who: str, places: Places) -> Future[Document]:
+        """Analyse an upload and keep it; the future is its result document, or raises its ReadError.
+
+        The upload stays the caller's where it fails.
+        """
+        return self.engine.submit(draft, file, partial(self._keep, draft, file, who), places)
+
+    def _keep(self, draft: Path, file: str, who: str, report: Report | HilumError) -> Document:
+        if isinstance(report, HilumError):
+            self.metrics.films.labels("error").inc()
+            self.audit.append("refused a film", who=who)
+            raise report
+        result = uuid.uuid4().hex
+        document = described(report, file, result)
+        self.films.adopt(draft, result)
+        self.audit.append("analysed", who=who, result=result)
+        self.results.add(document)
+        self.recent.put(result, report)
+        self.metrics.films.labels(report.status).inc()
+        return document
+
+    def keep_of_job(self, film: Pending, path: Path) -> Future[None]:
+        """Analyse a film of a job and keep what comes of it, also an error, which the future raises."""
+        return self.engine.submit(path, film.file, partial(self._keep_of_job, film), None)
+
+    def _keep_of_job(self, film: Pending, report: Report | HilumError) -> None:
+        if isinstance(report, HilumError):
+            self.job_failed(film, report)
+            raise report
+        self.audit.append("analysed", job=film.job, result=film.result)
+        if not self.jobs.done(film, described(report, film.file, film.result)):
+            self.films.discard(film.result)  # cancelled meanwhile
+        self.metrics.films.labels(report.status).inc()
+
+    def job_failed(self, film: Pending, error: HilumError) -> None:
+        """Keep the error of a job's film, and the film no longer."""
+        self.audit.append("refused a film", job=film.job)
+        self.jobs.done(film, error_document(film.file, error))
+        self.films.discard(film.result)
+        self.metrics.films.labels("error").inc()
+
+    def forget(self, result: str, who: str) -> None:
+        """Delete a result, its film and what is at hand of it. Raises ServiceError where there is none."""
+        if not self.results.exists(result):
+            raise missing()
+        self.audit.append("deleted", who=who, result=result)  # first: what cannot be audited is not done
+        self.results.delete(result)
+        self.films.discard(result)
+        self.recent.drop(result)
+
+    async def opened(self, result: str) -> Kept:
+        """The report of a result, made anew from its film where it is not at hand.
+
+        Raises ServiceError where there is no such result, its film is gone, other models made it, or too many
+        films wait.
+        """
+        if kept := self.recent.get(result):
+            return kept
+        if result not in self._opening:
+            task = asyncio.create_task(self._open(result))
+            self._opening[result] = task
+            task.add_done_callback(lambda _: self._opening.pop(result, None))
+        # Shielded: several requests may wait for it, and one of them may go away.
+        return await asyncio.shield(self._opening[result])
+
+    async def _open(self, result: str) -> Kept:
+        document = await run_in_threadpool(self.results.get, result)
+        self._same_models(document)
+        path = await run_in_threadpool(self.films.path, result)
+        report = await self.analysed(path, document["file"], itself)
+        if _thresholds(to_json(report)) != _thresholds(document):
+            raise _other_models()
+        return self.recent.put(result, report)
+
+    async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
+        """Analyse a file without keeping anything. Raises ServiceError where too many films wait."""
+        with self.engine.places() as places:
+            done: T = await asyncio.wrap_future(self.engine.submit(path, file, finish, places))
+        return done
+
+    @property
+    def runtimes(self) -> dict[str, Runtime]:
+        """Task -> the network that does it."""
+        pipeline = self.pipeline
+        loaded = {
+            "gate": pipeline.gate,
+            "segment": pipeline.segmenter,
+            "classify": pipeline.classifier,
+            "specialist": pipeline.specialist,
+        }
+        return {task: runtime for task, runtime in loaded.items() if runtime is not None}
+
+    def _same_models(self, document: Document) -> None:
+        own = {task: identity(runtime.card) for task, runtime in self.runtimes.items()}
+        if any(own.get(task) != made for task, made in document["models"].items()):
+            raise _other_models()
+
+
+def _other_models() -> ServiceError:
+    return ServiceError(
+        409,
+        "other-model",
+        "the result was made by other models or thresholds than those that run now",
+        "send the film again, or start the service with the models named in the result",
+    )
+
+
+def _thresholds(document: Document) -> dict[str, float]:
+    """Which label turns positive where: of two cards with one network it may differ."""
+    return {label: score["threshold"] for label, score in (document["prediction"] or {}).items()}
+
+
+def described(report: Report, file: str, result: str) -> Document:
+    """The document that is kept of a report."""
+    header = report.radiograph.origin.header
+    return to_json(report) | {
+        "id": result,
+        "file": file,
+        "received": stamp(datetime.now(UTC)),
+        "patient": patient_of(header),
+        "study": study_of(header),
+    }
+
+
+def error_document(file: str, error: HilumError) -> Document:
+    """The document of a film that could not be read."""
+    document = error_json(file, error)
+    document["error"] = {"code": "unreadable", "remedy": "send another film", **document["error"]}
+    return document
+
+
+def stamp(time: datetime) -> str:
+    """A time in UTC as the database has it: ISO 8601 to the microsecond, which sorts as text."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def itself(report: Report | HilumError) -> Report:
+    """A report as it is; an error is raised."""
+    if isinstance(report, HilumError):
+        raise report
+    return report
