@@ -398,7 +398,14 @@ def test_a_patient_on_the_back_is_known_from_code_or_text(elements: dict[str, An
 
 @pytest.mark.parametrize(
     ("said", "years"),
-    [("058Y", 58), ("018M", 1.5), ("052W", 52 * 7 / 365.25), ("003D", 3 / 365.25), ("", None)],
+    [
+        ("058Y", 58),
+        ("018M", 1.5),
+        ("052W", 52 * 7 / 365.25),
+        ("003D", 3 / 365.25),
+        ("580Y", None),
+        ("", None),
+    ],
 )
 def test_the_age_is_read_in_years(said: str, years: float | None) -> None:
     found = read(dicom(PatientAge=said)).origin.age

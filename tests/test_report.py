@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from hilum import dicom
 from hilum import report as forms
 from hilum.card import Card, Metric, Preparation, Sets, Threshold
 from hilum.errors import ConfigError, DataError, HilumError, ReadError
@@ -41,6 +42,7 @@ BOXES = {"right_lung": (60, 420, 50, 200), "left_lung": (60, 420, 320, 470), "he
 PROBABILITIES = (0.08, 0.71, 0.12, 0.65, 0.35, 0.9)
 THRESHOLDS = (0.22, 0.42, 0.2, 0.3, 0.33, 0.5)
 ABSTAINED = (False, False, False, False, True, False)
+OBJECTS = [f"{form}.dcm" for form in dicom.FORMS]
 HOSTILE = "films/<script>alert('x')</script>.png"
 
 
@@ -76,6 +78,7 @@ def make_report(**changes: Any) -> Report:
         mask[top:bottom, left:right] = value
     header = Dataset()
     header.PatientName, header.PatientID = "DOE^JANE", "MRN-4711"
+    header.PhotometricInterpretation = "MONOCHROME2"
     origin = Origin(path="ward/case.dcm", sha256="0f" * 32, format="DICOM", header=header)
     radiograph = Radiograph(
         pixels=np.full(SHAPE, 0.4, np.float32),
@@ -620,9 +623,9 @@ def test_save_goes_by_the_ending(ending: str, tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["case.pdf", "case"])
+@pytest.mark.parametrize("name", ["case.pdf", "case", "case.dcm", "case.tiff.dcm", "seg.dcm.zip"])
 def test_save_refuses_other_endings(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"use \.json, \.html or \.png"):
+    with pytest.raises(ConfigError, match=r"use one of \.json, \.html, \.png, \.seg\.dcm"):
         make_report().save(tmp_path / name)
 
 
@@ -660,7 +663,8 @@ def tree(folder: Path) -> set[str]:
         (["mask"], ["mask.png"]),
         (["png"], ["mask.png", "overlay.png"]),
         (["html"], ["html"]),
-        (FORMS, ["json", "mask.png", "overlay.png", "html"]),
+        (["sr", "seg"], ["sr.dcm", "seg.dcm"]),
+        (FORMS, ["json", "mask.png", "overlay.png", "html", *OBJECTS]),
     ],
 )
 def test_write_makes_the_files_asked_for(wanted: list[str], endings: list[str], tmp_path: Path) -> None:
@@ -680,7 +684,18 @@ def test_the_mask_is_the_anatomy_at_source_size(tmp_path: Path) -> None:
 
 def test_write_of_a_rejected_film(tmp_path: Path) -> None:
     write("case.dcm", rejected(), tmp_path, FORMS)
-    assert tree(tmp_path) == {"case.dcm.json", "case.dcm.overlay.png", "case.dcm.html"}
+    forms = ["json", "overlay.png", "html", *OBJECTS]
+    assert tree(tmp_path) == {f"case.dcm.{form}" for form in forms if form != "seg.dcm"}
+
+
+def test_of_a_film_that_is_no_dicom_file_no_object_is_written(tmp_path: Path) -> None:
+    report = make_report()
+    origin = Origin(path="case.png", sha256="0f" * 32, format="PNG")
+    report = replace(report, radiograph=replace(report.radiograph, origin=origin))
+    write("case.png", report, tmp_path, ["json", *dicom.FORMS])
+    assert tree(tmp_path) == {"case.png.json"}
+    with pytest.raises(ConfigError, match=r"case\.png: PNG, not DICOM"):
+        report.save(tmp_path / "case.seg.dcm")
 
 
 def test_a_rejected_film_that_was_outlined_keeps_its_mask(tmp_path: Path) -> None:

@@ -26,7 +26,13 @@ def predict(
     paths: Paths,
     out: Out,
     forms: Annotated[
-        str, typer.Option("--as", help="what to write: any of csv, json, mask, png (mask and overlay), html")
+        str,
+        typer.Option(
+            "--as",
+            help="what to write: any of csv, json, mask, png (mask and overlay), html; of DICOM films "
+            "also seg (segmentation), sr (structured report), sc (secondary capture), gsps (presentation "
+            "state)",
+        ),
     ] = "csv,json,png",
     model: Annotated[
         str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
@@ -53,6 +59,7 @@ def predict(
 
     Example:
       hilum predict films/ --out results --as csv,json,png,html
+      hilum predict study/ --out results --as csv,seg,sr
     """
     from hilum.pipeline import load
     from hilum.types import Explain
@@ -61,7 +68,7 @@ def predict(
     if explain not in get_args(Explain):
         raise typer.BadParameter(f"choose from {', '.join(get_args(Explain))}", param_hint="--explain")
     # Neither the table nor a mask shows a heatmap, and some take long.
-    unseen = {"json", "png", "html"}.isdisjoint(_chosen(forms))
+    unseen = {"json", "png", "html", "sc"}.isdisjoint(_chosen(forms))
     way = cast(Explain, "none" if unseen else explain)
 
     def make() -> Pipeline:
@@ -90,6 +97,7 @@ def segment(
 
 
 def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeline]) -> None:
+    from hilum import dicom
     from hilum.batch import run
     from hilum.errors import ConfigError
     from hilum.files import inputs
@@ -99,35 +107,50 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
     if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
         wrong = unknown[0] if chosen else "''"
         raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
+    objects = [form for form in chosen if form in dicom.FORMS]
+    if objects:
+        dicom.require()
     named = inputs(paths, out)
     pipeline = make()
-    counts = {"ok": 0, "rejected": 0, "error": 0}
-    codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
+    tally = _Tally()
     with progress("analysing") as tick:
 
         def done(name: str, result: Report | HilumError) -> None:
-            counts["error" if isinstance(result, HilumError) else result.status] += 1
-            if isinstance(result, HilumError):
-                print(f"error: {result}", file=sys.stderr)
-                tick(sum(counts.values()), len(named), "")
-                return
-            codes["rejected"].update(sorted({reason.code for reason in result.reasons}))
-            codes["flagged"].update(sorted({flag.code for flag in result.flags}))
-            if result.status == "rejected":
-                why = "; ".join(reason.sentence for reason in result.reasons)
-                print(f"rejected: {name}: {why}", file=sys.stderr)
-            tick(sum(counts.values()), len(named), "")
+            tally.add(name, result)
+            tick(tally.counts.total(), len(named), "")
 
         everything = run(pipeline, named, out, chosen, done=done)
-    for what, found in codes.items():
+    for what, found in tally.codes.items():
         if found:
             print(f"{what}: " + ", ".join(f"{n} {code}" for code, n in found.most_common()), file=sys.stderr)
-    print(
-        f"{len(named)} films\t"
-        + ", ".join(f"{count} {status}" for status, count in counts.items())
-        + f"\t{out}"
-    )
+    if objects and tally.pictures:
+        print(f"no {', '.join(objects)}: {tally.pictures} not DICOM", file=sys.stderr)
+    counted = ", ".join(f"{tally.counts[status]} {status}" for status in ("ok", "rejected", "error"))
+    print(f"{len(named)} films\t{counted}\t{out}")
     raise typer.Exit(0 if everything else 1)
+
+
+class _Tally:
+    """How many films came to what, and the line for each that was not analysed."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+        self.codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
+        self.pictures = 0  # films that were no DICOM files
+
+    def add(self, name: str, result: Report | HilumError) -> None:
+        """Count one film."""
+        if isinstance(result, HilumError):
+            self.counts["error"] += 1
+            print(f"error: {result}", file=sys.stderr)
+            return
+        self.counts[result.status] += 1
+        self.pictures += result.radiograph.origin.format != "DICOM"
+        self.codes["rejected"].update(sorted({reason.code for reason in result.reasons}))
+        self.codes["flagged"].update(sorted({flag.code for flag in result.flags}))
+        if result.status == "rejected":
+            why = "; ".join(reason.sentence for reason in result.reasons)
+            print(f"rejected: {name}: {why}", file=sys.stderr)
 
 
 def _chosen(forms: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A DICOM file's header without its pixels, and how it tells an age: shared by all that ask for one."""
+"""A DICOM file's header without its pixels: shared by all that ask for one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from hilum.read import hushed
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how many make a year
-_OLDEST = 120  # years; more is a slip of the pen
 
 
 def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
@@ -42,10 +39,3 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
         zlib.error,
     ):
         return None
-
-
-def years(text: str) -> float | None:
-    """An age as 018M has it (PS3.5 section 6.2, AS), or a bare number of years; None for anything else."""
-    digits, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "Y")
-    told = int(digits) / _UNITS[unit] if digits.isdecimal() else None
-    return told if told is not None and told <= _OLDEST else None

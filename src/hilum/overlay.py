@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
@@ -39,17 +39,18 @@ class _Line:
     bar: bool = False  # the wash from faint to strong, in place of text
 
 
-def overlay(report: Report, *, label: str | None = None, longest: int = 1024) -> Array:
+def overlay(report: Report, *, label: str | None = None, longest: int = 1024, scores: bool = False) -> Array:
     """Draw the film with outlines, the evidence for one label, and a legend at its right.
 
     Returns (h, w, 3) uint8 RGB. The film's longest side is at most `longest`; a film under 512 is drawn
     larger. Without `label`, the positive finding furthest above its threshold is shown, if there is one.
+    With `scores` the legend tells every label's probability and call.
     Raises ConfigError where the report has no evidence for `label`.
     """
     heatmap = _chosen(report) if label is None else _named(report, label)
     film = picture(report, heatmap, longest=longest)
     base = int(np.clip(round(max(film.shape[:2]) / 44), 14, 22))
-    panel = _panel(_legend(report, heatmap), base, film.shape[0])
+    panel = _panel(_legend(report, heatmap, scores), base, film.shape[0])
     height = max(film.shape[0], panel.shape[0])
     return np.hstack([_padded(film, height), _padded(panel, height)])
 
@@ -85,7 +86,7 @@ def _named(report: Report, label: str) -> Heatmap:
     )
 
 
-def _legend(report: Report, heatmap: Heatmap | None) -> list[_Line]:
+def _legend(report: Report, heatmap: Heatmap | None, scores: bool) -> list[_Line]:
     """All that stands beside the film; each block ends in a gap."""
     lines = []
     if report.status == "rejected":
@@ -99,6 +100,10 @@ def _legend(report: Report, heatmap: Heatmap | None) -> list[_Line]:
         ratio = report.measurements.cardiothoracic_ratio
         said = "not given" if ratio is None else f"{ratio:.2f}"
         lines += [_Line(text="Cardiothoracic ratio", value=said), _Line()]
+    if scores and report.prediction is not None:
+        lines += [_Line(text="Label", value="probability", colour=_DIM)]
+        lines += [_summed(report.prediction[name]) for name in report.prediction.labels]
+        lines += [_Line()]
     if heatmap is not None:
         peak = _Line(text="none", value=f"{strongest(heatmap):.1f} logits", colour=_DIM)
         lines += [
@@ -113,6 +118,12 @@ def _named_outline(name: str, anatomy: Anatomy) -> _Line:
     quality = anatomy.quality.get(name)
     said = "" if quality is None else f"{quality:.2f}{' !' if name in anatomy.unreliable else ''}"
     return _Line(text=name.replace("_", " ").capitalize(), value=said, swatch=COLOURS[name])
+
+
+def _summed(score: Score) -> _Line:
+    # What is called stands out; a negative label only gives its number.
+    said = ", open" if score.abstained else ", positive" if score.positive else ""
+    return _Line(text=f"{score.label}{said}", value=f"{score.probability:.2f}", colour=TEXT if said else _DIM)
 
 
 def _scores(report: Report, label: str) -> list[_Line]:
@@ -157,8 +168,9 @@ def _step(line: _Line, base: int) -> int:
 
 
 def _wrapped(line: _Line, base: int, width: int) -> list[_Line]:
-    """Break a line between words where it is wider than `width`."""
+    """Break a line between words where it is wider than `width`; its end keeps what stands flush right."""
     font, parts = _font(base * line.size), [""]
+    width -= int(font.getlength(f"{line.value} ")) if line.value else 0
     for word in line.text.split():
         longer = f"{parts[-1]} {word}".strip()
         if parts[-1] and font.getlength(longer) > width:
@@ -168,7 +180,7 @@ def _wrapped(line: _Line, base: int, width: int) -> list[_Line]:
     return (
         [line]
         if len(parts) == 1
-        else [_Line(text=part, colour=line.colour, size=line.size) for part in parts]
+        else [*(replace(line, text=part, value="") for part in parts[:-1]), replace(line, text=parts[-1])]
     )
 
 

@@ -14,6 +14,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from hilum.age import years
 from hilum.codestream import checked
 from hilum.dicom_grey import levels_of, numbers, spacing_of, text
 from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
@@ -110,7 +111,7 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
             modality=text(dataset, "Modality"),
             body_part=text(dataset, "BodyPartExamined"),
             supine=_is_supine(dataset),
-            age=_age(dataset),
+            age=years(text(dataset, "PatientAge")),
         ),
         notes=tuple(notes),
     )
@@ -133,13 +134,6 @@ def _is_supine(dataset: Dataset) -> bool:
         return True
     # HFS, FFS, LFS, RFS: head, feet, left or right first, supine (PS3.3 C.7.3.1.1.2).
     return text(dataset, "PatientPosition").endswith("FS")
-
-
-def _age(dataset: Dataset) -> float | None:
-    """Years; a number of days, weeks, months or years, as in 018M (PS3.5 section 6.2, AS)."""
-    said = text(dataset, "PatientAge")
-    years = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}.get(said[-1:])
-    return int(said[:-1]) * years if years and said[:-1].isdecimal() else None
 
 
 def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID]:

@@ -1,4 +1,4 @@
-"""The files written for each input: JSON, HTML page, overlay and mask, each whole or not at all."""
+"""The files written for each input: JSON, HTML page, pictures, DICOM objects, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 
 import cv2
 
+from hilum import dicom
 from hilum.errors import ConfigError, HilumError
 from hilum.overlay import overlay
 from hilum.report import error_json, to_json
 from hilum.report_page import html
 from hilum.types import Array, Report
 
-FORMS = ("csv", "json", "mask", "png", "html")
+FORMS = ("csv", "json", "mask", "png", "html", *dicom.FORMS)
 
 
 def save(report: Report, path: Path) -> Path:
-    """Write the report in the form the path's ending names: .json, .html, or .png (the overlay).
+    """Write the report in the form the path's ending names: .json, .html, .png (the overlay), or .seg.dcm and
+    the like for one of hilum.dicom.FORMS.
 
     Its folder is made if need be, and the file appears whole or not at all. Raises ConfigError for another
-    ending and where nothing can be written.
+    ending, where `hilum.dicom.obstacle` tells of one, and where nothing can be written.
     """
     match path.suffix.lower():
         case ".json":
@@ -32,8 +34,11 @@ def save(report: Report, path: Path) -> Path:
             content = html(report).encode("utf-8", "backslashreplace")
         case ".png":
             content = _png(cv2.cvtColor(overlay(report), cv2.COLOR_RGB2BGR))
+        case ".dcm" if path.stem.lower().rpartition(".")[2] in dicom.FORMS:
+            content = dicom.dicom_bytes(report, path.stem.lower().rpartition(".")[2])
         case ending:
-            raise ConfigError(f"{path}: no form of a report ends in {ending!r}; use .json, .html or .png")
+            known = ", ".join([".json", ".html", ".png", *(f".{form}.dcm" for form in dicom.FORMS)])
+            raise ConfigError(f"{path}: no form of a report ends in {ending!r}; use one of {known}")
     return _store(path, content)
 
 
@@ -41,8 +46,9 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
     """Write one input's files beside ``out/name``, in folders made if need be: of an error only the JSON.
 
     `forms` are some of FORMS: json, html, mask (the anatomy's values 0..3 at source size), png (mask and
-    overlay); csv is the table of all inputs, which the caller writes. Raises ConfigError where `name` leads
-    out of `out`, for an unknown form, and where nothing can be written.
+    overlay); csv is the table of all inputs, which the caller writes. Of DICOM objects those are written that
+    the film lets be made. Raises ConfigError where `name` leads out of `out`, for an unknown form, and where
+    nothing can be written.
     """
     inside = PurePath(name)
     if inside.anchor or ".." in inside.parts or not inside.parts:
@@ -57,6 +63,9 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
     for form, ending in (("json", ".json"), ("html", ".html"), ("png", ".overlay.png")):
         if form in forms:
             save(result, _with(target, ending))
+    for form in dicom.FORMS:
+        if form in forms and not dicom.obstacle(result, form):
+            save(result, _with(target, f".{form}.dcm"))
     if result.anatomy is not None and not {"mask", "png"}.isdisjoint(forms):
         _store(_with(target, ".mask.png"), _png(result.anatomy.mask))
 

@@ -215,7 +215,11 @@ class Report:
     created: str  # UTC, ISO 8601
 
     def save(self, path: str | Path) -> Path:
-        """Write the report in the form its ending names: ``.json``, ``.html``, or ``.png`` (the overlay)."""
+        """Write the report in the form its ending names.
+
+        ``.json``, ``.html``, ``.png`` (the overlay), or of DICOM films ``.seg.dcm``, ``.sr.dcm``, ``.sc.dcm``
+        (secondary capture), ``.gsps.dcm`` (presentation state).
+        """
         from hilum.report_files import save
 
         return save(self, Path(path))

@@ -12,7 +12,8 @@ from datetime import date
 from io import BytesIO
 from typing import Any
 
-from hilum.dicom_header import header_of, years
+from hilum.age import years
+from hilum.dicom_header import header_of
 from hilum.gate import CHEST, LATERAL
 from hilum.read import hushed
 

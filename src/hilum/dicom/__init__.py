@@ -56,6 +56,7 @@ def obstacle(report: Report, form: str) -> str:
     """Why this form cannot be made of the report; empty where it can."""
     from hilum.dicom.common import segments
     from hilum.dicom_grey import text
+    from hilum.read import hushed
 
     header = report.radiograph.origin.header
     if header is None:
@@ -64,7 +65,8 @@ def obstacle(report: Report, form: str) -> str:
         return "rejected, so that there are no outlines to store; ask for sr or sc"
     if form == "seg" and not segments(report):
         return "no lung or heart was found, so that there are no outlines to store; ask for sr or sc"
-    grey = text(header, "PhotometricInterpretation").startswith("MONOCHROME")
+    with hushed():
+        grey = text(header, "PhotometricInterpretation").startswith("MONOCHROME")
     if form == "gsps" and not grey:
         return "not grey, and a grayscale presentation state is for grey films; ask for sc"
     return ""

@@ -18,7 +18,7 @@ from hilum.picture import Colour
 from hilum.types import DISCLAIMER, STRUCTURES, Report
 
 # Form -> SOP Class, Modality, what the series is called.
-_KINDS = {
+KINDS = {
     "seg": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "Outlines of lungs and heart"),
     "sr": ("1.2.840.10008.5.1.4.1.1.88.34", "SR", "Measurements and scores"),
     "sc": ("1.2.840.10008.5.1.4.1.1.7", "OT", "Film with outlines and scores"),
@@ -28,12 +28,14 @@ _KINDS = {
 
 def uid_of(report: Report, source: Source, form: str, what: str = "instance") -> UID:
     """The identifier of the object of this form, or of another thing in it that needs one."""
-    return uid(source.sop_instance, models(report), form, what)
+    # A picture shows the maps that were asked for; nothing else depends on them.
+    maps = [f"{one.method} of {one.label}" for one in report.heatmaps] if form == "sc" else []
+    return uid(source.sop_instance, models(report), form, what, *maps)
 
 
 def begun(report: Report, source: Source, form: str) -> Dataset:
     """A data set with all but the form's own modules; dates are the film's, and none is today's."""
-    sop_class, modality, title = _KINDS[form]
+    sop_class, modality, title = KINDS[form]
     made = Dataset()
     made.update(source.elements)
     made.StudyInstanceUID = source.study
@@ -42,12 +44,12 @@ def begun(report: Report, source: Source, form: str) -> Dataset:
     made.InstanceNumber = 1
     made.SeriesInstanceUID = uid_of(report, source, form, "series")
     # After the film's own, and no two of one film alike.
-    made.SeriesNumber = 100 * min(source.series_number, 10**6) + 91 + list(_KINDS).index(form)
+    made.SeriesNumber = 100 * min(source.series_number, 10**6) + 91 + list(KINDS).index(form)
     made.SeriesDescription = f"Hilum: {title} (research use)"
     made.Modality = modality
-    if report.status == "ok":
+    if form != "sr" and report.status == "ok":  # a document's series has no body part (PS3.3 C.17.1)
         made.BodyPartExamined = "CHEST"
-    else:
+    elif form != "sr":
         made.Laterality = ""  # unknown: what the film shows may be one of a pair (PS3.3 C.7.3.1)
     if modality != "PR":
         made.SeriesDate, made.SeriesTime = source.date, source.time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydicom import Dataset, uid
 
 from hilum.dicom.common import decimal
@@ -26,7 +27,7 @@ def _modality(header: Dataset) -> Dataset:
     levels = Dataset()
     tables = header.get("ModalityLUTSequence")
     if tables:
-        table = _table(header, tables[0])
+        table = _table(header, tables[0], spread=False)
         table.ModalityLUTType = _type(tables[0], "ModalityLUTType")
         levels.ModalityLUTSequence = [table]
         return levels
@@ -47,7 +48,7 @@ def _voi(header: Dataset) -> Dataset:
     window = Dataset()
     tables = header.get("VOILUTSequence")
     if tables:
-        window.VOILUTSequence = [_table(header, tables[0])]
+        window.VOILUTSequence = [_table(header, tables[0], spread=True)]
         return window
     centres, widths = numbers(header, "WindowCenter", []), numbers(header, "WindowWidth", [])
     function = text(header, "VOILUTFunction") or "LINEAR"
@@ -59,8 +60,12 @@ def _voi(header: Dataset) -> Dataset:
     return window
 
 
-def _table(header: Dataset, item: Dataset) -> Dataset:
-    """A lookup table of the film's, written anew in little endian words (PS3.3 C.11.1.1)."""
+def _table(header: Dataset, item: Dataset, *, spread: bool) -> Dataset:
+    """A lookup table of the film's, written anew in little endian words (PS3.3 C.11.1.1).
+
+    A presentation state has tables of 8 or 16 bits alone: others become 16, and where only the grey counts,
+    not the value, they are `spread` over them.
+    """
     size, first, bits = (int(one) for one in item["LUTDescriptor"].value)
     size &= 0xFFFF
     signed = numbers(header, "PixelRepresentation", [])[:1] == (1,)
@@ -69,7 +74,10 @@ def _table(header: Dataset, item: Dataset) -> Dataset:
     meta = getattr(header, "file_meta", {})
     little = str(meta.get("TransferSyntaxUID", "")) != uid.ExplicitVRBigEndian
     words = table_entries(item["LUTData"].value, size or 2**16, little, segmented=False)
-    if words.max() >= 2**bits:  # as the film's pixels were read
+    if words.max() >= 2**bits:  # the film's pixels were read as of 16 bits, too
+        bits = 16
+    elif bits not in (8, 16):
+        words = words.astype(np.uint32) * 0xFFFF // (2**bits - 1) if spread else words
         bits = 16
     table = Dataset()
     if first < 0:

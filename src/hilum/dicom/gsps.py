@@ -105,8 +105,9 @@ def _words(report: Report, source: Source) -> Dataset:
 
 def _said(report: Report) -> Iterator[str]:
     yield DISCLAIMER
-    for reason in report.reasons:
-        yield f"Rejected: {reason.sentence}"
+    if report.status == "rejected":
+        yield from (f"Rejected: {reason.sentence}" for reason in report.reasons)
+        return
     if report.measurements is not None and report.measurements.cardiothoracic_ratio is not None:
         yield f"Cardiothoracic ratio {report.measurements.cardiothoracic_ratio:.2f}"
     for name in sorted(report.anatomy.unreliable) if report.anatomy is not None else ():

@@ -6,13 +6,14 @@ from pydicom import Dataset
 
 from hilum.dicom.common import begun, mark_derived
 from hilum.dicom.source import Source
+from hilum.dicom.values import value_of
 from hilum.overlay import overlay
 from hilum.types import Report
 
 
 def sc(report: Report, source: Source) -> Dataset:
     """The overlay in colour, 8 bits, uncompressed. It is a picture: lengths on it mean nothing."""
-    picture = overlay(report)
+    picture = overlay(report, scores=True)
     made = begun(report, source, "sc")
     mark_derived(made, source, "Film with outlines and scores drawn")
     made.ConversionType = "WSD"  # made on a workstation
@@ -26,6 +27,9 @@ def sc(report: Report, source: Source) -> Dataset:
     data = picture.tobytes()
     made.PixelData = data + b"\0" * (len(data) % 2)
     made["PixelData"].VR = "OB"
+    burnt_in = value_of(report.radiograph.origin.header, "BurnedInAnnotation")[0]
+    if burnt_in in ("YES", "NO"):  # letters on the film are in the picture, too
+        made.BurnedInAnnotation = burnt_in
     if source.lossy:
         made.LossyImageCompression = "01"
     return made

@@ -10,7 +10,7 @@ from pydicom.uid import ComputedRadiographyImageStorage
 
 from hilum.card import Card
 from hilum.dicom import codes
-from hilum.dicom.common import begun, cielab, decimal, segments, uid_of
+from hilum.dicom.common import begun, cielab, segments, uid_of
 from hilum.dicom.source import Source
 from hilum.dicom.values import clean
 from hilum.errors import ConfigError
@@ -22,7 +22,11 @@ _NOT_WANTED = ("InstanceCreationDate", "InstanceCreationTime", "ContributingEqui
 
 
 def seg(report: Report, source: Source) -> Dataset:
-    """A segment of its own for each structure that was found, of which there must be one."""
+    """A segment of its own for each structure that was found, of which there must be one.
+
+    Its pixels are the film's, and their spacing is the film's to tell: a projection has no thickness, without
+    which readers refuse Pixel Measures (PS3.3 C.7.6.16.2.1).
+    """
     from highdicom.seg import Segmentation
 
     anatomy, named = report.anatomy, segments(report)
@@ -57,7 +61,6 @@ def seg(report: Report, source: Source) -> Dataset:
     made.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimension
     for index in made.DimensionIndexSequence:
         index.DimensionOrganizationUID = dimension
-    _measure(made, report)
     made.ContentCreatorName = made.PatientOrientation = ""
     if source.lossy:
         made.LossyImageCompression = "01"
@@ -126,13 +129,3 @@ def _described(name: str, anatomy: Anatomy) -> str:
     said = "" if quality is None else f"Expected Dice {quality:.2f}. "
     trust = "OUTLINE NOT RELIABLE. " if name in anatomy.unreliable else ""
     return f"{trust}{said}{DISCLAIMER}"
-
-
-def _measure(made: Dataset, report: Report) -> None:
-    """Pixel spacing, where the film has one in the plane of the patient."""
-    spacing = report.radiograph.spacing
-    # Imager Pixel Spacing is at the detector, and Pixel Measures are of the patient (PS3.3 C.7.6.16.2.1).
-    if spacing is not None and "spacing: PixelSpacing" in report.radiograph.notes:
-        item = Dataset()
-        item.PixelSpacing = [decimal(mm) for mm in spacing]
-        made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = [item]

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.age import years
 from hilum.data.sources.rows import sex_of, view_of
-from hilum.dicom_header import header_of, years
+from hilum.dicom_header import header_of
 from hilum.read import hushed
 
 _TAGS = (

@@ -1,0 +1,13 @@
+"""An age as headers tell it, in years."""
+
+from __future__ import annotations
+
+_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how many make a year
+_OLDEST = 120  # years; more is a slip of the pen
+
+
+def years(text: str) -> float | None:
+    """An age as 018M has it (PS3.5 section 6.2, AS), or a bare number of years; None for anything else."""
+    digits, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "Y")
+    told = int(digits) / _UNITS[unit] if digits.isdecimal() else None
+    return told if told is not None and told <= _OLDEST else None
