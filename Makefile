@@ -13,6 +13,9 @@ demo: .venv/light  ## a real DICOM chest film through the shipped models; result
 	$(BIN)/python -c "import csv; [print(f'{k:28} {v}') for k, v in next(csv.DictReader(open('demo/predictions.csv'))).items()]" && \
 	echo && echo "Open demo/RG1_UNCR.dcm.html in a browser, or look at demo/RG1_UNCR.dcm.overlay.png"
 
+serve: .venv/serve  ## the HTTP service and its viewer on http://localhost:8000; its data in hilum-data/
+	$(BIN)/hilum serve --data hilum-data
+
 test: .venv/full  ## all tests but those of tests/services
 	$(BIN)/python -m pytest
 
@@ -46,6 +49,10 @@ docs: .venv/full  ## the command line's manual, the tables of results, and the m
 
 .venv/light: .venv/pip pyproject.toml constraints.txt
 	$(PIP) -e ".[demo]"
+	@touch $@
+
+.venv/serve: .venv/light
+	$(PIP) -e ".[demo,serve]"
 	@touch $@
 
 # torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.

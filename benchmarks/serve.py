@@ -32,7 +32,8 @@ pipeline = hilum.load()
 for film in films[:4]:
     pipeline(film)
 began, count = time.perf_counter(), 0
-for report in pipeline.stream(cycle(films)):
+reports = map(pipeline, cycle(films)) if sys.argv[3] == "1" else pipeline.stream(cycle(films))
+for report in reports:
     count += 1
     if time.perf_counter() - began > float(sys.argv[2]):
         break
@@ -92,7 +93,7 @@ def main() -> None:
         draw_films(folder / "films")
         (folder / "load.lua").write_text(LUA)
         for clients in CLIENTS:
-            bare = alone(folder / "films", seconds)
+            bare = alone(folder / "films", seconds, clients)
             found, start, end = served(folder, clients, seconds)
             answered = (found["requests"] - found["refused"] - found["failed"]) / found["seconds"]
             shown = [f"{bare:.1f}", f"{answered:.1f}", f"{answered / bare:.0%}"]
@@ -110,10 +111,10 @@ def draw_films(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{seed}.png"), draw(seed, size=1024).pixels)
 
 
-def alone(films: Path, seconds: float) -> float:
-    done = subprocess.run(
-        [sys.executable, "-c", BARE, str(films), str(seconds)], capture_output=True, text=True, check=True
-    )
+def alone(films: Path, seconds: float, clients: int) -> float:
+    """Films a second without a service: one after the other for a single client, else decoded ahead."""
+    command = [sys.executable, "-c", BARE, films, str(seconds), str(clients)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 

@@ -17,9 +17,10 @@ PACKAGE = Path(hilum.__file__).parent
 # The house, from the ground up: a module may import those of the floors below its own, never its neighbours.
 # A new module must be given its place here.
 FLOORS = """
-    __init__ serve serve.examples serve.patience serve.metrics serve.migrations serve.migrations.versions
-    serve.migrations.versions.v0001_results
+    __init__
     age duplicates errors stages store types
+    serve serve.examples serve.metrics serve.migrations serve.migrations.versions serve.patience
+    serve.migrations.versions.v0001_results
     labels
     serve.audit serve.faults serve.nifti serve.settings serve.tables
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom import uid as uids
 from pydicom.valuerep import PersonName
 
 from hilum import dicom
+from hilum.data.phantom import draw
 from hilum.dicom import FORMS, dicom_bytes, dicom_object, obstacle
 from hilum.errors import ConfigError, MissingExtraError
 from hilum.read import hushed, read
@@ -22,7 +27,9 @@ from hilum.types import DISCLAIMER, Heatmap, Report
 Film = Callable[..., bytes]
 Judge = Callable[..., Report]
 
-# No patient of a form may be lost, and no text of another made up (PS3.3 C.7.1.1, C.7.2.1).
+MAIN = "from hilum.cli import main; main()"
+
+# Demanded of every object, and empty where the film does not tell (PS3.3 C.7.1.1, C.7.2.1).
 TYPE_2 = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
           "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
 
@@ -200,10 +207,18 @@ def test_what_the_film_lacks_is_empty_and_its_identifiers_are_derived(
 def test_films_of_a_study_with_a_malformed_identifier_stay_together(dicom_film: Film, judged: Judge) -> None:
     studies = [
         dicom_object(judged(dicom_film(StudyInstanceUID=study, SOPInstanceUID=film)), "sc").StudyInstanceUID
-        for study, film in (("1.2.03", "1.2.1"), ("1.2.03", "1.2.2"), ("1.2.04", "1.2.3"))
+        for study, film in (("1.2.x", "1.2.1"), ("1.2.x", "1.2.2"), ("1.2.y", "1.2.3"))
     ]
     assert studies[0] == studies[1] != studies[2]
     assert all(study.is_valid for study in studies)
+
+
+def test_an_identifier_that_archives_accept_is_kept_though_it_breaks_a_rule(
+    dicom_film: Film, judged: Judge
+) -> None:
+    report = judged(dicom_film(StudyInstanceUID="1.2.03", SeriesInstanceUID="5.2.3"))
+    assert [dicom_object(report, form).StudyInstanceUID for form in FORMS] == ["1.2.03"] * 4
+    assert dicom_object(report, "gsps").ReferencedSeriesSequence[0].SeriesInstanceUID == "5.2.3"
 
 
 @pytest.mark.parametrize(
@@ -291,3 +306,23 @@ def test_nothing_of_the_patient_is_logged_or_warned_of(
 @pytest.mark.parametrize("form", FORMS)
 def test_every_object_bears_the_disclaimer(form: str, dicom_film: Film, judged: Judge) -> None:
     assert DISCLAIMER in str(again(judged(dicom_film()), form))
+
+
+def test_the_command_writes_objects_of_dicom_films_and_says_once_that_others_have_none(
+    dicom_film: Film, tmp_path: Path
+) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    (films / "case").write_bytes(dicom_film())
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(films / name), draw(3).pixels)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", MAIN, "predict", films, "--out", out, "--as", "sr,seg"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["case.seg.dcm", "case.sr.dcm"]
+    assert [line for line in done.stderr.splitlines() if "DICOM" in line] == ["no sr, seg: 2 not DICOM"]
+    assert "Doe" not in done.stderr + done.stdout

@@ -42,6 +42,20 @@ def test_too_many_bytes_are_refused_wherever_it_shows(serve: Callable[..., Any])
     assert left(client) == []
 
 
+def test_what_is_no_film_is_bounded_too(serve: Callable[..., Any]) -> None:
+    client = serve(limits=SMALL)
+
+    def endless(start: bytes) -> Any:
+        yield start
+        for _ in range(300):
+            yield b"a" * 10_000
+
+    before = client.post("/v1/predict", content=endless(b""), headers=FORM)
+    after = client.post("/v1/predict", content=endless(PART + b"x\r\n--x--\r\n"), headers=FORM)
+    tensors = client.post("/v2/models/hilum/infer", content=endless(b"{"))
+    assert [answer.status_code for answer in (before, after, tensors)] == [413, 413, 413]
+
+
 def test_too_many_films_fields_and_pixels_are_refused(serve: Callable[..., Any], png: Film) -> None:
     client = serve(limits=Limits(bytes=100_000, films=2, pixels=1000))
     three = [("files", ("a", b"x"))] * 3

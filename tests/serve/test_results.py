@@ -176,7 +176,7 @@ def test_a_film_kept_no_longer_leaves_its_result(serve: Callable[..., Any], dico
     client = serve()
     id_ = client.predict(dicom())["id"]
     client.service.recent.drop(id_)
-    assert client.service.films.sweep(0, lambda _: True) == 1
+    assert client.service.films.sweep(0, {id_}) == 1
     answer = client.get(f"/v1/results/{id_}/film.npy")
     assert answer.status_code == 410 and answer.json()["error"]["code"] == "expired"
     assert client.get(f"/v1/results/{id_}").status_code == 200
@@ -191,7 +191,7 @@ def test_films_that_nothing_knows_are_swept_once_they_are_old(serve: Callable[..
     for name, age in (("a" * 32, 0), ("b" * 32, 7200)):
         (films / name).write_bytes(b"left by a killed process")
         os.utime(films / name, ((films / id_).stat().st_mtime - age,) * 2)
-    assert client.service.films.sweep(30, client.service.results.exists) == 1
+    assert client.service.films.sweep(30, client.service.results.ids()) == 1
     assert {path.name for path in films.iterdir()} == {id_, "a" * 32}
 
 

@@ -68,7 +68,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "private class": {"SOPClassUID": "1.3.12.2.1107.5.9.1"},
     "nothing but pixels": {"drop": IDENTITY},
     "malformed identifiers": {
-        "StudyInstanceUID": "1.2.03",
+        "StudyInstanceUID": "1..2",
         "SeriesInstanceUID": "abc",
         "SOPInstanceUID": "1." * 40 + "1",
         "SOPClassUID": "nonsense",

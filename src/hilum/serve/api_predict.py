@@ -66,7 +66,7 @@ async def predict(request: Request, service: Served) -> Response:
         if isinstance(result, HilumError):
             raise result
         kept = await service.opened(result["id"])
-        return Response(await object_of(kept.report, form), media_type="application/dicom")
+        return Response(await service.aside(object_of, kept.report, form), media_type="application/dicom")
     if len(results) == 1:
         if isinstance(results[0], HilumError):
             raise results[0]

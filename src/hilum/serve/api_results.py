@@ -16,6 +16,7 @@ from hilum.serve import arrays
 from hilum.serve.api_predict import Served
 from hilum.serve.dicom_forms import object_of
 from hilum.serve.examples import DOCUMENT, SUMMARY, shown
+from hilum.serve.patient import plain
 from hilum.serve.service import Service
 from hilum.serve.wire import JSON, encoded, npy, squeezed
 from hilum.types import Report
@@ -49,7 +50,7 @@ async def listed(
     """Past results, the newest first unless another order is asked for."""
     total, results = await run_in_threadpool(
         service.results.listed,
-        search=search,
+        search=plain(search, 200),
         status=status,
         sort=sort,
         labels=service.pipeline.labels,
@@ -90,7 +91,7 @@ async def prior(request: Request, service: Served, result: Result) -> Response:
 async def film(request: Request, service: Served, result: Result) -> Response:
     """Pixels times 65535, little-endian uint16 (rows, columns), air dark."""
     kept = await service.opened(result)
-    content = await run_in_threadpool(lambda: npy(arrays.film(kept.report)))
+    content = await service.aside(lambda: npy(arrays.film(kept.report)))
     await _audited(service, request, "read film", result)
     # Grain does not compress: that would take longer than sending it.
     return _array(content, {"X-Hilum-Window": arrays.WINDOW})
@@ -101,7 +102,7 @@ async def mask(request: Request, service: Served, result: Result) -> Response:
     """uint8 (rows, columns): 0 none, 1 right lung, 2 left lung, 3 heart."""
     kept = await service.opened(result)
     accept = request.headers.get("accept-encoding", "")
-    content, how = await run_in_threadpool(lambda: squeezed(npy(arrays.mask(kept.report)), accept))
+    content, how = await service.aside(lambda: squeezed(npy(arrays.mask(kept.report)), accept))
     await _audited(service, request, "read mask", result)
     return _array(content, dict(how))
 
@@ -117,7 +118,7 @@ async def evidence(request: Request, service: Served, result: Result, label: str
         content, how = squeezed(npy(values), accept)
         return content, {**how, "X-Hilum-Strongest": f"{peak:.6g}"}
 
-    content, headers = await run_in_threadpool(made)
+    content, headers = await service.aside(made)
     await _audited(service, request, "read evidence", result)
     return _array(content, headers)
 
@@ -152,7 +153,7 @@ def _download_of(form: str) -> Callable[..., Awaitable[Response]]:
     async def download(request: Request, service: Served, result: Result) -> Response:
         """The result as a DICOM object, for download."""
         kept = await service.opened(result)
-        content = await object_of(kept.report, form)
+        content = await service.aside(object_of, kept.report, form)
         await _audited(service, request, f"read {form}.dcm", result)
         return _download(content, "application/dicom", f"{result}.{form}.dcm")
 
@@ -176,7 +177,7 @@ def _png(report: Report) -> bytes:
 
 async def _made(service: Service, result: str, make: Callable[[Report], T]) -> T:
     kept = await service.opened(result)
-    return await run_in_threadpool(make, kept.report)
+    return await service.aside(make, kept.report)
 
 
 async def _audited(service: Service, request: Request, what: str, result: str = "") -> None:

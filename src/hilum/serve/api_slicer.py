@@ -6,7 +6,6 @@ no tokens: run the service on the same machine, or behind a proxy that adds one.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,7 +96,7 @@ async def infer(
     if report.anatomy is None:
         why = "; ".join(reason.sentence for reason in report.reasons)
         raise ServiceError(422, "rejected", f"the film was rejected: {why}", "send another film")
-    label = await run_in_threadpool(write_nifti, arrays.mask(report), header)
+    label = await service.aside(write_nifti, arrays.mask(report), header)
     if output == "image":
         return Response(label, media_type="application/gzip")
     return _multipart(params, label)
@@ -112,7 +111,7 @@ async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:
         height, width = film.pixels.shape
         return report, header_of((height, width), film.spacing)
     with service.engine.places():
-        return await asyncio.wrap_future(service.aside.submit(_of_nifti, service, data))
+        return await service.aside(_of_nifti, service, data)
 
 
 def _of_nifti(service: Service, data: bytes) -> tuple[Report, bytes]:

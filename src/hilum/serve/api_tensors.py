@@ -114,7 +114,7 @@ async def _run(service: Service, runtime: Runtime, ask: Ask) -> dict[str, Array]
     if len(films) > _MOST:
         raise ServiceError(413, "too-many", f"more than {_MOST} films in one request", "send fewer")
     with service.engine.places():
-        return await asyncio.wrap_future(service.aside.submit(runtime, films))
+        return await service.aside(runtime, films)
 
 
 async def _whole(service: Service, ask: Ask, who: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 
 from hilum.serve.faults import ServiceError, full
@@ -48,12 +48,12 @@ class Films:
         """Delete the film of a result, if it is there."""
         (self._kept / result).unlink(missing_ok=True)
 
-    def sweep(self, days: float, known: Callable[[str], bool]) -> int:
+    def sweep(self, days: float, known: Collection[str]) -> int:
         """Delete films older than so many days, and those that are not `known`; how many there were."""
         now, gone = time.time(), 0
         for path in self._kept.iterdir():
             age = now - path.stat().st_mtime
-            if age > days * _DAY or (age > _ORPHANED and not known(path.name)):
+            if age > days * _DAY or (age > _ORPHANED and path.name not in known):
                 path.unlink(missing_ok=True)
                 gone += 1
         return gone

@@ -105,11 +105,12 @@ class Jobs:
                 for film in connection.execute(query)
             ]
 
-    def awaits(self, result: str) -> bool:
-        """Whether a film with this id waits within a job."""
-        wanted = JOB_FILMS.c.result == result, JOB_FILMS.c.status == "queued"
+    def waiting(self) -> set[str]:
+        """The ids of films that wait within a job."""
         with self._engine.connect() as connection:
-            return connection.scalar(sql.select(JOB_FILMS.c.job).where(*wanted)) is not None
+            return set(
+                connection.scalars(sql.select(JOB_FILMS.c.result).where(JOB_FILMS.c.status == "queued"))
+            )
 
     def begin(self, film: Pending) -> None:
         """Note that a film's analysis begins."""

@@ -68,6 +68,11 @@ class Results:
         with self._engine.connect() as connection:
             return connection.scalar(sql.select(RESULTS.c.id).where(RESULTS.c.id == result)) is not None
 
+    def ids(self) -> set[str]:
+        """Those of all results."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(sql.select(RESULTS.c.id)))
+
     def delete(self, result: str) -> None:
         """Delete a result, if it is there."""
         with self._engine.begin() as connection:

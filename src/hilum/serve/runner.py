@@ -109,7 +109,9 @@ class Runner:
     def _sweep(self) -> None:
         service = self._service
         days = service.settings.keep_days
-        gone = service.films.sweep(days, lambda id_: service.results.exists(id_) or service.jobs.awaits(id_))
+        waiting = service.jobs.waiting()  # first: a film leaves them when it becomes a result
+        gone = service.films.sweep(days, waiting | service.results.ids())
         if gone:
             service.audit.append("deleted old films", films=gone)
+        service.sessions.sweep()
         service.jobs.sweep(stamp(datetime.now(UTC) - timedelta(days=days)))

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -33,6 +33,7 @@ from hilum.serve.tables import connect
 from hilum.types import Report
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Service:
@@ -55,7 +56,7 @@ class Service:
             pixel_budget=limits.pixels,
         )
         self.engine = Engine(pipeline, decoders, count=settings.decoders, capacity=limits.queue)
-        self.aside = ThreadPoolExecutor(1, "aside")  # for networks that are run by themselves
+        self._aside = ThreadPoolExecutor(2, "aside")  # few: a large film's pictures take much memory
         self.metrics = Metrics(waiting=lambda: self.engine.waiting, deaths=lambda: decoders.deaths)
         self.sessions = Sessions()
         self._opening: dict[str, asyncio.Task[Kept]] = {}
@@ -64,7 +65,7 @@ class Service:
     def close(self) -> None:
         """Finish what is being analysed, and let go of everything."""
         self.engine.close()
-        self.aside.shutdown()
+        self._aside.shutdown()
         self.audit.append("stopped")
         self.audit.close()
         self.database.dispose()
@@ -148,6 +149,10 @@ class Service:
         with self.engine.places() as places:
             done: T = await asyncio.wrap_future(self.engine.submit(path, file, finish, places))
         return done
+
+    async def aside(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Run what takes long, beside the engine and the event loop; two at a time, the others wait."""
+        return await asyncio.wrap_future(self._aside.submit(function, *arguments, **named))
 
     @property
     def runtimes(self) -> dict[str, Runtime]:

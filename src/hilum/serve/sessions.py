@@ -29,11 +29,16 @@ class Sessions:
 
     def path(self, session: str) -> Path:
         """The file of a session. Raises ServiceError where there is none any more."""
-        path = self._paths.get(session)
-        if path is None or not path.is_file() or time.time() - path.stat().st_mtime > EXPIRY:
-            self.remove(session)
+        self.sweep()
+        if session not in self._paths:
             raise missing("session")
-        return path
+        return self._paths[session]
+
+    def sweep(self) -> None:
+        """End the sessions that are over."""
+        for session, path in list(self._paths.items()):
+            if not path.is_file() or time.time() - path.stat().st_mtime > EXPIRY:
+                self.remove(session)
 
     def remove(self, session: str) -> None:
         """End a session."""

@@ -1,0 +1,199 @@
+"""What the service says of itself, its pages, and how films wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from hilum.errors import HilumError
+from hilum.guarded import Decoders
+from hilum.labels import SIX
+from hilum.pipeline import Pipeline
+from hilum.serve import app as application
+from hilum.serve.engine import Engine
+from hilum.types import Radiograph, Report
+
+Film = Callable[..., bytes]
+
+
+def test_it_tells_its_models_labels_and_limits(client: Any, pipeline: Pipeline) -> None:
+    about = client.get("/v1/service").json()
+    assert about["labels"] == list(SIX)
+    assert about["models"]["segment"]["sha256"] == pipeline.segmenter.card.sha256
+    assert set(about["models"]) == {"gate", "segment", "classify"}
+    assert about["limits"] == {"bytes": 2**26, "pixels": 50_000_000, "films": 16}
+    assert about["token_required"] is False
+    assert about["disclaimer"] == "Research use only. Not a medical device."
+
+
+def test_the_api_describes_itself_with_examples(client: Any) -> None:
+    document = client.get("/openapi.json").json()
+    predict = document["paths"]["/v1/predict"]["post"]
+    assert "multipart/form-data" in predict["requestBody"]["content"]
+    assert "application/dicom" in predict["requestBody"]["content"]
+    assert predict["responses"]["200"]["content"]["application/json"]["example"]["prediction"]
+    for path in (
+        "/v1/results/{result}/seg.dcm",
+        "/v1/jobs/{job}",
+        "/v2/models/{model}/infer",
+        "/infer/{model}",
+    ):
+        assert path in document["paths"]
+    for path in ("/docs", "/redoc"):  # both would load scripts from elsewhere
+        assert client.get(path).status_code == 404
+
+
+def test_metrics_count_requests_by_route_and_films_by_status(serve: Callable[..., Any], png: Film) -> None:
+    client = serve()
+    client.predict(png())
+    client.post("/v1/predict", content=b"GIF", headers={"Content-Type": "image/png"})
+    client.get(f"/v1/results/{'0' * 32}")
+    client.get("/v1/results/" + "x" * 500)
+    client.get("/made-up/by/a/client")
+    client.request("BREW", "/v1/results")
+    text = client.get("/metrics").text
+    for line in (
+        'hilum_requests_total{method="POST",route="/v1/predict",status="200"} 1.0',
+        'hilum_requests_total{method="POST",route="/v1/predict",status="400"} 1.0',
+        'hilum_requests_total{method="GET",route="/v1/results/{result}",status="404"} 1.0',
+        'hilum_films_total{status="ok"} 1.0',
+        'hilum_films_total{status="error"} 1.0',
+        "hilum_queue_films 0.0",
+        "hilum_decoder_deaths 0.0",
+    ):
+        assert line in text, line
+    assert 'hilum_request_seconds_bucket{le="+Inf",route="/v1/predict"} 2.0' in text
+    assert "made-up" not in text and "BREW" not in text and "xxx" not in text
+
+
+def test_without_its_database_it_lives_but_is_not_ready(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+
+    def lost(*_: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(client.service.database, "connect", lost)
+    assert client.get("/healthz").status_code == 200
+    for path in ("/readyz", "/v1/results"):
+        answer = client.get(path)
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "database"
+        assert answer.headers["retry-after"]
+
+
+def test_pages_are_open_and_everything_else_is_not(
+    serve: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = tmp_path / "static"
+    (pages / "parts").mkdir(parents=True)
+    (pages / "index.html").write_text("<!doctype html>")
+    (pages / "parts" / "a.js").write_text("export {};")
+    (tmp_path / "secret.txt").write_text("secret")
+    monkeypatch.setattr(application, "STATIC", pages)
+    client = serve(tokens={"a": "a-token-that-is-long-enough"})
+    assert client.get("/").text == "<!doctype html>"
+    script = client.get("/parts/a.js")
+    assert script.status_code == 200 and "javascript" in script.headers["content-type"]
+    for path in (
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/parts/../../secret.txt",
+        "/parts/..%2f..%2fsecret.txt",
+    ):
+        answer = client.get(path)
+        assert answer.status_code in (401, 404) and "secret" not in answer.text.replace("/secret", "")
+    assert client.post("/").status_code == 401
+
+
+class Counting:
+    """A pipeline that notes how many films it was given at a time."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        self.gate, self.sizes = gate, []  # type: ignore[var-annotated]
+
+    def analyse_apart(self, films: list[Radiograph]) -> list[str]:
+        self.gate.wait(10)
+        self.sizes.append([film.pixels.size for film in films])
+        return [film.origin.sha256 for film in films]
+
+
+class Reading:
+    """Decoders that make a film of as many pixels as the file's name says."""
+
+    def __init__(self) -> None:
+        self.read_so_far = 0
+
+    def read(self, data: bytes, name: str) -> Any:
+        import numpy as np
+
+        from hilum.types import Origin
+
+        self.read_so_far += 1
+        pixels = np.broadcast_to(np.float32(0), (int(name), 1))
+        return Radiograph(pixels=pixels, origin=Origin(path=name, sha256=data.decode(), format="PNG"))
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def test_films_that_wait_are_analysed_together_and_bounded_in_memory(tmp_path: Path) -> None:
+    gate = threading.Event()
+    pipeline, decoders = Counting(gate), Reading()
+    engine = Engine(pipeline, decoders, count=2, capacity=99)  # type: ignore[arg-type]
+    sizes = [1000] * 9 + [30_000_000] * 6
+    futures = []
+    for number, size in enumerate(sizes):
+        path = tmp_path / str(number)
+        path.write_text(str(number))
+        futures.append(engine.submit(path, str(size), lambda result: result, None))
+    waiter = threading.Timer(1.0, gate.set)
+    waiter.start()
+    waiter.join()
+    # Nothing was analysed yet: no more may be decoded than what is held, and a film for each decoder.
+    assert decoders.read_so_far <= 9 + 2 + 2
+    wait(futures, 20)
+    assert [future.result() for future in futures] == [str(number) for number in range(len(sizes))]
+    assert max(map(len, pipeline.sizes)) == 4
+    assert all(len(some) == 1 or sum(some) <= 40_000_000 for some in pipeline.sizes)
+    engine.close()
+
+
+def test_what_fails_while_it_is_finished_fails_alone_and_gives_its_place_back(
+    pipeline: Pipeline, tmp_path: Path, png: Film
+) -> None:
+    engine = Engine(pipeline, Decoders(1), count=1, capacity=3)
+    path = tmp_path / "film"
+    path.write_bytes(png())
+
+    def broken(_: Report | HilumError) -> None:
+        raise RuntimeError("disk")
+
+    with engine.places() as places:
+        places.more(2)
+        bad = engine.submit(path, "a", broken, places)
+        good = engine.submit(path, "b", lambda result: result, places)
+        gone = engine.submit(tmp_path / "none", "c", lambda result: result, places)
+        with pytest.raises(HilumError, match="waiting"):
+            engine.move(1)
+        with pytest.raises(RuntimeError):
+            bad.result(30)
+        assert isinstance(good.result(30), Report)
+        assert isinstance(gone.result(30), HilumError)
+    assert engine.waiting == 0
+    engine.close()
+
+
+def test_closing_finishes_what_was_begun(pipeline: Pipeline, tmp_path: Path, png: Film) -> None:
+    engine = Engine(pipeline, Decoders(1), count=1, capacity=9)
+    path = tmp_path / "film"
+    path.write_bytes(png())
+    futures = [engine.submit(path, "a", lambda result: result, None) for _ in range(5)]
+    engine.close()
+    assert all(future.done() and isinstance(future.result(), Report) for future in futures)
