@@ -16,6 +16,7 @@ from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
 from hilum.cli_leaks import data_audit
 from hilum.cli_predict import predict, segment
+from hilum.cli_serve import serve
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
 
@@ -67,7 +68,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate, calibrate, shortcuts):
+for verb in (train, ensemble, study, tune, evaluate, calibrate, shortcuts, serve):
     app.command(epilog=EPILOG)(verb)
 
 

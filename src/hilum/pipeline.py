@@ -173,19 +173,19 @@ class Pipeline:
                 films = [film for film in batch if isinstance(film, Radiograph)]
                 if films:
                     room = max(1, min(2 * _BATCH, HELD // max(film.pixels.size for film in films)))
-                reports = deque(self._analyse_apart(films))
+                reports = deque(self.analyse_apart(films))
                 del films
                 for film in batch:
                     yield film if isinstance(film, HilumError) else reports.popleft()
                 del batch, film
 
-    def _analyse_apart(self, films: Sequence[Radiograph]) -> list[Report | HilumError]:
+    def analyse_apart(self, films: Sequence[Radiograph]) -> list[Report | HilumError]:
         """All reports; where something fails that should not, film by film: one must not stop the rest."""
         try:
             return list(self.analyse(films))
         except Exception as error:  # a batch of other people's files goes on whatever one of them does
             if len(films) > 1:
-                return [report for film in films for report in self._analyse_apart([film])]
+                return [report for film in films for report in self.analyse_apart([film])]
             reason = f"could not be analysed ({type(error).__name__})"
             remedy = "check the film; if it looks sound, report this with the film's kind"
             return [ReadError(films[0].origin.path, reason, remedy)]

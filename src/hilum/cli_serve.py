@@ -1,0 +1,89 @@
+"""The verb serve: thin, as in `hilum.cli`."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.errors import ConfigError, MissingExtraError
+
+_NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "python_multipart")
+
+
+def serve(
+    data: Annotated[Path, typer.Option(help="folder for films, the database file and the audit log")] = Path(
+        "hilum-data"
+    ),
+    host: Annotated[str, typer.Option(help="address to listen on; others than loopback need a token")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="a further name clients call the service by; may be repeated"),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="file with a token, or lines of NAME TOKEN; in its place: HILUM_TOKEN"),
+    ] = None,
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="HILUM_DATABASE", help="postgresql://USER:PASSWORD@HOST/NAME in the place of a SQLite file"
+        ),
+    ] = "",
+    keep_days: Annotated[float, typer.Option(help="days after which films are deleted; results stay")] = 30.0,
+    model: Annotated[
+        str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="threads for each network; 0: one for each core")] = 0,
+) -> None:
+    """Answer over HTTP: films in, results out, kept with a worklist; a viewer at /.
+
+    Example:
+      hilum serve --data /var/lib/hilum
+    """
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise MissingExtraError("the service", "serve")
+    from hilum.pipeline import load
+    from hilum.serve.server import run
+    from hilum.serve.settings import Settings
+
+    settings = Settings(
+        data=data,
+        database=database,
+        host=host,
+        port=port,
+        hosts=tuple(allow_host or ()),
+        tokens=_tokens(token_file),
+        keep_days=keep_days,
+    )
+    run(settings, load(model, threads=threads))
+
+
+def _tokens(file: Path | None) -> dict[str, str]:
+    """Name -> token, of the file or the environment."""
+    if file is None:
+        token = os.environ.get("HILUM_TOKEN", "").strip()
+        return {"token": token} if token else {}
+    found: dict[str, str] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        match line.split():
+            case []:
+                continue
+            case [token]:
+                name = "token"
+            case [name, token]:
+                pass
+            case _:
+                raise ConfigError(f"{file}, line {number}: neither a token nor NAME TOKEN; mend the line")
+        if name in found:
+            raise ConfigError(f"{file}, line {number}: a second token named {name}; give another name")
+        found[name] = token
+    if not found:
+        raise ConfigError(f"{file}: holds no token; make one with: openssl rand -hex 32")
+    return found

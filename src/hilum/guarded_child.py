@@ -1,0 +1,159 @@
+"""The process that decodes other people's films for `hilum.guarded`: it may crash or hang without harm.
+
+Started as ``python -P -m hilum.guarded_child BYTES``. Asks and answers are length-prefixed, on stdin and
+stdout; nothing is pickled, and nothing is written elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from hilum.errors import ReadError
+from hilum.read import read
+from hilum.types import Radiograph
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+ASK = struct.Struct(">IQ")  # bytes of the JSON that says how, and of the film behind it
+ANSWER = struct.Struct(">I")  # bytes of the JSON, which tells the sizes of what follows it
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    """Decode films until stdin ends. The address space may grow by as many bytes as the argument says."""
+    asks = sys.stdin.buffer
+    # Whatever prints to the standard output (a decoder's complaint) must not end up within an answer.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    allowance = int(sys.argv[1])
+    _warm()
+    start = _address_space()
+    _confine(start + allowance)
+    while head := asks.read(ASK.size):
+        length, size = ASK.unpack(head)
+        how = json.loads(asks.read(length))
+        # The alarm ends the process, whatever it is stuck in, even if nobody is left to kill it.
+        signal.alarm(how["seconds"] + 2)
+        said, parts = _answer(asks.read(size), how["pixel_budget"])
+        said["leaving"] = _address_space() > start + allowance // 4  # a decoder's leak starves later films
+        _send(answers, said, parts)
+        signal.alarm(0)
+        del parts
+        if said["leaving"]:
+            return
+
+
+def _warm() -> None:
+    """Import what decoding needs, before memory is counted."""
+    import cv2
+    import PIL.JpegImagePlugin
+    import PIL.PngImagePlugin
+    import PIL.TiffImagePlugin
+
+    import hilum.read_dicom
+    import hilum.read_image
+
+    cv2.setNumThreads(1)
+    del hilum, PIL
+
+
+def _address_space() -> int:
+    """Bytes of this process's address space; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
+    except OSError:
+        return 0
+
+
+def _confine(memory: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the film and the patient's name
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def _answer(data: bytes, pixel_budget: int) -> tuple[dict[str, Any], list[Any]]:
+    try:
+        film = read(data, pixel_budget=pixel_budget)
+    except ReadError as error:
+        return {"error": {"reason": error.reason, "remedy": error.remedy}}, []
+    meta, header, lost = (b"", b"", False) if film.origin.header is None else _packed(film.origin.header)
+    said = _described(film, lost) | {"meta": len(meta), "header": len(header)}
+    return said, [meta, header, memoryview(film.pixels.data).cast("B")]
+
+
+def _described(film: Radiograph, lost: bool) -> dict[str, Any]:
+    origin = film.origin
+    implicit, little = origin.header.original_encoding if origin.header is not None else (False, True)
+    notes = [*film.notes, *(["some header elements are malformed and left out"] if lost else [])]
+    return {
+        "shape": film.pixels.shape,
+        "spacing": film.spacing,
+        "view": film.view,
+        "notes": notes,
+        "sha256": origin.sha256,
+        "format": origin.format,
+        "dicom": origin.header is not None,
+        "implicit": bool(implicit),
+        "little": bool(little),
+        "modality": origin.modality,
+        "body_part": origin.body_part,
+        "supine": origin.supine,
+        "age": origin.age,
+    }
+
+
+def _packed(dataset: Dataset) -> tuple[bytes, bytes, bool]:
+    """File meta and header in the bytes they came in, and whether elements had to be left out."""
+    from pydicom import Dataset
+
+    implicit, little = dataset.original_encoding
+    meta = Dataset()
+    meta.update({element.tag: element for element in getattr(dataset, "file_meta", None) or Dataset()})
+    first, lost_first = _written(meta, False, True)
+    second, lost_second = _written(dataset, bool(implicit), bool(little))
+    return first, second, lost_first or lost_second
+
+
+def _written(dataset: Dataset, implicit: bool, little: bool) -> tuple[bytes, bool]:
+    try:
+        return _bytes_of(dataset, implicit, little), False
+    except Exception:  # of a malformed element pydicom raises whatever its conversion raises
+        for tag in list(dataset.keys()):
+            try:
+                _bytes_of(dataset[tag : tag + 1], implicit, little)
+            except Exception:
+                del dataset[tag]
+        return _bytes_of(dataset, implicit, little), True
+
+
+def _bytes_of(dataset: Dataset, implicit: bool, little: bool) -> bytes:
+    from pydicom.filebase import DicomFileLike
+    from pydicom.filewriter import write_dataset
+
+    buffer = BytesIO()
+    file = DicomFileLike(buffer)
+    file.is_implicit_VR, file.is_little_endian = implicit, little
+    write_dataset(file, dataset)
+    return buffer.getvalue()
+
+
+def _send(answers: BinaryIO, said: dict[str, Any], parts: list[Any]) -> None:
+    text = json.dumps(said).encode()
+    for part in (ANSWER.pack(len(text)), text, *parts):
+        answers.write(part)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

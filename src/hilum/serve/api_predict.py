@@ -1,0 +1,114 @@
+"""``POST /v1/predict``: one film or a few, and their results in the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from hilum.errors import HilumError, ReadError
+from hilum.report import error_json
+from hilum.serve.bodies import RAW, Form, received
+from hilum.serve.dicom_forms import FORMS, dicom_bytes
+from hilum.serve.examples import FAULTS, FORM, RESULT
+from hilum.serve.faults import ServiceError
+from hilum.serve.results import Document
+from hilum.serve.service import Service
+from hilum.serve.wire import JSON
+
+router = APIRouter(tags=["films"])
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request is made to."""
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(service_of)]
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in RAW},
+            "multipart/form-data": FORM,
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/predict",
+    summary="Analyse one film or a few",
+    response_class=JSON,
+    responses={200: RESULT, **FAULTS},
+    openapi_extra=_BODY,
+)
+async def predict(request: Request, service: Served) -> Response:
+    """One film gives its result; several give `results` in their order, errors in the place of results.
+
+    With `Accept: application/dicom; form=seg` (sr, sc, gsps) one DICOM film gives that object instead.
+    """
+    form = _form(request.headers.get("accept", "*/*"))
+    service.engine.reserve()  # asked first: where the queue is full, the body need not come
+    service.engine.release()
+    limits = service.settings.limits
+    async with received(request, service.films, limits, most=limits.films) as body:
+        if form and len(body.films) != 1:
+            raise ServiceError(422, "one-film", "a DICOM object is made of one film", "send one at a time")
+        results = await _analysed(service, body, request.state.who)
+    if form:
+        (result,) = results
+        if isinstance(result, HilumError):
+            raise result
+        kept = await service.opened(result["id"])
+        return Response(await dicom_bytes(kept.report, form), media_type="application/dicom")
+    if len(results) > 1:
+        return JSON({"results": results_json(results)})
+    if isinstance(results[0], HilumError):
+        raise results[0]
+    return JSON(results[0])
+
+
+async def _analysed(service: Service, body: Form, who: str) -> list[Document | HilumError]:
+    """What becomes of each film, in their order."""
+    service.engine.reserve(len(body.films))
+    futures = [asyncio.wrap_future(service.keep(upload.path, upload.file, who=who)) for upload in body.films]
+    found = await asyncio.gather(*futures, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, HilumError):
+            raise one
+    return found  # type: ignore[return-value]
+
+
+def results_json(results: list[Document | HilumError]) -> list[Document]:
+    """Results, and the documents of errors."""
+    return [error_document(one) if isinstance(one, HilumError) else one for one in results]
+
+
+def error_document(error: HilumError) -> Document:
+    """The document of a film that could not be read."""
+    name = error.file if isinstance(error, ReadError) else "film"
+    document = error_json(name, error)
+    document["error"] = {"code": "unreadable", "remedy": "send another film", **document["error"]}
+    return document
+
+
+def _form(accept: str) -> str:
+    """The DICOM form that is asked for; empty for JSON. Raises ServiceError for anything else."""
+    for one in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in one.split(";"))
+        if kind in ("*/*", "application/*", "application/json", ""):
+            return ""
+        if kind == "application/dicom":
+            form = dict(part.partition("=")[::2] for part in parameters).get("form", "").strip('"')
+            if form in FORMS:
+                return form
+    raise ServiceError(
+        406,
+        "accept",
+        "no such form of a result",
+        f"accept application/json, or application/dicom; form={'|'.join(FORMS)}",
+    )

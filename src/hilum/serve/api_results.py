@@ -1,0 +1,194 @@
+"""``/v1/results``: the worklist, a result, and everything that can be made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import cv2
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from hilum.overlay import overlay
+from hilum.report_page import html
+from hilum.serve import arrays
+from hilum.serve.api_predict import Served
+from hilum.serve.dicom_forms import FORMS, dicom_bytes
+from hilum.serve.examples import DOCUMENT, SUMMARY, shown
+from hilum.serve.service import Service
+from hilum.serve.wire import JSON, encoded, npy, squeezed
+from hilum.types import Report
+
+T = TypeVar("T")
+
+router = APIRouter(prefix="/v1/results", tags=["results"])
+
+Result = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="a result's id")]
+_PAGE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"  # nothing in a report runs
+
+
+@router.get(
+    "",
+    summary="The worklist",
+    response_class=JSON,
+    responses={200: shown("Summaries", {"total": 1, "results": [SUMMARY]})},
+)
+async def listed(
+    request: Request,
+    service: Served,
+    search: Annotated[str, Query(max_length=200, description="words in name, ids, file or study")] = "",
+    status: Annotated[Literal["", "ok", "rejected"], Query()] = "",
+    sort: Annotated[
+        str, Query(max_length=64, description="received, patient, date, file or a label")
+    ] = "received",
+    order: Annotated[Literal["asc", "desc"], Query()] = "desc",
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    """Past results, the newest first unless another order is asked for."""
+    total, results = await run_in_threadpool(
+        service.results.listed,
+        search=search,
+        status=status,
+        sort=sort,
+        labels=service.pipeline.labels,
+        descending=order == "desc",
+        offset=offset,
+        limit=limit,
+    )
+    await _audited(service, request, "listed")
+    return JSON({"total": total, "results": results})
+
+
+@router.get(
+    "/{result}", summary="A result", response_class=JSON, responses={200: shown("The result", DOCUMENT)}
+)
+async def result(request: Request, service: Served, result: Result) -> Response:
+    """The whole document of a result."""
+    document = await run_in_threadpool(service.results.get, result)
+    await _audited(service, request, "read", result)
+    return JSON(document)
+
+
+@router.delete("/{result}", summary="Delete a result and its film", status_code=204)
+async def delete(request: Request, service: Served, result: Result) -> Response:
+    """Delete a result, its film and what is kept of it."""
+    await run_in_threadpool(service.forget, result, request.state.who)
+    return Response(status_code=204)
+
+
+@router.get("/{result}/prior", summary="The patient's earlier films", response_class=JSON)
+async def prior(request: Request, service: Served, result: Result) -> Response:
+    """Summaries of the films of the same patient id that were taken before, the newest first."""
+    found = await run_in_threadpool(service.results.prior, result)
+    await _audited(service, request, "listed priors", result)
+    return JSON({"total": len(found), "results": found})
+
+
+@router.get("/{result}/film.npy", summary="The film at full depth")
+async def film(request: Request, service: Served, result: Result) -> Response:
+    """Pixels times 65535, little-endian uint16 (rows, columns), air dark."""
+    kept = await service.opened(result)
+    content = await run_in_threadpool(lambda: npy(arrays.film(kept.report)))
+    await _audited(service, request, "read film", result)
+    # Grain does not compress: that would take longer than sending it.
+    return _array(content, {"X-Hilum-Window": arrays.WINDOW})
+
+
+@router.get("/{result}/mask.npy", summary="The outlines")
+async def mask(request: Request, service: Served, result: Result) -> Response:
+    """uint8 (rows, columns): 0 none, 1 right lung, 2 left lung, 3 heart."""
+    kept = await service.opened(result)
+    accept = request.headers.get("accept-encoding", "")
+    content, how = await run_in_threadpool(lambda: squeezed(npy(arrays.mask(kept.report)), accept))
+    await _audited(service, request, "read mask", result)
+    return _array(content, dict(how))
+
+
+@router.get("/{result}/evidence/{label}.npy", summary="Where a label's evidence lies")
+async def evidence(request: Request, service: Served, result: Result, label: str) -> Response:
+    """Logits above what turns the label positive, float32, at most 256 on the long side."""
+    kept = await service.opened(result)
+    accept = request.headers.get("accept-encoding", "")
+
+    def made() -> tuple[bytes, dict[str, str]]:
+        values, peak = arrays.evidence(kept, service.pipeline, label)
+        content, how = squeezed(npy(values), accept)
+        return content, {**how, "X-Hilum-Strongest": f"{peak:.6g}"}
+
+    content, headers = await run_in_threadpool(made)
+    await _audited(service, request, "read evidence", result)
+    return _array(content, headers)
+
+
+@router.get("/{result}/report.json", summary="The result as a file", response_class=JSON)
+async def report_json(request: Request, service: Served, result: Result) -> Response:
+    """The document of a result, for download."""
+    document = await run_in_threadpool(service.results.get, result)
+    await _audited(service, request, "read report.json", result)
+    return _download(encoded(document), "application/json", f"{result}.json")
+
+
+@router.get("/{result}/report.html", summary="The result as a page")
+async def report_html(request: Request, service: Served, result: Result) -> Response:
+    """One self-contained page, for download."""
+    content = await _made(service, result, _html)
+    await _audited(service, request, "read report.html", result)
+    response = _download(content, "text/html; charset=utf-8", f"{result}.html")
+    response.headers["Content-Security-Policy"] = _PAGE
+    return response
+
+
+@router.get("/{result}/overlay.png", summary="The film with outlines and evidence")
+async def overlay_png(request: Request, service: Served, result: Result) -> Response:
+    """A picture for those who have no viewer."""
+    content = await _made(service, result, _png)
+    await _audited(service, request, "read overlay.png", result)
+    return _download(content, "image/png", f"{result}.png")
+
+
+def _object_of(form: str) -> Callable[..., Awaitable[Response]]:
+    async def object_of(request: Request, service: Served, result: Result) -> Response:
+        """The result as a DICOM object, for download."""
+        kept = await service.opened(result)
+        content = await dicom_bytes(kept.report, form)
+        await _audited(service, request, f"read {form}.dcm", result)
+        return _download(content, "application/dicom", f"{result}.{form}.dcm")
+
+    return object_of
+
+
+for _form in FORMS:
+    router.add_api_route(
+        f"/{{result}}/{_form}.dcm", _object_of(_form), summary=f"The result as DICOM {_form.upper()}"
+    )
+
+
+def _html(report: Report) -> bytes:
+    return html(report).encode("utf-8", "backslashreplace")
+
+
+def _png(report: Report) -> bytes:
+    picture: bytes = cv2.imencode(".png", cv2.cvtColor(overlay(report), cv2.COLOR_RGB2BGR))[1].tobytes()
+    return picture
+
+
+async def _made(service: Service, result: str, make: Callable[[Report], T]) -> T:
+    kept = await service.opened(result)
+    return await run_in_threadpool(make, kept.report)
+
+
+async def _audited(service: Service, request: Request, what: str, result: str = "") -> None:
+    about: dict[str, Any] = {"who": request.state.who, "request": request.state.request}
+    await run_in_threadpool(service.audit.append, what, **about, **({"result": result} if result else {}))
+
+
+def _array(content: bytes, headers: dict[str, str]) -> Response:
+    return Response(content, media_type="application/x-npy", headers=headers)
+
+
+def _download(content: bytes, kind: str, name: str) -> Response:
+    # Named by the id: the name it was uploaded by may hold the patient's, or a line break.
+    return Response(
+        content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )

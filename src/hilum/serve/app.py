@@ -1,0 +1,87 @@
+"""The application: every route, around them the guard, below them the service."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from hilum import __version__
+from hilum.errors import HilumError, ReadError
+from hilum.pipeline import Pipeline
+from hilum.serve import api_predict, api_results, api_service
+from hilum.serve.faults import ServiceError
+from hilum.serve.guard import Guard, answer, unexpected
+from hilum.serve.service import Service
+from hilum.serve.settings import Settings
+from hilum.types import DISCLAIMER
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
+    """The ASGI application of a new service, which lives until the application shuts down."""
+    service = Service(settings, pipeline)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="Hilum",
+        version=__version__,
+        description=f"Frontal chest radiographs in, outlines, scores and evidence out. {DISCLAIMER}",
+        docs_url=None,  # both load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    for router in (api_predict.router, api_results.router, api_service.router):
+        app.include_router(router)
+    _handle_faults(app)
+    pages: list[str] = []
+    if STATIC.is_dir():
+        app.mount("/", StaticFiles(directory=STATIC, html=True))
+        pages = ["/", *(f"/{path.relative_to(STATIC).as_posix()}" for path in STATIC.rglob("*"))]
+    return Guard(app, settings, service.metrics, pages)
+
+
+def _handle_faults(app: FastAPI) -> None:
+    """Every error in the one form that clients know; none repeats what the client sent."""
+
+    async def fault(_: Request, error: Any) -> Response:
+        return answer(error)
+
+    async def unreadable(_: Request, error: Any) -> Response:
+        if isinstance(error, ReadError):
+            return answer(ServiceError(400, "unreadable", error.reason, error.remedy))
+        return answer(ServiceError(422, "refused", str(error), "see the documentation"))
+
+    async def invalid(_: Request, error: Any) -> Response:
+        where = {str(one["loc"][-1]) for one in error.errors() if one["loc"][0] in ("query", "path")}
+        named = ", ".join(sorted(where)) or "body"
+        return answer(ServiceError(422, "invalid", f"malformed: {named}", "see /openapi.json"))
+
+    async def other(_: Request, error: Any) -> Response:
+        what = {404: "no such page", 405: "no such method here"}.get(error.status_code, "refused")
+        return answer(ServiceError(error.status_code, "http", what, "see /openapi.json", error.headers or {}))
+
+    async def broken(_: Request, error: Any) -> Response:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return answer(ServiceError(507, "disk-full", "the service's disk is full", "free some of it"))
+        return answer(unexpected())
+
+    app.exception_handler(ServiceError)(fault)
+    app.exception_handler(HilumError)(unreadable)
+    app.exception_handler(RequestValidationError)(invalid)
+    app.exception_handler(HTTPException)(other)
+    app.exception_handler(Exception)(broken)

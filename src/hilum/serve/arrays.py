@@ -1,0 +1,63 @@
+"""The pictures of a report as arrays, for a viewer that draws them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from hilum.classify import Evidence, classify
+from hilum.explain import heatmap
+from hilum.picture import strongest
+from hilum.pipeline import Pipeline
+from hilum.serve.faults import ServiceError, missing
+from hilum.serve.recent import Kept
+from hilum.types import Array, Report
+
+WINDOW = "32767.5,65535"  # centre and width that show a film as it was read
+_LONGEST = 256  # pixels, of a map of evidence; networks see no finer
+
+
+def film(report: Report) -> Array:
+    """The film's pixels times 65535, (H, W) little-endian uint16, air dark."""
+    return np.rint(report.radiograph.pixels * np.float32(65535)).astype("<u2")
+
+
+def mask(report: Report) -> Array:
+    """The outlines (H, W) uint8, 0..3 as of Anatomy. Raises ServiceError where there are none."""
+    if report.anatomy is None:
+        raise ServiceError(404, "rejected", "the film was rejected before it was outlined", "see its reasons")
+    return report.anatomy.mask
+
+
+def evidence(kept: Kept, pipeline: Pipeline, label: str) -> tuple[Array, float]:
+    """A label's evidence over the whole film, above what turns the label positive, and its peak.
+
+    (h, w) little-endian float32 in logits, at most 256 on the long side. Raises ServiceError for an unknown
+    label, and where the film was rejected.
+    """
+    if label not in pipeline.labels:
+        raise missing("label")
+    anatomy = kept.report.anatomy
+    if anatomy is None or kept.report.prediction is None:
+        raise ServiceError(404, "rejected", "the film was rejected, no label was scored", "see its reasons")
+    one = _evidence(kept, pipeline)[label]
+    laid = heatmap(
+        one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part, method=one.method
+    )
+    height, width = laid.values.shape
+    scale = min(1.0, _LONGEST / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    above = laid.values - np.float32(laid.baseline)
+    return cv2.resize(above, size, interpolation=cv2.INTER_AREA).astype("<f4"), strongest(laid)
+
+
+def _evidence(kept: Kept, pipeline: Pipeline) -> Mapping[str, Evidence]:
+    """Every label's evidence; a report itself has that of the labels worth telling."""
+    with kept.lock:
+        if kept.evidence is None and pipeline.classifier is not None:
+            report = kept.report
+            judged = classify(pipeline.classifier, pipeline.specialist, [report.radiograph], [report.anatomy])
+            kept.evidence = judged[0].evidence
+        return kept.evidence or {}

@@ -1,0 +1,289 @@
+"""Films out of request bodies: written to disk as they come, within limits of size, number and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from hilum.serve.faults import ServiceError
+from hilum.serve.films import Films
+from hilum.serve.patient import plain
+from hilum.serve.settings import Limits
+
+RAW = {
+    "application/dicom": "film.dcm",
+    "application/octet-stream": "film",
+    "image/png": "film.png",
+    "image/jpeg": "film.jpg",
+    "image/tiff": "film.tif",
+}
+"""Content type of a film sent as it is -> the name it goes by."""
+
+_PATIENCE = 30.0  # seconds that may pass without a byte, and before a body must have come at its rate
+_BUFFER = 2**20  # bytes held before they are written
+_FIELD = 2**16  # bytes of a form's field that is no film
+_FIELDS = 16
+_HEADS = 2**13  # bytes of one part's headers
+
+
+@dataclass(slots=True)
+class Upload:
+    """One film that was sent."""
+
+    file: str  # as the client calls it, without folders
+    path: Path
+
+
+@dataclass(slots=True)
+class Form:
+    """What a request brought."""
+
+    films: list[Upload] = field(default_factory=list)
+    fields: dict[str, bytes] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def received(request: Request, films: Films, limits: Limits, *, most: int) -> AsyncIterator[Form]:
+    """The films of a request, at most so many; those that nobody adopts are deleted at the end.
+
+    Raises ServiceError for whatever breaks a limit or is neither a film nor a form.
+    """
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        total = most * (limits.bytes + _HEADS) + _FIELDS * (_FIELD + _HEADS)
+    elif kind in RAW:
+        total = limits.bytes
+    else:
+        raise ServiceError(
+            415,
+            "content-type",
+            "the body is neither a film nor a form with films",
+            f"send multipart/form-data, or one film as {', '.join(RAW)}",
+        )
+    form = Form()
+    try:
+        if kind in RAW:
+            await _raw(request, films, form, RAW[kind], limits)
+        else:
+            await _parts(request, films, form, limits, most, total)
+        if not form.films:
+            raise ServiceError(422, "no-film", "the request holds no film", "send one in a part named files")
+        yield form
+    finally:
+        await run_in_threadpool(_delete, [upload.path for upload in form.films])
+
+
+async def body(request: Request, most: int, rate: int) -> bytes:
+    """A whole body in memory. Raises ServiceError where it is too large or too slow."""
+    whole = bytearray()
+    async for chunk in _chunks(request, most, rate):
+        whole += chunk
+    return bytes(whole)
+
+
+def too_large(most: int, what: str = "film") -> ServiceError:
+    """The answer where something has too many bytes."""
+    return ServiceError(
+        413,
+        "too-large",
+        f"the {what} has more than {most} bytes",
+        "send less, or raise the limit with --max-bytes",
+        {"Connection": "close"},
+    )
+
+
+async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[bytes]:
+    """The body as it comes; ends a request that brings too much, or nothing for too long."""
+    said = request.headers.get("content-length", "0")
+    if said.isdecimal() and int(said) > total:
+        raise too_large(total, "body")
+    started, came = time.monotonic(), 0
+    stream = aiter(request.stream())
+    while True:
+        patience = _PATIENCE + came / rate - (time.monotonic() - started)
+        try:
+            async with asyncio.timeout(min(_PATIENCE, patience)):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise ServiceError(
+                408, "slow", "the body comes too slowly", "send it faster", {"Connection": "close"}
+            ) from None
+        came += len(chunk)
+        if came > total:
+            raise too_large(total, "body")
+        yield chunk
+
+
+class _Writer:
+    """One film on its way to disk."""
+
+    def __init__(self, upload: Upload, most: int) -> None:
+        self._file: BinaryIO = upload.path.open("xb", buffering=0)
+        self._buffer, self._size, self._most = bytearray(), 0, most
+
+    async def write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._most:
+            raise too_large(self._most)
+        self._buffer += data
+        if len(self._buffer) >= _BUFFER:
+            await self.flush()
+
+    async def flush(self) -> None:
+        data, self._buffer = bytes(self._buffer), bytearray()
+        await run_in_threadpool(self._file.write, data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+async def _raw(request: Request, films: Films, form: Form, name: str, limits: Limits) -> None:
+    upload = Upload(name, films.draft())
+    form.films.append(upload)
+    writer = _Writer(upload, limits.bytes)
+    try:
+        async for chunk in _chunks(request, limits.bytes, limits.rate):
+            await writer.write(chunk)
+        await writer.flush()
+    finally:
+        writer.close()
+
+
+async def _parts(request: Request, films: Films, form: Form, limits: Limits, most: int, total: int) -> None:
+    """Take a form apart as it comes."""
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 70:  # RFC 2046 section 5.1.1
+        raise _malformed()
+    events = _Events()
+    parser = MultipartParser(boundary, events.callbacks())  # type: ignore[arg-type]
+    taker = _Taker(films, form, limits, most)
+    try:
+        async for chunk in _chunks(request, total, limits.rate):
+            try:
+                parser.write(chunk)
+            except FormParserError:
+                raise _malformed() from None
+            for kind, value in events.drained():
+                await taker.take(kind, value)
+        if not events.ended:
+            raise _malformed()
+    finally:
+        taker.close()
+
+
+class _Taker:
+    """Puts the parts of a form where they belong."""
+
+    def __init__(self, films: Films, form: Form, limits: Limits, most: int) -> None:
+        self._films, self._form, self._limits, self._most = films, form, limits, most
+        self._writer: _Writer | None = None
+        self._field = ""
+
+    async def take(self, kind: str, value: Any) -> None:
+        if kind == "part":
+            self._begin(value)
+        elif kind == "data" and self._writer is not None:
+            await self._writer.write(value)
+        elif kind == "data":
+            whole = self._form.fields[self._field] + value
+            if len(whole) > _FIELD:
+                raise too_large(_FIELD, "form's field")
+            self._form.fields[self._field] = whole
+        elif self._writer is not None:
+            await self._writer.flush()
+            self.close()
+
+    def _begin(self, disposition: bytes) -> None:
+        options = parse_options_header(disposition)[1]
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if b"filename" not in options:
+            if len(self._form.fields) >= _FIELDS:
+                raise _malformed()
+            self._field = name
+            self._form.fields[name] = b""
+            return
+        if len(self._form.films) >= self._most:
+            raise ServiceError(
+                413, "too-many", f"more than {self._most} films in one request", "send fewer, or a job"
+            )
+        upload = Upload(_base(options[b"filename"]), self._films.draft())
+        self._form.films.append(upload)
+        self._writer = _Writer(upload, self._limits.bytes)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class _Events:
+    """What the parser of a form calls back, in order."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, Any]] = []
+        self._name, self._value, self._disposition = bytearray(), bytearray(), b""
+        self.ended = False
+
+    def callbacks(self) -> dict[str, Callable[..., None]]:
+        return {
+            "on_part_begin": self._part_begin,
+            "on_header_field": lambda data, start, end: self._head(self._name, data[start:end]),
+            "on_header_value": lambda data, start, end: self._head(self._value, data[start:end]),
+            "on_header_end": self._header_end,
+            "on_headers_finished": lambda: self._waiting.append(("part", self._disposition)),
+            "on_part_data": lambda data, start, end: self._waiting.append(("data", data[start:end])),
+            "on_part_end": lambda: self._waiting.append(("end", None)),
+            "on_end": self._end,
+        }
+
+    def drained(self) -> list[tuple[str, Any]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _part_begin(self) -> None:
+        self._name.clear()
+        self._value.clear()
+        self._disposition = b""
+
+    def _head(self, buffer: bytearray, data: bytes) -> None:
+        buffer += data
+        if len(buffer) > _HEADS:
+            raise FormParserError
+
+    def _header_end(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._name.clear()
+        self._value.clear()
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+def _malformed() -> ServiceError:
+    return ServiceError(
+        400, "malformed", "the form is malformed or ends too early", "send it again", {"Connection": "close"}
+    )
+
+
+def _base(name: bytes) -> str:
+    """A file's name without folders, of any system, in plain characters."""
+    text = name.decode("utf-8", "replace").replace("\\", "/").rsplit("/", 1)[-1]
+    return plain(text, 255) or "film"
+
+
+def _delete(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

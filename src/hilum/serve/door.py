@@ -1,0 +1,73 @@
+"""Who may come in: the host a request is addressed to, the page it comes from, the token it carries."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
+
+from hilum.serve.faults import ServiceError
+from hilum.serve.settings import Settings
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+PROBES = ("/healthz", "/readyz")
+OPEN = (*PROBES, "/v1/service", "/openapi.json")  # tell nothing of patients
+
+
+def admit(method: str, path: str, headers: Headers, settings: Settings, static: Collection[str]) -> str:
+    """The name of who asks: its token's, or "anyone" where the service has no tokens.
+
+    `static` are the paths of the pages. Raises ServiceError for who may not come in.
+    """
+    if path not in PROBES:  # which orchestrators address by whatever number the machine has
+        _check_host(headers, settings)
+    if method not in SAFE:
+        _check_origin(headers)
+    who = _known(headers, settings)
+    if who is None and not (method in SAFE and (path in OPEN or path in static)):
+        raise ServiceError(
+            401,
+            "token",
+            "no token, or one that the service does not know",
+            "send Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": 'Bearer realm="hilum"'},
+        )
+    return who or "anyone"
+
+
+def _check_host(headers: Headers, settings: Settings) -> None:
+    """Refuse names that are not ours: a page elsewhere can make its own name point here (DNS rebinding)."""
+    named = headers.getlist("host")
+    if len(named) != 1 or _host(named[0]) not in settings.allowed:
+        raise ServiceError(
+            400, "host", "the service does not go by that host name", "start it with --allow-host NAME"
+        )
+
+
+def _host(netloc: str) -> str:
+    name = netloc.lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+def _check_origin(headers: Headers) -> None:
+    """Refuse what a page of another origin makes a browser send; what no browser sends has no origin."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    own = origin is None or origin.lower().partition("://")[2] == headers.get("host", "").lower()
+    if not own or site not in (None, "same-origin", "none"):
+        raise ServiceError(
+            403, "origin", "sent by a page of another origin", "use the service's own page, or no browser"
+        )
+
+
+def _known(headers: Headers, settings: Settings) -> str | None:
+    if not settings.tokens:
+        return "anyone"
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    found = None
+    for name, token in settings.tokens.items():  # all of them: how long it takes must not tell which
+        if hmac.compare_digest(token.encode(), given.strip().encode("utf-8", "replace")):
+            found = name
+    return found if scheme.lower() == "bearer" else None

@@ -1,0 +1,132 @@
+"""The films that wait: decoded ahead in processes of their own, then analysed, those together that can be."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hilum.errors import HilumError, ReadError
+from hilum.guarded import Decoders
+from hilum.pipeline import HELD, Pipeline
+from hilum.serve.faults import busy
+from hilum.types import Radiograph, Report
+
+_TOGETHER = 4  # more gains nothing on a CPU and costs memory
+
+Finish = Callable[[Report | HilumError], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    path: Path
+    name: str
+    finish: Finish
+    places: int  # of the queue, given back at the end
+    future: Future[Any]
+
+
+class Engine:
+    """Films in, futures out. Takes films from any thread; results are finished in threads of its own.
+
+    No more than `HELD` pixels are held at a time, and a film for each decoder beyond it.
+    """
+
+    def __init__(self, pipeline: Pipeline, decoders: Decoders, *, count: int, capacity: int) -> None:
+        self._pipeline, self._decoders, self._capacity = pipeline, decoders, capacity
+        self._changed = threading.Condition()
+        self._waiting, self._held, self._closing = 0, 0, False
+        self._ready: deque[tuple[Radiograph, _Task]] = deque()
+        self._decoding = ThreadPoolExecutor(count, "decode")
+        self._finishing = ThreadPoolExecutor(2, "finish")
+        self._thread = threading.Thread(target=self._analyse, name="analyse", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Places that are taken."""
+        return self._waiting
+
+    def reserve(self, films: int = 1) -> None:
+        """Take places in the queue. Raises ServiceError where there are not as many."""
+        with self._changed:
+            if self._waiting + films > self._capacity:
+                raise busy()
+            self._waiting += films
+
+    def release(self, films: int = 1) -> None:
+        """Give places back for which nothing was submitted."""
+        with self._changed:
+            self._waiting -= films
+
+    def submit(self, path: Path, name: str, finish: Finish, *, places: int = 1) -> Future[Any]:
+        """Read a file and analyse it; the future is what `finish` makes of the report or the error.
+
+        The caller has reserved so many `places`, which are given back when the future is done.
+        """
+        task = _Task(path, name, finish, places, Future())
+        self._decoding.submit(self._decode, task)
+        return task.future
+
+    def close(self) -> None:
+        """Finish what was submitted, then stop."""
+        self._decoding.shutdown()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._finishing.shutdown()
+        self._decoders.close()
+
+    def _decode(self, task: _Task) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._held < HELD)
+        try:
+            film = self._decoders.read(task.path.read_bytes(), task.name)
+        except HilumError as error:
+            self._finishing.submit(self._finish, task, error, 0)
+        except Exception as error:  # the disk, most likely; its message may name a file
+            fault = ReadError(task.name, f"could not be read ({type(error).__name__})", "send it again")
+            self._finishing.submit(self._finish, task, fault, 0)
+        else:
+            with self._changed:
+                self._held += film.pixels.size
+                self._ready.append((film, task))
+                self._changed.notify_all()
+
+    def _analyse(self) -> None:
+        while some := self._take():
+            reports = self._pipeline.analyse_apart([film for film, _ in some])
+            for report, (film, task) in zip(reports, some, strict=True):
+                self._finishing.submit(self._finish, task, report, film.pixels.size)
+
+    def _take(self) -> list[tuple[Radiograph, _Task]]:
+        """The films to be analysed together; none when the engine closes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._closing)
+            some: list[tuple[Radiograph, _Task]] = []
+            pixels = 0
+            while self._ready and len(some) < _TOGETHER:
+                pixels += self._ready[0][0].pixels.size
+                if some and pixels > HELD:
+                    break
+                some.append(self._ready.popleft())
+            return some
+
+    def _finish(self, task: _Task, result: Report | HilumError, pixels: int) -> None:
+        try:
+            value, fault = task.finish(result), None
+        except Exception as error:  # it goes on in who waits for it
+            value, fault = None, error
+        with self._changed:  # before the future, so that who waits for it finds the place free
+            self._held -= pixels
+            self._waiting -= task.places
+            self._changed.notify_all()
+        if fault is None:
+            task.future.set_result(value)
+        else:
+            task.future.set_exception(fault)

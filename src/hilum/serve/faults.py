@@ -1,0 +1,41 @@
+"""What the service answers when it cannot do what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hilum.errors import HilumError
+
+
+@dataclass(eq=False)
+class ServiceError(HilumError):
+    """An answer with an HTTP status other than success; nothing in it names a patient."""
+
+    status: int
+    code: str  # one word, the same for equal reasons
+    reason: str
+    remedy: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The answer's body."""
+        return {"error": {"code": self.code, "reason": self.reason, "remedy": self.remedy}}
+
+
+def busy() -> ServiceError:
+    """The answer where the queue is full."""
+    return ServiceError(
+        503,
+        "busy",
+        "as many films as may wait are waiting",
+        "try again in a few seconds, or send a job",
+        {"Retry-After": "2"},
+    )
+
+
+def missing(what: str = "result") -> ServiceError:
+    """The answer where nothing goes by the name that was asked for."""
+    return ServiceError(404, "missing", f"no such {what}", "look for it among GET /v1/results")

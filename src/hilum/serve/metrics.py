@@ -1,0 +1,42 @@
+"""What Prometheus is told; no label of a metric comes from a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """One service's counters."""
+
+    def __init__(self, *, waiting: Callable[[], float], deaths: Callable[[], float]) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "hilum_requests", "Requests answered", ["method", "route", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "hilum_request_seconds",
+            "From a request's head to its answer's end",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.films = Counter("hilum_films", "Films by how they ended", ["status"], registry=self._registry)
+        for status in ("ok", "rejected", "error"):
+            self.films.labels(status)
+        queue = Gauge("hilum_queue_films", "Films that wait or are being analysed", registry=self._registry)
+        queue.set_function(waiting)
+        restarts = Gauge(
+            "hilum_decoder_deaths",
+            "Decoders that crashed or hung, and were started anew",
+            registry=self._registry,
+        )
+        restarts.set_function(deaths)
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus's format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,117 @@
+"""The database: its tables, and how they come to be as this version needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy import event
+
+from hilum.errors import ConfigError
+
+METADATA = sql.MetaData()
+
+RESULTS = sql.Table(
+    "results",
+    METADATA,
+    sql.Column("id", sql.String(32), primary_key=True),
+    sql.Column("received", sql.String(32), nullable=False, index=True),  # UTC, ISO 8601
+    sql.Column("file", sql.Text, nullable=False),
+    sql.Column("status", sql.String(16), nullable=False),
+    sql.Column("patient_id", sql.Text, nullable=False, index=True),
+    sql.Column("patient_name", sql.Text, nullable=False),
+    sql.Column("study_date", sql.Text, nullable=False),
+    sql.Column("accession", sql.Text, nullable=False),
+    sql.Column("description", sql.Text, nullable=False),
+    sql.Column("document", sql.Text, nullable=False),  # the whole result as JSON
+)
+
+SCORES = sql.Table(
+    "scores",
+    METADATA,
+    sql.Column("result", sql.String(32), sql.ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
+    sql.Column("label", sql.String(64), primary_key=True),
+    sql.Column("probability", sql.Float, nullable=False),
+    sql.Index("scores_by_label", "label", "probability"),
+)
+
+JOBS = sql.Table(
+    "jobs",
+    METADATA,
+    sql.Column("id", sql.String(32), primary_key=True),
+    sql.Column("received", sql.String(32), nullable=False),
+    sql.Column("status", sql.String(16), nullable=False, index=True),  # queued, running, done, cancelled
+)
+
+JOB_FILMS = sql.Table(
+    "job_films",
+    METADATA,
+    sql.Column("job", sql.String(32), sql.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sql.Column("position", sql.Integer, primary_key=True),
+    sql.Column("result", sql.String(32), nullable=False, unique=True),  # given before there is one
+    sql.Column("file", sql.Text, nullable=False),
+    sql.Column("status", sql.String(16), nullable=False),  # queued, ok, rejected, error, cancelled
+    sql.Column("error", sql.Text, nullable=False),  # its document as JSON; empty without one
+)
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def connect(url: str, folder: Path) -> sql.Engine:
+    """Open a database, a SQLite file in `folder` where the URL is empty, and bring its tables up to date.
+
+    Raises ConfigError where it cannot be reached or was written by a newer version.
+    """
+    try:
+        engine = _opened(url, folder)
+        _migrate(engine)
+    except (sql.exc.DBAPIError, sql.exc.ArgumentError, ImportError) as error:
+        # Its message may quote the URL, and so the password.
+        raise ConfigError(
+            f"the database cannot be opened ({type(error).__name__}); check --database and that it is running"
+        ) from None
+    return engine
+
+
+def _opened(url: str, folder: Path) -> sql.Engine:
+    if not url:
+        file = folder / "results.db"
+        file.touch(mode=0o600)
+        url = f"sqlite:///{file}"
+    parsed = sql.make_url(url)
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+pg8000")
+    # Parameters hold patients' names, and SQLAlchemy's errors would quote them.
+    if parsed.get_backend_name() != "sqlite":
+        return sql.create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_timeout=10)
+    engine = sql.create_engine(parsed, hide_parameters=True, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    # A commit then survives the death of the process, and costs no wait for the disk.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _migrate(engine: sql.Engine) -> None:
+    """Run the migrations that the database has not seen yet."""
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    script = ScriptDirectory(str(_MIGRATIONS))
+
+    def upgrades(revision: Any, _: object) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    context = EnvironmentContext(Config(), script, fn=upgrades)
+    try:
+        with engine.begin() as connection, context:
+            context.configure(connection=connection, target_metadata=METADATA)
+            context.run_migrations()
+    except CommandError:
+        raise ConfigError("the database was written by a newer Hilum; update this one") from None
