@@ -17,27 +17,32 @@ PACKAGE = Path(hilum.__file__).parent
 # The house, from the ground up: a module may import those of the floors below its own, never its neighbours.
 # A new module must be given its place here.
 FLOORS = """
-    __init__ serve serve.examples serve.metrics serve.migrations serve.migrations.versions
+    __init__ serve serve.examples serve.patience serve.metrics serve.migrations serve.migrations.versions
     serve.migrations.versions.v0001_results
     duplicates errors stages store types
     labels
+    serve.audit serve.faults serve.nifti serve.settings serve.tables
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
-    models.evidence
-    data.ties serve.audit serve.faults serve.settings serve.tables
+    models.evidence dicom.charset dicom.uids dicom.values
+    data.ties dicom.codes dicom.contours dicom.source
     augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
-    slopes state
+    slopes state dicom.common
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
-    conclusions evaluation_summary runtime
-    decide
+    conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
+    decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment
-    classify data.phantom_findings model_page models probe read report_files six_way
-    call_figures dicom_header guarded guarded_child serve.films serve.patient
+    classify data.phantom_findings model_page models probe read six_way
+    call_figures dicom dicom_header
+    guarded guarded_child serve.films serve.patient
+    report_files
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
-    serve.bodies serve.dicom_forms serve.door serve.engine serve.recent serve.results serve.wire
-    serve.arrays serve.guard serve.service
-    serve.api_predict
-    serve.api_results serve.api_service
+    serve.bodies serve.dicom_forms serve.door serve.engine serve.recent serve.results serve.sessions
+    serve.wire
+    serve.arrays serve.guard serve.jobs serve.tensors
+    serve.service
+    serve.api_predict serve.runner
+    serve.api_jobs serve.api_results serve.api_service serve.api_slicer serve.api_tensors
     serve.app
     serve.server
     batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table

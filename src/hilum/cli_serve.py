@@ -41,6 +41,14 @@ def serve(
         str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
     ] = None,
     threads: Annotated[int, typer.Option(help="threads for each network; 0: one for each core")] = 0,
+    decoders: Annotated[int, typer.Option(min=1, help="processes that decode films")] = 2,
+    max_bytes: Annotated[int, typer.Option(min=1, help="of one film")] = 2**26,
+    max_pixels: Annotated[int, typer.Option(min=1, help="of one film")] = 50_000_000,
+    max_films: Annotated[int, typer.Option(min=1, help="in one request; jobs take more")] = 16,
+    queue: Annotated[int, typer.Option(min=1, help="films that may wait; more are answered 503")] = 64,
+    verify_audit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="check an audit log's chain, and serve nothing")
+    ] = None,
 ) -> None:
     """Answer over HTTP: films in, results out, kept with a worklist; a viewer at /.
 
@@ -49,9 +57,14 @@ def serve(
     """
     if any(find_spec(name) is None for name in _NEEDED):
         raise MissingExtraError("the service", "serve")
+    if verify_audit is not None:
+        raise typer.Exit(_verified(verify_audit))
     from hilum.pipeline import load
     from hilum.serve.server import run
-    from hilum.serve.settings import Settings
+    from hilum.serve.settings import Limits, Settings
+
+    if max_films > queue:
+        raise ConfigError(f"--max-films {max_films}: more than may wait; raise --queue {queue}")
 
     settings = Settings(
         data=data,
@@ -61,8 +74,22 @@ def serve(
         hosts=tuple(allow_host or ()),
         tokens=_tokens(token_file),
         keep_days=keep_days,
+        decoders=decoders,
+        limits=Limits(bytes=max_bytes, pixels=max_pixels, films=max_films, queue=queue),
     )
     run(settings, load(model, threads=threads))
+
+
+def _verified(file: Path) -> int:
+    """Tell what the chain of an audit log says; the exit code."""
+    from hilum.serve.audit import verify
+
+    verdict = verify(file)
+    print(f"{verdict.lines} lines are sound, the last has SHA-256 {verdict.last}")
+    if verdict.broken is None:
+        return 0
+    print(f"line {verdict.broken} is broken: {verdict.why}")
+    return 1
 
 
 def _tokens(file: Path | None) -> dict[str, str]:

@@ -76,7 +76,7 @@ def levels_of(
         seen = count(grey)
         seen[_padding(dataset, stored, notes)] = 0
         levels = stretch(values, seen, notes)
-    return 1 - levels if _inverted(dataset, photometric, notes) else levels
+    return 1 - levels if inverted(dataset, photometric, notes) else levels
 
 
 def _modality(dataset: Dataset, stored: Array, little: bool, notes: list[str]) -> Array:
@@ -136,7 +136,8 @@ def _padding(dataset: Dataset, stored: Array, notes: list[str]) -> Array:
     return (stored >= min(value[0], limit[0])) & (stored <= max(value[0], limit[0]))
 
 
-def _inverted(dataset: Dataset, photometric: str, notes: list[str]) -> bool:
+def inverted(dataset: Dataset, photometric: str, notes: list[str]) -> bool:
+    """Whether low values are shown bright, as the photometric interpretation or the LUT shape says."""
     bright_air = photometric == "MONOCHROME1"  # the lowest value is shown white (PS3.3 C.7.6.3.1.2)
     shape = text(dataset, "PresentationLUTShape")
     if shape in ("IDENTITY", "INVERSE") and bright_air != (shape == "INVERSE"):
@@ -164,12 +165,12 @@ def _look_up(item: Dataset, name: str, data: str, values: Array, little: bool) -
     size, first = size & 0xFFFF or 2**16, first & 0xFFFF
     if first >= 2**15 and values.min() < 0:  # the sign was lost where the VR was ambiguous
         first -= 2**16
-    entries = _entries(item[data].value, size, little, segmented=data.startswith("Segmented"))
+    entries = table_entries(item[data].value, size, little, segmented=data.startswith("Segmented"))
     top = 2**bits - 1 if entries.max() < 2**bits else 2**16 - 1
     return entries[np.clip(np.rint(values) - first, 0, size - 1).astype(np.intp)].astype(np.float64), top
 
 
-def _entries(value: bytes | Sequence[int] | int, size: int, little: bool, *, segmented: bool) -> Array:
+def table_entries(value: bytes | Sequence[int] | int, size: int, little: bool, *, segmented: bool) -> Array:
     """The `size` entries of a table stored as words, or as bytes of which two share a word."""
     if isinstance(value, bytes):
         words = np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype("<u2")

@@ -107,6 +107,7 @@ class Decoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders quote what they choke on
             bufsize=0,
+            start_new_session=True,  # a Ctrl-C is for the parent, which finishes what it has begun
             env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
         for pipe in (child.stdin, child.stdout):

@@ -115,7 +115,7 @@ def _spans(image: Array, mask: Array, measurements: Measurements) -> None:
     for span, where, colour in lines:
         if span is None:
             continue
-        row = round(_widest(where) * height / mask.shape[0])
+        row = round(widest(where) * height / mask.shape[0])
         left, right = (round(column * width / mask.shape[1]) for column in span)
         strokes = (
             ((left, row), (right, row)),
@@ -127,7 +127,7 @@ def _spans(image: Array, mask: Array, measurements: Measurements) -> None:
                 cv2.line(image, start, end, tint, wide, cv2.LINE_AA)
 
 
-def _widest(where: Array) -> float:
+def widest(where: Array) -> float:
     """The row, its middle counted, on which the first and last true pixels lie farthest apart."""
     rows = np.flatnonzero(where.any(axis=1))
     found = where[rows].view(np.uint8)

@@ -89,9 +89,9 @@ class Runtime:
             1:2
         ] != [labels]:
             raise CheckpointError(f"{path}: takes or gives another shape than its card says; export it again")
-        self._outputs = list(outputs)
+        self.outputs: dict[str, list[int | str]] = outputs  # name -> shape; a size not fixed has a name
 
     def __call__(self, films: Array) -> dict[str, Array]:
         """Prepared films (N, 1, S, S) float32 -> the graph's outputs by name, each with N rows."""
-        values = self._session.run(self._outputs, {"films": films})
-        return dict(zip(self._outputs, values, strict=True))
+        values = self._session.run(list(self.outputs), {"films": films})
+        return dict(zip(self.outputs, values, strict=True))

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from hilum.errors import HilumError, ReadError
-from hilum.report import error_json
+from hilum.dicom import FORMS
+from hilum.errors import HilumError
 from hilum.serve.bodies import RAW, Form, received
-from hilum.serve.dicom_forms import FORMS, dicom_bytes
+from hilum.serve.dicom_forms import object_of
 from hilum.serve.examples import FAULTS, FORM, RESULT
 from hilum.serve.faults import ServiceError
 from hilum.serve.results import Document
-from hilum.serve.service import Service
+from hilum.serve.service import Service, error_document
 from hilum.serve.wire import JSON
 
 router = APIRouter(tags=["films"])
@@ -52,8 +52,7 @@ async def predict(request: Request, service: Served) -> Response:
     With `Accept: application/dicom; form=seg` (sr, sc, gsps) one DICOM film gives that object instead.
     """
     form = _form(request.headers.get("accept", "*/*"))
-    service.engine.reserve()  # asked first: where the queue is full, the body need not come
-    service.engine.release()
+    service.engine.check()  # asked first: where the queue is full, the body need not come
     limits = service.settings.limits
     async with received(request, service.films, limits, most=limits.films) as body:
         if form and len(body.films) != 1:
@@ -64,36 +63,28 @@ async def predict(request: Request, service: Served) -> Response:
         if isinstance(result, HilumError):
             raise result
         kept = await service.opened(result["id"])
-        return Response(await dicom_bytes(kept.report, form), media_type="application/dicom")
-    if len(results) > 1:
-        return JSON({"results": results_json(results)})
-    if isinstance(results[0], HilumError):
-        raise results[0]
-    return JSON(results[0])
+        return Response(await object_of(kept.report, form), media_type="application/dicom")
+    if len(results) == 1:
+        if isinstance(results[0], HilumError):
+            raise results[0]
+        return JSON(results[0])
+    files = [upload.file for upload in body.films]
+    documents = [
+        error_document(file, one) if isinstance(one, HilumError) else one
+        for file, one in zip(files, results, strict=True)
+    ]
+    return JSON({"results": documents})
 
 
 async def _analysed(service: Service, body: Form, who: str) -> list[Document | HilumError]:
     """What becomes of each film, in their order."""
     service.engine.reserve(len(body.films))
-    futures = [asyncio.wrap_future(service.keep(upload.path, upload.file, who=who)) for upload in body.films]
+    futures = [asyncio.wrap_future(service.keep(upload.path, upload.file, who)) for upload in body.films]
     found = await asyncio.gather(*futures, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, HilumError):
             raise one
     return found  # type: ignore[return-value]
-
-
-def results_json(results: list[Document | HilumError]) -> list[Document]:
-    """Results, and the documents of errors."""
-    return [error_document(one) if isinstance(one, HilumError) else one for one in results]
-
-
-def error_document(error: HilumError) -> Document:
-    """The document of a film that could not be read."""
-    name = error.file if isinstance(error, ReadError) else "film"
-    document = error_json(name, error)
-    document["error"] = {"code": "unreadable", "remedy": "send another film", **document["error"]}
-    return document
 
 
 def _form(accept: str) -> str:

@@ -9,11 +9,12 @@ import cv2
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from hilum.dicom import FORMS
 from hilum.overlay import overlay
 from hilum.report_page import html
 from hilum.serve import arrays
 from hilum.serve.api_predict import Served
-from hilum.serve.dicom_forms import FORMS, dicom_bytes
+from hilum.serve.dicom_forms import object_of
 from hilum.serve.examples import DOCUMENT, SUMMARY, shown
 from hilum.serve.service import Service
 from hilum.serve.wire import JSON, encoded, npy, squeezed
@@ -147,20 +148,20 @@ async def overlay_png(request: Request, service: Served, result: Result) -> Resp
     return _download(content, "image/png", f"{result}.png")
 
 
-def _object_of(form: str) -> Callable[..., Awaitable[Response]]:
-    async def object_of(request: Request, service: Served, result: Result) -> Response:
+def _download_of(form: str) -> Callable[..., Awaitable[Response]]:
+    async def download(request: Request, service: Served, result: Result) -> Response:
         """The result as a DICOM object, for download."""
         kept = await service.opened(result)
-        content = await dicom_bytes(kept.report, form)
+        content = await object_of(kept.report, form)
         await _audited(service, request, f"read {form}.dcm", result)
         return _download(content, "application/dicom", f"{result}.{form}.dcm")
 
-    return object_of
+    return download
 
 
 for _form in FORMS:
     router.add_api_route(
-        f"/{{result}}/{_form}.dcm", _object_of(_form), summary=f"The result as DICOM {_form.upper()}"
+        f"/{{result}}/{_form}.dcm", _download_of(_form), summary=f"The result as DICOM {_form.upper()}"
     )
 
 

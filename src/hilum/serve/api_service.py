@@ -25,8 +25,8 @@ async def about(service: Served) -> Response:
             "hilum": __version__,
             "disclaimer": DISCLAIMER,
             "models": {
-                task: {"name": card.name, "version": card.version, "sha256": card.sha256}
-                for task, card in service.cards.items()
+                task: {name: getattr(runtime.card, name) for name in ("name", "version", "sha256")}
+                for task, runtime in service.runtimes.items()
             },
             "labels": pipeline.labels,
             "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "films": limits.films},
@@ -44,8 +44,7 @@ async def healthz() -> Response:
 @router.get("/readyz", summary="Whether films can be analysed", response_class=JSON)
 async def readyz(service: Served) -> Response:
     """Answers 200 where the database can be reached and the queue has room."""
-    service.engine.reserve()
-    service.engine.release()
+    service.engine.check()
     try:
         await run_in_threadpool(_reach, service.database)
     except sql.exc.SQLAlchemyError:

@@ -10,17 +10,20 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from hilum import __version__
 from hilum.errors import HilumError, ReadError
 from hilum.pipeline import Pipeline
-from hilum.serve import api_predict, api_results, api_service
-from hilum.serve.faults import ServiceError
+from hilum.serve import api_jobs, api_predict, api_results, api_service, api_slicer, api_tensors
+from hilum.serve.faults import ServiceError, full
 from hilum.serve.guard import Guard, answer, unexpected
+from hilum.serve.runner import Runner
 from hilum.serve.service import Service
 from hilum.serve.settings import Settings
+from hilum.serve.wire import JSON
 from hilum.types import DISCLAIMER
 
 STATIC = Path(__file__).parent / "static"
@@ -31,9 +34,11 @@ def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
     service = Service(settings, pipeline)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.runner = Runner(service)
         yield
-        service.close()
+        await app.state.runner.stop()
+        await run_in_threadpool(service.close)
 
     app = FastAPI(
         title="Hilum",
@@ -45,8 +50,8 @@ def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
         lifespan=lifespan,
     )
     app.state.service = service
-    for router in (api_predict.router, api_results.router, api_service.router):
-        app.include_router(router)
+    for part in (api_predict, api_results, api_jobs, api_service, api_tensors, api_slicer):
+        app.include_router(part.router)
     _handle_faults(app)
     pages: list[str] = []
     if STATIC.is_dir():
@@ -58,13 +63,15 @@ def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
 def _handle_faults(app: FastAPI) -> None:
     """Every error in the one form that clients know; none repeats what the client sent."""
 
-    async def fault(_: Request, error: Any) -> Response:
+    async def fault(request: Request, error: Any) -> Response:
+        if request.url.path.startswith("/v2/"):  # that protocol has errors as plain text
+            return JSON({"error": f"{error.reason}; {error.remedy}"}, error.status, dict(error.headers))
         return answer(error)
 
-    async def unreadable(_: Request, error: Any) -> Response:
+    async def unreadable(request: Request, error: Any) -> Response:
         if isinstance(error, ReadError):
-            return answer(ServiceError(400, "unreadable", error.reason, error.remedy))
-        return answer(ServiceError(422, "refused", str(error), "see the documentation"))
+            return await fault(request, ServiceError(400, "unreadable", error.reason, error.remedy))
+        return await fault(request, ServiceError(422, "refused", str(error), "see the documentation"))
 
     async def invalid(_: Request, error: Any) -> Response:
         where = {str(one["loc"][-1]) for one in error.errors() if one["loc"][0] in ("query", "path")}
@@ -77,7 +84,7 @@ def _handle_faults(app: FastAPI) -> None:
 
     async def broken(_: Request, error: Any) -> Response:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return answer(ServiceError(507, "disk-full", "the service's disk is full", "free some of it"))
+            return answer(full())
         return answer(unexpected())
 
     app.exception_handler(ServiceError)(fault)

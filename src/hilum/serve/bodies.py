@@ -130,7 +130,7 @@ class _Writer:
     """One film on its way to disk."""
 
     def __init__(self, upload: Upload, most: int) -> None:
-        self._file: BinaryIO = upload.path.open("xb", buffering=0)
+        self._file: BinaryIO = upload.path.open("wb", buffering=0)
         self._buffer, self._size, self._most = bytearray(), 0, most
 
     async def write(self, data: bytes) -> None:

@@ -1,33 +1,16 @@
-"""A report as a DICOM object's bytes."""
+"""A report as a DICOM object's bytes, asked for over HTTP."""
 
 from __future__ import annotations
 
-import importlib
-from io import BytesIO
-
 from starlette.concurrency import run_in_threadpool
 
-from hilum.errors import HilumError
+from hilum.dicom import dicom_bytes, obstacle
 from hilum.serve.faults import ServiceError
 from hilum.types import Report
 
-FORMS = ("seg", "sr", "sc", "gsps")
 
-
-async def dicom_bytes(report: Report, form: str) -> bytes:
-    """The object as a DICOM file. Raises ServiceError where there is none of a film."""
-    if report.radiograph.origin.header is None:
-        raise ServiceError(
-            422, "not-dicom", "the film is not DICOM, whose objects need a study", "ask for JSON or HTML"
-        )
-    return await run_in_threadpool(_bytes, report, form)
-
-
-def _bytes(report: Report, form: str) -> bytes:
-    try:
-        dataset = importlib.import_module("hilum.dicom").dicom_object(report, form)
-    except HilumError as error:
-        raise ServiceError(422, "no-object", f"no {form} of this film", str(error)) from None
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+async def object_of(report: Report, form: str) -> bytes:
+    """The object, one of `hilum.dicom.FORMS`, as a DICOM file. Raises ServiceError where there is none."""
+    if why := obstacle(report, form):
+        raise ServiceError(422, "no-object", f"no {form} of this film: {why}", "ask for another form")
+    return await run_in_threadpool(dicom_bytes, report, form)

@@ -58,6 +58,11 @@ class Engine:
                 raise busy()
             self._waiting += films
 
+    def check(self) -> None:
+        """Raise ServiceError where not one place is free."""
+        if self._waiting >= self._capacity:
+            raise busy()
+
     def release(self, films: int = 1) -> None:
         """Give places back for which nothing was submitted."""
         with self._changed:

@@ -36,6 +36,13 @@ def busy() -> ServiceError:
     )
 
 
+def full() -> ServiceError:
+    """The answer where nothing more can be written."""
+    return ServiceError(
+        507, "disk-full", "the service's disk is full", "free some of it, or keep films for less"
+    )
+
+
 def missing(what: str = "result") -> ServiceError:
     """The answer where nothing goes by the name that was asked for."""
     return ServiceError(404, "missing", f"no such {what}", "look for it among GET /v1/results")

@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from hilum.serve.faults import ServiceError
+from hilum.serve.faults import ServiceError, full
 
 _ORPHANED = 3600.0  # seconds after which a film that no result and no job knows is deleted
 _DAY = 86_400.0
+_SPARE = 2**28  # bytes of disk that are left to the database and the logs
 
 
 class Films:
@@ -25,8 +26,12 @@ class Films:
             path.chmod(0o700)
 
     def draft(self) -> Path:
-        """Where an upload may be written; `adopt` or `discard` it."""
-        return self._incoming / uuid.uuid4().hex
+        """A new, empty file for an upload; `adopt` or delete it. Raises ServiceError if the disk is full."""
+        if shutil.disk_usage(self._incoming).free < _SPARE:
+            raise full()
+        path = self._incoming / uuid.uuid4().hex
+        path.touch(mode=0o600, exist_ok=False)
+        return path
 
     def adopt(self, draft: Path, result: str) -> None:
         """Keep an upload as the film of a result."""

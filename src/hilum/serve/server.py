@@ -16,6 +16,7 @@ import uvicorn
 from hilum.errors import ConfigError
 from hilum.pipeline import Pipeline
 from hilum.serve.app import create_app
+from hilum.serve.patience import Impatient
 from hilum.serve.settings import Settings
 
 _GRACE = 60  # seconds for requests that run when the process is told to end
@@ -30,6 +31,9 @@ def run(settings: Settings, pipeline: Pipeline) -> None:
             app,
             host=settings.host,
             port=settings.port,
+            http=Impatient,
+            ws="none",
+            h11_max_incomplete_event_size=2**14,  # bytes of a request's head
             log_config=None,
             access_log=False,  # it would log paths as they came
             server_header=False,

@@ -5,27 +5,29 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from hilum.card import Card
 from hilum.errors import HilumError
 from hilum.guarded import Decoders
 from hilum.pipeline import Pipeline
-from hilum.report import to_json
+from hilum.report import error_json, to_json
+from hilum.runtime import Runtime
 from hilum.serve.audit import Audit
 from hilum.serve.engine import Engine
 from hilum.serve.faults import ServiceError
 from hilum.serve.films import Films
+from hilum.serve.jobs import Jobs, Pending
 from hilum.serve.metrics import Metrics
 from hilum.serve.patient import patient_of, study_of
 from hilum.serve.recent import Kept, Recent
 from hilum.serve.results import Document, Results
+from hilum.serve.sessions import Sessions
 from hilum.serve.settings import Settings
 from hilum.serve.tables import connect
 from hilum.types import Report
@@ -44,6 +46,7 @@ class Service:
         self.audit = Audit(settings.data / "audit.jsonl")
         self.database = connect(settings.database, settings.data)
         self.results = Results(self.database)
+        self.jobs = Jobs(self.database, most=limits.jobs)
         self.recent = Recent(limits.recent_bytes)
         decoders = Decoders(
             settings.decoders,
@@ -52,31 +55,34 @@ class Service:
             pixel_budget=limits.pixels,
         )
         self.engine = Engine(pipeline, decoders, count=settings.decoders, capacity=limits.queue)
+        self.aside = ThreadPoolExecutor(1, "aside")  # for networks that are run by themselves
         self.metrics = Metrics(waiting=lambda: self.engine.waiting, deaths=lambda: decoders.deaths)
+        self.sessions = Sessions()
         self._opening: dict[str, asyncio.Task[Kept]] = {}
         self.audit.append("started")
 
     def close(self) -> None:
         """Finish what is being analysed, and let go of everything."""
         self.engine.close()
+        self.aside.shutdown()
         self.audit.append("stopped")
         self.audit.close()
         self.database.dispose()
 
-    def keep(self, draft: Path, file: str, *, who: str, result: str = "") -> Future[Document]:
+    def keep(self, draft: Path, file: str, who: str) -> Future[Document]:
         """Analyse an upload and keep it; the future is its result document, or raises its ReadError.
 
         A place in the engine's queue must be reserved. The upload stays the caller's where it fails.
         """
-        finish = partial(self._keep, draft, file, result or uuid.uuid4().hex, who)
-        return self.engine.submit(draft, file, finish)
+        return self.engine.submit(draft, file, partial(self._keep, draft, file, who))
 
-    def _keep(self, draft: Path, file: str, result: str, who: str, report: Report | HilumError) -> Document:
+    def _keep(self, draft: Path, file: str, who: str, report: Report | HilumError) -> Document:
         if isinstance(report, HilumError):
             self.metrics.films.labels("error").inc()
             self.audit.append("refused a film", who=who)
             raise report
-        document = self.described(report, file, result)
+        result = uuid.uuid4().hex
+        document = described(report, file, result)
         self.films.adopt(draft, result)
         self.audit.append("analysed", who=who, result=result)
         self.results.add(document)
@@ -84,25 +90,32 @@ class Service:
         self.metrics.films.labels(report.status).inc()
         return document
 
+    def keep_of_job(self, film: Pending, path: Path) -> Future[None]:
+        """Analyse a film of a job and keep what comes of it, also an error, which the future raises."""
+        return self.engine.submit(path, film.file, partial(self._keep_of_job, film), places=0)
+
+    def _keep_of_job(self, film: Pending, report: Report | HilumError) -> None:
+        if isinstance(report, HilumError):
+            self.job_failed(film, report)
+            raise report
+        self.audit.append("analysed", job=film.job, result=film.result)
+        if not self.jobs.done(film, described(report, film.file, film.result)):
+            self.films.discard(film.result)  # cancelled meanwhile
+        self.metrics.films.labels(report.status).inc()
+
+    def job_failed(self, film: Pending, error: HilumError) -> None:
+        """Keep the error of a job's film, and the film no longer."""
+        self.audit.append("refused a film", job=film.job)
+        self.jobs.done(film, error_document(film.file, error))
+        self.films.discard(film.result)
+        self.metrics.films.labels("error").inc()
+
     def forget(self, result: str, who: str) -> None:
         """Delete a result, its film and what is at hand of it. Raises ServiceError where there is none."""
         self.results.delete(result)
         self.films.discard(result)
         self.recent.drop(result)
         self.audit.append("deleted", who=who, result=result)
-
-    @staticmethod
-    def described(report: Report, file: str, result: str) -> Document:
-        """The document that is kept of a report."""
-        header = report.radiograph.origin.header
-        received = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        return to_json(report) | {
-            "id": result,
-            "file": file,
-            "received": received,
-            "patient": patient_of(header),
-            "study": study_of(header),
-        }
 
     async def opened(self, result: str) -> Kept:
         """The report of a result, made anew from its film where it is not at hand.
@@ -123,7 +136,7 @@ class Service:
         document = await run_in_threadpool(self.results.get, result)
         self._same_models(document)
         path = await run_in_threadpool(self.films.path, result)
-        report = await self.analysed(path, document["file"], _itself)
+        report = await self.analysed(path, document["file"], itself)
         return self.recent.put(result, report)
 
     async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
@@ -133,8 +146,8 @@ class Service:
         return done
 
     @property
-    def cards(self) -> dict[str, Card]:
-        """Task -> card of the models that run."""
+    def runtimes(self) -> dict[str, Runtime]:
+        """Task -> the network that does it."""
         pipeline = self.pipeline
         loaded = {
             "gate": pipeline.gate,
@@ -142,10 +155,10 @@ class Service:
             "classify": pipeline.classifier,
             "specialist": pipeline.specialist,
         }
-        return {task: runtime.card for task, runtime in loaded.items() if runtime is not None}
+        return {task: runtime for task, runtime in loaded.items() if runtime is not None}
 
     def _same_models(self, document: Document) -> None:
-        own = {task: card.sha256 for task, card in self.cards.items()}
+        own = {task: runtime.card.sha256 for task, runtime in self.runtimes.items()}
         if any(own.get(task) != made["sha256"] for task, made in document["models"].items()):
             raise ServiceError(
                 409,
@@ -155,7 +168,32 @@ class Service:
             )
 
 
-def _itself(report: Report | HilumError) -> Any:
+def described(report: Report, file: str, result: str) -> Document:
+    """The document that is kept of a report."""
+    header = report.radiograph.origin.header
+    return to_json(report) | {
+        "id": result,
+        "file": file,
+        "received": stamp(datetime.now(UTC)),
+        "patient": patient_of(header),
+        "study": study_of(header),
+    }
+
+
+def error_document(file: str, error: HilumError) -> Document:
+    """The document of a film that could not be read."""
+    document = error_json(file, error)
+    document["error"] = {"code": "unreadable", "remedy": "send another film", **document["error"]}
+    return document
+
+
+def stamp(time: datetime) -> str:
+    """A time in UTC as the database has it: ISO 8601 to the microsecond, which sorts as text."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def itself(report: Report | HilumError) -> Report:
+    """A report as it is; an error is raised."""
     if isinstance(report, HilumError):
         raise report
     return report

@@ -53,6 +53,7 @@ JOB_FILMS = sql.Table(
     sql.Column("file", sql.Text, nullable=False),
     sql.Column("status", sql.String(16), nullable=False),  # queued, ok, rejected, error, cancelled
     sql.Column("error", sql.Text, nullable=False),  # its document as JSON; empty without one
+    sql.Column("attempts", sql.Integer, nullable=False),
 )
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sql.Column("file", sql.Text, nullable=False),
         sql.Column("status", sql.String(16), nullable=False),
         sql.Column("error", sql.Text, nullable=False),
+        sql.Column("attempts", sql.Integer, nullable=False),
     )
 
 

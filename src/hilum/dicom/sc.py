@@ -1,0 +1,31 @@
+"""The film with outlines and scores drawn on it, as a Secondary Capture that any viewer shows (PS3.3 A.8)."""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+from hilum.dicom.common import begun, mark_derived
+from hilum.dicom.source import Source
+from hilum.overlay import overlay
+from hilum.types import Report
+
+
+def sc(report: Report, source: Source) -> Dataset:
+    """The overlay in colour, 8 bits, uncompressed. It is a picture: lengths on it mean nothing."""
+    picture = overlay(report)
+    made = begun(report, source, "sc")
+    mark_derived(made, source, "Film with outlines and scores drawn")
+    made.ConversionType = "WSD"  # made on a workstation
+    made.PatientOrientation = ""
+    made.ContentDate, made.ContentTime = source.date, source.time
+    made.SamplesPerPixel, made.PlanarConfiguration = 3, 0
+    made.PhotometricInterpretation = "RGB"
+    made.Rows, made.Columns = picture.shape[:2]
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit, made.PixelRepresentation = 7, 0
+    data = picture.tobytes()
+    made.PixelData = data + b"\0" * (len(data) % 2)
+    made["PixelData"].VR = "OB"
+    if source.lossy:
+        made.LossyImageCompression = "01"
+    return made

@@ -1,0 +1,74 @@
+"""Scores and measurements as a Comprehensive 3D SR after the template TID 1500 (PS3.3 A.35.13, PS3.16)."""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+from hilum.dicom import codes
+from hilum.dicom.common import begun, image_reference, segments
+from hilum.dicom.source import Source
+from hilum.dicom.sr_groups import film_group, label_groups, outline_groups
+from hilum.dicom.uids import IMPLEMENTATION
+from hilum.types import Report
+
+
+def sr(report: Report, source: Source) -> Dataset:
+    """A group for the film and what must be known of it, one for each outline and one for each label."""
+    made = begun(report, source, "sr")
+    made.update(_content(report, source))
+    made.ContentDate, made.ContentTime = source.date, source.time
+    made.CompletionFlag = "COMPLETE"
+    made.PreliminaryFlag = "PRELIMINARY"
+    made.VerificationFlag = "UNVERIFIED"  # no person vouches for it
+    made.PerformedProcedureCodeSequence = []
+    made.ReferencedPerformedProcedureStepSequence = []
+    made.CurrentRequestedProcedureEvidenceSequence = [_evidence(report, source)]
+    made.CodingSchemeIdentificationSequence = [codes.own_scheme()]
+    return made
+
+
+def _content(report: Report, source: Source) -> Dataset:
+    """The content tree's root item."""
+    from highdicom.sr import DeviceObserverIdentifyingAttributes as Device
+    from highdicom.sr import MeasurementReport, ObservationContext, ObserverContext
+    from pydicom.sr.codedict import codes as standard
+
+    device = Device(
+        uid=IMPLEMENTATION,
+        name="Hilum",
+        manufacturer_name="The Hilum developers",
+        model_name="Hilum",
+    )
+    observer = ObserverContext(observer_type=standard.DCM.Device, observer_identifying_attributes=device)
+    groups = [
+        film_group(report, source),
+        *outline_groups(report, source),
+        *label_groups(report, source),
+    ]
+    root: Dataset = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.CHEST_FILM,
+        imaging_measurements=groups,
+    )[0]
+    return root
+
+
+def _evidence(report: Report, source: Source) -> Dataset:
+    """What the document refers to: the film, and the segmentation if there is one (PS3.3 C.17.2.3)."""
+    study = Dataset()
+    study.StudyInstanceUID = source.study
+    film = Dataset()
+    film.SeriesInstanceUID = source.series
+    film.ReferencedSOPSequence = [image_reference(source)]
+    study.ReferencedSeriesSequence = [film]
+    if segments(report):
+        outlines = begun(report, source, "seg")
+        series, item = Dataset(), Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = (
+            outlines.SOPClassUID,
+            outlines.SOPInstanceUID,
+        )
+        series.SeriesInstanceUID = outlines.SeriesInstanceUID
+        series.ReferencedSOPSequence = [item]
+        study.ReferencedSeriesSequence.append(series)
+    return study

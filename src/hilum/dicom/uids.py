@@ -1,0 +1,38 @@
+"""Unique identifiers that follow from the film and the models, so that a second run makes the same object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+
+from pydicom.uid import UID
+
+from hilum import __version__
+from hilum.types import Report
+
+_SPACE = uuid.UUID("d6c8a1de-4a0b-5e0c-9d43-2f5f1f6f7b1e")  # Hilum's own; never changes
+
+IMPLEMENTATION = UID("2.25.114766126589252684913310879347120102356")  # PS3.7 D.3.3.2
+VERSION_NAME = f"HILUM {__version__}"[:16]
+
+# Of a card, what decides on a result; another value of any of these makes another object.
+_DECIDES = {"name", "version", "calibration", "thresholds", "sets", "reliability", "preparation"}
+
+
+def uid(*parts: str) -> UID:
+    """The identifier that belongs to these parts: a name-based UUID under 2.25 (PS3.5 B.2, RFC 9562 5.5)."""
+    return UID(f"2.25.{uuid.uuid5(_SPACE, json.dumps(parts)).int}")
+
+
+def models(report: Report) -> str:
+    """What made a report as one text: the models with their calibration and thresholds, and this Hilum."""
+    cards = {
+        task: [card.sha256, _digest(card.model_dump_json(include=_DECIDES))]
+        for task, card in report.cards.items()
+    }
+    return json.dumps([__version__, cards], sort_keys=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

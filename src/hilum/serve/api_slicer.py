@@ -1,0 +1,141 @@
+"""What 3D Slicer's MONAI Label plugin asks of a server, as thin as it goes: lungs and heart outlined.
+
+The plugin sends the volume once (``/session/``), then asks a model for its label map (``/infer/``). It knows
+no tokens: run the service on the same machine, or behind a proxy that adds one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from hilum import __version__
+from hilum.errors import HilumError
+from hilum.read import read
+from hilum.report import to_json
+from hilum.serve import arrays
+from hilum.serve.api_predict import Served
+from hilum.serve.bodies import received
+from hilum.serve.faults import ServiceError, missing
+from hilum.serve.nifti import header_of, is_nifti, read_nifti, write_nifti
+from hilum.serve.service import Service, itself
+from hilum.serve.sessions import EXPIRY
+from hilum.serve.wire import JSON, encoded
+from hilum.types import DISCLAIMER, STRUCTURES, Report
+
+router = APIRouter(tags=["3D Slicer"])
+
+LABELS = {name: value for value, name in enumerate(STRUCTURES, 1)}
+
+
+@router.get("/info/", summary="What Slicer's plugin shows", response_class=JSON)
+async def info(service: Served) -> Response:
+    """One model, which outlines; nothing is trained and no data are kept."""
+    card = service.pipeline.segmenter.card
+    model = {
+        "type": "segmentation",
+        "labels": LABELS,
+        "dimension": 2,
+        "description": f"Outlines lungs and heart on a frontal chest radiograph. {DISCLAIMER}",
+        "config": {},
+    }
+    empty: dict[str, Any] = {
+        name: {} for name in ("trainers", "strategies", "scoring", "train_stats", "datastore")
+    }
+    about = {"name": "Hilum", "description": DISCLAIMER, "version": __version__, "labels": LABELS}
+    return JSON({**about, "models": {card.name: model}, **empty})
+
+
+@router.put("/session/", summary="Send a volume", response_class=JSON)
+async def open_session(request: Request, service: Served) -> Response:
+    """Keep the volume for an hour, or until others push it out."""
+    async with received(request, service.films, service.settings.limits, most=1) as form:
+        session = service.sessions.add(form.films.pop().path)
+    return JSON({"session_id": session, "expiry": EXPIRY})
+
+
+@router.get("/session/{session}", summary="Whether a volume is there still", response_class=JSON)
+async def session(service: Served, session: str) -> Response:
+    """404 where it is not; the plugin then sends it again."""
+    service.sessions.path(session)
+    return JSON({"name": session, "expiry": EXPIRY})
+
+
+@router.delete("/session/{session}", summary="Forget a volume", response_class=JSON)
+async def close_session(service: Served, session: str) -> Response:
+    """Delete it."""
+    service.sessions.remove(session)
+    return JSON({})
+
+
+@router.post("/infer/{model}", summary="Outline a volume")
+async def infer(
+    request: Request,
+    service: Served,
+    model: str,
+    session_id: Annotated[str, Query(max_length=64)] = "",
+    output: Annotated[str, Query(max_length=16)] = "",
+) -> Response:
+    """The label map as NIfTI where the volume lies, and the scores; `output` image or json: one of them."""
+    if model != service.pipeline.segmenter.card.name:
+        raise missing("model")
+    if session_id:
+        report, header = await _analysed(service, service.sessions.path(session_id))
+    else:
+        async with received(request, service.films, service.settings.limits, most=1) as form:
+            report, header = await _analysed(service, form.films[0].path)
+    who = request.state.who
+    await run_in_threadpool(service.audit.append, "outlined for Slicer", who=who)
+    params = {"label_names": LABELS, "result": to_json(report)}
+    if output == "json":
+        return JSON(params)
+    if report.anatomy is None:
+        why = "; ".join(reason.sentence for reason in report.reasons)
+        raise ServiceError(422, "rejected", f"the film was rejected: {why}", "send another film")
+    label = await run_in_threadpool(write_nifti, arrays.mask(report), header)
+    if output == "image":
+        return Response(label, media_type="application/gzip")
+    return _multipart(params, label)
+
+
+async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:
+    """A file's report, and the NIfTI header that its label map gets."""
+    data = await run_in_threadpool(path.read_bytes)
+    if not is_nifti(data):
+        report = await service.analysed(path, "film", itself)
+        film = report.radiograph
+        height, width = film.pixels.shape
+        return report, header_of((height, width), film.spacing)
+    service.engine.reserve()
+    try:
+        return await asyncio.wrap_future(service.aside.submit(_of_nifti, service, data))
+    finally:
+        service.engine.release()
+
+
+def _of_nifti(service: Service, data: bytes) -> tuple[Report, bytes]:
+    grey, header = read_nifti(data, service.settings.limits.pixels)
+    (report,) = service.pipeline.analyse_apart([read(grey)])
+    if isinstance(report, HilumError):
+        raise report
+    return report, header
+
+
+def _multipart(params: dict[str, Any], label: bytes) -> Response:
+    """Both in a form, as the plugin takes answers apart."""
+    boundary = uuid.uuid4().hex
+    shown = 'Content-Disposition: form-data; name="'
+    parts = (
+        f'--{boundary}\r\n{shown}params"\r\nContent-Type: application/json\r\n\r\n'.encode(),
+        encoded(params),
+        f'\r\n--{boundary}\r\n{shown}image"; filename="label.nii.gz"\r\n'.encode(),
+        b"Content-Type: application/gzip\r\n\r\n",
+        label,
+        f"\r\n--{boundary}--\r\n".encode(),
+    )
+    return Response(b"".join(parts), media_type=f"multipart/form-data; boundary={boundary}")

@@ -1,0 +1,152 @@
+"""``/v2``: the Open Inference Protocol, which Triton's and KServe's clients speak.
+
+The networks take prepared tensors by their own names; the model ``hilum`` takes whole films as BYTES.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from hilum import __version__
+from hilum.runtime import Runtime
+from hilum.serve.api_predict import Served
+from hilum.serve.bodies import body
+from hilum.serve.faults import ServiceError, missing
+from hilum.serve.service import Service
+from hilum.serve.tensors import LENGTH, Ask, answered, asked, malformed
+from hilum.serve.wire import JSON, encoded
+from hilum.types import Array
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+WHOLE = "hilum"
+"""The model that takes a film as it is and gives its result document."""
+
+_MOST = 16  # prepared films in one request
+
+
+@router.get("", summary="The server", response_class=JSON)
+async def server() -> Response:
+    """Its name, version and extensions."""
+    return JSON({"name": "hilum", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+
+@router.get("/health/live", summary="Whether it lives", response_class=JSON)
+async def live() -> Response:
+    """It does."""
+    return JSON({"live": True})
+
+
+@router.get("/health/ready", summary="Whether it takes requests", response_class=JSON)
+async def ready(service: Served) -> Response:
+    """Where the queue is full it does not."""
+    service.engine.check()
+    return JSON({"ready": True})
+
+
+@router.get("/models/{model}", summary="A model", response_class=JSON)
+@router.get("/models/{model}/versions/{version}", include_in_schema=False)
+async def metadata(service: Served, model: str, version: str = "") -> Response:
+    """Its inputs and outputs."""
+    runtime = _found(service, model, version)
+    if runtime is None:
+        inputs, outputs = [_described("film", "BYTES", [1])], [_described("report", "BYTES", [1])]
+        return JSON(_metadata(WHOLE, __version__, inputs, outputs))
+    card = runtime.card
+    side = card.preparation.size
+    inputs = [_described("films", "FP32", [-1, card.preparation.channels, side, side])]
+    outputs = [_described(name, "FP32", _shape(shape)) for name, shape in runtime.outputs.items()]
+    return JSON(_metadata(card.name, card.version, inputs, outputs))
+
+
+@router.get("/models/{model}/ready", summary="Whether a model is loaded", response_class=JSON)
+@router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
+async def model_ready(service: Served, model: str, version: str = "") -> Response:
+    """All are, from the start."""
+    _found(service, model, version)
+    return JSON({"name": model, "ready": True})
+
+
+@router.post("/models/{model}/infer", summary="Run a model", response_class=JSON)
+@router.post("/models/{model}/versions/{version}/infer", include_in_schema=False)
+async def infer(request: Request, service: Served, model: str, version: str = "") -> Response:
+    """Tensors in, tensors out; JSON, or binary behind it where the client sends and asks for that."""
+    runtime = _found(service, model, version)
+    service.engine.check()
+    limits = service.settings.limits
+    content = await body(request, limits.bytes, limits.rate)
+    # In a thread: megabytes of JSON take a while.
+    ask = await run_in_threadpool(asked, content, request.headers.get(LENGTH))
+    del content
+    outputs: dict[str, Any]
+    if runtime is None:
+        name, told = WHOLE, __version__
+        outputs = {"report": await _whole(service, ask, request.state.who)}
+    else:
+        name, told = runtime.card.name, runtime.card.version
+        outputs = await _run(service, runtime, ask)
+    answer, length = await run_in_threadpool(answered, ask, name, told, outputs)
+    if length is None:
+        return Response(answer, media_type="application/json")
+    return Response(answer, media_type="application/octet-stream", headers={LENGTH: str(length)})
+
+
+def _found(service: Service, model: str, version: str) -> Runtime | None:
+    """A network by its name; None for the whole of it. Raises ServiceError where there is no such one."""
+    for runtime in service.runtimes.values():
+        if model == runtime.card.name and version in ("", runtime.card.version):
+            return runtime
+    if model == WHOLE and version in ("", __version__):
+        return None
+    raise missing("model")
+
+
+async def _run(service: Service, runtime: Runtime, ask: Ask) -> dict[str, Array]:
+    films = ask.inputs.get("films")
+    preparation = runtime.card.preparation
+    shape = (preparation.channels, preparation.size, preparation.size)
+    if films is None or isinstance(films, list) or films.shape[1:] != shape or len(ask.inputs) != 1:
+        raise malformed(f"give one input, films, FP32, [N, {', '.join(map(str, shape))}]")
+    if len(films) > _MOST:
+        raise ServiceError(413, "too-many", f"more than {_MOST} films in one request", "send fewer")
+    service.engine.reserve()
+    try:
+        return await asyncio.wrap_future(service.aside.submit(runtime, films))
+    finally:
+        service.engine.release()
+
+
+async def _whole(service: Service, ask: Ask, who: str) -> bytes:
+    """The result document of one film, which is kept like any other."""
+    film = ask.inputs.get("film")
+    if not isinstance(film, list) or len(film) != 1 or len(ask.inputs) != 1:
+        raise malformed("give one input, film, BYTES, [1]; as base64 where it is not binary")
+    draft = await run_in_threadpool(service.films.draft)
+    try:
+        await run_in_threadpool(draft.write_bytes, film[0])
+        service.engine.reserve()
+        return encoded(await asyncio.wrap_future(service.keep(draft, "film", who)))
+    finally:
+        await run_in_threadpool(draft.unlink, missing_ok=True)
+
+
+def _metadata(name: str, version: str, inputs: list[Any], outputs: list[Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": [version],
+        "platform": "onnxruntime_onnx",
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+
+
+def _described(name: str, datatype: str, shape: list[int]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape}
+
+
+def _shape(shape: list[int | str]) -> list[int]:
+    return [side if isinstance(side, int) else -1 for side in shape]

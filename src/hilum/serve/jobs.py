@@ -1,0 +1,175 @@
+"""Jobs in the database: many films that were taken on, and how far each has come.
+
+A film's result and its place in the job change in one transaction, so that a killed process neither loses a
+film nor does one twice.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sql
+
+from hilum.serve.faults import ServiceError, missing
+from hilum.serve.results import Document, insert
+from hilum.serve.tables import JOB_FILMS, JOBS
+
+ATTEMPTS = 5  # starts of a film's analysis that ended with the process; then it is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A film that waits within a job."""
+
+    job: str
+    position: int
+    result: str  # id that its result will have
+    file: str
+    attempts: int  # that were begun
+
+
+class Jobs:
+    """The tables of jobs and their films."""
+
+    def __init__(self, engine: sql.Engine, *, most: int) -> None:
+        self._engine, self._most = engine, most
+
+    def add(self, files: Sequence[tuple[str, str]], received: str) -> str:
+        """Take on films, given as (result id, file name); the job's id. Raises ServiceError as `room`."""
+        job = uuid.uuid4().hex
+        with self._engine.begin() as connection:
+            self.check(connection)
+            connection.execute(JOBS.insert().values(id=job, received=received, status="queued"))
+            rows = [
+                {
+                    "job": job,
+                    "position": position,
+                    "result": result,
+                    "file": file,
+                    "status": "queued",
+                    "error": "",
+                    "attempts": 0,
+                }
+                for position, (result, file) in enumerate(files)
+            ]
+            connection.execute(JOB_FILMS.insert(), rows)
+        return job
+
+    def room(self) -> None:
+        """Raise ServiceError where no further job is taken on."""
+        with self._engine.connect() as connection:
+            self.check(connection)
+
+    def check(self, connection: sql.Connection) -> None:
+        """The same, within a transaction."""
+        wanted = sql.select(sql.func.count()).where(JOBS.c.status.in_(("queued", "running")))
+        if (connection.scalar(wanted) or 0) >= self._most:
+            raise ServiceError(
+                503, "busy", "as many jobs as may wait are waiting", "try again later", {"Retry-After": "60"}
+            )
+
+    def get(self, job: str) -> Document:
+        """A job's document. Raises ServiceError where there is none."""
+        with self._engine.connect() as connection:
+            status = connection.scalar(sql.select(JOBS.c.status).where(JOBS.c.id == job))
+            if status is None:
+                raise missing("job")
+            films = connection.execute(
+                sql.select(JOB_FILMS).where(JOB_FILMS.c.job == job).order_by(JOB_FILMS.c.position)
+            ).all()
+        ended = [film for film in films if film.status != "queued"]
+        return {
+            "id": job,
+            "status": status,
+            "total": len(films),
+            "done": len(ended),
+            "results": [_told(film) for film in ended],
+        }
+
+    def pending(self, most: int) -> list[Pending]:
+        """The films to be analysed next, of the oldest job first."""
+        query = (
+            sql.select(JOB_FILMS)
+            .join(JOBS, JOBS.c.id == JOB_FILMS.c.job)
+            .where(JOB_FILMS.c.status == "queued")
+            .order_by(JOBS.c.received, JOBS.c.id, JOB_FILMS.c.position)
+            .limit(most)
+        )
+        with self._engine.connect() as connection:
+            return [
+                Pending(film.job, film.position, film.result, film.file, film.attempts)
+                for film in connection.execute(query)
+            ]
+
+    def awaits(self, result: str) -> bool:
+        """Whether a film with this id waits within a job."""
+        wanted = JOB_FILMS.c.result == result, JOB_FILMS.c.status == "queued"
+        with self._engine.connect() as connection:
+            return connection.scalar(sql.select(JOB_FILMS.c.job).where(*wanted)) is not None
+
+    def begin(self, film: Pending) -> None:
+        """Note that a film's analysis begins."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                JOB_FILMS.update()
+                .where(JOB_FILMS.c.job == film.job, JOB_FILMS.c.position == film.position)
+                .values(attempts=JOB_FILMS.c.attempts + 1)
+            )
+            connection.execute(
+                JOBS.update().where(JOBS.c.id == film.job, JOBS.c.status == "queued").values(status="running")
+            )
+
+    def done(self, film: Pending, outcome: Document) -> bool:
+        """Keep a film's result document, or that of its error; False if the job was cancelled meanwhile."""
+        failed = outcome["status"] == "error"
+        with self._engine.begin() as connection:
+            changed = connection.execute(
+                JOB_FILMS.update()
+                .where(
+                    JOB_FILMS.c.job == film.job,
+                    JOB_FILMS.c.position == film.position,
+                    JOB_FILMS.c.status == "queued",
+                )
+                .values(status=outcome["status"], error=json.dumps(outcome["error"]) if failed else "")
+            ).rowcount
+            if not changed:
+                return False
+            if not failed:
+                insert(connection, outcome)
+            waiting = sql.exists().where(JOB_FILMS.c.job == film.job, JOB_FILMS.c.status == "queued")
+            connection.execute(JOBS.update().where(JOBS.c.id == film.job, ~waiting).values(status="done"))
+        return True
+
+    def cancel(self, job: str) -> list[str]:
+        """Give up what a job has not done; ids of those films. Raises ServiceError where there is no job."""
+        waiting = JOB_FILMS.c.job == job, JOB_FILMS.c.status == "queued"
+        with self._engine.begin() as connection:
+            status = connection.scalar(sql.select(JOBS.c.status).where(JOBS.c.id == job))
+            if status is None:
+                raise missing("job")
+            if status in ("done", "cancelled"):
+                return []
+            left = list(connection.scalars(sql.select(JOB_FILMS.c.result).where(*waiting)))
+            connection.execute(JOB_FILMS.update().where(*waiting).values(status="cancelled"))
+            connection.execute(JOBS.update().where(JOBS.c.id == job).values(status="cancelled"))
+        return left
+
+    def sweep(self, before: str) -> None:
+        """Forget the jobs that were received before then, unless they are still at work; results stay."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                JOBS.delete().where(JOBS.c.received < before, JOBS.c.status.in_(("done", "cancelled")))
+            )
+
+
+def _told(film: Any) -> Document:
+    told = {"file": film.file, "status": film.status}
+    if film.status in ("ok", "rejected"):
+        told["id"] = film.result
+    if film.error:
+        told["error"] = json.loads(film.error)
+    return told

@@ -1,0 +1,115 @@
+"""What the service does by itself: it works off its jobs, and deletes films that were kept long enough."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+
+from starlette.concurrency import run_in_threadpool
+
+from hilum.errors import HilumError, ReadError
+from hilum.serve.faults import ServiceError
+from hilum.serve.jobs import ATTEMPTS, Pending
+from hilum.serve.service import Service, stamp
+
+logger = logging.getLogger("hilum.serve")
+
+_TOGETHER = 4  # films of jobs in the engine at a time; what waits for an answer is seldom held up by more
+_AGAIN = 5.0  # seconds until what failed (the database, most likely) is tried again
+_SWEEP = 3600.0  # seconds between two looks for films that were kept long enough
+
+
+class Runner:
+    """Two loops that run while the application does."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._more, self._stopping = asyncio.Event(), False
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._clean())]
+
+    def wake(self) -> None:
+        """There is a new job."""
+        self._more.set()
+
+    async def stop(self) -> None:
+        """Finish the films that are being analysed; the others wait for the next start."""
+        self._stopping = True
+        self._more.set()
+        self._tasks[1].cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        while not self._stopping or running:
+            self._more.clear()
+            if not self._stopping:
+                for film in await self._pending(len(running)):
+                    key = film.job, film.position
+                    if key not in running:
+                        running[key] = asyncio.create_task(self._analyse(film))
+            waiting = asyncio.create_task(self._more.wait())
+            await asyncio.wait([*running.values(), waiting], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            running = {key: task for key, task in running.items() if not task.done()}
+
+    async def _pending(self, running: int) -> list[Pending]:
+        if running >= _TOGETHER:
+            return []
+        try:
+            # Those that run are still queued in the table.
+            return await run_in_threadpool(self._service.jobs.pending, _TOGETHER)
+        except Exception as error:
+            self._failed(error)
+            return []
+
+    async def _analyse(self, film: Pending) -> None:
+        """Analyse one film of a job, again and again where it is not the film that fails."""
+        begun = False
+        while not self._stopping:
+            try:
+                if not begun:
+                    await run_in_threadpool(self._service.jobs.begin, film)
+                    begun = True
+                await self._analysed(film)
+            except HilumError:  # stands in the job already
+                return
+            except Exception as error:
+                self._failed(error)
+                await asyncio.sleep(_AGAIN)
+            else:
+                return
+
+    async def _analysed(self, film: Pending) -> None:
+        service, fault = self._service, None
+        if film.attempts >= ATTEMPTS:
+            fault = ReadError(film.file, "its analysis ended the process several times", "report this film")
+        try:
+            path = await run_in_threadpool(service.films.path, film.result)
+        except ServiceError as gone:
+            fault = ReadError(film.file, gone.reason, gone.remedy)
+        if fault is not None:
+            await run_in_threadpool(service.job_failed, film, fault)
+        else:
+            await asyncio.wrap_future(service.keep_of_job(film, path))
+
+    def _failed(self, error: Exception) -> None:
+        logger.error(json.dumps({"jobs": type(error).__name__}))
+        asyncio.get_running_loop().call_later(_AGAIN, self._more.set)
+
+    async def _clean(self) -> None:
+        while True:
+            try:
+                await run_in_threadpool(self._sweep)
+            except Exception as error:
+                logger.error(json.dumps({"sweep": type(error).__name__}))  # noqa: TRY400 - may quote a path
+            await asyncio.sleep(_SWEEP)
+
+    def _sweep(self) -> None:
+        service = self._service
+        days = service.settings.keep_days
+        gone = service.films.sweep(days, lambda id_: service.results.exists(id_) or service.jobs.awaits(id_))
+        if gone:
+            service.audit.append("deleted old films", films=gone)
+        service.jobs.sweep(stamp(datetime.now(UTC) - timedelta(days=days)))
