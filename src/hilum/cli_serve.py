@@ -72,7 +72,7 @@ def serve(
         host=host,
         port=port,
         hosts=tuple(allow_host or ()),
-        tokens=_tokens(token_file),
+        tokens=tokens(token_file),
         keep_days=keep_days,
         decoders=decoders,
         limits=Limits(bytes=max_bytes, pixels=max_pixels, films=max_films, queue=queue),
@@ -92,7 +92,7 @@ def _verified(file: Path) -> int:
     return 1
 
 
-def _tokens(file: Path | None) -> dict[str, str]:
+def tokens(file: Path | None) -> dict[str, str]:
     """Name -> token, of the file or the environment."""
     if file is None:
         token = os.environ.get("HILUM_TOKEN", "").strip()

@@ -68,7 +68,8 @@ class Decoder:
             how = json.dumps({"seconds": self._seconds, "pixel_budget": self._pixel_budget}).encode()
             _send(child, until, _ask(how, data), how, data)
             said = json.loads(_receive(child, until, _size(child, until)))
-            film = _film(child, until, said, name, self._pixel_budget) if "error" not in said else None
+            found = _found(child, until, said, name, self._pixel_budget)
+            leaving = bool(said["leaving"])
         except TimeoutError:
             reason, remedy = f"decoding took more than {self._seconds} s", "export the film uncompressed"
         except (EOFError, OSError):
@@ -77,11 +78,11 @@ class Decoder:
             reason = f"its decoder answered with nonsense ({type(error).__name__})"
             remedy = "export the film again from its source"
         else:
-            if said.get("leaving"):
+            if leaving:
                 self.close()
-            if film is None:
-                raise ReadError(name, str(said["error"]["reason"]), str(said["error"]["remedy"]))
-            return film
+            if isinstance(found, ReadError):
+                raise found
+            return found
         self.deaths += 1
         self.close()
         raise ReadError(name, reason, remedy)
@@ -214,9 +215,11 @@ def _widen(pipe: int) -> None:
         return
 
 
-def _film(
+def _found(
     child: subprocess.Popen[bytes], until: float, said: dict[str, Any], name: str, pixel_budget: int
-) -> Radiograph:
+) -> Radiograph | ReadError:
+    if "error" in said:
+        return ReadError(name, str(said["error"]["reason"]), str(said["error"]["remedy"]))
     meta = _receive(child, until, _within(said["meta"], _HEADER))
     header = _receive(child, until, _within(said["header"], _HEADER))
     height, width = (_within(side, pixel_budget) for side in said["shape"])

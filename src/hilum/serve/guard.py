@@ -42,12 +42,12 @@ class Guard:
     def __init__(
         self, app: ASGIApp, settings: Settings, metrics: Metrics, static: Collection[str] = ()
     ) -> None:
-        self._app, self._settings, self._metrics, self._static = app, settings, metrics, frozenset(static)
+        self.app, self._settings, self._metrics, self._static = app, settings, metrics, frozenset(static)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; whatever goes wrong, the answer is a whole one."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
 
@@ -65,7 +65,7 @@ class Guard:
         try:
             who = admit(scope["method"], scope["path"], Headers(scope=scope), self._settings, self._static)
             scope["state"]["who"] = who
-            await self._app(scope, receive, sending)
+            await self.app(scope, receive, sending)
         except ServiceError as fault:
             if not status:
                 await answer(fault)(scope, receive, sending)

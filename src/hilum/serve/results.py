@@ -69,10 +69,9 @@ class Results:
             return connection.scalar(sql.select(RESULTS.c.id).where(RESULTS.c.id == result)) is not None
 
     def delete(self, result: str) -> None:
-        """Delete a result. Raises ServiceError where there is none."""
+        """Delete a result, if it is there."""
         with self._engine.begin() as connection:
-            if not connection.execute(RESULTS.delete().where(RESULTS.c.id == result)).rowcount:
-                raise missing()
+            connection.execute(RESULTS.delete().where(RESULTS.c.id == result))
 
     def listed(
         self,

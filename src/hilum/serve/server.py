@@ -25,7 +25,7 @@ _GRACE = 60  # seconds for requests that run when the process is told to end
 def run(settings: Settings, pipeline: Pipeline) -> None:
     """Serve until told to end. Raises ConfigError where another process serves from the same folder."""
     _log()
-    with _alone(settings):
+    with alone(settings):
         app = create_app(settings, pipeline)
         uvicorn.run(
             app,
@@ -45,7 +45,7 @@ def run(settings: Settings, pipeline: Pipeline) -> None:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> Iterator[None]:
     """Hold the folder's lock: two processes would each chain an audit log of their own."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -60,7 +60,7 @@ def _alone(settings: Settings) -> Iterator[None]:
         os.close(lock)
 
 
-class _Lines(logging.Formatter):
+class Lines(logging.Formatter):
     """A record as one line of JSON; of an exception only its type, for its message may quote a film."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -80,7 +80,7 @@ class _Lines(logging.Formatter):
 
 def _log() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(Lines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("hilum.serve").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)

@@ -16,11 +16,11 @@ from starlette.concurrency import run_in_threadpool
 from hilum.errors import HilumError
 from hilum.guarded import Decoders
 from hilum.pipeline import Pipeline
-from hilum.report import error_json, to_json
+from hilum.report import error_json, identity, to_json
 from hilum.runtime import Runtime
 from hilum.serve.audit import Audit
 from hilum.serve.engine import Engine
-from hilum.serve.faults import ServiceError
+from hilum.serve.faults import ServiceError, missing
 from hilum.serve.films import Films
 from hilum.serve.jobs import Jobs, Pending
 from hilum.serve.metrics import Metrics
@@ -112,10 +112,12 @@ class Service:
 
     def forget(self, result: str, who: str) -> None:
         """Delete a result, its film and what is at hand of it. Raises ServiceError where there is none."""
+        if not self.results.exists(result):
+            raise missing()
+        self.audit.append("deleted", who=who, result=result)  # first: what cannot be audited is not done
         self.results.delete(result)
         self.films.discard(result)
         self.recent.drop(result)
-        self.audit.append("deleted", who=who, result=result)
 
     async def opened(self, result: str) -> Kept:
         """The report of a result, made anew from its film where it is not at hand.
@@ -137,6 +139,8 @@ class Service:
         self._same_models(document)
         path = await run_in_threadpool(self.films.path, result)
         report = await self.analysed(path, document["file"], itself)
+        if _thresholds(to_json(report)) != _thresholds(document):
+            raise _other_models()
         return self.recent.put(result, report)
 
     async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
@@ -158,14 +162,23 @@ class Service:
         return {task: runtime for task, runtime in loaded.items() if runtime is not None}
 
     def _same_models(self, document: Document) -> None:
-        own = {task: runtime.card.sha256 for task, runtime in self.runtimes.items()}
-        if any(own.get(task) != made["sha256"] for task, made in document["models"].items()):
-            raise ServiceError(
-                409,
-                "other-model",
-                "the result was made by other models than those that run now",
-                "send the film again, or start the service with the models named in the result",
-            )
+        own = {task: identity(runtime.card) for task, runtime in self.runtimes.items()}
+        if any(own.get(task) != made for task, made in document["models"].items()):
+            raise _other_models()
+
+
+def _other_models() -> ServiceError:
+    return ServiceError(
+        409,
+        "other-model",
+        "the result was made by other models or thresholds than those that run now",
+        "send the film again, or start the service with the models named in the result",
+    )
+
+
+def _thresholds(document: Document) -> dict[str, float]:
+    """Which label turns positive where: of two cards with one network it may differ."""
+    return {label: score["threshold"] for label, score in (document["prediction"] or {}).items()}
 
 
 def described(report: Report, file: str, result: str) -> Document:

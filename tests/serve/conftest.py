@@ -1,0 +1,119 @@
+"""Services on films that are generated, in folders of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from starlette.testclient import TestClient
+
+import hilum
+from hilum.data.phantom import draw
+from hilum.pipeline import Pipeline
+from hilum.serve.app import create_app
+from hilum.serve.service import Service
+from hilum.serve.settings import Settings
+
+
+def _png(seed: int = 3, size: int = 256) -> bytes:
+    encoded: bytes = cv2.imencode(".png", draw(seed, size=size).pixels)[1].tobytes()
+    return encoded
+
+
+def _dicom(seed: int = 3, **elements: Any) -> bytes:
+    pixels = draw(seed, size=256).pixels
+    film, study, series = (
+        generate_uid(entropy_srcs=[str(seed), what]) for what in ("film", "study", "series")
+    )
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = film
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    given = {
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "SOPInstanceUID": film,
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": series,
+        "PatientName": "Zwetschgenberg^Kunigunde",
+        "PatientID": "PID-4711-GEHEIM",
+        "PatientBirthDate": "19500102",
+        "PatientSex": "F",
+        "StudyDate": "20260101",
+        "StudyTime": "081500",
+        "Modality": "CR",
+        "ViewPosition": "PA",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 1,
+        "BitsAllocated": 8,
+        "BitsStored": 8,
+        "HighBit": 7,
+        "PixelRepresentation": 0,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "PixelData": pixels.tobytes(),
+    }
+    for keyword, value in (given | elements).items():
+        setattr(dataset, keyword, value)
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[..., bytes]:
+    """Makes a generated film as PNG, by its seed and size."""
+    return _png
+
+
+@pytest.fixture(scope="session")
+def dicom() -> Callable[..., bytes]:
+    """Makes a generated film as DICOM, by its seed and header elements; of Kunigunde, unless told."""
+    return _dicom
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> Pipeline:
+    return hilum.load(threads=1)
+
+
+class Client(TestClient):
+    """A client in the place of the service's own machine, that also shows the service."""
+
+    @property
+    def service(self) -> Service:
+        service: Service = self.app.app.state.service  # type: ignore[attr-defined]
+        return service
+
+    def predict(self, film: bytes) -> dict[str, Any]:
+        """The result document of a film."""
+        answer = self.post("/v1/predict", content=film, headers={"Content-Type": "application/octet-stream"})
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+def _start(stack: ExitStack, pipeline: Pipeline, data: Path, settings: dict[str, Any]) -> Client:
+    app = create_app(Settings(**{"data": data, "decoders": 1} | settings), pipeline)
+    return stack.enter_context(Client(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False))
+
+
+@pytest.fixture
+def serve(pipeline: Pipeline, tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    """Starts a service of its own and gives a client; the arguments are of its Settings."""
+    with ExitStack() as stack:
+        yield lambda **settings: _start(stack, pipeline, tmp_path / "data", settings)
+
+
+@pytest.fixture(scope="module")
+def client(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a service that a module's tests share."""
+    with ExitStack() as stack:
+        yield _start(stack, pipeline, tmp_path_factory.mktemp("data"), {})
