@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HILUM_DATA ?= ../shared/data
 
-.PHONY: demo serve test test-services check bench docs clean
+.PHONY: demo serve test test-services check images bench docs clean
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
@@ -24,6 +24,9 @@ check: .venv/full  ## format, lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+images: .venv/images  ## the container files through their linters; nothing is built
+	$(BIN)/python -m pytest tests/test_docker.py
 
 bench: .venv/full  ## speed, memory and size, each beside something real; not a test
 	$(BIN)/python benchmarks/install.py
@@ -60,6 +63,10 @@ SERVICES := Orthanc:orthanc,orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools
 	@missing=$$(for pair in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || echo $${pair#*:} | tr , ' '; done); \
 	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null
 	$(PIP) --group services
+	@touch $@
+
+.venv/images: .venv/full
+	$(PIP) --group images
 	@touch $@
 
 clean:
