@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export HILUM_DATA ?= ../shared/data
 
-.PHONY: demo serve test test-services check images bench docs clean
+.PHONY: demo serve test test-services check images golden bench docs clean
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
@@ -27,6 +27,9 @@ check: .venv/full  ## format, lint, types, tests
 
 images: .venv/images  ## the container files through their linters; nothing is built
 	$(BIN)/python -m pytest tests/test_docker.py
+
+golden: .venv/full  ## what hilum selftest compares with, anew: after a model has changed
+	$(BIN)/python tests/make_golden.py
 
 bench: .venv/full  ## speed, memory and size, each beside something real; not a test
 	$(BIN)/python benchmarks/install.py

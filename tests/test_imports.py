@@ -33,7 +33,8 @@ FLOORS = """
     classify data.phantom_findings model_page models probe read report_files six_way
     call_figures dicom_header hub_upload
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
-    batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
+    batch cost selftest
+    data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
     data.shard_writer
@@ -51,7 +52,7 @@ FLOORS = """
     data.traces plan shortcuts_page
     data.audit_page
     finish run
-    train cli_data cli_films cli_hub ensemble
+    train cli_data cli_films cli_hub cli_selftest ensemble
     cli_evaluate cli_export cli_leaks cli_predict study tune
     cli_audit study_differences
     study_report

@@ -18,6 +18,7 @@ from hilum.cli_export import export
 from hilum.cli_hub import push
 from hilum.cli_leaks import data_audit
 from hilum.cli_predict import predict, segment
+from hilum.cli_selftest import selftest
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
 
@@ -69,7 +70,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate, calibrate, export, shortcuts, push):
+for verb in (train, ensemble, study, tune, evaluate, calibrate, export, shortcuts, push, selftest):
     app.command(epilog=EPILOG)(verb)
 
 

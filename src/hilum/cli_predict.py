@@ -31,7 +31,8 @@ def predict(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="a shipped model's name, a checkpoint's folder, or hf://owner/name; one classifier, one segmenter"
+            help="a shipped model's name, a checkpoint's folder, or hf://owner/name; one classifier, one "
+            "segmenter"
         ),
     ] = None,
     specialist: Annotated[
