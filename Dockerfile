@@ -7,9 +7,11 @@ FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN ["python", "-m", "venv", "/opt/hilum"]
 WORKDIR /source
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+RUN ["/opt/hilum/bin/pip", "install", "pip==26.3"]
+COPY constraints.txt requirements.lock pyproject.toml README.md LICENSE ./
 COPY src src
-RUN ["/opt/hilum/bin/pip", "install", "-c", "constraints.txt", ".[serve,pacs]"]
+RUN ["/opt/hilum/bin/pip", "install", "--no-require-hashes", \
+     "-c", "constraints.txt", "-c", "requirements.lock", ".[serve,pacs]"]
 
 # hadolint ignore=DL3006
 FROM ${PYTHON}

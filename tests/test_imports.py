@@ -13,18 +13,19 @@ import pytest
 import hilum
 
 PACKAGE = Path(hilum.__file__).parent
+ROOT = Path(__file__).parents[1]
 
 # The house, from the ground up: a module may import those of the floors below its own, never its neighbours.
 # A new module must be given its place here.
 FLOORS = """
     __init__
-    duplicates errors stages store types
-    labels
-    blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
-    models.evidence
+    duplicates errors store types
+    extras labels
+    blank card files folds grey needs_train page picture pointing scores data.phantom_body
+    models.cnn models.ensemble models.evidence
     data.ties
     augment config dicom_grey engines explain history hub intervals losses measure metrics models.unet prepare
-    report slopes state
+    report slopes stages state
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions evaluation_summary runtime
     decide
@@ -138,7 +139,7 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "study", "study_report", "study_differences", "tune", "ensemble", "teach",
+    "needs_train", "study", "study_report", "study_differences", "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 
@@ -151,7 +152,24 @@ def test_everything_but_training_imports_without_torch() -> None:
 
 def test_the_absence_is_real() -> None:
     with pytest.raises(AssertionError, match="No module named 'torch'"):
-        python(f"{WITHOUT_TRAINING}\nimport hilum.losses")
+        python(f"{WITHOUT_TRAINING}\nimport torch")
+
+
+# What the extras bring, by the names it is imported by.
+EXTRAS = {
+    "alembic", "dicomanonymizer", "dicomweb_client", "fastapi", "fsspec", "h11", "highdicom",
+    "huggingface_hub", "lightning_fabric", "matplotlib", "onnx", "onnxscript", "openvino", "optuna", "pg8000",
+    "prometheus_client", "python_multipart", "requests", "safetensors", "scipy", "sklearn", "sqlalchemy",
+    "starlette", "timm", "torch", "torchvision", "urllib3", "uvicorn",
+}  # fmt: skip
+
+
+def test_without_extras_every_module_imports_or_tells_the_remedy() -> None:
+    look = (ROOT / "tools" / "modules.py").read_text(encoding="utf-8").partition("annotations\n")[2]
+    code = WITHOUT_TRAINING.replace("TRAINING = {", f"TRAINING = {EXTRAS} | {{", 1) + look
+    told = dict(line.split(": ", 1) for line in python(code).splitlines())
+    assert told["hilum.losses"] == told["hilum.models"] == "training needs: pip install 'hilum[train]'"
+    assert told.keys() <= {f"hilum.{name}" for name in MODULES} - {f"hilum.{name}" for name in LIGHT}
 
 
 def test_public_names_resolve_without_torch() -> None:
