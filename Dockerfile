@@ -11,7 +11,8 @@ RUN ["/opt/hilum/bin/pip", "install", "pip==26.3"]
 COPY constraints.txt requirements.lock pyproject.toml README.md LICENSE ./
 COPY src src
 RUN ["/opt/hilum/bin/pip", "install", "--no-require-hashes", \
-     "-c", "constraints.txt", "-c", "requirements.lock", ".[serve,pacs]"]
+     "-c", "constraints.txt", "-c", "requirements.lock", "--build-constraint", "requirements.lock", \
+     ".[serve,pacs]"]
 
 # hadolint ignore=DL3006
 FROM ${PYTHON}

@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Versions as in constraints.txt, files by their hashes in requirements.lock; torch has none, for some build their own.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-require-hashes -c constraints.txt -c requirements.lock
+PINS := --no-require-hashes -c constraints.txt -c requirements.lock --build-constraint requirements.lock
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS)
 export HILUM_DATA ?= ../shared/data
 
 .PHONY: demo serve test test-services check lock release images golden bench docs clean
