@@ -1,10 +1,12 @@
 # Every target builds its own .venv; it needs Python 3.11 to 3.13 and pip, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Versions as in constraints.txt, files by their hashes in requirements.lock; torch has none, for some build their own.
+PINS := --no-require-hashes -c constraints.txt -c requirements.lock --build-constraint requirements.lock
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS)
 export HILUM_DATA ?= ../shared/data
 
-.PHONY: demo serve test test-services check bench docs clean
+.PHONY: demo serve test test-services check lock release images golden bench docs clean
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
@@ -22,11 +24,27 @@ test: .venv/full  ## all tests but those of tests/services
 test-services: .venv/services  ## against a real PACS, database and browser; installs them with apt-get (Debian, Ubuntu)
 	$(BIN)/python -m pytest tests/services
 
-check: .venv/full  ## format, lint, types, tests
+check: .venv/release  ## format, lint, types, tests, licences, known holes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tools/licences.py
+	$(BIN)/python tools/audit.py
 	$(BIN)/python -m pytest
+
+lock: .venv/release  ## requirements.lock, anew: after pyproject.toml or constraints.txt has changed
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 -c constraints.txt \
+	--all-extras --group dev --group images --group release --group services \
+	--no-emit-package torch --no-emit-package torchvision --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+release: .venv/release  ## builds dist/ twice and compares, tries the wheel in an environment of its own, writes its parts list
+	$(BIN)/python tools/release.py
+
+images: .venv/images  ## the container files through their linters; nothing is built
+	$(BIN)/python -m pytest tests/test_docker.py
+
+golden: .venv/full  ## what hilum selftest compares with, anew: after a model has changed
+	$(BIN)/python tools/golden.py
 
 bench: .venv/full  ## speed, memory and size, each beside something real; not a test
 	$(BIN)/python benchmarks/install.py
@@ -44,10 +62,10 @@ docs: .venv/full  ## the command line's manual, the tables of results, and the m
 
 .venv/pip:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=26.2"
 	@touch $@
 
-.venv/light: .venv/pip pyproject.toml constraints.txt
+.venv/light: .venv/pip pyproject.toml constraints.txt requirements.lock
 	$(PIP) -e ".[demo]"
 	@touch $@
 
@@ -67,6 +85,14 @@ SERVICES := Orthanc:orthanc,orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools
 	@missing=$$(for pair in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || echo $${pair#*:} | tr , ' '; done); \
 	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null
 	$(PIP) --group services
+	@touch $@
+
+.venv/release: .venv/full
+	$(PIP) --group release
+	@touch $@
+
+.venv/images: .venv/full
+	$(PIP) --group images
 	@touch $@
 
 clean:

@@ -135,6 +135,13 @@ def test_a_card_of_an_earlier_version_tells_no_reliability(tmp_path: Path) -> No
     assert read_card(write(tmp_path, json.dumps(LEAST))).reliability == {}
 
 
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "a/b", "..", ".hidden", "", "model.onnx\n"])
+def test_a_card_names_files_beside_it_and_none_elsewhere(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path, json.dumps(LEAST | {"files": {name: "ab" * 32}}))
+    with pytest.raises(CheckpointError, match="files"):
+        read_card(folder)
+
+
 def test_the_models_identity_is_its_graphs_hash() -> None:
     assert FULL.sha256 == "cd" * 32
     assert Card.model_validate(LEAST).sha256 == ""

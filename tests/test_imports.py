@@ -13,28 +13,29 @@ import pytest
 import hilum
 
 PACKAGE = Path(hilum.__file__).parent
+ROOT = Path(__file__).parents[1]
 
 # The house, from the ground up: a module may import those of the floors below its own, never its neighbours.
 # A new module must be given its place here.
 FLOORS = """
     __init__
-    age duplicates errors stages store types
-    serve serve.examples serve.metrics serve.migrations serve.migrations.versions serve.patience
+    age duplicates errors store types
+    serve.examples serve.metrics serve.migrations serve.migrations.versions serve.patience
     serve.migrations.versions.v0001_results
-    labels
-    serve.audit serve.faults serve.nifti serve.settings serve.tables
-    blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
-    models.evidence dicom.charset dicom.uids dicom.values
+    extras labels
+    serve serve.audit serve.faults serve.nifti serve.settings serve.tables
+    blank card files folds grey needs_train page picture pointing scores data.phantom_body
+    models.cnn models.ensemble models.evidence dicom.charset dicom.uids dicom.values
     data.ties dicom.codes dicom.contours dicom.source
-    augment config dicom_grey engines explain history intervals losses measure metrics models.unet prepare
-    report slopes state dicom.common
+    augment config dicom_grey engines explain history hub intervals losses measure metrics models.unet prepare
+    report slopes stages state dicom.common
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
     decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
-    segment
+    segment notebook
     classify data.phantom_findings model_page models probe read six_way
-    call_figures dicom dicom_header
+    call_figures dicom dicom_header hub_upload
     guarded guarded_child serve.films serve.patient
     report_files
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
@@ -53,7 +54,8 @@ FLOORS = """
     pacs.watch
     pacs.worker
     pacs
-    batch cost data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
+    batch cost selftest
+    data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
     data.shard_writer
@@ -71,7 +73,7 @@ FLOORS = """
     data.traces plan shortcuts_page
     data.audit_page
     finish run
-    train cli_data cli_films ensemble
+    train cli_data cli_films cli_hub cli_selftest ensemble
     cli_evaluate cli_export cli_leaks cli_predict study tune
     cli_audit cli_pacs cli_serve study_differences
     study_report
@@ -80,7 +82,7 @@ FLOORS = """
 """
 
 # Resolved when called, so that the records at the bottom can write themselves.
-UPWARDS = {("types", "report_files")}
+UPWARDS = {("types", "report_files"), ("types", "notebook")}
 
 
 def modules() -> dict[str, Path]:
@@ -123,7 +125,9 @@ def test_every_module_has_its_floor() -> None:
 def test_the_check_sees_imports_at_the_top_inside_functions_and_of_submodules() -> None:
     assert {"errors", "__init__", "runtime", "cli_train"} <= set(imported(MODULES["cli"]))
     assert {"config", "train"} <= set(imported(MODULES["cli_train"]))
-    assert {"report_files"} == set(imported(MODULES["types"]))  # the card is for type checking alone
+    assert {"report_files", "notebook"} == set(
+        imported(MODULES["types"])
+    )  # the card is for type checking alone
     assert {"data.phantom", "data.sources.table"} <= set(imported(MODULES["data"]))
 
 
@@ -155,7 +159,7 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "study", "study_report", "study_differences", "tune", "ensemble", "teach",
+    "needs_train", "study", "study_report", "study_differences", "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 
@@ -168,7 +172,24 @@ def test_everything_but_training_imports_without_torch() -> None:
 
 def test_the_absence_is_real() -> None:
     with pytest.raises(AssertionError, match="No module named 'torch'"):
-        python(f"{WITHOUT_TRAINING}\nimport hilum.losses")
+        python(f"{WITHOUT_TRAINING}\nimport torch")
+
+
+# What the extras bring, by the names it is imported by.
+EXTRAS = {
+    "alembic", "dicomanonymizer", "dicomweb_client", "fastapi", "fsspec", "h11", "highdicom",
+    "huggingface_hub", "lightning_fabric", "matplotlib", "onnx", "onnxscript", "openvino", "optuna", "pg8000",
+    "prometheus_client", "python_multipart", "requests", "safetensors", "scipy", "sklearn", "sqlalchemy",
+    "starlette", "timm", "torch", "torchvision", "urllib3", "uvicorn",
+}  # fmt: skip
+
+
+def test_without_extras_every_module_imports_or_tells_the_remedy() -> None:
+    look = (ROOT / "tools" / "modules.py").read_text(encoding="utf-8").partition("annotations\n")[2]
+    code = WITHOUT_TRAINING.replace("TRAINING = {", f"TRAINING = {EXTRAS} | {{", 1) + look
+    told = dict(line.split(": ", 1) for line in python(code).splitlines())
+    assert told["hilum.losses"] == told["hilum.models"] == "training needs: pip install 'hilum[train]'"
+    assert not [name for name in LIGHT if "hilum[train]" in told.get(f"hilum.{name}", "")]
 
 
 def test_public_names_resolve_without_torch() -> None:

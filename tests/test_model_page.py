@@ -55,6 +55,15 @@ def test_its_front_matter_is_yaml() -> None:
     assert all(0.9 < metric["value"] <= 1 for metric in result["metrics"])
 
 
+def test_the_licence_is_the_users_own() -> None:
+    yaml = pytest.importorskip("yaml")
+    card = read_card(find("hilum-six"))
+    for licence, told in (("cc-by-4.0", "cc-by-4.0"), ("", None)):
+        assert yaml.safe_load(page(card, licence=licence).split("---\n")[1]).get("license") == told
+    with pytest.raises(ConfigError, match="no licence's short name"):
+        page(card, licence="mit\ntags: [x]")
+
+
 def test_without_figures_there_is_no_index_of_results(tmp_path: Path) -> None:
     yaml = pytest.importorskip("yaml")
     card = read_card(find("hilum-six"))

@@ -25,6 +25,7 @@ __all__ = [
     "Report",
     "__version__",
     "load",
+    "push_to_hub",
     "read",
 ]
 
@@ -37,11 +38,13 @@ _HOMES = {
     "ReadError": "hilum.errors",
     "Report": "hilum.types",
     "load": "hilum.pipeline",
+    "push_to_hub": "hilum.hub_upload",
     "read": "hilum.read",
 }
 
 if TYPE_CHECKING:
     from hilum.errors import HilumError, ReadError
+    from hilum.hub_upload import push_to_hub
     from hilum.pipeline import Pipeline, load
     from hilum.read import read
     from hilum.types import Anatomy, Prediction, Radiograph, Report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hilum.needs_train  # noqa: F401
+
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -6,14 +6,17 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from hilum.errors import CheckpointError
 from hilum.store import publish
 
 CARD = "card.json"
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Of a file beside the card: no path, for a card may be anybody's."""
 
 
 class Strict(BaseModel):
@@ -115,7 +118,7 @@ class Build(Strict):
 
     engine: Literal["onnxruntime", "openvino"]
     precision: Literal["int8", "bf16"] = Field(description="in which it multiplies")
-    files: tuple[str, ...] = Field(min_length=1, description="its own, the graph first")
+    files: tuple[FileName, ...] = Field(min_length=1, description="its own, the graph first")
     measure: str = Field(description="that was compared")
     before: float = Field(description="of the graph as it was trained")
     after: float = Field(description="of this build on the same films")
@@ -168,7 +171,7 @@ class Card(Strict):
     commit: str = ""
     seed: int = 0
     packages: dict[str, str] = Field(default_factory=dict)
-    files: dict[str, str] = Field(default_factory=dict, description="file name -> SHA-256")
+    files: dict[FileName, str] = Field(default_factory=dict, description="file name -> SHA-256")
     builds: tuple[Build, ...] = Field(
         default=(), description="faster ones, of which the first that fits runs"
     )

@@ -15,9 +15,11 @@ from hilum.cli_audit import shortcuts
 from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
 from hilum.cli_export import export
+from hilum.cli_hub import push
 from hilum.cli_leaks import data_audit
 from hilum.cli_pacs import pacs
 from hilum.cli_predict import predict, segment
+from hilum.cli_selftest import selftest
 from hilum.cli_serve import serve
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
@@ -70,14 +72,27 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate, calibrate, export, shortcuts, serve, pacs):
+for verb in (
+    train,
+    ensemble,
+    study,
+    tune,
+    evaluate,
+    calibrate,
+    export,
+    shortcuts,
+    serve,
+    pacs,
+    push,
+    selftest,
+):
     app.command(epilog=EPILOG)(verb)
 
 
 @app.command(epilog=EPILOG)
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="show this model's whole card; a folder works too")
+        str | None, typer.Argument(help="show this model's whole card; a folder and hf://owner/name work too")
     ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="as a page, the way model hubs want it")

@@ -13,7 +13,9 @@ from hilum.progress import progress
 
 
 def shortcuts(
-    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
     dataset: Names,
     out: Out,
     split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,

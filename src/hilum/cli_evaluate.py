@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
     dataset: Names,
     out: Out,
     split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
@@ -206,7 +208,9 @@ def _interval(figure: Figure) -> str:
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
     dataset: Names,
     out: Out,
     split: Annotated[

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="a shipped model's name or a checkpoint's folder")],
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
     dataset: Names,
     out: Out,
     to: Annotated[

@@ -24,7 +24,8 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="a shipped model's name or your own checkpoint's folder; one classifier, one segmenter",
+        help="a shipped model's name, a checkpoint's folder, or hf://owner/name; one classifier, one "
+        "segmenter",
     ),
 ]
 
@@ -88,7 +89,7 @@ def segment(
     paths: Paths,
     out: Out,
     model: Annotated[
-        str, typer.Option(help="a shipped segmenter's name or your own checkpoint's folder")
+        str, typer.Option(help="a shipped segmenter's name, a checkpoint's folder, or hf://owner/name")
     ] = "",
     threads: Threads = 0,
 ) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hilum.cli_predict import Models
-from hilum.errors import ConfigError, MissingExtraError
-
-_NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "python_multipart")
+from hilum.errors import ConfigError
 
 
 def serve(
@@ -54,8 +51,6 @@ def serve(
     Example:
       hilum serve --data /var/lib/hilum
     """
-    if any(find_spec(name) is None for name in _NEEDED):
-        raise MissingExtraError("the service", "serve")
     if verify_audit is not None:
         raise typer.Exit(_verified(verify_audit))
     from hilum.pipeline import load

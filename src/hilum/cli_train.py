@@ -204,13 +204,10 @@ def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
 
 def _needs_training() -> None:
     """Fail with the remedy, not a traceback, where the training extra is missing; hush its loop otherwise."""
+    import hilum.needs_train  # noqa: F401
+
     import logging
-    from importlib.util import find_spec
 
-    from hilum.errors import MissingExtraError
-
-    if find_spec("torch") is None:
-        raise MissingExtraError("training", "train")
     import lightning_fabric  # which sets its logger's level as it is imported
 
     logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)  # it announces precision and ranks

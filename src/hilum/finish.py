@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hilum.needs_train  # noqa: F401
+
 import subprocess
 from collections.abc import Callable, Iterator
 from importlib.metadata import distributions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,13 +30,16 @@ _Figure = dict[str, Any]
 _Grid = tuple[str, str, list[str], list[list[str]]]
 
 
-def page(card: Card, tables: Sequence[Path] = (), *, model: str = "") -> str:
+def page(card: Card, tables: Sequence[Path] = (), *, model: str = "", licence: str = "apache-2.0") -> str:
     """The page of a card; `tables` are figures.csv files of `hilum evaluate`, told under their names.
 
     A table that is itself called figures goes by its folder's name. `model` is what the reader is to call the
-    model by, the card's name unless it is given. Raises ConfigError for a model that is only pre-trained, for
-    a table that is none, and for two of one name.
+    model by, the card's name unless it is given; `licence` a hub's short name of one, or empty. Raises
+    ConfigError for a model that is only pre-trained, for a table that is none, for two of one name, and for
+    what is no licence's name.
     """
+    if not re.fullmatch(r"[a-z0-9.-]*", licence):
+        raise ConfigError(f"{licence!r}: no licence's short name; write it as the hub does, like cc-by-4.0")
     if card.task not in _SHOWN:
         raise ConfigError(f"{card.name}: was only pre-trained and has no figures; train it on labels first")
     tested: dict[str, list[_Figure]] = {}
@@ -55,6 +59,7 @@ def page(card: Card, tables: Sequence[Path] = (), *, model: str = "") -> str:
         disclaimer=DISCLAIMER,
         kind="image-segmentation" if card.task == "segment" else "image-classification",
         main=main,
+        licence=licence,
         start=_STARTS.get(start, start),
         model=shlex.quote(model or card.name),
         gate=is_gate(card),

@@ -22,6 +22,7 @@ TEXT: Colour = (232, 234, 237)
 _FRACTION_BITS = 4  # OpenCV draws at sixteenths of a pixel
 _SMALLEST = 512  # a smaller film is drawn this long, or the legend beside it could not be read
 _HALO: Colour = (10, 12, 16)
+_EVEN = 128  # grey, where evidence is shown without its film
 
 # The wash, from faint to strong evidence: purple to pink, hues that no outline has.
 _ANCHORS = np.array([0, 48, 150, 255])
@@ -34,19 +35,27 @@ def picture(report: Report, heatmap: Heatmap | None, *, longest: int = 1024) -> 
 
     Returns (h, w, 3) uint8 RGB, its longest side as in `overlay`. Where nothing is drawn the film is grey.
     """
-    height, width = report.radiograph.pixels.shape
-    scale = min(longest, max(_SMALLEST, height, width)) / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    film = _grey(_resized(report.radiograph.pixels, size))
-    if heatmap is None:
-        image: Array = cv2.merge([film, film, film])
-    else:
-        image = _washed(film, _grey((_resized(heatmap.values, size) - heatmap.baseline) / strongest(heatmap)))
+    pixels = report.radiograph.pixels
+    image = film(pixels, longest=longest) if heatmap is None else wash(heatmap, pixels, longest=longest)
     if report.anatomy is not None:
         _outline(image, report.anatomy.mask)
         if report.measurements is not None and report.measurements.cardiothoracic_ratio is not None:
             _spans(image, report.anatomy.mask, report.measurements)
     return image
+
+
+def film(pixels: Array, *, longest: int = 1024) -> Array:
+    """Draw a film's pixels (H, W), 0..1, and nothing else; (h, w, 3) uint8 RGB, sized as `picture` does."""
+    grey = _grey(_resized(pixels, _size(pixels, longest)))
+    drawn: Array = cv2.merge([grey, grey, grey])
+    return drawn
+
+
+def wash(heatmap: Heatmap, pixels: Array | None = None, *, longest: int = 1024) -> Array:
+    """Draw positive evidence over a film's pixels, or over even grey; (h, w, 3) uint8 RGB, as `film`."""
+    size = _size(heatmap.values, longest)
+    below = np.full(size[::-1], _EVEN, np.uint8) if pixels is None else _grey(_resized(pixels, size))
+    return _washed(below, _grey((_resized(heatmap.values, size) - heatmap.baseline) / strongest(heatmap)))
 
 
 def strongest(heatmap: Heatmap) -> float:
@@ -58,7 +67,14 @@ def strongest(heatmap: Heatmap) -> float:
 def bar(width: int, height: int) -> Array:
     """The wash from no evidence to the strongest as it looks over grey film; (height, width, 3) uint8 RGB."""
     strength = np.linspace(0, 255, width).astype(np.uint8)[None].repeat(height, axis=0)
-    return _washed(np.full_like(strength, 128), strength)
+    return _washed(np.full_like(strength, _EVEN), strength)
+
+
+def _size(pixels: Array, longest: int) -> tuple[int, int]:
+    """Width and height at which a film is drawn."""
+    height, width = pixels.shape
+    scale = min(longest, max(_SMALLEST, height, width)) / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _resized(values: Array, size: tuple[int, int]) -> Array:

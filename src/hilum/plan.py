@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hilum.needs_train  # noqa: F401
+
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

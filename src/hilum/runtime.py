@@ -12,13 +12,20 @@ import numpy as np
 from hilum.card import Build, Card, read_card
 from hilum.engines import fit_for, onnxruntime_engine, openvino_engine
 from hilum.errors import CheckpointError, HilumError
+from hilum.hub import SCHEME, download
 from hilum.types import Array
 
 SHIPPED = Path(__file__).parent / "weights"
 
 
 def find(name: str | Path) -> Path:
-    """The folder of a shipped checkpoint's name (``hilum-six``), or of a path to one."""
+    """The folder of a shipped checkpoint's name (``hilum-six``), of a path to one, or of one on the hub.
+
+    ``hf://owner/name`` or ``hf://owner/name@revision`` is fetched. Raises CheckpointError, and
+    MissingExtraError where the hub's client is not installed.
+    """
+    if isinstance(name, str) and name.startswith(SCHEME):
+        return download(name)
     shipped = SHIPPED / name
     if isinstance(name, str) and name in shipped_names():
         return shipped
@@ -29,7 +36,7 @@ def find(name: str | Path) -> Path:
     if not folder.is_dir():
         known = ", ".join(shipped_names()) or "none"
         raise CheckpointError(
-            f"{name}: no such checkpoint; shipped are: {known}; or give a checkpoint's folder"
+            f"{name}: no such checkpoint; shipped are: {known}; or give a checkpoint's folder, or hf://..."
         )
     return folder
 

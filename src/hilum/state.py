@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hilum.needs_train  # noqa: F401
+
 import json
 import os
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""The frozen records that flow through Hilum; no logic lives here.
+"""The frozen records that flow through Hilum; no logic lives here, what they call does it elsewhere.
 
 Right and left are always the patient's. Arrays are NumPy arrays indexed (row, column).
 """
@@ -60,6 +60,11 @@ class Radiograph:
     view: str | None = None  # "PA", "AP", "LL", "RL", ... as the header says; None if unsaid
     origin: Origin
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from hilum.notebook import radiograph_html
+
+        return radiograph_html(self)
 
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -173,6 +178,11 @@ class Prediction:
             plausible=self.plausible[i] if self.plausible else "",
         )
 
+    def _repr_html_(self) -> str:
+        from hilum.notebook import prediction_html
+
+        return prediction_html(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heatmap:
@@ -186,6 +196,11 @@ class Heatmap:
     lift: float = float(
         "nan"
     )  # its share around the chest over that of the area seen; 1: no better than even
+
+    def _repr_html_(self) -> str:
+        from hilum.notebook import heatmap_html
+
+        return heatmap_html(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,3 +238,8 @@ class Report:
         from hilum.report_files import save
 
         return save(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        from hilum.notebook import report_html
+
+        return report_html(self)

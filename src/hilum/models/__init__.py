@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hilum.needs_train  # noqa: F401
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import sqlite3
 import threading
@@ -10,13 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.errors import ConfigError, MissingExtraError
+from hilum.errors import ConfigError
+from hilum.extras import needs
 
 if TYPE_CHECKING:
     from hilum.pacs.records import Settings
     from hilum.pipeline import Pipeline
 
 __all__ = ["run", "status"]
+
+needs("hilum pacs", "pacs", "dicomweb_client", "highdicom", "requests")
 
 
 def run(
@@ -25,14 +27,9 @@ def run(
     """Work on an archive until `stop` is set, or `once` until all its films are settled.
 
     The place is kept in the SQLite file `path`. With `retry` the films that were given up are queued again.
-    Returns how many films this run refused or gave up. Raises ConfigError, ArchiveError (only at `once`), and
-    MissingExtraError without the extra ``pacs``.
+    Returns how many films this run refused or gave up. Raises ConfigError, and ArchiveError (only at `once`).
     """
     from hilum.dicom import FORMS
-
-    for package in ("dicomweb_client", "highdicom"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("hilum pacs", "pacs")
     from hilum.guarded import Decoder
     from hilum.pacs.analysis import analysis
     from hilum.pacs.place import Place
