@@ -58,7 +58,7 @@ docs: .venv/full  ## the command line's manual, the tables of results, and the m
 # torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.
 .venv/full: .venv/light
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e ".[train,tune,demo,deid,dicom,serve,pacs,hub]" --group dev
+	$(PIP) -e ".[train,tune,demo,deid,dicom,serve,pacs,hub,openvino]" --group dev
 	@touch $@
 
 # Their names as Debian has them; what is there already is not asked for, so that a user without root can bring his own.

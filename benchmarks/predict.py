@@ -56,7 +56,7 @@ networks = [(eager(m), c.preparation) for m, c in (load(n) for n in ("hilum-lung
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw_films(folder / "films")
+        draw_films(folder / "films", FILMS)
         forms = {"csv,json,mask": [], "csv,json,png": []}
         networks: dict[str, list[float]] = {"ONNX Runtime": [], "eager torch": []}
         memory = 0
@@ -80,13 +80,13 @@ def main() -> None:
             print(f"| {runtime} | {1000 * middle:.1f} | {base / middle:.1f} x as fast |")
 
 
-def draw_films(folder: Path) -> None:
+def draw_films(folder: Path, count: int) -> None:
     import cv2
 
     from hilum.data.phantom import draw
 
     folder.mkdir()
-    for i in range(FILMS):
+    for i in range(count):
         cv2.imwrite(str(folder / f"{i:03}.png"), draw(i, size=1024).pixels)
 
 

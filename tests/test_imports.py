@@ -26,8 +26,8 @@ FLOORS = """
     blank card files folds grey page picture pointing scores data.phantom_body models.cnn models.ensemble
     models.evidence dicom.charset dicom.uids dicom.values
     data.ties dicom.codes dicom.contours dicom.source
-    augment config dicom_grey explain history intervals losses measure metrics models.unet prepare report
-    slopes state dicom.common
+    augment config dicom_grey engines explain history intervals losses measure metrics models.unet prepare
+    report slopes state dicom.common
     calibrate codestream conformal delong figures models.imagenet outline overlay progress quality read_image
     conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
     decide dicom.gsps dicom.sr
@@ -60,13 +60,13 @@ FLOORS = """
     data.importing
     batches data.audit evaluate_outlines faithful reliability
     data.audit_words evaluate evaluate_pictures evaluation_page
-    recalibrate shortcuts teach
+    export recalibrate shortcuts teach
     data.traces plan shortcuts_page
     data.audit_page
     finish run
     train cli_data cli_films ensemble
-    cli_evaluate cli_leaks cli_predict study tune
-    cli_audit cli_serve study_differences
+    cli_evaluate cli_export cli_leaks cli_predict cli_serve study tune
+    cli_audit study_differences
     study_report
     cli_train
     cli

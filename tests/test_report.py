@@ -194,6 +194,7 @@ def test_json_says_everything() -> None:
         "name": "classify-small",
         "version": "3",
         "sha256": "ab" * 32,
+        "build": "as trained",
         "preprocessing": "stretch-256-p1-99-m0.5-s0.25",
         "split_sha256": "5e" * 32,
     }

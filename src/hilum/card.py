@@ -110,6 +110,24 @@ class Metric(Strict):
     part: str = Field(description="'tuning', 'test', ...")
 
 
+class Build(Strict):
+    """A faster form of the graph, and what `hilum export` found it to cost."""
+
+    engine: Literal["onnxruntime", "openvino"]
+    precision: Literal["int8", "bf16"] = Field(description="in which it multiplies")
+    files: tuple[str, ...] = Field(min_length=1, description="its own, the graph first")
+    measure: str = Field(description="that was compared")
+    before: float = Field(description="of the graph as it was trained")
+    after: float = Field(description="of this build on the same films")
+    films: int = Field(ge=0, description="compared on")
+    data: str = Field(default="", description="which those were")
+
+    @property
+    def name(self) -> str:
+        """As results call it."""
+        return f"{self.engine}-{self.precision}"
+
+
 class Source(Strict):
     """A data set a model was trained on."""
 
@@ -151,6 +169,10 @@ class Card(Strict):
     seed: int = 0
     packages: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict, description="file name -> SHA-256")
+    builds: tuple[Build, ...] = Field(
+        default=(), description="faster ones, of which the first that fits runs"
+    )
+    build: str = Field(default="", exclude=True, description="that runs here; empty: the graph as trained")
     intended_use: str = ""
     citations: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ from hilum import __version__
 from hilum.cli_audit import shortcuts
 from hilum.cli_data import data
 from hilum.cli_evaluate import calibrate, evaluate
+from hilum.cli_export import export
 from hilum.cli_leaks import data_audit
 from hilum.cli_predict import predict, segment
 from hilum.cli_serve import serve
@@ -68,7 +69,7 @@ def _root(
 
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(segment)
-for verb in (train, ensemble, study, tune, evaluate, calibrate, shortcuts, serve):
+for verb in (train, ensemble, study, tune, evaluate, calibrate, export, shortcuts, serve):
     app.command(epilog=EPILOG)(verb)
 
 

@@ -35,7 +35,10 @@ def predict(
         ),
     ] = "csv,json,png",
     model: Annotated[
-        str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
+        list[str] | None,
+        typer.Option(
+            help="a shipped model's name or your own checkpoint's folder; one classifier, one segmenter"
+        ),
     ] = None,
     specialist: Annotated[
         str | None,
@@ -72,7 +75,9 @@ def predict(
     way = cast(Explain, "none" if unseen else explain)
 
     def make() -> Pipeline:
-        return load(model, specialist=specialist, point=point, thresholds=own, explain=way, threads=threads)
+        return load(
+            *(model or ()), specialist=specialist, point=point, thresholds=own, explain=way, threads=threads
+        )
 
     _analyse(paths, out, forms, make)
 

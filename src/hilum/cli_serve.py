@@ -38,7 +38,10 @@ def serve(
     ] = "",
     keep_days: Annotated[float, typer.Option(help="days after which films are deleted; results stay")] = 30.0,
     model: Annotated[
-        str | None, typer.Option(help="a shipped model's name or your own checkpoint's folder")
+        list[str] | None,
+        typer.Option(
+            help="a shipped model's name or your own checkpoint's folder; one classifier, one segmenter"
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(help="threads for each network; 0: one for each core")] = 0,
     decoders: Annotated[int, typer.Option(min=1, help="processes that decode films")] = 2,
@@ -77,7 +80,7 @@ def serve(
         decoders=decoders,
         limits=Limits(bytes=max_bytes, pixels=max_pixels, films=max_films, queue=queue),
     )
-    run(settings, load(model, threads=threads))
+    run(settings, load(*(model or ()), threads=threads))
 
 
 def _verified(file: Path) -> int:

@@ -17,9 +17,9 @@ def measure(anatomy: Anatomy, spacing: tuple[float, float] | None) -> Measuremen
     below Danzer's, whose thorax lies along one row. What rests on a structure that is missing or whose
     outline is not reliable is None; areas are given as they are. Fractions are of the image's area.
     """
-    columns = {name: (anatomy.mask == value).any(axis=0) for value, name in enumerate(STRUCTURES, 1)}
-    areas = np.bincount(anatomy.mask.ravel(), minlength=len(STRUCTURES) + 1)
-    right, left = int(areas[1]), int(areas[2])
+    parts = {name: anatomy.mask == value for value, name in enumerate(STRUCTURES, 1)}
+    columns = {name: part.any(axis=0) for name, part in parts.items()}
+    right, left = (int(np.count_nonzero(parts[name])) for name in STRUCTURES[:2])
     lungs = bool(right and left) and anatomy.unreliable.isdisjoint(STRUCTURES[:2])
     heart = None if "heart" in anatomy.unreliable else _span(columns["heart"])
     thorax = _span(columns["right_lung"] | columns["left_lung"]) if lungs else None

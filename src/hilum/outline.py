@@ -27,10 +27,9 @@ def outline(logits: Array, shape: tuple[int, int]) -> Array:
     for value, plane in enumerate(probabilities, 1):
         part = _filled(_largest(plane > 0.5))
         whole = restore(np.where(part, np.maximum(plane, 0.5 + 1e-3), np.minimum(plane, 0.5 - 1e-3)), shape)
-        claimed = whole > surest
-        mask[claimed] = value
+        mask = np.where(whole > surest, np.uint8(value), mask)
         np.maximum(surest, whole, out=surest)
-    del surest, whole, claimed  # a film may have a hundred million pixels
+    del surest, whole  # a film may have a hundred million pixels
     for value in range(1, len(probabilities) + 1):
         _drop_rest(mask, value)
     return mask
@@ -48,9 +47,10 @@ def _drop_rest(mask: Array, value: int) -> None:
 
 def _largest(found: Array) -> Array:
     """The largest part of a boolean mask (H, W)."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=4)
-    if count <= 2:
+    # Sizes take six times as long as the parts, and most masks are of one part.
+    if cv2.connectedComponents(found.view(np.uint8), connectivity=4)[0] <= 2:
         return found
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=4)
     return np.asarray(parts == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from hilum import decide
 from hilum.classify import Judgement, classify, explained
-from hilum.errors import CheckpointError, HilumError, ReadError
+from hilum.errors import CheckpointError, ConfigError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, flag, implausible, is_gate, recognise, refuse, sure
 from hilum.measure import measure, remarks
@@ -44,32 +44,37 @@ HELD = 40_000_000  # pixels of all films held at a time, a single larger film ex
 
 
 def load(
-    name: str | Path | None = None,
-    *,
+    *names: str | Path,
     specialist: str | Path | None = None,
     point: str = "",
     thresholds: Mapping[str, float] | None = None,
     threads: int = 0,
     explain: Explain = "evidence",
 ) -> Pipeline:
-    """The shipped models; or, by name or folder, one of your own in the place of the one with its task.
+    """The shipped models; or, by name or folder, your own in the place of those with their tasks.
 
     A `specialist` is a second classifier, asked where the first leaves one of the specialist's labels open.
     Calls are made at the card's own operating point, or at the `point` of it that is named, and from
     `thresholds` of your own: probabilities by label. `threads` is for each network, 0 one for each core.
     Heatmaps are made as `explain` says: of evidence where a model gives it, by occlusion, or not at all.
-    Raises CheckpointError, and ConfigError for a point or label that the card does not have.
+    Raises CheckpointError, and ConfigError for two models of one task, or a point or label that the card does
+    not have.
     """
-    chosen = {"segment": SEGMENTER, "classify": CLASSIFIER}
-    own = None if name is None else Runtime(find(name), threads=threads)
-    if own is not None and own.card.task not in chosen:
-        raise CheckpointError(
-            f"{own.card.name}: was only pre-trained; train it on labels first: hilum train --from {name}"
-        )
-    runtimes = {
-        task: own if own is not None and own.card.task == task else Runtime(find(default), threads=threads)
-        for task, default in chosen.items()
-    }
+    runtimes: dict[str, Runtime] = {}
+    for name in names:
+        own = Runtime(find(name), threads=threads)
+        if own.card.task == "pretrain":
+            raise CheckpointError(
+                f"{own.card.name}: was only pre-trained; train it on labels first: hilum train --from {name}"
+            )
+        if other := runtimes.get(own.card.task):
+            raise ConfigError(
+                f"{other.card.name} and {own.card.name}: both {own.card.task}; give one of them"
+            )
+        runtimes[own.card.task] = own
+    for task, default in (("segment", SEGMENTER), ("classify", CLASSIFIER)):
+        if task not in runtimes:
+            runtimes[task] = Runtime(find(default), threads=threads)
     general = runtimes["classify"]
     general.card = decide.operated(general.card, point=point, thresholds=thresholds)
     second = None if specialist is None else Runtime(find(specialist), threads=threads)

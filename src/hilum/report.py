@@ -71,6 +71,7 @@ def identity(card: Card) -> dict[str, str]:
         "name": card.name,
         "version": card.version,
         "sha256": card.sha256,
+        "build": card.build or "as trained",
         "preprocessing": card.preprocessing,
         "split_sha256": card.split_sha256,
     }

@@ -1,4 +1,4 @@
-"""An ONNX graph and its card, as one callable."""
+"""A checkpoint's graph and its card, as one callable."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.card import Card, read_card
-from hilum.errors import CheckpointError
+from hilum.card import Build, Card, read_card
+from hilum.engines import fit_for, onnxruntime_engine, openvino_engine
+from hilum.errors import CheckpointError, HilumError
 from hilum.types import Array
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -58,40 +59,54 @@ def head_bias(folder: Path) -> Array | None:
 class Runtime:
     """A loaded checkpoint: films in, the graph's named outputs out.
 
-    The graph's SHA-256 is checked against the card; raises CheckpointError when they differ.
+    Of the builds that its card names the first that this machine is fit for runs, else the graph as it was
+    trained; `build` asks for one by name, "" for the graph. The card's `build` tells which it is. Every file
+    is checked against the card's SHA-256; raises CheckpointError when they differ.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0) -> None:
-        import onnxruntime
-
-        self.card: Card = read_card(folder)
-        path = folder / "model.onnx"
+    def __init__(self, folder: Path, *, threads: int = 0, build: str | None = None) -> None:
+        card = read_card(folder)
+        chosen = _chosen(card, build)
+        files = chosen.files if chosen else ("model.onnx",)
+        contents = [_checked(folder / name, card) for name in files]
+        path = folder / files[0]
         try:
-            graph = path.read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{path}: {error.strerror}; restore the checkpoint folder") from None
-        if hashlib.sha256(graph).hexdigest() != self.card.sha256:
-            raise CheckpointError(f"{path}: SHA-256 differs from the card's; the file was changed or damaged")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # 0: one for each core
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has a class of its own for every way to fail
+            if chosen and chosen.engine == "openvino":
+                engine = openvino_engine(path, threads, chosen.precision)
+            else:
+                engine = onnxruntime_engine(contents[0], threads)
+        except HilumError:
+            raise
+        except Exception as error:  # engines have a class of their own for every way to fail
             kind = type(error).__name__
-            raise CheckpointError(
-                f"{path}: not a graph that ONNX Runtime can run ({kind}); export it again"
-            ) from None
-        outputs = {output.name: output.shape for output in self._session.get_outputs()}
-        size, channels = self.card.preparation.size, self.card.preparation.channels
-        labels = len(self.card.labels)
-        if self._session.get_inputs()[0].shape[1:] != [channels, size, size] or outputs.get("logits", [])[
-            1:2
-        ] != [labels]:
+            raise CheckpointError(f"{path}: not a graph that can be run ({kind}); export it again") from None
+        size, channels, labels = card.preparation.size, card.preparation.channels, len(card.labels)
+        if engine.films[1:] != [channels, size, size] or engine.outputs.get("logits", [])[1:2] != [labels]:
             raise CheckpointError(f"{path}: takes or gives another shape than its card says; export it again")
-        self.outputs: dict[str, list[int | str]] = outputs  # name -> shape; a size not fixed has a name
+        self.card: Card = card.model_copy(update={"build": chosen.name if chosen else ""})
+        self._run, self.outputs = engine.run, engine.outputs  # name -> shape, in the graph's order
 
     def __call__(self, films: Array) -> dict[str, Array]:
-        """Prepared films (N, 1, S, S) float32 -> the graph's outputs by name, each with N rows."""
-        values = self._session.run(list(self.outputs), {"films": films})
-        return dict(zip(self.outputs, values, strict=True))
+        """Prepared films (N, C, S, S) float32 -> the graph's outputs by name, each with N rows."""
+        return dict(zip(self.outputs, self._run(films), strict=True))
+
+
+def _chosen(card: Card, build: str | None) -> Build | None:
+    """The build of that name, or the first that fits; None for the graph as trained."""
+    if build is None:
+        return next((one for one in card.builds if fit_for(one)), None)
+    found = next((one for one in card.builds if one.name == build), None)
+    if build and found is None:
+        raise CheckpointError(f"{card.name}: has no build {build!r}; make it with hilum export")
+    return found
+
+
+def _checked(path: Path, card: Card) -> bytes:
+    """A file's bytes, if they are those that the card names."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; restore the checkpoint folder") from None
+    if hashlib.sha256(content).hexdigest() != card.files.get(path.name, ""):
+        raise CheckpointError(f"{path}: SHA-256 differs from the card's; the file was changed or damaged")
+    return content

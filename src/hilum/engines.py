@@ -1,0 +1,108 @@
+"""What runs a graph: ONNX Runtime, or OpenVINO where it is installed; and which a machine is fit for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hilum.card import Build
+from hilum.errors import MissingExtraError
+from hilum.types import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A graph that is ready to run, by any number of threads at a time."""
+
+    run: Callable[[Array], list[Array]]  # prepared films (N, C, S, S) float32 -> its outputs in their order
+    films: list[object]  # shape of the input; what varies is a name
+    outputs: Mapping[str, list[object]]  # name -> shape
+
+
+def onnxruntime_engine(graph: bytes, threads: int) -> Engine:
+    """A graph in ONNX Runtime, on a CUDA device where onnxruntime-gpu is there, else on the processor.
+
+    `threads` 0 is one for each core.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Threads that wait by spinning keep the cores from whoever decodes and outlines meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    here = onnxruntime.get_available_providers()
+    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in here]
+    session = onnxruntime.InferenceSession(graph, options, providers=wanted)
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    return Engine(
+        run=lambda films: list(session.run(list(outputs), {"films": films})),
+        films=session.get_inputs()[0].shape,
+        outputs=outputs,
+    )
+
+
+def openvino_engine(path: Path, threads: int, precision: str) -> Engine:
+    """A graph, ONNX or OpenVINO's own, in OpenVINO on the processor; kernels compute in `precision`.
+
+    Raises MissingExtraError where OpenVINO is not installed.
+    """
+    if not _openvino():
+        raise MissingExtraError("a build for OpenVINO", "openvino")
+    import openvino
+
+    core = openvino.Core()
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+    }
+    compiled = core.compile_model(core.read_model(path), "CPU", hints)
+    outputs = {port.get_any_name(): _shape(port.get_partial_shape()) for port in compiled.outputs}
+
+    def run(films: Array) -> list[Array]:
+        # A request of its own, for several threads may call; its arrays are gone with it.
+        found = compiled.create_infer_request().infer({"films": films})
+        return [found[name].copy() for name in outputs]
+
+    return Engine(run=run, films=_shape(compiled.inputs[0].get_partial_shape()), outputs=outputs)
+
+
+def _shape(dimensions: Any) -> list[object]:
+    return [one.get_length() if one.is_static else "varies" for one in dimensions]
+
+
+def fit_for(build: Build) -> bool:
+    """Whether this machine has what a build needs: its engine, and instructions that make it faster."""
+    if build.engine == "openvino":
+        return _openvino() and build.precision.upper() in _openvino_capabilities()
+    return build.precision != "int8" or _adds_bytes()
+
+
+@cache
+def _openvino() -> bool:
+    return find_spec("openvino") is not None
+
+
+@cache
+def _openvino_capabilities() -> frozenset[str]:
+    import openvino
+
+    return frozenset(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+@cache
+def _adds_bytes() -> bool:
+    """Whether the processor multiplies and adds bytes in one instruction; without, int8 gains little."""
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("vnni", "asimddp", "amx_int8"))
