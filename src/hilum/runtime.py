@@ -92,7 +92,7 @@ class Runtime:
         if engine.films[1:] != [channels, size, size] or engine.outputs.get("logits", [])[1:2] != [labels]:
             raise CheckpointError(f"{path}: takes or gives another shape than its card says; export it again")
         self.card: Card = card.model_copy(update={"build": chosen.name if chosen else ""})
-        self._engine = engine
+        self._run, self.outputs = engine.run, engine.outputs  # name -> shape, in the graph's order
 
     @property
     def outputs(self) -> Mapping[str, list[int | str]]:
@@ -101,7 +101,7 @@ class Runtime:
 
     def __call__(self, films: Array) -> dict[str, Array]:
         """Prepared films (N, C, S, S) float32 -> the graph's outputs by name, each with N rows."""
-        return dict(zip(self._engine.outputs, self._engine.run(films), strict=True))
+        return dict(zip(self.outputs, self._run(films), strict=True))
 
 
 def _chosen(card: Card, build: str | None) -> Build | None:
