@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +92,6 @@ class Runtime:
             raise CheckpointError(f"{path}: takes or gives another shape than its card says; export it again")
         self.card: Card = card.model_copy(update={"build": chosen.name if chosen else ""})
         self._run, self.outputs = engine.run, engine.outputs  # name -> shape, in the graph's order
-
-    @property
-    def outputs(self) -> Mapping[str, list[int | str]]:
-        """Name -> shape; a size that is not fixed has a name."""
-        return self._engine.outputs
 
     def __call__(self, films: Array) -> dict[str, Array]:
         """Prepared films (N, C, S, S) float32 -> the graph's outputs by name, each with N rows."""

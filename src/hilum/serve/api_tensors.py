@@ -145,5 +145,5 @@ def _described(name: str, datatype: str, shape: list[int]) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": shape}
 
 
-def _shape(shape: list[object]) -> list[int]:
+def _shape(shape: list[int | str]) -> list[int]:
     return [side if isinstance(side, int) else -1 for side in shape]
