@@ -1,0 +1,289 @@
+// The page: what opens a film, what keys and buttons do, and what then changes beside it.
+
+import * as api from "./api.js";
+import { askDelete, askToken } from "./dialogs.js";
+import { byId, el, say } from "./elements.js";
+import { dropped, sifted } from "./gather.js";
+import * as keys from "./keys.js";
+import { length } from "./marks.js";
+import { measuresNow, sections } from "./panel.js";
+import { paper } from "./paper.js";
+import { forget, record, restored } from "./records.js";
+import { Stage } from "./stage.js";
+import { toggleTheme } from "./theme.js";
+import { toolbar } from "./toolbar.js";
+import { TOOLS, nudge } from "./tools.js";
+import { uploadsList } from "./uploads_list.js";
+import { capital, summary } from "./words.js";
+import { Worklist } from "./worklist.js";
+
+const IDENTITY = /^[0-9a-f]{32}$/;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const NARROW = matchMedia("(max-width: 60rem)");
+
+const stage = new Stage();
+const worklist = new Worklist((id) => open(id));
+const uploads = uploadsList({ open: (id) => open(id), done: arrived });
+const panel = byId("panel");
+let opening = new AbortController();
+let wanted = null; // the film that is open, or about to be
+let priors = [];
+
+/** Opens a film; what was being opened before is given up. */
+async function open(id) {
+  opening.abort();
+  opening = new AbortController();
+  const { signal } = opening;
+  wanted = id;
+  worklist.activate(id);
+  say("Loading the film");
+  try {
+    const opened = await record(id, signal);
+    const earlier = await api.priors(id, { signal }).catch(() => []);
+    if (signal.aborted) return;
+    priors = Array.isArray(earlier) ? earlier : earlier.results ?? [];
+    shown(opened);
+  } catch (error) {
+    if (error.name !== "AbortError" && !signal.aborted) trouble(error);
+  }
+}
+
+function shown(opened) {
+  byId("trouble").hidden = true;
+  byId("welcome").hidden = true;
+  byId("films").hidden = false;
+  stage.compare(null);
+  stage.main.show(opened);
+  history.replaceState(null, "", `#${opened.id}`);
+  if (NARROW.matches) showList(false);
+  refreshPanel();
+  panel.scrollTop = 0;
+  say(`${opened.result.file}: ${opened.result.status === "rejected" ? "rejected. " : ""}${summary(opened.result)}`);
+}
+
+function trouble(error) {
+  byId("trouble").textContent = [error.message, error.remedy].filter(Boolean).map(capital).join(" ");
+  byId("trouble").hidden = false;
+  say("");
+}
+
+function nothing() {
+  wanted = null;
+  stage.compare(null);
+  stage.main.show(null);
+  byId("films").hidden = true;
+  byId("welcome").hidden = false;
+  panel.hidden = true;
+  history.replaceState(null, "", location.pathname);
+}
+
+function arrived(file) {
+  worklist.refresh();
+  if (!wanted || uploads.files.length === 1) open(file.id);
+}
+
+/** Builds the panel anew; what had the focus in it has it again. */
+function refreshPanel() {
+  const held = panel.contains(document.activeElement) ? document.activeElement : null;
+  const again = held && (held.id ? `#${held.id}` : held.dataset.id ? `[data-id="${held.dataset.id}"]` : held.dataset.label ? `[data-label="${CSS.escape(held.dataset.label)}"]` : null);
+  panel.hidden = !stage.main.record;
+  if (!stage.main.record) return;
+  panel.replaceChildren(...sections(stage.main, priors, act));
+  measuresNow(panel, stage.main, act, length);
+  if (again) panel.querySelector(again)?.focus();
+}
+
+const act = {
+  /** Shows a label's evidence; a second time hides it, unless it was picked from a list. */
+  evidence: async (label, picked = false) => {
+    try {
+      await stage.main.showEvidence(label === stage.main.shown.label && !picked ? null : label);
+      say(stage.main.shown.label ? `Evidence for ${stage.main.shown.label}` : "No evidence shown");
+    } catch (error) {
+      trouble(error);
+    }
+  },
+  shown: (shown) => stage.setShown(shown),
+  addRuler: () => stage.main.addRuler(),
+  removeRuler: (i) => {
+    stage.main.record.marks.rulers.splice(i, 1);
+    stage.main.marked();
+    panel.focus();
+  },
+  restore: () => {
+    restored(stage.main.record);
+    stage.main.marked();
+    panel.focus();
+    say("The lines are where they were measured");
+  },
+  compare: async (id) => {
+    try {
+      stage.compare(stage.comparing === id ? null : await record(id));
+      say(stage.comparing ? "The earlier film is at the left" : "One film is shown");
+      refreshPanel();
+    } catch (error) {
+      trouble(error);
+    }
+  },
+  compared: () => stage.comparing,
+  linked: () => stage.linked,
+  link: (linked) => {
+    stage.linked = linked;
+    if (linked) stage.main.setView({});
+  },
+  download: async (name) => {
+    const { id, result } = stage.main.record;
+    try {
+      const link = el("a", { href: URL.createObjectURL(await api.part(id, name)), download: `${result.file}.${name.replace("report.", "")}` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      say(`${link.download} is saved`);
+    } catch (error) {
+      trouble(error);
+    }
+  },
+  print: () => {
+    paper(stage.main);
+    window.print();
+  },
+  remove: async () => {
+    const { id, result } = stage.main.record;
+    if (!(await askDelete(result.file))) return;
+    try {
+      await api.remove(id);
+      forget(id);
+      nothing();
+      worklist.refresh();
+      byId("rows").focus();
+      say(`${result.file} is deleted`);
+    } catch (error) {
+      trouble(error);
+    }
+  },
+};
+
+/** The next label with a map, and none after the last. */
+function nextEvidence() {
+  const maps = stage.main.record?.result.heatmaps.map((map) => map.label) ?? [];
+  if (!maps.length) return say("There is no evidence map of this film");
+  return act.evidence(maps[maps.indexOf(stage.main.shown.label) + 1] ?? null, true);
+}
+
+function take(tool) {
+  stage.tool = tool;
+  bar.show();
+  say(tool === "ruler" ? "Ruler: drag on the film, or press Enter on it" : `${capital(tool)} tool`);
+}
+
+function aside(viewport, by) {
+  if (stage.comparing) viewport.element.focus();
+  else worklist.step(by);
+}
+
+function showList(visible) {
+  document.body.classList.toggle("no-list", !visible);
+  byId("toggle-list").setAttribute("aria-expanded", visible);
+}
+
+const active = () => stage.active;
+const flip = (name) => active().setView({ [name]: !active().view[name] }, true);
+const actions = {
+  ...Object.fromEntries(TOOLS.map((tool) => [tool, () => take(tool)])),
+  ...Object.fromEntries([0, 1, 2, 3, 4].map((i) => [`preset${i + 1}`, () => preset(i)])),
+  next: () => worklist.step(1),
+  previous: () => worklist.step(-1),
+  left: () => aside(stage.prior, -1),
+  right: () => aside(stage.main, 1),
+  nearer: () => active().zoom(1.25),
+  farther: () => active().zoom(0.8),
+  fit: () => active().fit(),
+  actual: () => active().actual(),
+  invert: () => active().record && active().setInverted(!active().inverted),
+  flipAcross: () => flip("flippedAcross"),
+  flipDown: () => flip("flippedDown"),
+  reset: () => active().reset(),
+  outlines: () => stage.setShown({ outlines: !stage.main.shown.outlines }),
+  lines: () => stage.setShown({ lines: !stage.main.shown.lines }),
+  evidence: nextEvidence,
+  search: () => {
+    showList(true);
+    byId("search").focus();
+  },
+  choose: () => byId("files").click(),
+  chooseFolder: () => byId("folder").click(),
+  help: () => byId("help").showModal(),
+  theme: () => say(`${capital(toggleTheme())} theme`),
+};
+const bar = toolbar(stage, actions, preset);
+
+function preset(i) {
+  if (!active().record) return;
+  active().setWindow(active().record.presets[i].window);
+  say(`Window: ${active().record.presets[i].name}`);
+}
+
+function follow({ viewport, what }) {
+  bar.show();
+  if (viewport !== stage.main || !stage.main.record) return;
+  if (what === "marks") measuresNow(panel, stage.main, act, length);
+  if (what !== "shown") return;
+  for (const label of panel.querySelectorAll("button.label")) label.setAttribute("aria-pressed", label.dataset.label === stage.main.shown.label);
+  const chosen = panel.querySelector("#evidence");
+  if (chosen) chosen.value = stage.main.shown.label ?? "";
+}
+
+function send({ films, passedOver }) {
+  if (passedOver) say(`${passedOver} files that hold no film were passed over`);
+  if (films.length) uploads.add(films);
+  else if (!passedOver) say("There is no file in it");
+}
+
+function listenToFiles() {
+  for (const picker of [byId("files"), byId("folder")]) {
+    picker.addEventListener("change", () => {
+      send(sifted(picker.files));
+      picker.value = "";
+    });
+  }
+  const over = byId("dropping");
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    over.hidden = !event.dataTransfer.types.includes("Files");
+  });
+  document.addEventListener("dragleave", (event) => (over.hidden = event.relatedTarget === null || over.hidden));
+  document.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    over.hidden = true;
+    send(await dropped(event.dataTransfer));
+  });
+}
+
+async function start() {
+  api.onTokenNeeded(askToken);
+  stage.addEventListener("change", (event) => follow(event.detail));
+  keys.help();
+  keys.listen(actions, (arrow) => active().record && nudge(active(), stage.tool, ...ARROWS[arrow]));
+  listenToFiles();
+  byId("toggle-list").addEventListener("click", () => showList(document.body.classList.contains("no-list")));
+  addEventListener("beforeprint", () => paper(stage.main));
+  nothingYet();
+  try {
+    const service = await api.service();
+    uploads.limits = service.limits;
+    worklist.setLabels(service.labels);
+    if (service.token_required && !api.hasToken()) await api.promptForToken();
+    await worklist.refresh();
+  } catch (error) {
+    trouble(error);
+  }
+}
+
+/** The start page, or the film that the address names. */
+function nothingYet() {
+  const id = location.hash.slice(1);
+  byId("films").hidden = true;
+  bar.show();
+  if (IDENTITY.test(id)) open(id);
+}
+
+start();

@@ -1,0 +1,87 @@
+// Keys. OHIF's defaults where it has one, so that hands find them.
+
+import { byId, el } from "./elements.js";
+
+const STORED = "hilum-keys"; // WCAG 2.1.4: keys of a single character can be switched off
+
+/** Each key's group, name, what it shows as, and what it does (a name in the actions given to `listen`). */
+export const KEYS = [
+  ["Film", "ArrowDown", "↓", "next", "next film of the list"],
+  ["Film", "ArrowUp", "↑", "previous", "previous film of the list"],
+  ["Film", "ArrowRight", "→", "right", "next film; beside an earlier one: the film at the right"],
+  ["Film", "ArrowLeft", "←", "left", "previous film; beside an earlier one: the film at the left"],
+  ["Film", "PageDown", "Page Down", "next", "next film"],
+  ["Film", "PageUp", "Page Up", "previous", "previous film"],
+  ["Tool", "w", "w", "window", "window: drag across for width, down for darker"],
+  ["Tool", "z", "z", "zoom", "zoom: drag up or down"],
+  ["Tool", "p", "p", "pan", "pan: drag"],
+  ["Tool", "l", "l", "ruler", "ruler: drag, or Enter on the film"],
+  ["Picture", "+", "+", "nearer", "zoom in"],
+  ["Picture", "-", "-", "farther", "zoom out"],
+  ["Picture", "=", "=", "fit", "fit to the window"],
+  ["Picture", "o", "o", "actual", "one to one: a film’s pixel on each of the screen’s"],
+  ["Picture", "i", "i", "invert", "invert"],
+  ["Picture", "h", "h", "flipAcross", "flip left to right"],
+  ["Picture", "v", "v", "flipDown", "flip top to bottom"],
+  ["Picture", " ", "Space", "reset", "reset window, zoom, flips"],
+  ["Picture", "1", "1", "preset1", "window as stored"],
+  ["Picture", "2", "2", "preset2", "window of the lungs"],
+  ["Picture", "3", "3", "preset3", "window of heart and mediastinum"],
+  ["Picture", "4", "4", "preset4", "high contrast"],
+  ["Picture", "5", "5", "preset5", "whole range"],
+  ["Overlay", "m", "m", "outlines", "outlines on and off"],
+  ["Overlay", "g", "g", "evidence", "evidence: next label, then none"],
+  ["Overlay", "c", "c", "lines", "lines of the cardiothoracic ratio on and off"],
+  ["Page", "/", "/", "search", "search the list"],
+  ["Page", "u", "u", "choose", "choose films to analyse"],
+  ["Page", "?", "?", "help", "this help"],
+];
+
+const HELD = [
+  ["Film", "Shift + arrows", "what dragging does with the tool in hand: window, zoom or pan"],
+  ["Film", "Enter", "with the ruler in hand: a ruler in the middle"],
+  ["Line or ruler end", "Arrows", "move by a pixel of the film, with Shift by ten"],
+  ["Line or ruler end", "Delete", "remove the ruler"],
+];
+
+const on = () => localStorage.getItem(STORED) !== "off";
+
+/** Runs an action for a key, wherever it is pressed outside of fields that want it themselves. */
+export function listen(actions, nudge) {
+  const found = new Map(KEYS.map(([, key, , action]) => [key, action]));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+    if (document.querySelector("dialog[open]") || wants(event.target, event.key)) return;
+    if (event.shiftKey && event.key.startsWith("Arrow")) {
+      event.preventDefault();
+      return nudge(event.key);
+    }
+    const action = found.get(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+    if (!action || (event.key.length === 1 && !on())) return;
+    event.preventDefault();
+    actions[action]();
+  });
+}
+
+/** Whether an element needs the key itself. */
+function wants(element, key) {
+  if (element.closest("input:not([type=checkbox]), select, textarea")) return true;
+  if (key === " ") return Boolean(element.closest("button, summary, input, a"));
+  return key.startsWith("Arrow") && Boolean(element.closest("[role=toolbar]"));
+}
+
+/** Fills the help dialog, and lets its switch turn keys of a single character off. */
+export function help() {
+  const rows = [...KEYS.map(([group, , shown, , text]) => [group, shown, text]), ...HELD];
+  byId("help-keys").replaceChildren(
+    ...rows.map(([group, shown, text], i) =>
+      el("tr", {},
+        el("td", { class: "dim" }, rows[i - 1]?.[0] === group ? "" : group),
+        el("th", { scope: "row" }, ...shown.split(/( \+ )/).map((part) => (part === " + " ? part : el("kbd", {}, part)))),
+        el("td", {}, text),
+      )),
+  );
+  const choice = byId("help-on");
+  choice.checked = on();
+  choice.addEventListener("change", () => localStorage.setItem(STORED, choice.checked ? "on" : "off"));
+}

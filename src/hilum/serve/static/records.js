@@ -1,0 +1,62 @@
+// A film with all that is shown of it, fetched once and kept while it is near.
+
+import * as api from "./api.js";
+import { wash } from "./evidence.js";
+import { presets } from "./grey.js";
+import { untouched } from "./marks.js";
+import { outlines } from "./outline.js";
+import { pyramid } from "./resample.js";
+
+const KEPT = 4; // films at a time, at some 25 MB each
+const MARKS = new Map(); // id -> marks, which are a few numbers and stay as long as the page
+const records = new Map();
+
+/** The film with this id: {result, film, levels, outlines, presets, marks, washes}. Throws ServiceError. */
+export async function record(id, signal) {
+  const known = records.get(id);
+  if (known) {
+    records.delete(id);
+    records.set(id, known); // now the newest
+    return known;
+  }
+  const options = { signal };
+  const result = await api.result(id, options);
+  const [film, mask] = await Promise.all([
+    api.film(id, options),
+    result.quality ? api.mask(id, options) : null,
+  ]);
+  const made = {
+    id,
+    result,
+    film,
+    levels: pyramid(film),
+    outlines: mask ? outlines(mask) : [],
+    presets: presets(film, mask),
+    marks: MARKS.get(id) ?? untouched(result, mask),
+    untouched: () => untouched(result, mask),
+    washes: new Map(),
+  };
+  MARKS.set(id, made.marks);
+  records.set(id, made);
+  if (records.size > KEPT) records.delete(records.keys().next().value);
+  return made;
+}
+
+/** Puts the ratio's lines back where they were measured. */
+export function restored(record) {
+  Object.assign(record.marks, { lines: record.untouched().lines, changed: false });
+}
+
+export function forget(id) {
+  records.delete(id);
+  MARKS.delete(id);
+}
+
+/** The wash of one label's evidence, and the logits at its strongest: {canvas, strongest}. */
+export async function washed(record, label) {
+  if (!record.washes.has(label)) {
+    const map = await api.evidence(record.id, label);
+    record.washes.set(label, { canvas: wash(map), strongest: map.strongest });
+  }
+  return record.washes.get(label);
+}

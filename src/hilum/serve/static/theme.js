@@ -1,0 +1,21 @@
+// Dark unless the system asks for light; a choice made here stays.
+
+const STORED = "hilum-theme";
+const light = matchMedia("(prefers-color-scheme: light)");
+const chosen = () => localStorage.getItem(STORED);
+
+function apply() {
+  const theme = chosen();
+  if (theme) document.documentElement.dataset.theme = theme;
+}
+
+/** From dark to light or back; the name of the theme that is now shown. */
+export function toggleTheme() {
+  const shown = chosen() ?? (light.matches ? "light" : "dark");
+  const next = shown === "dark" ? "light" : "dark";
+  localStorage.setItem(STORED, next);
+  apply();
+  return next;
+}
+
+apply();

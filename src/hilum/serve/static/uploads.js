@@ -1,0 +1,143 @@
+// Films on their way: sent in portions the service takes, each file with its own state.
+
+import * as api from "./api.js";
+
+const SINGLY = 3; // as many files are sent one by one, which answers soonest
+const POLL = 700; // ms between looks at a job
+const WAIT = 5; // seconds before the next try, where the service does not say
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A queue of files; `changed(files)` hears of every change, `done(file)` of each that has its result. */
+export class Uploads {
+  files = []; // {name, file, state, share, reason, remedy, id}
+  #limits = {};
+  #running = false;
+  #jobs = new Set();
+  #heard;
+
+  constructor(heard) {
+    this.#heard = heard;
+  }
+
+  set limits(limits) {
+    this.#limits = limits ?? {};
+  }
+
+  get waiting() {
+    return this.files.filter((file) => !file.ended).length;
+  }
+
+  /** Takes files in and sends them in their turn. */
+  add(files) {
+    const most = this.#limits.bytes ?? Infinity;
+    for (const file of files) {
+      const one = { name: file.name, file, state: "waiting", share: 0, ended: false };
+      this.files.push(one);
+      if (file.size > most) this.#fail(one, { message: `larger than the ${Math.floor(most / 1e6)} MB this service takes`, remedy: "" });
+    }
+    this.#heard.changed();
+    this.#run();
+  }
+
+  clear() {
+    this.files = this.files.filter((file) => !file.ended);
+    this.#heard.changed();
+  }
+
+  cancel() {
+    for (const one of this.files.filter((file) => !file.ended)) this.#end(one, { state: "cancelled" });
+    for (const id of this.#jobs) api.cancelJob(id).catch(() => {}); // it may have ended just now
+    this.#heard.changed();
+  }
+
+  async #run() {
+    if (this.#running) return;
+    this.#running = true;
+    for (let next = this.#portion(); next.length; next = this.#portion()) await this.#patiently(next);
+    this.#running = false;
+  }
+
+  /** The next files to be sent together: one, or as many of many as one request may hold. */
+  #portion() {
+    const waiting = this.files.filter((file) => file.state === "waiting");
+    if (waiting.length <= SINGLY) return waiting.slice(0, 1);
+    const { films = 20, bytes = 1e8 } = this.#limits;
+    let room = bytes;
+    const fitting = waiting.findIndex((one) => (room -= one.file.size) < 0);
+    return waiting.slice(0, Math.min(films, fitting < 0 ? films : Math.max(1, fitting)));
+  }
+
+  async #patiently(portion) {
+    for (let left = portion; left.length; left = left.filter((one) => !one.ended)) {
+      try {
+        return await (left.length === 1 ? this.#one(left[0]) : this.#many(left));
+      } catch (error) {
+        if (error.status !== 503 && error.status !== 429) {
+          for (const one of left.filter((file) => !file.ended)) this.#fail(one, error);
+          return;
+        }
+        const seconds = error.retryAfter || WAIT;
+        this.#set(left, { state: `the service is full; again in ${seconds} s` });
+        await pause(1000 * seconds);
+      }
+    }
+  }
+
+  async #one(one) {
+    this.#set([one], { state: "sending" });
+    const answer = await api.predict([one.file], (share) => this.#sent([one], share));
+    // A service may answer one file of a form as a list of one.
+    const result = answer.results ? answer.results[0] : answer;
+    if (result.error) this.#fail(one, { message: result.error.reason, remedy: result.error.remedy });
+    else this.#finish(one, result);
+  }
+
+  async #many(portion) {
+    this.#set(portion, { state: "sending" });
+    let job = await api.submitJob(portion.map((one) => one.file), (share) => this.#sent(portion, share));
+    this.#jobs.add(job.id);
+    try {
+      for (let told = 0; ; await pause(POLL), job = await api.job(job.id)) {
+        for (; told < job.results.length; told++) this.#told(portion, job.results[told]);
+        if (job.status === "done" || job.status === "cancelled") break;
+      }
+    } finally {
+      this.#jobs.delete(job.id);
+    }
+    for (const one of portion.filter((file) => !file.ended)) this.#end(one, { state: "cancelled" });
+  }
+
+  #told(portion, result) {
+    const open = portion.filter((one) => !one.ended);
+    const one = open.find((file) => file.name === result.file) ?? open[0];
+    if (!one) return;
+    if (result.error) this.#fail(one, { message: result.error.reason, remedy: result.error.remedy });
+    else this.#finish(one, result);
+  }
+
+  #sent(files, share) {
+    this.#set(files, share < 1 ? { state: "sending", share: share / 2 } : { state: "being analysed", share: 0.5 });
+  }
+
+  #set(files, change) {
+    for (const one of files) if (!one.ended) Object.assign(one, change);
+    this.#heard.changed();
+  }
+
+  #end(one, change) {
+    // The bytes are let go of; the name and what became of them stay.
+    Object.assign(one, { ended: true, share: 1, file: null }, change);
+    this.#heard.changed();
+  }
+
+  #fail(one, error) {
+    this.#end(one, { state: "error", reason: error.message, remedy: error.remedy });
+  }
+
+  #finish(one, result) {
+    if (one.ended) return;
+    this.#end(one, { state: result.status, id: result.id });
+    this.#heard.done(one);
+  }
+}
