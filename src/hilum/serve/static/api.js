@@ -76,7 +76,7 @@ export const service = () => json("/v1/service");
 export const results = (query, options) => json(`/v1/results?${new URLSearchParams(query)}`, options);
 export const result = (id, options) => json(one(id), options);
 export const remove = (id) => request(one(id), { method: "DELETE" });
-export const priors = (id, options) => json(`${one(id)}/prior`, options);
+export const priors = async (id, options) => (await json(`${one(id)}/prior`, options)).results;
 export const mask = (id, options) => array(`${one(id)}/mask.npy`, options);
 export const job = (id) => json(`/v1/jobs/${encodeURIComponent(id)}`);
 export const cancelJob = (id) => request(`/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });

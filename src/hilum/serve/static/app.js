@@ -39,9 +39,8 @@ async function open(id) {
   say("Loading the film");
   try {
     const opened = await record(id, signal);
-    const earlier = await api.priors(id, { signal }).catch(() => []);
+    priors = await api.priors(id, { signal });
     if (signal.aborted) return;
-    priors = Array.isArray(earlier) ? earlier : earlier.results ?? [];
     shown(opened);
   } catch (error) {
     if (error.name !== "AbortError" && !signal.aborted) trouble(error);
@@ -164,7 +163,7 @@ const act = {
 
 /** The next label with a map, and none after the last. */
 function nextEvidence() {
-  const maps = stage.main.record?.result.heatmaps.map((map) => map.label) ?? [];
+  const maps = Object.keys(stage.main.record?.result.prediction ?? {});
   if (!maps.length) return say("There is no evidence map of this film");
   return act.evidence(maps[maps.indexOf(stage.main.shown.label) + 1] ?? null, true);
 }

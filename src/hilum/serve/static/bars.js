@@ -15,12 +15,11 @@ export function placeOf(probability) {
   return 50 - (50 * logit(inside)) / logit(END);
 }
 
-/** The list of labels; `choose(label)` is called for those that have a map. */
+/** The list of labels, the chosen one marked; without `choose` (called with a label) there is nothing to press. */
 export function bars(result, chosen, choose) {
-  const mapped = new Set(result.heatmaps.map((map) => map.label));
   const bands = result.thresholds?.labels ?? {};
   const rows = Object.entries(result.prediction).map(([label, score]) => {
-    const name = mapped.has(label)
+    const name = choose
       ? el("button", { type: "button", class: "label", "aria-pressed": label === chosen, title: "Show its evidence", "data-label": label, onclick: () => choose(label) }, label)
       : el("span", { class: "label" }, label);
     const said = doubt(score);

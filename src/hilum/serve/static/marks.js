@@ -55,8 +55,13 @@ export function points(record, showLines) {
         key: `${line.key}-${end}`,
         name: `${line.name} line, end at the picture’s ${side}`,
         kind: line.key,
-        x: line[end],
-        y: line.row,
+        get x() {
+          return line[end];
+        },
+        get y() {
+          return line.row;
+        },
+        most: film.columns,
         text: () => `column ${Math.round(line[end])}, ratio ${ratio(marks).toFixed(2)}`,
         move: (x, y) => {
           line[end] = end === "from" ? clamp(x, 0, line.to - LEAST) : clamp(x, line.from + LEAST, film.columns);
@@ -72,15 +77,20 @@ export function points(record, showLines) {
         key: `ruler-${i}-${end}`,
         name: `Ruler ${i + 1}, ${name} end`,
         kind: "ruler",
-        x: ruler[end].x,
-        y: ruler[end].y,
+        get x() {
+          return ruler[end].x;
+        },
+        get y() {
+          return ruler[end].y;
+        },
+        most: film.columns,
         text: () => `${length(ruler, result.input.spacing_mm).text}`,
         move: (x, y) => (ruler[end] = { x: clamp(x, 0, film.columns), y: clamp(y, 0, film.rows) }),
         remove: () => marks.rulers.splice(i, 1),
       });
     }
   });
-  return found.map((point) => ({ ...point, most: film.columns }));
+  return found;
 }
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));

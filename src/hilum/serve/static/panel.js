@@ -90,22 +90,23 @@ export function measuresNow(panel, { record }, act, length) {
 
 function overlays(viewport, act) {
   const { shown, record } = viewport;
-  const { quality, unreliable, heatmaps } = record.result;
+  const { quality, unreliable, prediction } = record.result;
+  const labels = Object.keys(prediction ?? {});
   const slider = (name, text, value, heard) =>
     el("label", { class: "slider" }, el("span", {}, text), el("input", { type: "range", id: name, min: 0, max: 100, value: Math.round(100 * value), oninput: (event) => heard(event.target.value / 100) }));
   const outlined = STRUCTURES.filter(({ key: structure }) => quality?.[structure] !== undefined).map(({ key: structure, name, value }) =>
     el("li", {}, el("i", { class: `swatch s${value}` }), name, el("span", { class: "dim" }, `quality ${number(quality[structure], 2)}${unreliable.includes(structure) ? ", not reliable" : ""}`)));
-  if (!outlined.length && !heatmaps.length) return null;
+  if (!outlined.length && !labels.length) return null;
   return section("Overlays",
     outlined.length ? el("ul", { class: "structures" }, outlined) : "",
     outlined.length ? slider("fill", "Fill", shown.fill, (fill) => act.shown({ fill })) : "",
-    heatmaps.length
+    labels.length
       ? el("label", { class: "slider" }, el("span", {}, "Evidence"),
         el("select", { id: "evidence", onchange: (event) => act.evidence(event.target.value || null, true) },
-          el("option", { value: "" }, "none"), heatmaps.map((map) => el("option", { value: map.label, selected: map.label === shown.label }, map.label))))
+          el("option", { value: "" }, "none"), labels.map((label) => el("option", { value: label, selected: label === shown.label }, label))))
       : "",
-    heatmaps.length ? slider("strength", "Its opacity", shown.strength, (strength) => act.shown({ strength })) : "",
-    heatmaps.length ? el("p", { class: "dim" }, "A map shows what the network used, not where disease is.") : "");
+    labels.length ? slider("strength", "Its opacity", shown.strength, (strength) => act.shown({ strength })) : "",
+    labels.length ? el("p", { class: "dim" }, "A map shows what the network used, not where disease is.") : "");
 }
 
 function earlier(priors, act) {

@@ -18,7 +18,7 @@ export function paper(viewport) {
       el("p", {}, [day(study?.date), study?.description, study?.accession, result.file].filter(Boolean).join(" · "))),
     el("p", { class: `summary ${result.status}` }, result.status === "rejected" ? el("b", {}, "Rejected. ") : "", summary(result)),
     el("div", { class: "pair" }, el("figure", {}, picture(viewport), caption(viewport)),
-      el("div", {}, result.prediction ? [el("h3", {}, "Labels"), bars(result, null, () => {}), key()] : "", measurements(viewport.record))),
+      el("div", {}, result.prediction ? [el("h3", {}, "Labels"), bars(result), key()] : "", measurements(viewport.record))),
     list("To be known", result.flags.map((flag) => `${capital(flag.sentence)}.`)),
     list("Notes", result.notes),
     el("p", { class: "dim" }, [...Object.values(result.models).map((model) => `${model.name} ${model.version} (${model.sha256.slice(0, 12)})`), `Hilum ${result.hilum}`, `analysed ${moment(result.created)}`, `input ${result.input.sha256.slice(0, 12)}`].join(" · ")),

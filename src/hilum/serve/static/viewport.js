@@ -158,7 +158,7 @@ export class Viewport extends EventTarget {
     // Another film or label may have been chosen meanwhile.
     if (this.record !== record || this.shown.label !== label) return;
     if (found) {
-      this.scaleWords[0].textContent = `${record.result.heatmaps.find((map) => map.label === label)?.method ?? "evidence"} for ${label}`;
+      this.scaleWords[0].textContent = `Evidence for ${label}`;
       this.scaleWords[1].textContent = "none";
       this.scaleWords[2].textContent = `${found.strongest.toFixed(1)} logits`;
     }

@@ -1,0 +1,221 @@
+"""Films come in by picker, folder and drop, appear in the list, and are shown with what was found."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from hilum.data.phantom import draw
+
+
+def test_a_dicom_film_is_shown_with_its_findings(viewer: Any, real: Path) -> None:
+    viewer.open(real)
+    assert viewer.grey().std() > 20, "a film, not a blank screen"
+    assert "CompressedSamples, RG1" in viewer.text(".viewport.active .who")
+    assert "view PA" in viewer.text(".viewport.active .when")
+    assert viewer.page.locator(".bars li.negative, .bars li.positive, .bars li.open").count() == 6
+    assert "The heart is 0.51 as wide as the chest." in viewer.text(".summary")
+    assert "inverted once: MONOCHROME1" in viewer.page.text_content("#panel")
+
+
+def test_bars_stand_where_the_odds_are(viewer: Any, real: Path) -> None:
+    viewer.open(real)
+    result = _result(viewer)
+    for label, score in result["prediction"].items():
+        bar = viewer.page.locator(f".bars li[data-label='{label}'] svg")
+        lines = {kind: float(bar.locator(f".{kind}").get_attribute("x1")) for kind in ("calibrated", "tick")}
+        # As a report's page has them: from odds of a thousandth to a thousand.
+        from hilum.report_page import _place
+
+        assert lines["calibrated"] == pytest.approx(_place(score["probability"]))
+        assert lines["tick"] == pytest.approx(_place(score["threshold"]))
+        assert (lines["calibrated"] >= lines["tick"]) == (score["probability"] >= score["threshold"])
+
+
+def test_a_png_film_is_shown(viewer: Any, phantom: Path) -> None:
+    viewer.open(phantom)
+    assert viewer.text(".viewport.active .who") == "phantom.png"
+    assert viewer.page.locator("[data-part='seg.dcm']").count() == 0, "no DICOM of what was none"
+
+
+def test_an_unreadable_file_shows_its_reason(viewer: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.dcm"
+    bad.write_bytes(b"no film at all" * 40)
+    viewer.visit()
+    viewer.add(bad)
+    said = viewer.text("#uploads-list li")
+    assert "error" in said
+    assert "not a DICOM, PNG, JPEG or TIFF file" in said
+    assert viewer.page.is_visible("#welcome")
+
+
+def test_a_rejected_film_shows_its_reasons(viewer: Any, dicom: Callable[..., Path]) -> None:
+    viewer.open(dicom("side.dcm", ViewPosition="LL"))
+    assert viewer.text(".outcome h2") == "Rejected"
+    assert "read frontal films only" in viewer.text(".reasons")
+    assert viewer.text(".viewport.active .turned") == "Rejected"
+    assert "Rejected: lateral" in viewer.text("[role=option][aria-selected=true]")
+
+
+def test_open_labels_are_told_from_called_ones(viewer: Any, phantom: Path) -> None:
+    viewer.open(phantom)
+    for label, score in _result(viewer)["prediction"].items():
+        expected = "left open" if score["abstained"] else "positive" if score["positive"] else "negative"
+        assert viewer.text(f".bars li[data-label='{label}'] .call") == expected
+
+
+def test_many_films_go_as_a_job(viewer: Any, tmp_path: Path) -> None:
+    films = []
+    for seed in range(5):
+        films.append(tmp_path / f"many{seed}.png")
+        cv2.imwrite(str(films[-1]), draw(seed, size=256).pixels)
+    (tmp_path / "many5.png").write_bytes(b"broken")
+    viewer.visit()
+    sent = []
+    viewer.page.on("request", lambda request: sent.append((request.method, request.url.split("/v1/")[-1])))
+    viewer.add(*films, tmp_path / "many5.png")
+    assert ("POST", "jobs") in sent
+    states = viewer.page.locator("#uploads-list .state").all_inner_texts()
+    assert sorted(states) == ["error", *["read"] * 5]
+    viewer.page.fill("#search", "many")
+    viewer.page.wait_for_function("document.querySelectorAll('[role=option]').length === 5")
+
+
+def test_a_folder_is_sent_with_all_that_lies_in_it(viewer: Any, tmp_path: Path) -> None:
+    viewer.visit()
+    viewer.page.set_input_files("#folder", str(_folder(tmp_path)))
+    viewer.page.wait_for_function("document.querySelectorAll('#uploads-list .state').length === 2")
+    names = viewer.page.locator("#uploads-list li").all_inner_texts()
+    assert sorted(name.split("\n")[0] for name in names) == ["inner.png", "outer.png"]
+
+
+def test_a_dropped_folder_is_walked_through(viewer: Any, tmp_path: Path) -> None:
+    viewer.visit()
+    session = viewer.page.context.new_cdp_session(viewer.page)
+    data = {"items": [], "files": [str(_folder(tmp_path))], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 400, "data": data})
+        if kind == "dragOver":
+            viewer.page.wait_for_selector("#dropping", state="visible")
+    viewer.page.wait_for_function("document.querySelectorAll('#uploads-list .state').length === 2")
+    assert viewer.page.is_hidden("#dropping")
+
+
+def test_the_list_is_searched_sorted_and_walked(viewer: Any, dicom: Callable[..., Path]) -> None:
+    viewer.visit()
+    viewer.add(
+        *(dicom(f"walk-{name}.dcm", i, PatientName=f"Walk^{name}") for i, name in enumerate(("B", "C", "A")))
+    )
+    viewer.page.fill("#search", "walk")
+    viewer.page.wait_for_function("document.querySelectorAll('[role=option]').length === 3")
+    viewer.page.select_option("#sort", "patient")
+    viewer.page.wait_for_function("document.querySelector('[role=option] .name').textContent === 'Walk, A'")
+    viewer.page.click("#order")
+    viewer.page.wait_for_function("document.querySelector('[role=option] .name').textContent === 'Walk, C'")
+    viewer.page.click("[role=option]")
+    viewer.shown("walk-C.dcm")
+    viewer.page.focus("#rows")
+    viewer.press("ArrowDown")
+    viewer.shown("walk-B.dcm")
+    viewer.press("PageDown")
+    viewer.shown("walk-A.dcm")
+    viewer.press("ArrowUp")
+    viewer.shown("walk-B.dcm")
+
+
+def test_a_film_is_deleted_after_a_question(viewer: Any, phantom: Path) -> None:
+    viewer.open(phantom)
+    identity = viewer.page.url.split("#")[1]
+    viewer.page.click("text=Delete this film")
+    viewer.page.click("dialog[open] >> text=Keep")
+    assert viewer.page.is_visible("#panel")
+    viewer.page.click("text=Delete this film")
+    viewer.page.click("dialog[open] button[value=yes]")
+    viewer.page.wait_for_selector("#welcome", state="visible")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{viewer.address}/v1/results/{identity}")  # noqa: S310 - loopback
+
+
+def test_reports_are_saved(viewer: Any, real: Path) -> None:
+    viewer.open(real)
+    for part, begins in (("report.html", b"<!doctype html>"), ("report.json", b"{")):
+        with viewer.page.expect_download() as saved:
+            viewer.page.click(f"[data-part='{part}']")
+        assert saved.value.suggested_filename == f"{real.name}.{part.split('.')[1]}"
+        assert Path(saved.value.path()).read_bytes().startswith(begins)
+
+
+def test_dicom_objects_are_saved(viewer: Any, real: Path) -> None:
+    pytest.importorskip("highdicom", reason="needs hilum[dicom]")
+    viewer.open(real)
+    for part in ("seg.dcm", "sr.dcm", "sc.dcm"):
+        with viewer.page.expect_download() as saved:
+            viewer.page.click(f"[data-part='{part}']")
+        assert Path(saved.value.path()).read_bytes()[128:132] == b"DICM"
+
+
+def test_the_address_brings_a_film_back(viewer: Any, phantom: Path) -> None:
+    viewer.open(phantom)
+    viewer.page.reload()
+    viewer.shown("phantom.png")
+
+
+def test_paging(viewer: Any) -> None:
+    viewer.page.route("**/v1/results?*", _pages)
+    viewer.visit()
+    assert viewer.text("#page-where") == "1 to 25 of 60"
+    viewer.page.click("#page-on")
+    viewer.page.wait_for_function("document.getElementById('page-where').textContent === '26 to 50 of 60'")
+    viewer.page.click("#page-on")
+    viewer.page.wait_for_function("document.getElementById('page-where').textContent === '51 to 60 of 60'")
+    assert viewer.page.is_disabled("#page-on")
+
+
+def test_a_full_service_is_asked_again(viewer: Any, phantom: Path) -> None:
+    tried = []
+
+    def full(route: Any) -> None:
+        tried.append(route)
+        if len(tried) > 1:
+            route.continue_()
+            return
+        error = {"code": "full", "reason": "full", "remedy": "later"}
+        route.fulfill(status=503, headers={"Retry-After": "1"}, json={"error": error})
+
+    viewer.page.route("**/v1/predict", full)
+    viewer.open(phantom)
+    assert len(tried) == 2
+
+
+def _pages(route: Any) -> None:
+    offset = int(route.request.url.split("offset=")[1].split("&")[0])
+    row = {"patient": None, "study": None, "view": None, "probabilities": {}, "positive": [], "abstained": []}
+    rows = [
+        {**row, "id": f"{i:032x}", "file": f"{i}.png", "status": "ok", "received": "2024-01-01T00:00:00Z"}
+        | {"cardiothoracic_ratio": None, "reasons": []}
+        for i in range(offset, min(60, offset + 25))
+    ]
+    route.fulfill(json={"total": 60, "results": rows})
+
+
+def _folder(where: Path) -> Path:
+    """Two films and two files that are none, in folders."""
+    (where / "study" / "inner").mkdir(parents=True)
+    cv2.imwrite(str(where / "study" / "outer.png"), draw(1, size=256).pixels)
+    cv2.imwrite(str(where / "study" / "inner" / "inner.png"), draw(2, size=256).pixels)
+    (where / "study" / "DICOMDIR").write_bytes(b"an index")
+    (where / "study" / ".hidden").write_bytes(b"")
+    return where / "study"
+
+
+def _result(viewer: Any) -> dict[str, Any]:
+    url = f"{viewer.address}/v1/results/{viewer.page.url.split('#')[1]}"
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - loopback
+        found: dict[str, Any] = json.load(answer)
+    return found
