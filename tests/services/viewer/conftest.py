@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -142,8 +144,6 @@ class Viewer:
 
     def _canvas(self, selector: str) -> Any:
         url = self.page.evaluate("s => document.querySelector(s).toDataURL()", selector)
-        import base64
-
         image = cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
         return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
 
@@ -225,9 +225,11 @@ def dicom(real: Path, tmp_path: Path) -> Callable[..., Path]:
         film.PhotometricInterpretation = "MONOCHROME2"
         del film.PixelSpacing, film.WindowCenter, film.WindowWidth
         film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-        for key, value in attributes.items():
-            setattr(film, key, value)
-        film.save_as(tmp_path / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hostile names are not what a name should be
+            for key, value in attributes.items():
+                setattr(film, key, value)
+            film.save_as(tmp_path / name)
         return tmp_path / name
 
     return one

@@ -18,6 +18,7 @@ HOSTILE = "<img src=x onerror=window.pwned=1>"
 def test_keys_alone_lead_from_the_film_to_its_report(viewer: Any, real: Path) -> None:
     viewer.visit()
     with viewer.page.expect_file_chooser() as chooser:
+        viewer.settled()  # until Chromium has been told to ask Playwright
         viewer.press("u")
     chooser.value.set_files(real)
     viewer.shown(real.name)
@@ -122,7 +123,7 @@ def test_the_token_is_asked_for_and_kept_for_the_tab(make: Any, locked: str, pha
     assert viewer.page.is_visible("#token"), "there is nothing to see without it"
     viewer.page.fill("#token-value", "wrong")
     viewer.press("Enter")
-    viewer.page.wait_for_function("document.getElementById('token-why').textContent.includes('refused')")
+    viewer.page.wait_for_function("() => document.getElementById('token-why').textContent.includes('refused')")
     viewer.page.fill("#token-value", TOKEN)
     viewer.press("Enter")
     viewer.page.wait_for_selector("#rows-none:not([hidden])")

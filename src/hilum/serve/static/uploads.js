@@ -98,19 +98,24 @@ export class Uploads {
     let job = await api.submitJob(portion.map((one) => one.file), (share) => this.#sent(portion, share));
     this.#jobs.add(job.id);
     try {
-      for (let told = 0; ; await pause(POLL), job = await api.job(job.id)) {
-        for (; told < job.results.length; told++) this.#told(portion, job.results[told]);
+      for (; ; await pause(POLL), job = await api.job(job.id)) {
+        for (const result of job.results) this.#told(portion, result, job.results);
         if (job.status === "done" || job.status === "cancelled") break;
       }
     } finally {
       this.#jobs.delete(job.id);
     }
-    for (const one of portion.filter((file) => !file.ended)) this.#end(one, { state: "cancelled" });
+    const how = job.status === "done" ? "done; see the list" : "cancelled"; // a name the service wrote otherwise
+    for (const one of portion.filter((file) => !file.ended)) this.#end(one, { state: how });
   }
 
-  #told(portion, result) {
-    const open = portion.filter((one) => !one.ended);
-    const one = open.find((file) => file.name === result.file) ?? open[0];
+  /** Gives a job's result to its file. Results come in any order, each look at the job brings all of them again. */
+  #told(portion, result, results) {
+    const same = portion.filter((one) => one.name === result.file);
+    const known = result.error
+      ? same.filter((one) => one.state === "error").length >= results.filter((other) => other.error && other.file === result.file).length
+      : same.some((one) => one.id === result.id);
+    const one = known ? null : same.find((file) => !file.ended);
     if (!one) return;
     if (result.error) this.#fail(one, { message: result.error.reason, remedy: result.error.remedy });
     else this.#finish(one, result);
