@@ -130,8 +130,8 @@ def test_the_list_is_searched_sorted_and_walked(viewer: Any, dicom: Callable[...
     viewer.shown("walk-B.dcm")
 
 
-def test_a_film_is_deleted_after_a_question(viewer: Any, phantom: Path) -> None:
-    viewer.open(phantom)
+def test_a_film_is_deleted_after_a_question(viewer: Any, dicom: Callable[..., Path]) -> None:
+    viewer.open(dicom("gone.dcm"))
     identity = viewer.page.url.split("#")[1]
     viewer.page.click("text=Delete this film")
     viewer.page.click("dialog[open] >> text=Keep")
@@ -155,7 +155,7 @@ def test_reports_are_saved(viewer: Any, real: Path) -> None:
 def test_dicom_objects_are_saved(viewer: Any, real: Path) -> None:
     pytest.importorskip("highdicom", reason="needs hilum[dicom]")
     viewer.open(real)
-    for part in ("seg.dcm", "sr.dcm", "sc.dcm"):
+    for part in ("seg.dcm", "sr.dcm", "sc.dcm", "gsps.dcm"):
         with viewer.page.expect_download() as saved:
             viewer.page.click(f"[data-part='{part}']")
         assert Path(saved.value.path()).read_bytes()[128:132] == b"DICM"
@@ -165,6 +165,20 @@ def test_the_address_brings_a_film_back(viewer: Any, phantom: Path) -> None:
     viewer.open(phantom)
     viewer.page.reload()
     viewer.shown("phantom.png")
+
+
+def test_results_outlive_their_film(viewer: Any, real: Path) -> None:
+    error = {"code": "expired", "reason": "the film is kept no longer", "remedy": "send the film again"}
+    for part in ("film", "mask"):
+        viewer.page.route(f"**/{part}.npy", lambda route: route.fulfill(status=410, json={"error": error}))
+    viewer.open(real)
+    assert viewer.text("#trouble-what") == "The film is kept no longer; send the film again."
+    assert "0.51" in viewer.text("#ratio")
+    assert viewer.page.locator(".bars li .call").count() == 6
+    assert viewer.page.locator("button.label, #evidence").count() == 0
+    viewer.press("m", "g", "i", "l", "Enter", "+", "2", "h", " ")
+    viewer.page.click("#trouble-close")
+    assert viewer.page.is_hidden("#trouble")
 
 
 def test_paging(viewer: Any) -> None:
@@ -190,7 +204,9 @@ def test_a_full_service_is_asked_again(viewer: Any, phantom: Path) -> None:
         route.fulfill(status=503, headers={"Retry-After": "1"}, json={"error": error})
 
     viewer.page.route("**/v1/predict", full)
-    viewer.open(phantom)
+    viewer.visit()
+    viewer.add(phantom)
+    viewer.shown(phantom.name)
     assert len(tried) == 2
 
 

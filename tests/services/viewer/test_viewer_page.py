@@ -138,6 +138,17 @@ def test_the_token_is_asked_for_and_kept_for_the_tab(make: Any, locked: str, pha
     assert TOKEN not in viewer.page.url
 
 
+def test_a_browser_that_keeps_nothing_will_do(make: Any, real: Path) -> None:
+    viewer = make()
+    viewer.page.add_init_script(
+        "for (const area of ['localStorage', 'sessionStorage'])"
+        " Object.defineProperty(window, area, { get() { throw new DOMException('blocked', 'SecurityError'); } });"
+    )
+    viewer.open(real)
+    viewer.page.click("[data-action=theme]")
+    viewer.press("?")
+
+
 def test_dark_by_default_light_where_asked_for(make: Any) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     dark, light = make(), make(color_scheme="light")

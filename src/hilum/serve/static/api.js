@@ -1,5 +1,6 @@
 // The service's HTTP interface, and nothing else that leaves this page.
 
+import { tab } from "./kept.js";
 import { parseNpy } from "./npy.js";
 
 const KEY = "hilum-token";
@@ -19,9 +20,8 @@ export function onTokenNeeded(prompt) {
   ask = prompt;
 }
 
-export const setToken = (token) => sessionStorage.setItem(KEY, token);
-export const hasToken = () => sessionStorage.getItem(KEY) !== null;
-export const forgetToken = () => sessionStorage.removeItem(KEY);
+export const setToken = (token) => tab.set(KEY, token);
+export const hasToken = () => tab.get(KEY) !== null;
 
 /** Asks for the token, once for all requests that wait for it. */
 export function promptForToken() {
@@ -31,7 +31,7 @@ export function promptForToken() {
 }
 
 function headers() {
-  const token = sessionStorage.getItem(KEY);
+  const token = tab.get(KEY);
   return token === null ? {} : { Authorization: `Bearer ${token}` };
 }
 

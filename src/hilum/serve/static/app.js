@@ -3,9 +3,8 @@
 import * as api from "./api.js";
 import { askDelete, askToken } from "./dialogs.js";
 import { byId, el, say } from "./elements.js";
-import { dropped, sifted } from "./gather.js";
+import { intake } from "./intake.js";
 import * as keys from "./keys.js";
-import { length } from "./marks.js";
 import { measuresNow, sections } from "./panel.js";
 import { paper } from "./paper.js";
 import { forget, record, restored } from "./records.js";
@@ -27,6 +26,7 @@ const uploads = uploadsList({ open: (id) => open(id), done: arrived });
 const panel = byId("panel");
 let opening = new AbortController();
 let wanted = null; // the film that is open, or about to be
+let current = null; // its record, once it is there
 let priors = [];
 
 /** Opens a film; what was being opened before is given up. */
@@ -50,9 +50,11 @@ async function open(id) {
 function shown(opened) {
   byId("trouble").hidden = true;
   byId("welcome").hidden = true;
-  byId("films").hidden = false;
+  byId("films").hidden = !opened.film;
+  current = opened;
   stage.compare(null);
-  stage.main.show(opened);
+  stage.main.show(opened.film ? opened : null);
+  if (opened.gone) trouble(opened.gone);
   history.replaceState(null, "", `#${opened.id}`);
   if (NARROW.matches) showList(false);
   refreshPanel();
@@ -61,13 +63,13 @@ function shown(opened) {
 }
 
 function trouble(error) {
-  byId("trouble").textContent = [error.message, error.remedy].filter(Boolean).map(capital).join(" ");
+  byId("trouble-what").textContent = `${capital([error.message.replace(/\.$/, ""), error.remedy].filter(Boolean).join("; "))}.`;
   byId("trouble").hidden = false;
   say("");
 }
 
 function nothing() {
-  wanted = null;
+  wanted = current = null;
   stage.compare(null);
   stage.main.show(null);
   byId("films").hidden = true;
@@ -85,10 +87,10 @@ function arrived(file) {
 function refreshPanel() {
   const held = panel.contains(document.activeElement) ? document.activeElement : null;
   const again = held && (held.id ? `#${held.id}` : held.dataset.id ? `[data-id="${held.dataset.id}"]` : held.dataset.label ? `[data-label="${CSS.escape(held.dataset.label)}"]` : null);
-  panel.hidden = !stage.main.record;
-  if (!stage.main.record) return;
-  panel.replaceChildren(...sections(stage.main, priors, act));
-  measuresNow(panel, stage.main, act, length);
+  panel.hidden = !current;
+  if (!current) return;
+  panel.replaceChildren(...sections(current, stage.main.shown, priors, act));
+  measuresNow(panel, current, act);
   if (again) panel.querySelector(again)?.focus();
 }
 
@@ -117,7 +119,9 @@ const act = {
   },
   compare: async (id) => {
     try {
-      stage.compare(stage.comparing === id ? null : await record(id));
+      const other = stage.comparing === id ? null : await record(id);
+      if (other?.gone) throw other.gone;
+      stage.compare(other);
       say(stage.comparing ? "The earlier film is at the left" : "One film is shown");
       refreshPanel();
     } catch (error) {
@@ -131,7 +135,7 @@ const act = {
     if (linked) stage.main.setView({});
   },
   download: async (name) => {
-    const { id, result } = stage.main.record;
+    const { id, result } = current;
     try {
       const link = el("a", { href: URL.createObjectURL(await api.part(id, name)), download: `${result.file}.${name.replace("report.", "")}` });
       link.click();
@@ -142,11 +146,11 @@ const act = {
     }
   },
   print: () => {
-    paper(stage.main);
+    paper(current, stage.main);
     window.print();
   },
   remove: async () => {
-    const { id, result } = stage.main.record;
+    const { id, result } = current;
     if (!(await askDelete(result.file))) return;
     try {
       await api.remove(id);
@@ -224,37 +228,11 @@ function preset(i) {
 function follow({ viewport, what }) {
   bar.show();
   if (viewport !== stage.main || !stage.main.record) return;
-  if (what === "marks") measuresNow(panel, stage.main, act, length);
+  if (what === "marks") measuresNow(panel, current, act);
   if (what !== "shown") return;
   for (const label of panel.querySelectorAll("button.label")) label.setAttribute("aria-pressed", label.dataset.label === stage.main.shown.label);
   const chosen = panel.querySelector("#evidence");
   if (chosen) chosen.value = stage.main.shown.label ?? "";
-}
-
-function send({ films, passedOver }) {
-  if (passedOver) say(`${passedOver} files that hold no film were passed over`);
-  if (films.length) uploads.add(films);
-  else if (!passedOver) say("There is no file in it");
-}
-
-function listenToFiles() {
-  for (const picker of [byId("files"), byId("folder")]) {
-    picker.addEventListener("change", () => {
-      send(sifted(picker.files));
-      picker.value = "";
-    });
-  }
-  const over = byId("dropping");
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    over.hidden = !event.dataTransfer.types.includes("Files");
-  });
-  document.addEventListener("dragleave", (event) => (over.hidden = event.relatedTarget === null || over.hidden));
-  document.addEventListener("drop", async (event) => {
-    event.preventDefault();
-    over.hidden = true;
-    send(await dropped(event.dataTransfer));
-  });
 }
 
 async function start() {
@@ -262,10 +240,14 @@ async function start() {
   stage.addEventListener("change", (event) => follow(event.detail));
   keys.help();
   keys.listen(actions, (arrow) => active().record && nudge(active(), stage.tool, ...ARROWS[arrow]));
-  listenToFiles();
+  intake((films) => uploads.add(films));
   byId("toggle-list").addEventListener("click", () => showList(document.body.classList.contains("no-list")));
-  addEventListener("beforeprint", () => paper(stage.main));
-  nothingYet();
+  addEventListener("beforeprint", () => paper(current, stage.main));
+  byId("trouble-close").addEventListener("click", () => (byId("trouble").hidden = true));
+  addEventListener("hashchange", openNamed);
+  byId("films").hidden = true;
+  bar.show();
+  openNamed();
   try {
     const service = await api.service();
     uploads.limits = service.limits;
@@ -277,12 +259,10 @@ async function start() {
   }
 }
 
-/** The start page, or the film that the address names. */
-function nothingYet() {
+/** The film that the address names. */
+function openNamed() {
   const id = location.hash.slice(1);
-  byId("films").hidden = true;
-  bar.show();
-  if (IDENTITY.test(id)) open(id);
+  if (IDENTITY.test(id) && id !== wanted) open(id);
 }
 
 start();

@@ -1,6 +1,7 @@
 // Keys. OHIF's defaults where it has one, so that hands find them.
 
 import { byId, el } from "./elements.js";
+import { settings } from "./kept.js";
 
 const STORED = "hilum-keys"; // WCAG 2.1.4: keys of a single character can be switched off
 
@@ -44,7 +45,7 @@ const HELD = [
   ["Line or ruler end", "Delete", "remove the ruler"],
 ];
 
-const on = () => localStorage.getItem(STORED) !== "off";
+const on = () => settings.get(STORED) !== "off";
 
 /** Runs an action for a key, wherever it is pressed outside of fields that want it themselves. */
 export function listen(actions, nudge) {
@@ -83,5 +84,5 @@ export function help() {
   );
   const choice = byId("help-on");
   choice.checked = on();
-  choice.addEventListener("change", () => localStorage.setItem(STORED, choice.checked ? "on" : "off"));
+  choice.addEventListener("change", () => settings.set(STORED, choice.checked ? "on" : "off"));
 }

@@ -2,23 +2,24 @@
 
 import { bars, key } from "./bars.js";
 import { el } from "./elements.js";
-import { ratio, width } from "./marks.js";
+import { length, ratio, width } from "./marks.js";
 import { STRUCTURES } from "./outline.js";
 import { capital, day, number, person, summary } from "./words.js";
 
 export const DOWNLOADS = [
-  ["report.html", "HTML"], ["report.json", "JSON"], ["seg.dcm", "SEG"], ["sr.dcm", "SR"], ["sc.dcm", "SC"],
+  ["report.html", "HTML"], ["report.json", "JSON"], ["seg.dcm", "SEG"], ["sr.dcm", "SR"], ["sc.dcm", "SC"], ["gsps.dcm", "GSPS"],
 ];
 
-/** The panel's sections for a film. `act` has what its controls do, by name. */
-export function sections(viewport, priors, act) {
-  const { record } = viewport;
-  const { result } = record;
+const OUTLINES = ["seg.dcm", "gsps.dcm"]; // forms that hold nothing else
+
+/** The panel's sections for a film, of which `shown` is laid over it. `act` has what its controls do, by name. */
+export function sections(record, shown, priors, act) {
+  const { result, film } = record;
   return [
     outcome(result),
-    result.prediction && section("Labels", bars(result, viewport.shown.label, act.evidence), key()),
-    measures(viewport, act),
-    overlays(viewport, act),
+    result.prediction && section("Labels", bars(result, shown.label, film && act.evidence), key()),
+    measures(record, act),
+    film && overlays(record, shown, act),
     earlier(priors, act),
     downloads(result, act),
     about(result),
@@ -59,8 +60,8 @@ function about(result) {
 }
 
 /** The measurements; those that follow the lines are found again by their ids when a line moves. */
-function measures(viewport, act) {
-  const measured = viewport.record.result.measurements;
+function measures({ film, result }, act) {
+  const measured = result.measurements;
   if (!measured) return null;
   const area = (side) => {
     const cm2 = measured[`${side}_lung_cm2`];
@@ -70,15 +71,14 @@ function measures(viewport, act) {
     el("div", { id: "ratio" }),
     el("div", { id: "rulers" }),
     facts([["Right lung", area("right")], ["Left lung", area("left")], ["Smaller over larger", measured.lung_symmetry !== null && number(measured.lung_symmetry, 2)]]),
-    el("p", { class: "row" }, el("button", { type: "button", onclick: act.addRuler }, "Add a ruler")));
+    film && el("p", { class: "row" }, el("button", { type: "button", onclick: act.addRuler }, "Add a ruler")));
 }
 
 /** Fills in the ratio and the rulers as they lie now. */
-export function measuresNow(panel, { record }, act, length) {
-  const { marks, result } = record;
+export function measuresNow(panel, { marks, result }, act) {
   const box = panel.querySelector("#ratio");
   if (!box) return;
-  const value = ratio(marks);
+  const value = ratio(marks) ?? result.measurements.cardiothoracic_ratio;
   const spacing = result.input.spacing_mm;
   const restore = marks.changed && el("button", { type: "button", id: "restore", onclick: act.restore }, "As measured");
   box.replaceChildren(facts([["Cardiothoracic ratio", value === null ? "not given" : el("span", {}, el("b", {}, value.toFixed(2)), marks.changed && el("span", { class: "changed" }, " changed by you"))],
@@ -88,9 +88,8 @@ export function measuresNow(panel, { record }, act, length) {
       el("button", { type: "button", "aria-label": `Remove ruler ${i + 1}`, onclick: () => act.removeRuler(i) }, "✕"))));
 }
 
-function overlays(viewport, act) {
-  const { shown, record } = viewport;
-  const { quality, unreliable, prediction } = record.result;
+function overlays({ result }, shown, act) {
+  const { quality, unreliable, prediction } = result;
   const labels = Object.keys(prediction ?? {});
   const slider = (name, text, value, heard) =>
     el("label", { class: "slider" }, el("span", {}, text), el("input", { type: "range", id: name, min: 0, max: 100, value: Math.round(100 * value), oninput: (event) => heard(event.target.value / 100) }));
@@ -122,7 +121,7 @@ function downloads(result, act) {
   const dicom = result.input.format === "DICOM";
   return section("Report", el("div", { class: "row downloads" },
     el("button", { type: "button", onclick: act.print, title: "Print, or save as PDF" }, "PDF"),
-    DOWNLOADS.filter(([name]) => (dicom || !name.endsWith(".dcm")) && (result.status === "ok" || name !== "seg.dcm")).map(([name, text]) =>
+    DOWNLOADS.filter(([name]) => (dicom || !name.endsWith(".dcm")) && (result.status === "ok" || !OUTLINES.includes(name))).map(([name, text]) =>
       el("button", { type: "button", "data-part": name, onclick: () => act.download(name) }, text))));
 }
 

@@ -6,10 +6,10 @@ import { length, ratio, width } from "./marks.js";
 import { capital, day, moment, number, person, summary } from "./words.js";
 
 /** Fills the page that only a printer shows. */
-export function paper(viewport) {
+export function paper(record, viewport) {
   const page = byId("paper");
-  if (!viewport.record) return page.replaceChildren();
-  const { result } = viewport.record;
+  if (!record) return page.replaceChildren();
+  const { film, result } = record;
   const { patient, study } = result;
   page.replaceChildren(
     el("header", {},
@@ -17,8 +17,8 @@ export function paper(viewport) {
       el("p", {}, [person(patient?.name), patient?.id, day(patient?.birth_date), patient?.sex].filter(Boolean).join(" · ")),
       el("p", {}, [day(study?.date), study?.description, study?.accession, result.file].filter(Boolean).join(" · "))),
     el("p", { class: `summary ${result.status}` }, result.status === "rejected" ? el("b", {}, "Rejected. ") : "", summary(result)),
-    el("div", { class: "pair" }, el("figure", {}, picture(viewport), caption(viewport)),
-      el("div", {}, result.prediction ? [el("h3", {}, "Labels"), bars(result), key()] : "", measurements(viewport.record))),
+    el("div", { class: "pair" }, film ? el("figure", {}, picture(viewport), caption(viewport)) : el("p", { class: "dim" }, record.gone.message),
+      el("div", {}, result.prediction ? [el("h3", {}, "Labels"), bars(result), key()] : "", measurements(record))),
     list("To be known", result.flags.map((flag) => `${capital(flag.sentence)}.`)),
     list("Notes", result.notes),
     el("p", { class: "dim" }, [...Object.values(result.models).map((model) => `${model.name} ${model.version} (${model.sha256.slice(0, 12)})`), `Hilum ${result.hilum}`, `analysed ${moment(result.created)}`, `input ${result.input.sha256.slice(0, 12)}`].join(" · ")),
@@ -57,7 +57,7 @@ function caption(viewport) {
 function measurements({ marks, result }) {
   if (!result.measurements) return "";
   const spacing = result.input.spacing_mm;
-  const value = ratio(marks);
+  const value = ratio(marks) ?? result.measurements.cardiothoracic_ratio;
   const rows = [
     ["Cardiothoracic ratio", value === null ? "not given" : `${value.toFixed(2)}${marks.changed ? `, changed by you (measured ${number(result.measurements.cardiothoracic_ratio, 2)})` : ""}`],
     ...(marks.lines ?? []).map((line) => [`${line.name} width`, width(line, spacing)]),

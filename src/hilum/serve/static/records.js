@@ -8,10 +8,16 @@ import { outlines } from "./outline.js";
 import { pyramid } from "./resample.js";
 
 const KEPT = 4; // films at a time, at some 25 MB each
+const GONE = [404, 409, 410]; // no film, made by other models, kept no longer
 const MARKS = new Map(); // id -> marks, which are a few numbers and stay as long as the page
 const records = new Map();
 
-/** The film with this id: {result, film, levels, outlines, presets, marks, washes}. Throws ServiceError. */
+/**
+ * The film with this id: {id, result, film, levels, outlines, presets, marks, washes}. Throws ServiceError.
+ *
+ * Results outlive their films: where the film is gone, or would be read otherwise today, `film` is null, there are
+ * no overlays, and `gone` is the error that says why.
+ */
 export async function record(id, signal) {
   const known = records.get(id);
   if (known) {
@@ -21,17 +27,15 @@ export async function record(id, signal) {
   }
   const options = { signal };
   const result = await api.result(id, options);
-  const [film, mask] = await Promise.all([
-    api.film(id, options),
-    result.quality ? api.mask(id, options) : null,
-  ]);
+  const { film, mask, gone } = await pictures(id, result, options);
   const made = {
     id,
     result,
     film,
-    levels: pyramid(film),
+    gone,
+    levels: film && pyramid(film),
     outlines: mask ? outlines(mask) : [],
-    presets: presets(film, mask),
+    presets: film ? presets(film, mask) : [],
     marks: MARKS.get(id) ?? untouched(result, mask),
     untouched: () => untouched(result, mask),
     washes: new Map(),
@@ -40,6 +44,16 @@ export async function record(id, signal) {
   records.set(id, made);
   if (records.size > KEPT) records.delete(records.keys().next().value);
   return made;
+}
+
+async function pictures(id, result, options) {
+  try {
+    const [film, mask] = await Promise.all([api.film(id, options), result.quality ? api.mask(id, options) : null]);
+    return { film, mask };
+  } catch (gone) {
+    if (!GONE.includes(gone.status)) throw gone;
+    return { film: null, mask: null, gone };
+  }
 }
 
 /** Puts the ratio's lines back where they were measured. */

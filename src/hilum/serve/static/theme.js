@@ -1,8 +1,10 @@
 // Dark unless the system asks for light; a choice made here stays.
 
+import { settings } from "./kept.js";
+
 const STORED = "hilum-theme";
 const light = matchMedia("(prefers-color-scheme: light)");
-const chosen = () => localStorage.getItem(STORED);
+const chosen = () => settings.get(STORED);
 
 function apply() {
   const theme = chosen();
@@ -13,7 +15,7 @@ function apply() {
 export function toggleTheme() {
   const shown = chosen() ?? (light.matches ? "light" : "dark");
   const next = shown === "dark" ? "light" : "dark";
-  localStorage.setItem(STORED, next);
+  settings.set(STORED, next);
   apply();
   return next;
 }
