@@ -1,10 +1,11 @@
-"""The service with its viewer, in a real Chromium; every test also fails for an error in the page's console."""
+"""The service with its viewer, in a real Chromium; every test fails for an error in its console too."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,7 +29,8 @@ DESKTOP = {"width": 1440, "height": 900}
 TOKEN = "a token that only its tests know"
 SENT: dict[tuple[str, str, str], str] = {}  # address, file and its hash -> result
 WATCH = """window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective + " " + event.blockedURI));"""
+document.addEventListener("securitypolicyviolation", (event) =>
+    violations.push(`${event.violatedDirective} ${event.blockedURI}`));"""
 
 
 def lacking(why: str) -> None:
@@ -66,9 +68,10 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
             pytest.fail(f"hilum serve ended: {log.read_text()[-2000:]}")
         try:
             urllib.request.urlopen(f"{address}/healthz", timeout=2).close()  # noqa: S310 - loopback
-            return
         except OSError:
             time.sleep(0.2)
+        else:
+            return
     pytest.fail("hilum serve did not answer in a minute")
 
 
@@ -151,13 +154,28 @@ class Viewer:
 
     def _canvas(self, selector: str) -> Any:
         url = self.page.evaluate("s => document.querySelector(s).toDataURL()", selector)
-        image = cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(
+            np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED
+        )
         return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
 
     def window(self) -> tuple[int, int]:
         """Centre and width, as the film's corner tells them."""
         words = self.text(".viewport.active .seen").split()
         return int(words[1]), int(words[3])
+
+    def fetched(self, part: str = "") -> bytes:
+        """The result of the film that is open, or a part of it, as the service gives it."""
+        url = f"{self.address}/v1/results/{self.page.url.split('#')[1]}{part}"
+        with urllib.request.urlopen(url) as answer:  # noqa: S310 - loopback
+            content: bytes = answer.read()
+        return content
+
+    def scale(self, which: str = "active") -> int:
+        """The screen's pixels to a film's, in per cent, as the film's corner tells them."""
+        found = re.search(r"(\d+) %", self.text(f".viewport.{which} .seen"))
+        assert found is not None
+        return int(found.group(1))
 
     def text(self, selector: str) -> str:
         said: str = self.page.inner_text(selector)

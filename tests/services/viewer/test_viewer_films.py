@@ -26,7 +26,7 @@ def test_a_dicom_film_is_shown_with_its_findings(viewer: Any, real: Path) -> Non
 
 def test_bars_stand_where_the_odds_are(viewer: Any, real: Path) -> None:
     viewer.open(real)
-    result = _result(viewer)
+    result = json.loads(viewer.fetched())
     for label, score in result["prediction"].items():
         bar = viewer.page.locator(f".bars li[data-label='{label}'] svg")
         lines = {kind: float(bar.locator(f".{kind}").get_attribute("x1")) for kind in ("calibrated", "tick")}
@@ -65,7 +65,7 @@ def test_a_rejected_film_shows_its_reasons(viewer: Any, dicom: Callable[..., Pat
 
 def test_open_labels_are_told_from_called_ones(viewer: Any, phantom: Path) -> None:
     viewer.open(phantom)
-    for label, score in _result(viewer)["prediction"].items():
+    for label, score in json.loads(viewer.fetched())["prediction"].items():
         expected = "left open" if score["abstained"] else "positive" if score["positive"] else "negative"
         assert viewer.text(f".bars li[data-label='{label}'] .call") == expected
 
@@ -116,9 +116,13 @@ def test_the_list_is_searched_sorted_and_walked(viewer: Any, dicom: Callable[...
     viewer.page.fill("#search", "walk")
     viewer.page.wait_for_function("() => document.querySelectorAll('[role=option]').length === 3")
     viewer.page.select_option("#sort", "patient")
-    viewer.page.wait_for_function("() => document.querySelector('[role=option] .name').textContent === 'Walk, A'")
+    viewer.page.wait_for_function(
+        "() => document.querySelector('[role=option] .name').textContent === 'Walk, A'"
+    )
     viewer.page.click("#order")
-    viewer.page.wait_for_function("() => document.querySelector('[role=option] .name').textContent === 'Walk, C'")
+    viewer.page.wait_for_function(
+        "() => document.querySelector('[role=option] .name').textContent === 'Walk, C'"
+    )
     viewer.page.click("[role=option]")
     viewer.shown("walk-C.dcm")
     viewer.page.focus("#rows")
@@ -132,7 +136,7 @@ def test_the_list_is_searched_sorted_and_walked(viewer: Any, dicom: Callable[...
 
 def test_a_film_is_deleted_after_a_question(viewer: Any, dicom: Callable[..., Path]) -> None:
     viewer.open(dicom("gone.dcm"))
-    identity = viewer.page.url.split("#")[1]
+    address = f"{viewer.address}/v1/results/{viewer.page.url.split('#')[1]}"
     viewer.page.click("text=Delete this film")
     viewer.page.click("dialog[open] >> text=Keep")
     assert viewer.page.is_visible("#panel")
@@ -140,7 +144,7 @@ def test_a_film_is_deleted_after_a_question(viewer: Any, dicom: Callable[..., Pa
     viewer.page.click("dialog[open] button[value=yes]")
     viewer.page.wait_for_selector("#welcome", state="visible")
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{viewer.address}/v1/results/{identity}")  # noqa: S310 - loopback
+        urllib.request.urlopen(address)  # noqa: S310 - loopback
 
 
 def test_reports_are_saved(viewer: Any, real: Path) -> None:
@@ -186,9 +190,13 @@ def test_paging(viewer: Any) -> None:
     viewer.visit()
     assert viewer.text("#page-where") == "1 to 25 of 60"
     viewer.page.click("#page-on")
-    viewer.page.wait_for_function("() => document.getElementById('page-where').textContent === '26 to 50 of 60'")
+    viewer.page.wait_for_function(
+        "() => document.getElementById('page-where').textContent === '26 to 50 of 60'"
+    )
     viewer.page.click("#page-on")
-    viewer.page.wait_for_function("() => document.getElementById('page-where').textContent === '51 to 60 of 60'")
+    viewer.page.wait_for_function(
+        "() => document.getElementById('page-where').textContent === '51 to 60 of 60'"
+    )
     assert viewer.page.is_disabled("#page-on")
 
 
@@ -229,10 +237,3 @@ def _folder(where: Path) -> Path:
     (where / "study" / "DICOMDIR").write_bytes(b"an index")
     (where / "study" / ".hidden").write_bytes(b"")
     return where / "study"
-
-
-def _result(viewer: Any) -> dict[str, Any]:
-    url = f"{viewer.address}/v1/results/{viewer.page.url.split('#')[1]}"
-    with urllib.request.urlopen(url) as answer:  # noqa: S310 - loopback
-        found: dict[str, Any] = json.load(answer)
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Callable
@@ -77,26 +78,31 @@ def test_the_wheel_zooms_at_the_pointer(viewer: Any, real: Path) -> None:
     at = box["x"] + 300, box["y"] + 500
     viewer.page.mouse.move(*at)
     before = viewer.text(".viewport.active .value").split(":")[0]
-    scale = _scale(viewer)
+    scale = viewer.scale()
     viewer.page.mouse.wheel(0, -300)
     viewer.settled()
-    assert _scale(viewer) > 1.4 * scale
+    assert viewer.scale() > 1.4 * scale
     viewer.page.mouse.move(at[0] + 1, at[1])
     viewer.page.mouse.move(*at)
-    places = [list(map(int, text.split(", "))) for text in (before, viewer.text(".viewport.active .value").split(":")[0])]
+    places = [
+        list(map(int, text.split(", ")))
+        for text in (before, viewer.text(".viewport.active .value").split(":")[0])
+    ]
     assert np.abs(np.subtract(*places)).max() <= 3, "what lay under the pointer still does"
 
 
 def test_fit_one_to_one_and_pan(viewer: Any, real: Path) -> None:
     viewer.open(real)
-    fitted, picture = _scale(viewer), viewer.grey()
+    fitted, picture = viewer.scale(), viewer.grey()
     viewer.press("o")
     viewer.settled()
-    assert _scale(viewer) == 100
+    assert viewer.scale() == 100
     film = _film(viewer)
     grey = viewer.grey()
     rows, columns = grey.shape
-    top, left = (-math.floor((seen - whole) / 2 + 0.5) for seen, whole in zip(grey.shape, film.shape, strict=True))
+    top, left = (
+        -math.floor((seen - whole) / 2 + 0.5) for seen, whole in zip(grey.shape, film.shape, strict=True)
+    )
     shown = film[top : top + rows, left : left + columns]
     expected = np.clip(np.floor((shown - (32767 - 65534 / 2)) * 255 / 65534 + 0.5), 0, 255)
     assert np.abs(grey - expected).max() <= 1, "one to one, a pixel is the film's own"
@@ -105,24 +111,23 @@ def test_fit_one_to_one_and_pan(viewer: Any, real: Path) -> None:
     assert (viewer.grey()[:, :-24] == grey[:, 24:]).all(), "pulled by 24 pixels"
     viewer.press("=")
     viewer.settled()
-    assert _scale(viewer) == fitted
+    assert viewer.scale() == fitted
     assert (viewer.grey() == picture).all()
 
 
 def test_a_flip_is_told_and_the_sides_follow(viewer: Any, real: Path) -> None:
     viewer.open(real)
     grey = viewer.grey()
-    sides = lambda: [viewer.text(f".viewport.active .side-{side}") for side in ("left", "right")]  # noqa: E731
-    assert sides() == ["R", "L"]
+    assert _sides(viewer) == ["R", "L"]
     assert viewer.text(".viewport.active .turned") == ""
     viewer.press("h")
     viewer.settled()
-    assert sides() == ["L", "R"]
+    assert _sides(viewer) == ["L", "R"]
     assert viewer.text(".viewport.active .turned") == "Flipped left to right"
     assert np.abs(viewer.grey().astype(int) - grey[:, ::-1]).mean() < 2
     viewer.press("h", "v")
     viewer.settled()
-    assert sides() == ["R", "L"]
+    assert _sides(viewer) == ["R", "L"]
     assert viewer.text(".viewport.active .turned") == "Flipped top to bottom"
     assert np.abs(viewer.grey().astype(int) - grey[::-1]).mean() < 2
 
@@ -159,7 +164,9 @@ def test_evidence_is_washed_over_the_film_with_its_legend(viewer: Any, real: Pat
     first = viewer.over()
     assert (first[..., 3] > 60).mean() > 0.01
     viewer.page.click("button.label[data-label='Pleural Effusion']")
-    viewer.page.wait_for_function("() => document.querySelector('.active .legend .name').textContent.endsWith('Effusion')")
+    viewer.page.wait_for_function(
+        "() => document.querySelector('.active .legend .name').textContent.endsWith('Effusion')"
+    )
     viewer.settled()
     assert not np.array_equal(first, viewer.over())
     assert viewer.page.input_value("#evidence") == "Pleural Effusion"
@@ -181,7 +188,7 @@ def test_the_ratio_follows_its_lines(viewer: Any, real: Path) -> None:
     viewer.page.mouse.up()
     viewer.settled()
     said = viewer.text("#ratio")
-    expected = (805 + 80 / (_scale(viewer) / 100)) / 1590
+    expected = (805 + 80 / (viewer.scale() / 100)) / 1590
     assert float(re.search(r"0\.\d\d", said).group()) == pytest.approx(expected, abs=0.011)
     assert "changed by you" in said
     assert "measured 0.51" in said
@@ -215,7 +222,7 @@ def test_a_ruler_tells_millimetres_where_the_spacing_is_known(
     viewer.page.mouse.move(at[0] + 100, at[1], steps=4)
     viewer.page.mouse.up()
     viewer.settled()
-    pixel = _scale(viewer) / 100
+    pixel = viewer.scale() / 100
     said = viewer.text("#rulers")
     assert float(re.search(r"([\d.]+) mm", said).group(1)) == pytest.approx(100 / pixel * 0.2, rel=0.02)
     viewer.open(real)
@@ -238,39 +245,34 @@ def test_an_earlier_film_stands_beside_and_moves_along(viewer: Any, dicom: Calla
     films = viewer.page.locator(".viewport")
     assert films.count() == 2
     assert [film.locator(".when").inner_text()[:10] for film in films.all()] == ["2020-01-01", "2021-01-01"]
-    scales = lambda: [_percent(text) for text in viewer.page.locator(".viewport .seen").all_inner_texts()]  # noqa: E731
-    fitted = scales()
+    fitted = _scales(viewer)
     viewer.press("+", "+")
     viewer.settled()
-    linked = scales()
+    linked = _scales(viewer)
     assert linked[1] > 1.5 * fitted[1]
     assert linked[0] == pytest.approx(linked[1], rel=0.01), "films of one size, seen alike"
     viewer.page.uncheck("#linked")
     viewer.press("ArrowLeft", "-")
     viewer.settled()
-    assert scales()[1] == linked[1]
-    assert scales()[0] != linked[0]
+    assert _scales(viewer)[1] == linked[1]
+    assert _scales(viewer)[0] != linked[0]
     viewer.page.click(".priors button")
     viewer.page.wait_for_selector("#films:not(.two)")
 
 
-def _scale(viewer: Any) -> int:
-    return _percent(viewer.text(".viewport.active .seen"))
-
-
-def _percent(text: str) -> int:
-    found = re.search(r"(\d+) %", text)
-    assert found is not None
-    return int(found.group(1))
-
-
 def _film(viewer: Any) -> Any:
     """The film's 16-bit values, as the service sends them."""
-    import io
-    import urllib.request
+    return np.load(io.BytesIO(viewer.fetched("/film.npy"))).astype(float)
 
-    with urllib.request.urlopen(f"{viewer.address}/v1/results/{viewer.page.url.split('#')[1]}/film.npy") as answer:  # noqa: S310
-        return np.load(io.BytesIO(answer.read())).astype(float)
+
+def _sides(viewer: Any) -> list[str]:
+    return [viewer.text(f".viewport.active .side-{side}") for side in ("left", "right")]
+
+
+def _scales(viewer: Any) -> list[int]:
+    """Of the earlier film and the later, in per cent."""
+    texts = viewer.page.locator(".viewport .seen").all_inner_texts()
+    return [int(text.split("·")[1].strip(" %")) for text in texts]
 
 
 def _around(viewer: Any, column: int, row: int) -> float:

@@ -66,7 +66,8 @@ export function listen(actions, nudge) {
 
 /** Whether an element needs the key itself. */
 function wants(element, key) {
-  if (element.closest("input:not([type=checkbox]), select, textarea")) return true;
+  if (element.closest("input[type=range]")) return key.length > 1;
+  if (element.closest("input:not([type=checkbox]), select")) return true;
   if (key === " ") return Boolean(element.closest("button, summary, input, a"));
   return key.startsWith("Arrow") && Boolean(element.closest("[role=toolbar]"));
 }

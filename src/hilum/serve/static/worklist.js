@@ -122,13 +122,14 @@ function row(result, i) {
   const { patient, study } = result;
   const name = (patient && (person(patient.name) || patient.id)) || result.file;
   const about = [name === result.file ? result.study?.description : result.file, result.view].filter(Boolean).join(" · ");
-  const ratio = result.cardiothoracic_ratio;
+  const value = result.cardiothoracic_ratio;
+  const ratio = value === null ? "" : el("span", { class: "ratio" }, `CTR ${value.toFixed(2)}`);
   return el(
     "div",
     { role: "option", id: `row-${i}`, "data-id": result.id, "aria-selected": false, class: `film ${result.status}` },
     el("div", { class: "first" }, el("span", { class: "name" }, name), el("time", {}, study?.date ? day(study.date) : day(result.received))),
-    el("div", { class: "dim about" }, el("span", {}, about), typeof ratio === "number" && el("span", { class: "ratio" }, `CTR ${ratio.toFixed(2)}`)),
-    el("div", { class: "outcome" }, ...outcome(result)),
+    about && el("div", { class: "dim about" }, el("span", {}, about), ratio),
+    el("div", { class: "outcome" }, ...outcome(result), about ? "" : ratio),
   );
 }
 
