@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 
 from hilum import cli_serve
 from hilum.cli import app
-from hilum.errors import ConfigError, MissingExtraError
+from hilum.errors import ConfigError
 from hilum.serve.audit import Audit
 from hilum.serve.server import Lines, alone
 from hilum.serve.settings import Settings
@@ -54,10 +56,16 @@ def test_the_verb_refuses_to_serve_others_without_a_token(
     assert not (tmp_path / "d").exists()
 
 
-def test_the_verb_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_serve, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=r"hilum\[serve\]"):
-        cli_serve.serve()
+@pytest.mark.parametrize(
+    ("verb", "package", "extra"),
+    [("serve", "fastapi", "serve"), ("pacs --url http://localhost", "requests", "pacs")],
+)
+def test_the_verb_names_the_extra_that_is_missing(verb: str, package: str, extra: str) -> None:
+    script = f"import sys; sys.modules[{package!r}] = None; from hilum.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script, *verb.split()], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(f"pip install 'hilum[{extra}]'")
+    assert "Traceback" not in done.stderr
 
 
 def test_the_verb_checks_an_audit_log(tmp_path: Path) -> None:
