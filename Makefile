@@ -52,6 +52,10 @@ bench: .venv/full  ## speed, memory and size, each beside something real; not a 
 	$(BIN)/python benchmarks/outlines.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/serve.py 60
+	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/peers.py
 
 docs: .venv/full  ## the command line's manual, the tables of results, and the models' pages
 	$(BIN)/python docs/manual.py > docs/cli.md
