@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
+from sqlalchemy import event
 
 from hilum.serve.jobs import ATTEMPTS, Jobs
 from hilum.serve.service import stamp
@@ -80,6 +81,31 @@ def test_a_cancelled_job_stops_and_keeps_no_film_that_was_not_analysed(serve: Se
     assert kept == set(analysed)
     assert client.get("/v1/results").json()["total"] == len(analysed)
     assert client.delete(f"/v1/jobs/{job}").json()["status"] == "cancelled"
+
+
+def test_a_film_that_is_done_while_its_job_is_cancelled_stays(
+    serve: Serve, tmp_path: Path, png: Film
+) -> None:
+    client = serve()
+    document = client.predict(png())
+    engine = connect("", tmp_path)
+    jobs = Jobs(engine, most=5)
+    ids = [f"{i:032x}" for i in range(2)]
+    job = jobs.add([(id_, "x.png") for id_ in ids], stamp(datetime.now(UTC)))
+    first, _ = jobs.pending(2)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def finish(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("UPDATE job_films") and not ended:
+            ended.append(True)
+            ended.append(jobs.done(first, document | {"id": first.result}))
+
+    ended: list[bool] = []
+    assert jobs.cancel(job) == ids[1:]
+    assert ended == [True, True]
+    event.remove(engine, "before_cursor_execute", finish)
+    assert [one["status"] for one in jobs.get(job)["results"]] == ["ok", "cancelled"]
+    engine.dispose()
 
 
 def interrupted(data: Path, films: list[bytes], attempts: int = 0) -> str:

@@ -16,7 +16,7 @@ from hilum.serve import patience
 WHOLE = 2**24  # bytes of the large answer: more than the system holds for a client that takes nothing
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(scope: Any, _: Any, send: Any) -> None:
     """Answers without reading what was sent; /large with more than a client may leave."""
     content = b"x" * WHOLE if scope["path"] == "/large" else b"no"
     length = b"%d" % len(content)
@@ -91,7 +91,7 @@ def test_an_answer_that_nobody_takes_off_is_given_up(
 ) -> None:
     monkeypatch.setattr(patience, "TAKEN", 0.5)
 
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: ServerState) -> bool:
+    async def client(_: asyncio.StreamReader, writer: asyncio.StreamWriter, state: ServerState) -> bool:
         writer.transport.pause_reading()
         writer.write(asks * (b"GET /large HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n"))
         return await ended(state, 4)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import pytest
 import sqlalchemy as sql
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event
 
 import hilum
 from hilum.data.phantom import draw
@@ -163,6 +167,26 @@ def test_jobs_begin_end_and_are_cancelled(engine: sql.Engine, document: dict[str
     jobs.sweep("2027-01-01")
     with pytest.raises(ServiceError):
         jobs.get(job)
+
+
+def test_films_that_end_at_the_same_time_end_their_job(engine: sql.Engine, document: dict[str, Any]) -> None:
+    jobs = Jobs(engine, most=2)
+    ids = [f"{i:032x}" for i in range(2)]
+    job = jobs.add([(id_, "x.png") for id_ in ids], "2026-01-01")
+    both = threading.Barrier(2)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def meet(_: Any, __: Any, statement: str, *___: Any) -> None:
+        # Neither sees by now what the other has changed, unless one has waited for the other.
+        if statement.startswith("UPDATE jobs"):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)
+
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(jobs.done, film, document | {"id": film.result}) for film in jobs.pending(2)]
+    event.remove(engine, "after_cursor_execute", meet)
+    assert [one.result() for one in done] == [True, True]
+    assert jobs.get(job)["status"] == "done"
 
 
 @pytest.mark.usefixtures("engine")

@@ -115,6 +115,7 @@ class Jobs:
     def begin(self, film: Pending) -> None:
         """Note that a film's analysis begins."""
         with self._engine.begin() as connection:
+            _alone(connection, film.job)
             connection.execute(
                 JOB_FILMS.update()
                 .where(JOB_FILMS.c.job == film.job, JOB_FILMS.c.position == film.position)
@@ -128,6 +129,7 @@ class Jobs:
         """Keep a film's result document, or that of its error; False if the job was cancelled meanwhile."""
         failed = outcome["status"] == "error"
         with self._engine.begin() as connection:
+            _alone(connection, film.job)
             changed = connection.execute(
                 JOB_FILMS.update()
                 .where(
@@ -147,17 +149,21 @@ class Jobs:
 
     def cancel(self, job: str) -> list[str]:
         """Give up what a job has not done; ids of those films. Raises ServiceError where there is no job."""
-        waiting = JOB_FILMS.c.job == job, JOB_FILMS.c.status == "queued"
         with self._engine.begin() as connection:
-            status = connection.scalar(sql.select(JOBS.c.status).where(JOBS.c.id == job))
-            if status is None:
+            if _alone(connection, job) is None:
                 raise missing("job")
-            if status in ("done", "cancelled"):
-                return []
-            left = list(connection.scalars(sql.select(JOB_FILMS.c.result).where(*waiting)))
-            connection.execute(JOB_FILMS.update().where(*waiting).values(status="cancelled"))
-            connection.execute(JOBS.update().where(JOBS.c.id == job).values(status="cancelled"))
-        return left
+            left = connection.scalars(
+                JOB_FILMS.update()
+                .where(JOB_FILMS.c.job == job, JOB_FILMS.c.status == "queued")
+                .values(status="cancelled")
+                .returning(JOB_FILMS.c.result)
+            ).all()
+            connection.execute(
+                JOBS.update()
+                .where(JOBS.c.id == job, JOBS.c.status.in_(("queued", "running")))
+                .values(status="cancelled")
+            )
+        return list(left)
 
     def sweep(self, before: str) -> None:
         """Forget the jobs that were received before then, unless they are still at work; results stay."""
@@ -165,6 +171,17 @@ class Jobs:
             connection.execute(
                 JOBS.delete().where(JOBS.c.received < before, JOBS.c.status.in_(("done", "cancelled")))
             )
+
+
+def _alone(connection: sql.Connection, job: str) -> str | None:
+    """A job's status if it is there; where several may write at a time, its row is ours until the end.
+
+    Two films that end at the same time would each take the other for one that still waits.
+    """
+    status: str | None = connection.scalar(
+        sql.select(JOBS.c.status).where(JOBS.c.id == job).with_for_update()
+    )
+    return status
 
 
 def _told(film: Any) -> Document:
