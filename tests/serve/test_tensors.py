@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from hilum.pipeline import CLASSIFIER, GATE, SEGMENTER, Pipeline
 from hilum.prepare import prepare
 from hilum.read import read
+from hilum.serve import api_tensors
 
 LENGTH = "Inference-Header-Content-Length"
 
@@ -154,6 +156,37 @@ def test_malformed_requests_are_refused_in_the_protocols_own_words(client: Any, 
 def test_a_wrong_length_of_the_header_is_refused(client: Any, length: str) -> None:
     answer = client.post(f"/v2/models/{SEGMENTER}/infer", content=b'{"inputs": []}', headers={LENGTH: length})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("binary", [False, True])
+def test_what_is_no_number_is_refused(client: Any, films: Any, value: float, binary: bool) -> None:
+    bad = films.copy()
+    bad[0, 0, 5, 5] = value
+    document = ask(bad)
+    if binary:
+        (one,) = document["inputs"]
+        del one["data"]
+        one["parameters"] = {"binary_data_size": bad.nbytes}
+    head = json.dumps(document).encode()
+    content, headers = (head + bad.tobytes(), {LENGTH: str(len(head))}) if binary else (head, {})
+    answer = client.post(f"/v2/models/{SEGMENTER}/infer", content=content, headers=headers)
+    assert answer.status_code == 400 and "finite" in answer.json()["error"]
+
+
+def test_a_body_comes_only_where_there_is_a_place_for_it(
+    client: Any, films: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    body = api_tensors.body
+
+    async def counted(*arguments: Any) -> bytes:
+        held.append(client.service.engine.waiting)
+        return await body(*arguments)
+
+    monkeypatch.setattr(api_tensors, "body", counted)
+    assert client.post(f"/v2/models/{SEGMENTER}/infer", json=ask(films)).status_code == 200
+    assert held == [1] and client.service.engine.waiting == 0
 
 
 def test_unknown_outputs_and_unreadable_films_are_refused(client: Any, films: Any) -> None:

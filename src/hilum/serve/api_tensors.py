@@ -15,6 +15,7 @@ from hilum import __version__
 from hilum.runtime import Runtime
 from hilum.serve.api_predict import Served
 from hilum.serve.bodies import body
+from hilum.serve.engine import Places
 from hilum.serve.faults import ServiceError, missing
 from hilum.serve.service import Service
 from hilum.serve.tensors import LENGTH, Ask, answered, asked, malformed
@@ -76,19 +77,20 @@ async def model_ready(service: Served, model: str, version: str = "") -> Respons
 async def infer(request: Request, service: Served, model: str, version: str = "") -> Response:
     """Tensors in, tensors out; JSON, or binary behind it where the client sends and asks for that."""
     runtime = _found(service, model, version)
-    service.engine.check()
     limits = service.settings.limits
-    content = await body(request, limits.bytes, limits.rate)
-    # In a thread: megabytes of JSON take a while.
-    ask = await run_in_threadpool(asked, content, request.headers.get(LENGTH))
-    del content
     outputs: dict[str, Any]
-    if runtime is None:
-        name, told = WHOLE, __version__
-        outputs = {"report": await _whole(service, ask, request.state.who)}
-    else:
-        name, told = runtime.card.name, runtime.card.version
-        outputs = await _run(service, runtime, ask)
+    # A place is taken first: where there is none, the body need not come.
+    with service.engine.places() as places:
+        content = await body(request, limits.bytes, limits.rate)
+        # Megabytes of JSON take a while, and far more memory than they have bytes.
+        ask = await service.aside(asked, content, request.headers.get(LENGTH))
+        del content
+        if runtime is None:
+            name, told = WHOLE, __version__
+            outputs = {"report": await _whole(service, ask, request.state.who, places)}
+        else:
+            name, told = runtime.card.name, runtime.card.version
+            outputs = await _run(service, runtime, ask)
     answer, length = await run_in_threadpool(answered, ask, name, told, outputs)
     if length is None:
         return Response(answer, media_type="application/json")
@@ -113,11 +115,10 @@ async def _run(service: Service, runtime: Runtime, ask: Ask) -> dict[str, Array]
         raise malformed(f"give one input, films, FP32, [N, {', '.join(map(str, shape))}]")
     if len(films) > _MOST:
         raise ServiceError(413, "too-many", f"more than {_MOST} films in one request", "send fewer")
-    with service.engine.places():
-        return await service.aside(runtime, films)
+    return await service.aside(runtime, films)
 
 
-async def _whole(service: Service, ask: Ask, who: str) -> bytes:
+async def _whole(service: Service, ask: Ask, who: str, places: Places) -> bytes:
     """The result document of one film, which is kept like any other."""
     film = ask.inputs.get("film")
     if not isinstance(film, list) or len(film) != 1 or len(ask.inputs) != 1:
@@ -125,8 +126,7 @@ async def _whole(service: Service, ask: Ask, who: str) -> bytes:
     draft = await run_in_threadpool(service.films.draft)
     try:
         await run_in_threadpool(draft.write_bytes, film[0])
-        with service.engine.places() as places:
-            return encoded(await asyncio.wrap_future(service.keep(draft, "film", who, places)))
+        return encoded(await asyncio.wrap_future(service.keep(draft, "film", who, places)))
     finally:
         await run_in_threadpool(draft.unlink, missing_ok=True)
 

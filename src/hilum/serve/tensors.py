@@ -97,6 +97,8 @@ def _tensor(tensor: Mapping[str, Any], raw: memoryview | None) -> Array | list[b
         flat = np.array(_flat(tensor["data"]), "<f4") if raw is None else np.frombuffer(raw, "<f4")
         if flat.size != math.prod(shape):
             raise malformed(f"{flat.size} numbers, the shape says {math.prod(shape)}")
+        if not np.isfinite(flat).all():
+            raise malformed("numbers that are not finite")
         return flat.reshape(shape).astype(np.float32)
     if kind != "BYTES":
         raise malformed("a datatype that is neither FP32 nor BYTES")
