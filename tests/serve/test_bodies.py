@@ -147,6 +147,26 @@ def test_bodies_that_trickle_or_stall_are_cut_off(
     assert list((tmp_path / "incoming").iterdir()) == []
 
 
+def test_a_client_that_goes_away_is_no_fault_of_the_service(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve()
+    came = iter([{"type": "http.request", "body": b"half", "more_body": True}])
+
+    async def receive() -> Any:
+        return next(came, {"type": "http.disconnect"})
+
+    async def send(_: Any) -> None:
+        pass
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"image/png")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers, "query_string": b""}
+    asyncio.run(client.app(scope, receive, send))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert 'route="/v1/predict",status="400"' in client.get("/metrics").text
+    assert left(client) == [] and client.service.engine.waiting == 0
+
+
 def test_a_full_disk_is_said_before_anything_is_written(
     serve: Callable[..., Any], png: Film, monkeypatch: Any
 ) -> None:

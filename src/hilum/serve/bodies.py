@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from hilum.serve.faults import ServiceError
 from hilum.serve.films import Films
@@ -116,6 +116,8 @@ async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[byte
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
+        except ClientDisconnect:
+            raise ServiceError(400, "gone", "the connection ended within the body", "send it again") from None
         except TimeoutError:
             raise ServiceError(
                 408, "slow", "the body comes too slowly", "send it faster", {"Connection": "close"}
