@@ -171,6 +171,7 @@ def test_a_request_cannot_name_itself_in_the_log(client: Any) -> None:
         {"host": "192.168.0.5"},
         {"host": "::", "tokens": {"a": TOKEN}},
         {"tokens": {"a": "short"}},
+        {"tokens": {"a": "schlüssel-der-lang-genug-ist"}},
     ],
 )
 def test_unsafe_settings_are_refused_with_a_remedy(tmp_path: Path, settings: dict[str, Any]) -> None:

@@ -96,3 +96,10 @@ def test_logs_are_lines_of_json_that_quote_no_exception() -> None:
     others = record("uvicorn.error", "Started %s", "x\ny", error=ValueError("Kunigunde"))
     assert others["message"] == "Started x\ny" and others["exception"] == "ValueError"
     assert "Kunigunde" not in json.dumps(others)
+
+
+def test_what_asyncio_says_of_an_error_is_left_out() -> None:
+    text = "Task exception was never retrieved\nfuture: <Task exception=ReadError('Kunigunde.dcm')>"
+    said = record("asyncio", text, error=ValueError("Kunigunde"))
+    assert said["from"] == "asyncio" and said["exception"] == "ValueError"
+    assert "Kunigunde" not in json.dumps(said)

@@ -68,7 +68,8 @@ class Lines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
         }
-        message = record.getMessage()
+        # What asyncio says of an error that nobody took quotes it whole.
+        message = "" if record.name == "asyncio" else record.getMessage()
         if record.name == "hilum.serve" and message.startswith("{"):
             line |= json.loads(message)
         else:

@@ -52,8 +52,11 @@ class Settings:
             raise ConfigError(
                 f"--host {self.host}: say with --allow-host by which names clients call the service"
             )
-        if any(len(token) < 16 for token in self.tokens.values()):
-            raise ConfigError("a token of fewer than 16 characters; make one with: openssl rand -hex 32")
+        # Clients differ in how they put other characters into a header.
+        if any(len(token) < 16 or not token.isascii() for token in self.tokens.values()):
+            raise ConfigError(
+                "a token of fewer than 16 characters, or not of ASCII; make one with: openssl rand -hex 32"
+            )
 
     @property
     def allowed(self) -> frozenset[str]:
