@@ -6,10 +6,12 @@ import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from hilum.explain import heatmap
 from hilum.labels import SIX
@@ -161,6 +163,47 @@ def test_a_deleted_result_is_gone_with_its_film(client: Any, dicom: Film) -> Non
     assert client.get(f"/v1/results/{id_}/film.npy").status_code == 404
 
 
+def test_a_film_deleted_while_it_is_opened_is_not_kept_at_hand(
+    serve: Callable[..., Any], dicom: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    service, id_ = client.service, client.predict(dicom())["id"]
+    service.recent.drop(id_)
+    analysed = service.analysed
+
+    async def and_deleted(*arguments: Any) -> Any:
+        report = await analysed(*arguments)
+        service.forget(id_, "another")
+        return report
+
+    monkeypatch.setattr(service, "analysed", and_deleted)
+    assert client.get(f"/v1/results/{id_}/film.npy").status_code == 404
+    assert service.recent.get(id_) is None
+
+
+def test_a_film_that_was_kept_long_enough_is_not_at_hand_either(
+    serve: Callable[..., Any], dicom: Film
+) -> None:
+    client = serve(keep_days=0)
+    id_ = client.predict(dicom())["id"]
+    assert client.get(f"/v1/results/{id_}/film.npy").status_code == 200
+    client.app.app.state.runner._sweep()
+    assert client.get(f"/v1/results/{id_}/film.npy").status_code == 410
+
+
+def test_a_film_that_goes_while_films_are_swept_stops_nothing(
+    serve: Callable[..., Any], dicom: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    ids = {client.predict(dicom(seed))["id"] for seed in (3, 4)}
+    films = client.service.films
+    listed = [films.path(id_) for id_ in ids]
+    gone = listed[0].name
+    films.discard(gone)
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    assert films.sweep(0, ids) == list(ids - {gone})
+
+
 def test_what_is_no_longer_at_hand_is_made_anew(serve: Callable[..., Any], dicom: Film) -> None:
     client = serve()
     id_ = client.predict(dicom())["id"]
@@ -176,7 +219,7 @@ def test_a_film_kept_no_longer_leaves_its_result(serve: Callable[..., Any], dico
     client = serve()
     id_ = client.predict(dicom())["id"]
     client.service.recent.drop(id_)
-    assert client.service.films.sweep(0, {id_}) == 1
+    assert client.service.films.sweep(0, {id_}) == [id_]
     answer = client.get(f"/v1/results/{id_}/film.npy")
     assert answer.status_code == 410 and answer.json()["error"]["code"] == "expired"
     assert client.get(f"/v1/results/{id_}").status_code == 200
@@ -191,7 +234,7 @@ def test_films_that_nothing_knows_are_swept_once_they_are_old(serve: Callable[..
     for name, age in (("a" * 32, 0), ("b" * 32, 7200)):
         (films / name).write_bytes(b"left by a killed process")
         os.utime(films / name, ((films / id_).stat().st_mtime - age,) * 2)
-    assert client.service.films.sweep(30, client.service.results.ids()) == 1
+    assert client.service.films.sweep(30, client.service.results.ids()) == ["b" * 32]
     assert {path.name for path in films.iterdir()} == {id_, "a" * 32}
 
 
@@ -230,3 +273,15 @@ def test_recent_reports_take_no_more_memory_than_they_may(pipeline: Pipeline, pn
     recent.put("d", report)
     assert recent.get("c") is None and recent.get("b")
     assert Recent(size - 1).put("a", report).report is report
+
+
+def test_a_long_header_takes_its_part_of_the_memory(pipeline: Pipeline, dicom: Film) -> None:
+    from hilum.serve.recent import Recent
+
+    item = Dataset()
+    item.add_new(0x00091002, "UN", bytes(2**20))
+    long = pipeline(dicom(RequestAttributesSequence=[item]))
+    recent = Recent(2**21)
+    for name in "abcd":
+        recent.put(name, long)
+    assert recent.get("d") and not any(recent.get(name) for name in "abc")

@@ -48,12 +48,15 @@ class Films:
         """Delete the film of a result, if it is there."""
         (self._kept / result).unlink(missing_ok=True)
 
-    def sweep(self, days: float, known: Collection[str]) -> int:
-        """Delete films older than so many days, and those that are not `known`; how many there were."""
-        now, gone = time.time(), 0
+    def sweep(self, days: float, known: Collection[str]) -> list[str]:
+        """Delete films older than so many days, and those that are not `known`; the ids of them."""
+        now, gone = time.time(), []
         for path in self._kept.iterdir():
-            age = now - path.stat().st_mtime
+            try:
+                age = now - path.stat().st_mtime
+            except FileNotFoundError:  # deleted by somebody meanwhile
+                continue
             if age > days * _DAY or (age > _ORPHANED and path.name not in known):
                 path.unlink(missing_ok=True)
-                gone += 1
+                gone.append(path.name)
         return gone

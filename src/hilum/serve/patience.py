@@ -61,7 +61,7 @@ class Impatient(H11Protocol):
         self._watch()
 
     def _owed(self) -> bool:
-        """Whether the client is to send something that no handler waits for: those have limits of their own."""
+        """Whether the client is to send what no handler waits for: those have limits of their own."""
         answered = self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
         return answered or self.conn.their_state is h11.IDLE
 

@@ -7,8 +7,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+
 from hilum.classify import Evidence
 from hilum.types import Report
+
+_ELEMENT = 500  # bytes that an element of a header takes beside its value
 
 
 @dataclass(slots=True)
@@ -18,13 +23,13 @@ class Kept:
     report: Report
     evidence: Mapping[str, Evidence] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    size: int = field(init=False)  # bytes that it takes, its small parts not counted
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes, its small parts not counted."""
-        mask = self.report.anatomy.mask.nbytes if self.report.anatomy else 0
+    def __post_init__(self) -> None:
+        film, anatomy = self.report.radiograph, self.report.anatomy
+        mask = anatomy.mask.nbytes if anatomy else 0
         maps = sum(heatmap.values.nbytes for heatmap in self.report.heatmaps)
-        return self.report.radiograph.pixels.nbytes + mask + maps
+        self.size = film.pixels.nbytes + mask + maps + _length(film.origin.header)
 
 
 class Recent:
@@ -62,3 +67,15 @@ class Recent:
     def _drop(self, result: str) -> None:
         if kept := self._kept.pop(result, None):
             self._size -= kept.size
+
+
+def _length(header: Dataset | None) -> int:
+    """About how many bytes a header takes: a small film may bring a large one."""
+    return sum(_ELEMENT + _value(element) for element in header.values()) if header else 0
+
+
+def _value(element: DataElement | RawDataElement) -> int:
+    value = element.value
+    if isinstance(value, str | bytes):
+        return len(value)
+    return sum(map(_length, value)) if element.VR == "SQ" and value else 0

@@ -111,7 +111,9 @@ class Runner:
         days = service.settings.keep_days
         waiting = service.jobs.waiting()  # first: a film leaves them when it becomes a result
         gone = service.films.sweep(days, waiting | service.results.ids())
+        for result in gone:
+            service.recent.drop(result)
         if gone:
-            service.audit.append("deleted old films", films=gone)
+            service.audit.append("deleted old films", films=len(gone))
         service.sessions.sweep()
         service.jobs.sweep(stamp(datetime.now(UTC) - timedelta(days=days)))

@@ -86,8 +86,8 @@ class Service:
         document = described(report, file, result)
         self.films.adopt(draft, result)
         self.audit.append("analysed", who=who, result=result)
+        self.recent.put(result, report)  # first: what is not listed yet cannot be deleted meanwhile
         self.results.add(document)
-        self.recent.put(result, report)
         self.metrics.films.labels(report.status).inc()
         return document
 
@@ -142,7 +142,11 @@ class Service:
         report = await self.analysed(path, document["file"], itself)
         if _thresholds(to_json(report)) != _thresholds(document):
             raise _other_models()
-        return self.recent.put(result, report)
+        kept = self.recent.put(result, report)
+        if not await run_in_threadpool(self.results.exists, result):
+            self.recent.drop(result)
+            raise missing()  # deleted meanwhile
+        return kept
 
     async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
         """Analyse a file without keeping anything. Raises ServiceError where too many films wait."""
