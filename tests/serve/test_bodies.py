@@ -63,6 +63,7 @@ def test_too_many_films_fields_and_pixels_are_refused(serve: Callable[..., Any],
     assert answer.status_code == 413 and answer.json()["error"]["code"] == "too-many"
     fields = {f"f{i}": (None, "x") for i in range(40)}
     assert client.post("/v1/predict", files=fields).status_code == 400
+    assert client.post("/v1/predict", files=[("f", (None, "x"))] * 40).status_code == 400
     assert client.post("/v1/predict", files={"f": (None, "x" * 2**17)}).status_code == 413
     answer = client.post("/v1/predict", content=png(), headers={"Content-Type": "image/png"})
     assert answer.status_code == 400 and "pixel" in answer.json()["error"]["reason"]

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sql
 from sqlalchemy import event
 
+from hilum.serve import service
 from hilum.serve.jobs import ATTEMPTS, Jobs
 from hilum.serve.service import stamp
 from hilum.serve.settings import Limits
@@ -167,6 +168,41 @@ def test_a_fault_of_the_service_costs_no_film(
     assert finished(client, job)["results"][0]["status"] == "ok"
     with client.service.database.connect() as connection:
         assert connection.scalar(sql.select(sql.func.count()).select_from(RESULTS)) == 1
+
+
+def test_a_fault_that_stays_is_told_and_holds_up_nothing(
+    serve: Serve, tmp_path: Path, png: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = service.described
+
+    def failing(report: Any, file: str, result: str) -> Any:
+        if file == "0.png":
+            raise ValueError("Kunigunde")
+        return described(report, file, result)
+
+    monkeypatch.setattr(service, "described", failing)
+    job = interrupted(tmp_path / "data", [png(3), png(4)])
+    done = finished(serve(), job)
+    assert [one["status"] for one in done["results"]] == ["error", "ok"]
+    assert "(ValueError)" in done["results"][0]["error"]["reason"] and "Kunigunde" not in str(done)
+
+
+def test_a_disk_that_fails_for_a_while_costs_no_film(
+    serve: Serve, tmp_path: Path, png: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = interrupted(tmp_path / "data", [png(3)])
+    monkeypatch.setattr("hilum.serve.runner._AGAIN", 0.05)
+    tries = []
+    read_bytes = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        tries.append(path)
+        if len(tries) < 4:
+            raise OSError(5, "Input/output error")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    assert finished(serve(), job)["results"][0]["status"] == "ok"
 
 
 def test_old_jobs_are_forgotten_and_those_at_work_are_not(serve: Serve, tmp_path: Path, png: Film) -> None:

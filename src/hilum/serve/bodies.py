@@ -191,7 +191,7 @@ class _Taker:
     def __init__(self, films: Films, form: Form, limits: Limits, most: int) -> None:
         self._films, self._form, self._limits, self._most = films, form, limits, most
         self._writer: _Writer | None = None
-        self._field = ""
+        self._field, self._fields = "", 0
 
     async def take(self, kind: str, value: Any) -> None:
         if kind == "part":
@@ -211,7 +211,8 @@ class _Taker:
         options = parse_options_header(disposition)[1]
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" not in options:
-            if len(self._form.fields) >= _FIELDS:
+            self._fields += 1  # not their names: one name may come any number of times
+            if self._fields > _FIELDS:
                 raise _malformed()
             self._field = name
             self._form.fields[name] = b""

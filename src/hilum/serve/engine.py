@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hilum.errors import HilumError, ReadError
+from hilum.errors import HilumError
 from hilum.guarded import Decoders
 from hilum.pipeline import HELD, Pipeline
 from hilum.serve.faults import busy
@@ -95,7 +95,7 @@ class Engine:
             raise busy()
 
     def submit(self, path: Path, name: str, finish: Finish, places: Places | None) -> Future[Any]:
-        """Read a file and analyse it; the future is what `finish` makes of the report or the error.
+        """Read a file and analyse it; the future is what `finish` makes of the report or the film's error.
 
         The film takes over one of the `places`, and gives it back when it is done; without any it is not
         counted.
@@ -119,11 +119,8 @@ class Engine:
             self._changed.wait_for(lambda: self._held < HELD)
         try:
             film = self._decoders.read(task.path.read_bytes(), task.name)
-        except HilumError as error:
+        except Exception as error:
             self._finishing.submit(self._finish, task, error, 0)
-        except Exception as error:  # the disk, most likely; its message may name a file
-            fault = ReadError(task.name, f"could not be read ({type(error).__name__})", "send it again")
-            self._finishing.submit(self._finish, task, fault, 0)
         else:
             with self._changed:
                 self._held += film.pixels.size
@@ -149,11 +146,15 @@ class Engine:
                 some.append(self._ready.popleft())
             return some
 
-    def _finish(self, task: _Task, result: Report | HilumError, pixels: int) -> None:
-        try:
-            value, fault = task.finish(result), None
-        except Exception as error:  # it goes on in who waits for it
-            value, fault = None, error
+    def _finish(self, task: _Task, result: Report | Exception, pixels: int) -> None:
+        value, fault = None, None
+        if isinstance(result, Exception) and not isinstance(result, HilumError):
+            fault = result  # the disk's, most likely, and not the film's
+        else:
+            try:
+                value = task.finish(result)
+            except Exception as error:  # it goes on in who waits for it
+                fault = error
         with self._changed:  # before the future, so that who waits for it finds the place free
             self._held -= pixels
             self._waiting -= task.places

@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from hilum.errors import HilumError, ReadError
@@ -18,6 +20,7 @@ logger = logging.getLogger("hilum.serve")
 
 _TOGETHER = 4  # films of jobs in the engine at a time; what waits for an answer is seldom held up by more
 _AGAIN = 5.0  # seconds until what failed (the database, most likely) is tried again
+_PASSING = (OSError, SQLAlchemyError)  # the disk or the database fails, and not the film
 _SWEEP = 3600.0  # seconds between two looks for films that were kept long enough
 
 
@@ -89,10 +92,21 @@ class Runner:
             path = await run_in_threadpool(service.films.path, film.result)
         except ServiceError as gone:
             fault = ReadError(film.file, gone.reason, gone.remedy)
+        if fault is None:
+            fault = await self._kept(film, path)
         if fault is not None:
             await run_in_threadpool(service.job_failed, film, fault)
-        else:
-            await asyncio.wrap_future(service.keep_of_job(film, path))
+
+    async def _kept(self, film: Pending, path: Path) -> ReadError | None:
+        """Analyse a film and keep what comes of it; what is told in its place where that never works."""
+        try:
+            await asyncio.wrap_future(self._service.keep_of_job(film, path))
+        except (HilumError, *_PASSING):
+            raise
+        except Exception as error:  # it would hold up the other jobs for ever
+            self._failed(error)
+            return ReadError(film.file, f"could not be kept ({type(error).__name__})", "report this film")
+        return None
 
     def _failed(self, error: Exception) -> None:
         logger.error(json.dumps({"jobs": type(error).__name__}))
