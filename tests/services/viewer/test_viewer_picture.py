@@ -260,6 +260,30 @@ def test_an_earlier_film_stands_beside_and_moves_along(viewer: Any, dicom: Calla
     viewer.page.wait_for_selector("#films:not(.two)")
 
 
+def test_an_earlier_film_that_comes_late_stands_beside_no_other_patients(
+    viewer: Any, dicom: Callable[..., Path]
+) -> None:
+    who = {"PatientID": "late", "PatientName": "Late^Prior"}
+    viewer.visit()
+    viewer.add(
+        dicom("early.dcm", 7, StudyDate="20200101", **who), dicom("stranger.dcm", 9, PatientID="other")
+    )
+    viewer.open(dicom("later.dcm", 8, StudyDate="20210101", **who))
+    viewer.page.reload()  # nothing is at hand
+    viewer.shown("later.dcm")
+    held: list[Any] = []
+    early = viewer.page.get_attribute(".priors button", "data-id")
+    viewer.page.route(f"**/v1/results/{early}/film.npy", lambda route: held.append(route))
+    with viewer.page.expect_request("**/film.npy"):
+        viewer.page.click(".priors button")
+    viewer.page.click("[role=option]:has-text('stranger.dcm')")
+    viewer.shown("stranger.dcm")
+    with viewer.page.expect_response(f"**/v1/results/{early}/film.npy"):
+        held[0].continue_()
+    viewer.settled()
+    assert not viewer.page.is_visible("#films.two")
+
+
 def _film(viewer: Any) -> Any:
     """The film's 16-bit values, as the service sends them."""
     return np.load(io.BytesIO(viewer.fetched("/film.npy"))).astype(float)

@@ -119,7 +119,9 @@ const act = {
   },
   compare: async (id) => {
     try {
+      const before = current;
       const other = stage.comparing === id ? null : await record(id);
+      if (current !== before) return; // another film was opened meanwhile, maybe another patient's
       if (other?.gone) throw other.gone;
       stage.compare(other);
       say(stage.comparing ? "The earlier film is at the left" : "One film is shown");
@@ -155,7 +157,7 @@ const act = {
     try {
       await api.remove(id);
       forget(id);
-      nothing();
+      if (current?.id === id) nothing();
       worklist.refresh();
       byId("rows").focus();
       say(`${result.file} is deleted`);
