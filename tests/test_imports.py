@@ -39,7 +39,7 @@ FLOORS = """
     guarded guarded_child serve.films serve.patient
     report_files
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
-    serve.bodies serve.dicom_forms serve.door serve.engine serve.recent serve.results serve.sessions
+    serve.bodies serve.door serve.engine serve.recent serve.results serve.sessions
     serve.wire
     serve.arrays serve.guard serve.jobs serve.tensors
     serve.service

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from hilum.dicom import FORMS
+from hilum.dicom import FORMS, dicom_bytes, obstacle
 from hilum.errors import HilumError
 from hilum.serve.bodies import RAW, Form, received
-from hilum.serve.dicom_forms import object_of
 from hilum.serve.engine import Places
 from hilum.serve.examples import FAULTS, FORM, RESULT
 from hilum.serve.faults import ServiceError
 from hilum.serve.results import Document
 from hilum.serve.service import Service, error_document
 from hilum.serve.wire import JSON
+from hilum.types import Report
 
 router = APIRouter(tags=["films"])
 
@@ -89,6 +89,13 @@ async def _analysed(service: Service, body: Form, who: str, places: Places) -> l
         if isinstance(one, BaseException) and not isinstance(one, HilumError):
             raise one
     return found  # type: ignore[return-value]
+
+
+def object_of(report: Report, form: str) -> bytes:
+    """A report as a DICOM file, one of `hilum.dicom.FORMS`. Raises ServiceError where it cannot be one."""
+    if why := obstacle(report, form):
+        raise ServiceError(422, "no-object", f"no {form} of this film: {why}", "ask for another form")
+    return dicom_bytes(report, form)
 
 
 def _form(accept: str) -> str:

@@ -13,8 +13,7 @@ from hilum.dicom import FORMS
 from hilum.overlay import overlay
 from hilum.report_page import html
 from hilum.serve import arrays
-from hilum.serve.api_predict import Served
-from hilum.serve.dicom_forms import object_of
+from hilum.serve.api_predict import Served, object_of
 from hilum.serve.examples import DOCUMENT, SUMMARY, shown
 from hilum.serve.patient import plain
 from hilum.serve.service import Service

@@ -218,6 +218,29 @@ def test_a_full_service_is_asked_again(viewer: Any, phantom: Path) -> None:
     assert len(tried) == 2
 
 
+def test_a_job_that_cannot_be_asked_about_for_a_while_is_not_sent_again(viewer: Any, tmp_path: Path) -> None:
+    films = []
+    for seed in range(5):
+        films.append(tmp_path / f"asked{seed}.png")
+        cv2.imwrite(str(films[-1]), draw(seed, size=256).pixels)
+    asked, sent = [], []
+
+    def lost(route: Any) -> None:
+        asked.append(route)
+        error = {"code": "database", "reason": "the database cannot be reached", "remedy": "try again later"}
+        if len(asked) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"error": error})
+        else:
+            route.continue_()
+
+    viewer.page.route("**/v1/jobs/*", lost)
+    viewer.page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    viewer.visit()
+    viewer.add(*films)
+    assert len(asked) > 1
+    assert [url.rsplit("/", 1)[1] for url in sent] == ["jobs"]
+
+
 def _pages(route: Any) -> None:
     offset = int(route.request.url.split("offset=")[1].split("&")[0])
     row = {"patient": None, "study": None, "view": None, "probabilities": {}, "positive": [], "abstained": []}

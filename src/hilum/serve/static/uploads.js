@@ -98,7 +98,7 @@ export class Uploads {
     let job = await api.submitJob(portion.map((one) => one.file), (share) => this.#sent(portion, share));
     this.#jobs.add(job.id);
     try {
-      for (; ; await pause(POLL), job = await api.job(job.id)) {
+      for (; ; await pause(POLL), job = await this.#look(job)) {
         for (const result of job.results) this.#told(portion, result, job.results);
         if (job.status === "done" || job.status === "cancelled") break;
       }
@@ -107,6 +107,17 @@ export class Uploads {
     }
     const how = job.status === "done" ? "done; see the list" : "cancelled"; // a name the service wrote otherwise
     for (const one of portion.filter((file) => !file.ended)) this.#end(one, { state: how });
+  }
+
+  /** The job as it is now; as it was, where the service has no time to tell: it goes on with it all the same. */
+  async #look(job) {
+    try {
+      return await api.job(job.id);
+    } catch (error) {
+      if (error.status !== 503 && error.status !== 429) throw error;
+      await pause(1000 * (error.retryAfter || WAIT));
+      return job;
+    }
   }
 
   /** Gives a job's result to its file. Results come in any order, each look at the job brings all of them again. */
