@@ -34,7 +34,9 @@ def serve(
             envvar="HILUM_DATABASE", help="postgresql://USER:PASSWORD@HOST/NAME in the place of a SQLite file"
         ),
     ] = "",
-    keep_days: Annotated[float, typer.Option(help="days after which films are deleted; results stay")] = 30.0,
+    keep_days: Annotated[
+        float, typer.Option(min=0, max=36_500, help="days after which films are deleted; results stay")
+    ] = 30.0,
     model: Models = None,
     threads: Annotated[int, typer.Option(help="threads for each network; 0: one for each core")] = 0,
     decoders: Annotated[int, typer.Option(min=1, help="processes that decode films")] = 2,
@@ -92,7 +94,8 @@ def tokens(file: Path | None) -> dict[str, str]:
         token = os.environ.get("HILUM_TOKEN", "").strip()
         return {"token": token} if token else {}
     found: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    # Bytes that are no UTF-8 are replaced by what no token may hold.
+    for number, line in enumerate(file.read_text("utf-8-sig", "replace").splitlines(), 1):
         match line.split():
             case []:
                 continue

@@ -58,7 +58,7 @@ def test_probes_may_call_the_service_by_any_name(client: Any) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_pages_of_other_origins_change_nothing(
+def test_pages_of_other_origins_change_and_ask_nothing(
     client: Any, headers: dict[str, str], png: Callable[..., bytes]
 ) -> None:
     before = client.get("/v1/results").json()["total"]
@@ -70,9 +70,12 @@ def test_pages_of_other_origins_change_nothing(
         ("POST", "/infer/hilum-lungs"),
         ("PUT", "/session/"),
         ("POST", "/v2/models/hilum/infer"),
+        ("GET", "/v1/results?search=Zwetschgenberg"),
     ):
         answer = client.request(method, path, content=png(), headers=headers | {"Content-Type": "image/png"})
         assert answer.status_code == 403 and answer.json()["error"]["code"] == "origin", path
+    for path in ("/", "/app.js", "/v1/service"):  # a link may lead to the page
+        assert client.get(path, headers=headers).status_code == 200
     assert client.get("/v1/results").json()["total"] == before
 
 

@@ -40,6 +40,11 @@ def test_tokens_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch:
     assert cli_serve.tokens(file) == {"ward": TOKEN, "clinic": f"{TOKEN}2"}
     file.write_text(TOKEN)
     assert cli_serve.tokens(file) == {"token": TOKEN}
+    file.write_bytes(b"\xef\xbb\xbf" + TOKEN.encode())  # as Windows writes text
+    assert cli_serve.tokens(file) == {"token": TOKEN}
+    file.write_bytes(b"\xff\xfe" + TOKEN.encode("utf-16-le"))
+    with pytest.raises(ConfigError, match="ASCII"):
+        Settings(data=tmp_path, tokens=cli_serve.tokens(file))
     for text, why in (("", "no token"), ("a b c", "line 1"), (f"a {TOKEN}\na {TOKEN}", "second token")):
         file.write_text(text)
         with pytest.raises(ConfigError, match=why):
@@ -54,6 +59,12 @@ def test_the_verb_refuses_to_serve_others_without_a_token(
     assert isinstance(done.exception, ConfigError)
     assert "HILUM_TOKEN" in str(done.exception)
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("days", ["-1", "1e6"])
+def test_the_verb_refuses_days_that_no_calendar_has(tmp_path: Path, days: str) -> None:
+    done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "d"), "--keep-days", days])
+    assert done.exit_code == 2 and not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize(
