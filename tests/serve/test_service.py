@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import exc
 
 from hilum.errors import HilumError
 from hilum.guarded import Decoders
@@ -72,13 +72,20 @@ def test_metrics_count_requests_by_route_and_films_by_status(serve: Callable[...
     assert "made-up" not in text and "BREW" not in text and "xxx" not in text
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        exc.OperationalError("SELECT 1", {}, Exception("connection refused")),
+        exc.TimeoutError("no connection was free"),
+    ],
+)
 def test_without_its_database_it_lives_but_is_not_ready(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     client = serve()
 
     def lost(*_: object) -> None:
-        raise OperationalError("SELECT 1", {}, Exception("connection refused"))
+        raise error
 
     monkeypatch.setattr(client.service.database, "connect", lost)
     assert client.get("/healthz").status_code == 200

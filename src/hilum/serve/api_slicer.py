@@ -21,7 +21,7 @@ from hilum.serve import arrays
 from hilum.serve.api_predict import Served
 from hilum.serve.bodies import received
 from hilum.serve.faults import ServiceError, missing
-from hilum.serve.nifti import header_of, is_nifti, read_nifti, write_nifti
+from hilum.serve.nifti import START, header_of, is_nifti, read_nifti, write_nifti
 from hilum.serve.service import Service, itself
 from hilum.serve.sessions import EXPIRY
 from hilum.serve.wire import JSON, encoded
@@ -104,18 +104,22 @@ async def infer(
 
 async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:
     """A file's report, and the NIfTI header that its label map gets."""
-    data = await run_in_threadpool(path.read_bytes)
-    if not is_nifti(data):
+    if not await run_in_threadpool(_is_nifti, path):
         report = await service.analysed(path, "film", itself)
         film = report.radiograph
         height, width = film.pixels.shape
         return report, header_of((height, width), film.spacing)
     with service.engine.places():
-        return await service.aside(_of_nifti, service, data)
+        return await service.aside(_of_nifti, service, path)
 
 
-def _of_nifti(service: Service, data: bytes) -> tuple[Report, bytes]:
-    grey, header = read_nifti(data, service.settings.limits.pixels)
+def _is_nifti(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_nifti(file.read(START))
+
+
+def _of_nifti(service: Service, path: Path) -> tuple[Report, bytes]:
+    grey, header = read_nifti(path.read_bytes(), service.settings.limits.pixels)
     (report,) = service.pipeline.analyse_apart([read(grey)])
     if isinstance(report, HilumError):
         raise report

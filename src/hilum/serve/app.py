@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import exc
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -86,7 +86,7 @@ def _handle_faults(app: FastAPI) -> None:
     async def broken(_: Request, error: Any) -> Response:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return answer(full())
-        if isinstance(error, OperationalError | InterfaceError):
+        if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
             return answer(unreachable())
         return answer(unexpected())
 

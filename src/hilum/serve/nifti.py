@@ -14,6 +14,7 @@ import numpy as np
 from hilum.errors import ReadError
 from hilum.types import Array
 
+START = 4096  # bytes that hold the header, also where it is gzipped
 _HEADER = 348
 _OFFSET = 352  # where the pixels of what we write begin: the header and four bytes that say "no extension"
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
@@ -21,11 +22,11 @@ _REMEDY = "send it as NIfTI-1 (.nii.gz) with one plane of grey, or as DICOM, PNG
 
 
 def is_nifti(data: bytes) -> bool:
-    """Whether a file's bytes are NIfTI-1, gzipped or not."""
+    """Whether a file's first `START` bytes, or all, are those of NIfTI-1, gzipped or not."""
     start = data
     if data[:2] == b"\x1f\x8b":
         try:
-            start = zlib.decompressobj(31).decompress(data[:4096], _HEADER)
+            start = zlib.decompressobj(31).decompress(data[:START], _HEADER)
         except zlib.error:
             return False
     return start[344:348] == b"n+1\0"
