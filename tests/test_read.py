@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from hilum.errors import ReadError
-from hilum.read import read
+from hilum.read import hushed, read
 from hilum.types import Radiograph
 
 ROWS, COLUMNS = 40, 56
@@ -412,6 +412,17 @@ def test_any_failure_of_a_decoder_ends_in_a_read_error(monkeypatch: pytest.Monke
         monkeypatch.setattr("hilum.read_image.read_image", interrupt)
         with pytest.raises(interruption):
             read(GREY8["png"])
+
+
+def test_hushed_stays_hushed_where_it_is_asked_for_twice() -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with hushed():
+            with hushed():
+                pass
+            warnings.warn("of a header", UserWarning, stacklevel=1)
+        warnings.warn("of something else", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in heard] == ["of something else"]
 
 
 def test_warnings_are_hushed_in_the_reading_thread_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,8 +178,8 @@ def hushed() -> Iterator[None]:
             warnings.simplefilter("ignore", _AnyWarning)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_elsewhere)
-    _thread.reading = True
+    before, _thread.reading = _thread.reading, True
     try:
         yield
     finally:
-        _thread.reading = False
+        _thread.reading = before  # one within another must not end it
