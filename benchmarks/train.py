@@ -5,7 +5,7 @@ loop a process, in alternating blocks)
 
 MobileNetV2 at 128 pixels in batches of 32, augmented by one thread in the training process, AdamW, bf16 where
 the processor has it. The ceiling is the same step over one batch that lies in memory: no film is read or
-augmented, no gradient clipped, no average of weights kept. The first epoch warms a loop up, the second is timed.
+augmented, no gradient clipped, no average of weights kept. Of two epochs the second is timed.
 """
 
 from __future__ import annotations
