@@ -79,7 +79,12 @@ def test_another_model_version_threshold_or_film_makes_another_object(
     card = report.cards["segment"]
     others = [
         replace(report, cards=report.cards | {"segment": card.model_copy(update=update)})
-        for update in ({"files": {"model.onnx": "ab" * 32}}, {"version": "99"}, {"reliability": {}})
+        for update in (
+            {"files": {"model.onnx": "ab" * 32}},
+            {"version": "99"},
+            {"reliability": {}},
+            {"build": "onnxruntime-int8"},  # its figures differ a little from the graph's
+        )
     ]
     cards = {task: card for task, card in report.cards.items() if task != "classify"}
     others += [replace(report, cards=cards), judged(dicom_film(SOPInstanceUID="1.2.3.4.6"))]
