@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -158,17 +159,19 @@ def test_a_build_for_openvino_needs_openvino(monkeypatch: pytest.MonkeyPatch, tm
         engines.openvino_engine(tmp_path / "m.xml", 0, "bf16")
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize(("flags", "fit"), [("fpu avx2", False), ("avx512_vnni", True), ("asimddp", True)])
 def test_bytes_run_where_the_processor_multiplies_them(
-    flags: str, fit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    flags: str, fit: bool, engine: Literal["onnxruntime", "openvino"], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(engines, "_openvino", lambda: True)
+    monkeypatch.setattr(engines, "_openvino_capabilities", lambda: frozenset({"FP32", "INT8"}))
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
     monkeypatch.setattr(engines, "Path", lambda _: tmp_path / "cpuinfo")
     monkeypatch.setattr(engines.platform, "system", lambda: "Linux")
     engines._adds_bytes.cache_clear()
-    build = Build(
-        engine="onnxruntime", precision="int8", files=("m",), measure="", before=0, after=0, films=0
-    )
+    build = Build(engine=engine, precision="int8", files=("m",), measure="", before=0, after=0, films=0)
     assert engines.fit_for(build) is fit
     engines._adds_bytes.cache_clear()
 
