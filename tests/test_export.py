@@ -149,6 +149,16 @@ def test_openvino_says_what_onnx_runtime_says(phantoms: Cache, tmp_path: Path, i
     assert ((graph(film)["logits"] > 0) == (build(film)["logits"] > 0)).mean() > 0.99
 
 
+def test_a_second_build_leaves_the_first_as_it_was(
+    lungs: tuple[Exported, Path], phantoms: Cache, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    card = export(lungs[1], phantoms, tmp_path, to="openvino", int8=True).card
+    assert [one.name for one in card.builds] == ["openvino-int8", "onnxruntime-int8"]
+    for build in card.builds:
+        assert Runtime(tmp_path / "checkpoint", build=build.name).card.build == build.name
+
+
 def test_a_build_for_openvino_needs_openvino(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engines, "_openvino", lambda: False)
     build = Build(

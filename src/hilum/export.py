@@ -128,15 +128,15 @@ def _inputs(card: Card, cache: Cache) -> Array:
 
 def _built(trained: Runtime, draft: Path, films: Array, *, to: Target, int8: bool) -> Build:
     """Write the build's files beside the graph; how it compares is still to be told."""
-    graph = draft / "model.onnx"
-    if int8:
-        _quantise(graph, draft / "model.int8.onnx", films)
-        graph = draft / "model.int8.onnx"
-    files = [graph.name]
-    if to == "openvino":
-        files = _openvino(graph, draft / f"model.{'int8' if int8 else 'openvino'}.xml")
+    graph, files = draft / "model.onnx", ["model.int8.onnx"]
+    # Not in the draft: an earlier build for ONNX Runtime may lie there under the same name.
+    with tempfile.TemporaryDirectory() as folder:
         if int8:
-            graph.unlink()
+            bytes_ = (draft if to == "onnx" else Path(folder)) / "model.int8.onnx"
+            _quantise(graph, bytes_, films)
+            graph = bytes_
+        if to == "openvino":
+            files = _openvino(graph, draft / f"model.{'int8' if int8 else 'openvino'}.xml")
     return Build(
         engine="onnxruntime" if to == "onnx" else "openvino",
         precision="int8" if int8 else "bf16",
