@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from hilum import engines, runtime
+from hilum import engines, extras, runtime
 from hilum import export as module
 from hilum.card import Build, read_card
 from hilum.data import open_data
@@ -160,7 +160,7 @@ def test_a_second_build_leaves_the_first_as_it_was(
 
 
 def test_a_build_for_openvino_needs_openvino(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engines, "_openvino", lambda: False)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     build = Build(
         engine="openvino", precision="bf16", files=("m.xml",), measure="", before=0, after=0, films=0
     )
@@ -175,7 +175,7 @@ def test_bytes_run_where_the_processor_multiplies_them(
     flags: str, fit: bool, engine: Literal["onnxruntime", "openvino"], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(engines, "_openvino", lambda: True)
+    monkeypatch.setattr(engines, "installed", lambda _: True)
     monkeypatch.setattr(engines, "_openvino_capabilities", lambda: frozenset({"FP32", "INT8"}))
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
     monkeypatch.setattr(engines, "Path", lambda _: tmp_path / "cpuinfo")

@@ -158,7 +158,7 @@ def test_the_versions_that_matter_are_told() -> None:
 
 def test_a_processor_without_more_than_numpy_demands_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = {"SIMD Extensions": {"baseline": ["X86_V2"], "not found": ["X86_V3"]}}
-    monkeypatch.setattr(np, "show_config", lambda mode: plain)
+    monkeypatch.setattr(np, "show_config", lambda **_: plain)
     assert versions()["processor"] == "X86_V2"
 
 

@@ -7,12 +7,11 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hilum.card import Build
-from hilum.errors import MissingExtraError
+from hilum.extras import installed, needs
 from hilum.types import Array
 
 
@@ -56,8 +55,7 @@ def openvino_engine(path: Path, threads: int, precision: str) -> Engine:
 
     Raises MissingExtraError where OpenVINO is not installed.
     """
-    if not _openvino():
-        raise MissingExtraError("a build for OpenVINO", "openvino")
+    needs("a build for OpenVINO", "openvino", "openvino")
     import openvino
 
     core = openvino.Core()
@@ -88,13 +86,8 @@ def fit_for(build: Build) -> bool:
     if build.precision == "int8" and not _adds_bytes():
         return False
     if build.engine == "openvino":
-        return _openvino() and build.precision.upper() in _openvino_capabilities()
+        return installed("openvino") and build.precision.upper() in _openvino_capabilities()
     return True
-
-
-@cache
-def _openvino() -> bool:
-    return find_spec("openvino") is not None
 
 
 @cache
