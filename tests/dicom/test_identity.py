@@ -275,6 +275,39 @@ def test_what_was_once_compressed_with_loss_stays_so(
     assert [again(report, form).get("LossyImageCompression") == "01" for form in ("seg", "sc")] == [lossy] * 2
 
 
+@pytest.mark.parametrize("form", ["seg", "sc"])
+@pytest.mark.parametrize(
+    ("elements", "ratio", "method"),
+    [
+        (
+            {"LossyImageCompressionRatio": ["10", "2.5"], "LossyImageCompressionMethod": ["ISO_10918_1"] * 2},
+            [10, 2.5],
+            ["ISO_10918_1"] * 2,
+        ),
+        ({"LossyImageCompressionMethod": "ISO_15444_1"}, None, "ISO_15444_1"),
+        ({"LossyImageCompressionMethod": ["ISO_15444_1", "no code"]}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_how_much_was_lost_goes_along(
+    elements: dict[str, Any], ratio: object, method: object, form: str, dicom_film: Film, judged: Judge
+) -> None:
+    made = again(judged(dicom_film(LossyImageCompression="01", **elements)), form)
+    assert (made.get("LossyImageCompressionRatio"), made.get("LossyImageCompressionMethod")) == (
+        ratio,
+        method,
+    )
+
+
+def test_the_transfer_syntax_tells_a_loss_that_the_header_does_not(dicom_film: Film, judged: Judge) -> None:
+    film = dcmread(BytesIO(dicom_film()))
+    film.compress(uids.JPEG2000, j2k_cr=[8], generate_instance_uid=False)
+    stream = BytesIO()
+    film.save_as(stream)
+    made = again(judged(stream.getvalue()), "seg")
+    assert (made.LossyImageCompression, made.LossyImageCompressionMethod) == ("01", "ISO_15444_1")
+
+
 def test_what_cannot_be_made_says_why(dicom_film: Film, judged: Judge) -> None:
     report = judged(dicom_film())
     with pytest.raises(ConfigError, match="'pdf': no DICOM form; choose from seg, sr, sc, gsps"):

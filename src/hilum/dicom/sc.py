@@ -30,6 +30,5 @@ def sc(report: Report, source: Source) -> Dataset:
     burnt_in = value_of(report.radiograph.origin.header, "BurnedInAnnotation")[0]
     if burnt_in in ("YES", "NO"):  # letters on the film are in the picture, too
         made.BurnedInAnnotation = burnt_in
-    if source.lossy:
-        made.LossyImageCompression = "01"
+    made.update(source.lossy)
     return made

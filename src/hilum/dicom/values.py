@@ -35,6 +35,17 @@ def value_of(dataset: Dataset, keyword: str) -> tuple[str, bool]:
     return text, not text or (plain and _VALID[dictionary_VR(keyword)](text))
 
 
+def values_of(dataset: Dataset, keyword: str) -> list[str]:
+    """The texts of an element that may have several values; none where one of them is not valid."""
+    try:
+        value = dataset.get(keyword)
+        found = [str(one).strip(" \0") for one in (value if isinstance(value, MultiValue) else [value])]
+    except Exception:  # as above
+        return []
+    valid = _VALID[dictionary_VR(keyword)]
+    return found if value is not None and all(map(valid, found)) else []
+
+
 def _declared(text: str, dataset: Dataset) -> str:
     """Text beyond ASCII in a header that declares no character set: as UTF-8 where its bytes are UTF-8.
 
