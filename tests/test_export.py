@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,14 @@ from hilum.pipeline import load
 from hilum.prepare import prepare
 from hilum.report import to_json
 from hilum.runtime import Runtime, find
+
+
+@pytest.fixture(autouse=True, scope="module")
+def able() -> Iterator[None]:
+    """Whatever this machine is, it exports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "fit_for", lambda _: True)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,15 @@ def test_what_loses_too_much_is_not_written(
 ) -> None:
     monkeypatch.setitem(module.MOST_LOST, "mean Dice", -1.0)
     with pytest.raises(CheckpointError, match=r"as onnxruntime-int8 it has a mean Dice of 0\.9.*not"):
+        export("hilum-lungs", phantoms, tmp_path / "out", to="onnx", int8=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_machine_without_the_instructions_compares_nothing(
+    phantoms: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "fit_for", lambda build: build.name != "onnxruntime-int8")
+    with pytest.raises(ConfigError, match=r"onnxruntime-int8: this processor lacks the instructions"):
         export("hilum-lungs", phantoms, tmp_path / "out", to="onnx", int8=True)
     assert list((tmp_path / "out").iterdir()) == []
 
