@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from hilum import runtime
 from hilum.card import Card, Preparation, card_json, read_card
 from hilum.errors import CheckpointError
-from hilum.runtime import Runtime, find, shipped_names
+from hilum.runtime import Runtime, find, head_bias, shipped_names
 
 
 def write(folder: Path) -> Path:
@@ -100,6 +100,24 @@ def test_a_graph_gets_no_weights_from_a_file_that_its_card_does_not_name(
         monkeypatch.chdir(place)
         with pytest.raises(CheckpointError, match="not a graph that can be run"):
             Runtime(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 3,
+        b"\xff" * 8 + b"{}",
+        (2**50).to_bytes(8, "little") + b"?",
+        (4).to_bytes(8, "little") + b"[1] ",
+        (30).to_bytes(8, "little") + b'{"head.bias":{"dtype":"F32"}} ',
+        (57).to_bytes(8, "little") + b'{"head.bias":{"dtype":"F32","data_offsets":[0,99999999]}}abc',
+    ],
+)
+def test_weights_of_another_format_are_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not in the safetensors format"):
+        head_bias(tmp_path)
 
 
 def test_a_missing_graph_or_card_is_named(tmp_path: Path) -> None:
