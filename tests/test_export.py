@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from hilum import engines, runtime
+from hilum import engines, extras, runtime
 from hilum import export as module
 from hilum.card import Build, read_card
 from hilum.data import open_data
@@ -22,6 +24,14 @@ from hilum.pipeline import load
 from hilum.prepare import prepare
 from hilum.report import to_json
 from hilum.runtime import Runtime, find
+
+
+@pytest.fixture(autouse=True, scope="module")
+def able() -> Iterator[None]:
+    """Whatever this machine is, it exports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "fit_for", lambda _: True)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +114,15 @@ def test_what_loses_too_much_is_not_written(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_machine_without_the_instructions_compares_nothing(
+    phantoms: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "fit_for", lambda build: build.name != "onnxruntime-int8")
+    with pytest.raises(ConfigError, match=r"onnxruntime-int8: this processor lacks the instructions"):
+        export("hilum-lungs", phantoms, tmp_path / "out", to="onnx", int8=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_changed_build_is_refused(lungs: tuple[Exported, Path], tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     folder.mkdir()
@@ -148,8 +167,18 @@ def test_openvino_says_what_onnx_runtime_says(phantoms: Cache, tmp_path: Path, i
     assert ((graph(film)["logits"] > 0) == (build(film)["logits"] > 0)).mean() > 0.99
 
 
+def test_a_second_build_leaves_the_first_as_it_was(
+    lungs: tuple[Exported, Path], phantoms: Cache, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    card = export(lungs[1], phantoms, tmp_path, to="openvino", int8=True).card
+    assert [one.name for one in card.builds] == ["openvino-int8", "onnxruntime-int8"]
+    for build in card.builds:
+        assert Runtime(tmp_path / "checkpoint", build=build.name).card.build == build.name
+
+
 def test_a_build_for_openvino_needs_openvino(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engines, "_openvino", lambda: False)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     build = Build(
         engine="openvino", precision="bf16", files=("m.xml",), measure="", before=0, after=0, films=0
     )
@@ -158,17 +187,19 @@ def test_a_build_for_openvino_needs_openvino(monkeypatch: pytest.MonkeyPatch, tm
         engines.openvino_engine(tmp_path / "m.xml", 0, "bf16")
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize(("flags", "fit"), [("fpu avx2", False), ("avx512_vnni", True), ("asimddp", True)])
 def test_bytes_run_where_the_processor_multiplies_them(
-    flags: str, fit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    flags: str, fit: bool, engine: Literal["onnxruntime", "openvino"], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(engines, "installed", lambda _: True)
+    monkeypatch.setattr(engines, "_openvino_capabilities", lambda: frozenset({"FP32", "INT8"}))
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
     monkeypatch.setattr(engines, "Path", lambda _: tmp_path / "cpuinfo")
     monkeypatch.setattr(engines.platform, "system", lambda: "Linux")
     engines._adds_bytes.cache_clear()
-    build = Build(
-        engine="onnxruntime", precision="int8", files=("m",), measure="", before=0, after=0, films=0
-    )
+    build = Build(engine=engine, precision="int8", files=("m",), measure="", before=0, after=0, films=0)
     assert engines.fit_for(build) is fit
     engines._adds_bytes.cache_clear()
 

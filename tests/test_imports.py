@@ -48,7 +48,7 @@ FLOORS = """
     serve.app
     serve.server
     pacs.credentials pacs.events pacs.faults pacs.records
-    pacs.analysis pacs.door pacs.multipart pacs.place pacs.receipt pacs.results
+    pacs.analysis pacs.door pacs.multipart pacs.place pacs.receipt
     pacs.archive pacs.table
     pacs.feeds
     pacs.watch

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from hilum import runtime
-from hilum.card import Card, Preparation, card_json
+from hilum.card import Card, Preparation, card_json, read_card
 from hilum.errors import CheckpointError
-from hilum.runtime import Runtime, find, shipped_names
+from hilum.runtime import Runtime, find, head_bias, shipped_names
 
 
 def write(folder: Path) -> Path:
@@ -76,6 +76,48 @@ def test_a_changed_graph_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"model\.onnx: SHA-256 differs"):
         Runtime(tmp_path / "model")
+
+
+def test_a_graph_gets_no_weights_from_a_file_that_its_card_does_not_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "model")
+    model = onnx.load(folder / "model.onnx")
+    model.graph.node[0].output[0] = "mean"
+    model.graph.node.append(helper.make_node("Cast", ["secret"], ["told"], to=TensorProto.FLOAT))
+    model.graph.node.append(helper.make_node("Add", ["mean", "told"], ["logits"]))
+    weights = helper.make_tensor("secret", TensorProto.UINT8, [1], b"\7", raw=True)
+    onnx.external_data_helper.set_external_data(weights, "secret.bin", 0, 1)
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    model.graph.initializer.append(weights)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    sha256 = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    card = read_card(folder).model_copy(update={"files": {"model.onnx": sha256}})
+    (folder / "card.json").write_text(card_json(card), encoding="utf-8")
+    for place in (tmp_path, folder):
+        (place / "secret.bin").write_bytes(b"\7")
+        monkeypatch.chdir(place)
+        with pytest.raises(CheckpointError, match="not a graph that can be run"):
+            Runtime(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 3,
+        b"\xff" * 8 + b"{}",
+        (2**50).to_bytes(8, "little") + b"?",
+        (4).to_bytes(8, "little") + b"[1] ",
+        (30).to_bytes(8, "little") + b'{"head.bias":{"dtype":"F32"}} ',
+        (57).to_bytes(8, "little") + b'{"head.bias":{"dtype":"F32","data_offsets":[0,99999999]}}abc',
+    ],
+)
+def test_weights_of_another_format_are_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not in the safetensors format"):
+        head_bias(tmp_path)
 
 
 def test_a_missing_graph_or_card_is_named(tmp_path: Path) -> None:

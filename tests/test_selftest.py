@@ -118,6 +118,15 @@ def test_a_changed_step_of_the_program_fails(monkeypatch: pytest.MonkeyPatch) ->
     assert {"film heart.dcm: outlines", "film heart.dcm: log-odds"} <= failures().keys()
 
 
+def test_evidence_that_is_missing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = selftest.load
+    monkeypatch.setattr(selftest, "load", lambda: real(explain="none"))
+    found = failures()
+    assert found.keys() == {
+        f"film {name}: evidence in lungs" for name in ("clear.png", "effusion.dcm", "heart.dcm")
+    }
+
+
 def test_a_missing_decoder_fails_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DECODERS, uid.JPEGLSLossless, "absent")
     found = failures()
@@ -145,6 +154,12 @@ def test_dice_by_hand() -> None:
 def test_the_versions_that_matter_are_told() -> None:
     assert {"hilum", "onnxruntime", "numpy", "opencv-python-headless", "processor"} <= versions().keys()
     assert "not installed" not in versions().values()
+
+
+def test_a_processor_without_more_than_numpy_demands_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {"SIMD Extensions": {"baseline": ["X86_V2"], "not found": ["X86_V3"]}}
+    monkeypatch.setattr(np, "show_config", lambda **_: plain)
+    assert versions()["processor"] == "X86_V2"
 
 
 ALONE = """

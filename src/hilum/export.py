@@ -16,6 +16,7 @@ import numpy as np
 
 from hilum.card import CARD, Build, Card, card_json
 from hilum.data.cache import Cache, Tick
+from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError, MissingExtraError
 from hilum.evaluate import evaluate, judge
 from hilum.metrics import auroc
@@ -128,16 +129,16 @@ def _inputs(card: Card, cache: Cache) -> Array:
 
 def _built(trained: Runtime, draft: Path, films: Array, *, to: Target, int8: bool) -> Build:
     """Write the build's files beside the graph; how it compares is still to be told."""
-    graph = draft / "model.onnx"
-    if int8:
-        _quantise(graph, draft / "model.int8.onnx", films)
-        graph = draft / "model.int8.onnx"
-    files = [graph.name]
-    if to == "openvino":
-        files = _openvino(graph, draft / f"model.{'int8' if int8 else 'openvino'}.xml")
+    graph, files = draft / "model.onnx", ["model.int8.onnx"]
+    # Not in the draft: an earlier build for ONNX Runtime may lie there under the same name.
+    with tempfile.TemporaryDirectory() as folder:
         if int8:
-            graph.unlink()
-    return Build(
+            bytes_ = (draft if to == "onnx" else Path(folder)) / "model.int8.onnx"
+            _quantise(graph, bytes_, films)
+            graph = bytes_
+        if to == "openvino":
+            files = _openvino(graph, draft / f"model.{'int8' if int8 else 'openvino'}.xml")
+    build = Build(
         engine="onnxruntime" if to == "onnx" else "openvino",
         precision="int8" if int8 else "bf16",
         files=tuple(files),
@@ -146,6 +147,12 @@ def _built(trained: Runtime, draft: Path, films: Array, *, to: Target, int8: boo
         after=0.0,
         films=0,
     )
+    if not fit_for(build):  # it would run, but in another arithmetic than where it is meant for
+        raise ConfigError(
+            f"{build.name}: this processor lacks the instructions that it is for, so that it cannot be "
+            "compared here; export on one that has them"
+        )
+    return build
 
 
 def _write_card(card: Card, build: Build, draft: Path) -> Card:

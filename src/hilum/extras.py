@@ -9,11 +9,12 @@ from hilum.errors import MissingExtraError
 
 def needs(what: str, extra: str, *packages: str) -> None:
     """Raises MissingExtraError where one of the packages that `what` needs is not installed."""
-    if not all(_installed(package) for package in packages):
+    if not all(installed(package) for package in packages):
         raise MissingExtraError(what, extra)
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Whether a package can be imported, without doing so."""
     try:
         return find_spec(package) is not None
     except (

@@ -158,6 +158,7 @@ def test_credentials_go_with_every_request_and_come_from_environment_or_file(
     [
         "password = secret",
         "token = secret\nuser = x",
+        "token = secret\u20ac",
         "secret",
         "user = a:b\npassword = secret",
         "",
@@ -166,7 +167,7 @@ def test_credentials_go_with_every_request_and_come_from_environment_or_file(
 )
 def test_bad_credentials_are_told_without_quoting_them(tmp_path: Path, text: str) -> None:
     file = tmp_path / "who"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         credentials(file, {})
     assert "secret" not in str(caught.value)

@@ -111,6 +111,18 @@ def test_another_file_is_no_place(path: Path, content: bytes) -> None:
         Place(path)
 
 
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("own", [False, True])
+def test_another_programs_database_is_left_as_it_is(path: Path, own: bool, version: int) -> None:
+    other = sqlite3.connect(path)
+    other.executescript(f"CREATE TABLE films_of_the_week (title); PRAGMA user_version = {version};")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="not a worker's place"):
+        Place(path, own=own)
+    assert path.read_bytes() == before
+
+
 def test_a_missing_place_and_one_of_a_later_version_are_told(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         Place(path)

@@ -6,11 +6,11 @@ models alone: the same film read twice by the same models gives the same bytes.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from hilum.errors import ConfigError, MissingExtraError
+from hilum.errors import ConfigError
+from hilum.extras import needs
 from hilum.types import Report
 
 if TYPE_CHECKING:
@@ -44,10 +44,15 @@ def dicom_object(report: Report, form: str) -> Dataset:
 
 def dicom_bytes(report: Report, form: str) -> bytes:
     """The same object as a file's content: Explicit VR Little Endian, with preamble (PS3.10)."""
+    return encoded(dicom_object(report, form))
+
+
+def encoded(made: Dataset) -> bytes:
+    """An object of `dicom_object` as a file's content."""
     from hilum.read import hushed
 
-    made, stream = dicom_object(report, form), BytesIO()
-    with hushed():
+    stream = BytesIO()
+    with hushed():  # as above
         made.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
@@ -74,8 +79,7 @@ def obstacle(report: Report, form: str) -> str:
 
 def require() -> None:
     """Raise MissingExtraError where what makes the objects is not installed."""
-    if find_spec("highdicom") is None:
-        raise MissingExtraError("DICOM output", "dicom")
+    needs("DICOM output", "dicom", "highdicom")
 
 
 def _made(report: Report, source: Source, form: str) -> Dataset:

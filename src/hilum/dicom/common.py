@@ -15,7 +15,7 @@ from hilum.dicom.charset import declare
 from hilum.dicom.source import Source
 from hilum.dicom.uids import IMPLEMENTATION, VERSION_NAME, models, uid
 from hilum.picture import Colour
-from hilum.types import DISCLAIMER, STRUCTURES, Report
+from hilum.types import STRUCTURES, Report
 
 # Form -> SOP Class, Modality, what the series is called.
 KINDS = {
@@ -85,20 +85,6 @@ def image_reference(source: Source) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.sop_class, source.sop_instance
     return item
-
-
-def source_image(source: Source) -> Dataset:
-    """An item of the Source Image Sequence (PS3.3 C.7.6.1.1.4)."""
-    item = image_reference(source)
-    item.PurposeOfReferenceCodeSequence = [codes.coded(codes.SOURCE_IMAGE)]
-    return item
-
-
-def mark_derived(made: Dataset, source: Source, how: str) -> None:
-    """The attributes of a derived image (PS3.3 C.7.6.1)."""
-    made.ImageType = ["DERIVED", "SECONDARY"]
-    made.DerivationDescription = f"{how} by Hilum {__version__}. {DISCLAIMER}"
-    made.SourceImageSequence = [source_image(source)]
 
 
 def segments(report: Report) -> dict[int, str]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from hilum.dicom.common import begun, mark_derived
+from hilum import __version__
+from hilum.dicom import codes
+from hilum.dicom.common import begun, image_reference
 from hilum.dicom.source import Source
 from hilum.dicom.values import value_of
 from hilum.overlay import overlay
-from hilum.types import Report
+from hilum.types import DISCLAIMER, Report
 
 
 def sc(report: Report, source: Source) -> Dataset:
     """The overlay in colour, 8 bits, uncompressed. It is a picture: lengths on it mean nothing."""
     picture = overlay(report, scores=True)
     made = begun(report, source, "sc")
-    mark_derived(made, source, "Film with outlines and scores drawn")
+    # A derived image tells how, and from what (PS3.3 C.7.6.1).
+    made.ImageType = ["DERIVED", "SECONDARY"]
+    made.DerivationDescription = f"Film with outlines and scores drawn by Hilum {__version__}. {DISCLAIMER}"
+    film = image_reference(source)
+    film.PurposeOfReferenceCodeSequence = [codes.coded(codes.SOURCE_IMAGE)]
+    made.SourceImageSequence = [film]
     made.ConversionType = "WSD"  # made on a workstation
     made.PatientOrientation = ""
     made.ContentDate, made.ContentTime = source.date, source.time
@@ -30,6 +37,5 @@ def sc(report: Report, source: Source) -> Dataset:
     burnt_in = value_of(report.radiograph.origin.header, "BurnedInAnnotation")[0]
     if burnt_in in ("YES", "NO"):  # letters on the film are in the picture, too
         made.BurnedInAnnotation = burnt_in
-    if source.lossy:
-        made.LossyImageCompression = "01"
+    made.update(source.lossy)
     return made

@@ -62,8 +62,7 @@ def seg(report: Report, source: Source) -> Dataset:
     for index in made.DimensionIndexSequence:
         index.DimensionOrganizationUID = dimension
     made.ContentCreatorName = made.PatientOrientation = ""
-    if source.lossy:
-        made.LossyImageCompression = "01"
+    made.update(source.lossy)
     return made
 
 

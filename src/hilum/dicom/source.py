@@ -9,7 +9,7 @@ from pydicom import uid as uids
 
 from hilum.dicom.charset import terms_of
 from hilum.dicom.uids import uid
-from hilum.dicom.values import value_of
+from hilum.dicom.values import value_of, values_of
 from hilum.types import Radiograph
 
 # Type 2 of the Patient (PS3.3 C.7.1.1) and General Study (C.7.2.1) modules: present, and empty if unknown.
@@ -29,7 +29,14 @@ _WORDS = {
     "LongitudinalTemporalInformationModified": {"UNMODIFIED", "MODIFIED", "REMOVED"},
 }
 _EVENTS = ("Content", "Acquisition", "Series", "Study")  # whose date and time are the film's, best first
-_LOSSY = (uids.JPEGBaseline8Bit, uids.JPEGExtended12Bit, uids.JPEGLSNearLossless, uids.JPEG2000, uids.HTJ2K)
+_LOSSY: dict[str, str] = {
+    uids.JPEGBaseline8Bit: "ISO_10918_1",
+    uids.JPEGExtended12Bit: "ISO_10918_1",
+    uids.JPEGLSNearLossless: "ISO_14495_1",
+    uids.JPEG2000: "ISO_15444_1",
+    uids.HTJ2K: "ISO_15444_15",
+}
+"""Transfer syntaxes that may lose, and their Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
 NO_DATE, NO_TIME = "19000101", "000000"
 """What stands where a date is demanded and the film has none: no guess can be made, and no clock be asked."""
 
@@ -47,9 +54,9 @@ class Source:
     columns: int
     date: str  # of the film: NO_DATE and NO_TIME where it has none
     time: str
-    lossy: bool  # whether the film was ever compressed with loss
     charset: tuple[str, ...]  # Specific Character Set, empty for the default repertoire
     elements: Dataset = field(repr=False)  # of patient, study and equipment
+    lossy: Dataset = field(repr=False)  # how the film was ever compressed with loss; empty if it was not
     equipment: Dataset = field(repr=False)  # that made the film; empty where it is not named
     notes: tuple[str, ...] = ()
 
@@ -77,7 +84,7 @@ def source_of(film: Radiograph) -> Source:
         columns=film.pixels.shape[1],
         date=date,
         time=time,
-        lossy=_is_lossy(header),
+        lossy=_lossy(header),
         charset=charset,
         elements=elements,
         equipment=_equipment(header),
@@ -121,10 +128,17 @@ def _moment(header: Dataset, notes: list[str]) -> tuple[str, str]:
     return NO_DATE, NO_TIME
 
 
-def _is_lossy(header: Dataset) -> bool:
-    if value_of(header, "LossyImageCompression")[0] == "01":
-        return True
-    return str(getattr(header, "file_meta", {}).get("TransferSyntaxUID", "")) in _LOSSY
+def _lossy(header: Dataset) -> Dataset:
+    """What an image derived from the film repeats of its losses (PS3.3 C.7.6.1.1.5), as far as is known."""
+    told = Dataset()
+    method = _LOSSY.get(str(getattr(header, "file_meta", {}).get("TransferSyntaxUID", "")))
+    if method or value_of(header, "LossyImageCompression")[0] == "01":
+        told.LossyImageCompression = "01"
+        if methods := values_of(header, "LossyImageCompressionMethod") or method:
+            told.LossyImageCompressionMethod = methods
+        if ratios := values_of(header, "LossyImageCompressionRatio"):
+            told.LossyImageCompressionRatio = ratios
+    return told
 
 
 def _elements(header: Dataset, notes: list[str]) -> Dataset:

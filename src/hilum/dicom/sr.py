@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom import Dataset
 
 from hilum.dicom import codes
-from hilum.dicom.common import begun, image_reference, segments
+from hilum.dicom.common import KINDS, begun, image_reference, segments, uid_of
 from hilum.dicom.source import Source
 from hilum.dicom.sr_groups import film_group, label_groups, outline_groups
 from hilum.dicom.uids import IMPLEMENTATION
@@ -57,18 +57,17 @@ def _evidence(report: Report, source: Source) -> Dataset:
     """What the document refers to: the film, and the segmentation if there is one (PS3.3 C.17.2.3)."""
     study = Dataset()
     study.StudyInstanceUID = source.study
-    film = Dataset()
-    film.SeriesInstanceUID = source.series
-    film.ReferencedSOPSequence = [image_reference(source)]
-    study.ReferencedSeriesSequence = [film]
+    study.ReferencedSeriesSequence = [_series(source.series, image_reference(source))]
     if segments(report):
-        outlines = begun(report, source, "seg")
-        series, item = Dataset(), Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = (
-            outlines.SOPClassUID,
-            outlines.SOPInstanceUID,
-        )
-        series.SeriesInstanceUID = outlines.SeriesInstanceUID
-        series.ReferencedSOPSequence = [item]
-        study.ReferencedSeriesSequence.append(series)
+        outlines = Dataset()
+        outlines.ReferencedSOPClassUID = KINDS["seg"][0]
+        outlines.ReferencedSOPInstanceUID = uid_of(report, source, "seg")
+        own = _series(uid_of(report, source, "seg", "series"), outlines)
+        study.ReferencedSeriesSequence.append(own)
     return study
+
+
+def _series(identifier: str, item: Dataset) -> Dataset:
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = identifier, [item]
+    return series

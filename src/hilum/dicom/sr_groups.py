@@ -166,12 +166,14 @@ def _group(
 
 
 def _algorithm(card: Card | None, second: Card | None = None) -> Any:
-    """Name, version and SHA-256 of the model that speaks (PS3.16 TID 4019), and of its specialist."""
+    """Name, version, SHA-256 and build of the model that speaks (PS3.16 TID 4019), and of its specialist."""
     from highdicom.sr import AlgorithmIdentification
 
     if card is None:
         return None
     said = [f"sha256={card.sha256}", f"preprocessing={card.preprocessing}"]
+    if card.build:
+        said.append(f"build={card.build}")
     if second is not None:
         said.append(f"specialist={second.name} {second.version} sha256={second.sha256}")
     return AlgorithmIdentification(

@@ -26,9 +26,9 @@ def uid(*parts: str) -> UID:
 
 
 def models(report: Report) -> str:
-    """What made a report as one text: the models with their calibration and thresholds, and this Hilum."""
+    """What made a report as one text: models, builds, calibration and thresholds, and this Hilum."""
     cards = {
-        task: [card.sha256, _digest(card.model_dump_json(include=_DECIDES))]
+        task: [card.sha256, card.build, _digest(card.model_dump_json(include=_DECIDES))]
         for task, card in report.cards.items()
     }
     return json.dumps([__version__, cards], sort_keys=True)

@@ -13,7 +13,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
@@ -35,6 +35,17 @@ def value_of(dataset: Dataset, keyword: str) -> tuple[str, bool]:
     return text, not text or (plain and _VALID[dictionary_VR(keyword)](text))
 
 
+def values_of(dataset: Dataset, keyword: str) -> list[str]:
+    """The texts of an element that may have several values; none where one of them is not valid."""
+    try:
+        value = dataset.get(keyword)
+        found = [str(one).strip(" \0") for one in (value if isinstance(value, MultiValue) else [value])]
+    except Exception:  # as above
+        return []
+    valid = _VALID[dictionary_VR(keyword)]
+    return found if value is not None and all(map(valid, found)) else []
+
+
 def _declared(text: str, dataset: Dataset) -> str:
     """Text beyond ASCII in a header that declares no character set: as UTF-8 where its bytes are UTF-8.
 
@@ -48,13 +59,13 @@ def _declared(text: str, dataset: Dataset) -> str:
         return text
 
 
-def is_uid(text: str) -> bool:
-    """Whether a text can be a unique identifier (PS3.5 9.1).
+def is_uid(text: object) -> bool:
+    """Whether it can be a unique identifier (PS3.5 9.1), and so is harmless within an address.
 
-    Leading zeros and unassigned roots, which are not allowed, pass: archives file such films all the same,
-    and under another identifier their results would be lost.
+    Leading zeros, unassigned roots and a root alone, which are not allowed, pass: archives file such films
+    all the same, and under another identifier their results would be lost.
     """
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def clean(text: str, longest: int) -> str:

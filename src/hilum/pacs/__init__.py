@@ -31,9 +31,8 @@ def run(
     """
     from hilum.dicom import FORMS
     from hilum.guarded import Decoder
-    from hilum.pacs.analysis import analysis
+    from hilum.pacs.analysis import analysis, results
     from hilum.pacs.place import Place
-    from hilum.pacs.results import results
     from hilum.pacs.worker import Worker
 
     if not settings.forms or (unknown := [form for form in settings.forms if form not in FORMS]):

@@ -1,18 +1,23 @@
-"""From a film's bytes to its report: decoded in a process of its own, then through the pipeline."""
+"""What a film comes to: from its bytes to a report, and from the report to the objects for the archive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from hilum.dicom import dicom_object, encoded, obstacle
 from hilum.errors import ReadError
 from hilum.guarded import Decoder
 from hilum.pacs.faults import TroubleError
+from hilum.pacs.records import Result
 from hilum.pipeline import Pipeline
 from hilum.types import Report
 
 
 def analysis(decoder: Decoder, pipeline: Pipeline) -> Callable[[bytes], Report]:
-    """The function that does it. A film at which the decoder dies may be innocent, and is tried again."""
+    """The function that makes the report of a film, which is decoded in a process of its own.
+
+    A film at which the decoder dies may be innocent, and is tried again.
+    """
 
     def analyse(data: bytes) -> Report:
         deaths = decoder.deaths
@@ -25,3 +30,18 @@ def analysis(decoder: Decoder, pipeline: Pipeline) -> Callable[[bytes], Report]:
         return pipeline(film)
 
     return analyse
+
+
+def results(report: Report, forms: Sequence[str]) -> list[Result]:
+    """The objects of a report, in the order of `forms`, without those that cannot be made of it.
+
+    A rejected film, for one, has no outlines to store; its other objects tell why.
+    """
+    return [_result(report, form) for form in forms if not obstacle(report, form)]
+
+
+def _result(report: Report, form: str) -> Result:
+    made = dicom_object(report, form)
+    return Result(
+        form=form, study=str(made.StudyInstanceUID), sop=str(made.SOPInstanceUID), data=encoded(made)
+    )

@@ -10,11 +10,12 @@ from typing import Any
 
 from dicomweb_client import DICOMwebClient
 
+from hilum.dicom.values import is_uid
 from hilum.pacs.door import Door
 from hilum.pacs.faults import HopelessError, TooLongError, TroubleError
 from hilum.pacs.multipart import DICOM, joined, only_part
 from hilum.pacs.receipt import Receipt, receipt
-from hilum.pacs.records import Film, Result, Settings, is_uid
+from hilum.pacs.records import Film, Result, Settings
 
 _TEXT = 16 * 2**20  # bytes of an answer that is no film
 _PAGE = 200  # instances asked for at a time

@@ -30,6 +30,8 @@ def credentials(file: Path | None, environment: Mapping[str, str] = os.environ) 
         raise ConfigError(f"{where}: a user without a password, or the other way round; give both")
     if any(not mark.isprintable() for mark in user + password + token) or ":" in user:
         raise ConfigError(f"{where}: unprintable characters, or a colon in the user's name; mend them")
+    if not token.isascii():  # no header could hold it (RFC 6750 2.1); user and password are coded
+        raise ConfigError(f"{where}: a token with letters beyond ASCII; copy it anew")
     if token:
         return {"Authorization": f"Bearer {token}"}
     if user:

@@ -8,12 +8,13 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
+from hilum.dicom.values import is_uid
 from hilum.gate import CHEST
 from hilum.pacs.archive import Archive, value
 from hilum.pacs.door import Door
 from hilum.pacs.events import key, tell
 from hilum.pacs.faults import TooLongError, TroubleError
-from hilum.pacs.records import Film, Settings, is_uid
+from hilum.pacs.records import Film, Settings
 
 # SOP classes (PS3.4 table B.5-1). Hilum's own results are of others, whatever modality they name.
 _COMPUTED = "1.2.840.10008.5.1.4.1.1.1"

@@ -81,14 +81,17 @@ class Place:
             raise
 
     def _prepare(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        mine = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        new = version == 0 and not mine and self._lock is not None
+        if not new and (version != _VERSION or not mine >= {"films", "results", "marks"}):
+            raise ConfigError(f"{self._path}: not a worker's place of this version; give another --place")
+        # Only now, for it stays with the file, which until here could be another program's.
         self._db.execute("PRAGMA journal_mode = WAL")
         # In WAL mode a power cut can undo the last transactions whole, which only means doing them again.
         self._db.execute("PRAGMA synchronous = NORMAL")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and self._lock is not None:
+        if new:
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version != _VERSION:
-            raise ConfigError(f"{self._path}: not a worker's place of this version; give another --place")
 
     def _unusable(self, error: Exception) -> ConfigError:
         what = f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hilum.pacs.records import is_uid
+from hilum.dicom.values import is_uid
 
 _UID, _FAILURE = "00081155", "00081197"
 _FAILED, _STORED = "00081198", "00081199"

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Section 9.1 of PS3.5; leading zeros, which some devices write, do no harm.
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
-_LONGEST_UID = 64
-
 STATES = ("queued", "done", "refused", "failed")
 """Waiting or being analysed; results stored; of no use to Hilum; given up after so many attempts."""
-
-
-def is_uid(text: object) -> bool:
-    """Whether it is a DICOM UID, and so harmless within an address."""
-    return isinstance(text, str) and len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,7 +201,8 @@ class Worker:
 
     def _pause(self, attempt: int) -> float:
         """Seconds until the next attempt: doubled each time, and spread so that films do not come in step."""
-        longest = min(self._settings.patience * 2.0 ** (attempt - 1), self._settings.longest)
+        doubled = 2.0 ** min(attempt - 1, 60)  # an archive can be away for weeks, and a float ends at 2**1024
+        longest = min(self._settings.patience * doubled, self._settings.longest)
         return longest * self._rng.uniform(0.5, 1.0)
 
     def _counts(self) -> Mapping[str, int]:

@@ -13,9 +13,8 @@ from pydicom import dcmread
 
 import hilum
 from hilum.errors import ReadError
-from hilum.pacs.analysis import analysis
+from hilum.pacs.analysis import analysis, results
 from hilum.pacs.faults import TroubleError
-from hilum.pacs.results import results
 from hilum.read import read
 from hilum.types import Reason, Report
 
