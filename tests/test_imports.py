@@ -55,10 +55,12 @@ FLOORS = """
     pacs.worker
     pacs
     batch cost selftest
+    parts
     data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
-    data.shard_writer
+    data.shard_writer inputs
+    ray_predict
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
     data.search
@@ -179,7 +181,7 @@ def test_the_absence_is_real() -> None:
 EXTRAS = {
     "alembic", "dicomanonymizer", "dicomweb_client", "fastapi", "fsspec", "h11", "highdicom",
     "huggingface_hub", "lightning_fabric", "matplotlib", "onnx", "onnxscript", "openvino", "optuna", "pg8000",
-    "prometheus_client", "python_multipart", "requests", "safetensors", "scipy", "sklearn", "sqlalchemy",
+    "prometheus_client", "pyarrow", "python_multipart", "ray", "requests", "safetensors", "scipy", "sklearn", "sqlalchemy",
     "starlette", "timm", "torch", "torchvision", "urllib3", "uvicorn",
 }  # fmt: skip
 

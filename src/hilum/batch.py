@@ -6,13 +6,14 @@ import csv
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.errors import HilumError, ReadError
-from hilum.pipeline import HELD, Pipeline
+from hilum.pipeline import HELD, Opener, Pipeline, Source
 from hilum.report import columns, row, segmentation_columns
 from hilum.report_files import write
 from hilum.types import Report
@@ -20,19 +21,45 @@ from hilum.types import Report
 _WAITING = 6  # results held while they are being written
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one film, in few words."""
+
+    cells: Mapping[str, str]  # its row, as of `hilum.report.row`
+    reasons: tuple[str, ...] = ()  # codes, each once
+    flags: tuple[str, ...] = ()  # likewise
+    format: str = ""  # of its file; "" where it could not be read
+    message: str = ""  # what to tell of a film that was not analysed
+
+
+def outcome(name: str, result: Report | HilumError, labels: Sequence[str]) -> Outcome:
+    """What came of the film of that name; `labels` are the classifier's."""
+    cells = row(name, result, labels)
+    if isinstance(result, HilumError):
+        return Outcome(cells=cells, message=f"error: {result}")
+    why = "; ".join(reason.sentence for reason in result.reasons)
+    return Outcome(
+        cells=cells,
+        reasons=tuple(sorted({reason.code for reason in result.reasons})),
+        flags=tuple(sorted({flag.code for flag in result.flags})),
+        format=result.radiograph.origin.format,
+        message=f"rejected: {name}: {why}" if result.status == "rejected" else "",
+    )
+
+
 def run(
     pipeline: Pipeline,
-    named: dict[str, Path],
+    named: Mapping[str, Source | Opener],
     out: Path,
     forms: Collection[str],
     *,
-    done: Callable[[str, Report | HilumError], None],
+    done: Callable[[Outcome], None],
 ) -> bool:
-    """Analyse `named` files (as `hilum.files.inputs` gives them) and write results of the given forms.
+    """Analyse `named` films and write results of the given forms.
 
     Beside each film's own files, ``predictions.csv`` (``segmentation.csv`` without a classifier) gets a row a
-    film, in order and once its files are written, so that an interrupted run loses nothing. `done` is called
-    with each film's name and result. Returns whether every film was analysed.
+    film, in order and once its files are written, so that an interrupted run loses nothing. `done` is told
+    what came of each. Returns whether every film was analysed.
     """
     out.mkdir(parents=True, exist_ok=True)
     header = columns(pipeline.labels) if pipeline.labels else segmentation_columns()
@@ -44,26 +71,37 @@ def run(
             file = stack.enter_context(table.open("w", newline="", encoding="utf-8", buffering=1))
             writer = csv.DictWriter(file, header)
             writer.writeheader()
-        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+        for name, result in results(pipeline, named, out, forms):
+            came = outcome(name, result, pipeline.labels)
+            if writer:
+                writer.writerow(came.cells)
+            everything &= came.cells["status"] == "ok"
+            done(came)
+    return everything
+
+
+def results(
+    pipeline: Pipeline, named: Mapping[str, Source | Opener], out: Path, forms: Collection[str]
+) -> Iterator[tuple[str, Report | HilumError]]:
+    """Each film's name and result, in order and once its own files are written.
+
+    Raises ConfigError where the disk is full.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting: deque[tuple[str, Report | HilumError, Future[None]]] = deque()
 
-        def settle() -> bool:
-            """Whether the film that waited longest was analysed, its files and then its row being written."""
+        def settled() -> tuple[str, Report | HilumError]:
+            """The film that waited longest, its files being written."""
             name, result, written = waiting.popleft()
-            if (fault := written.exception()) is not None:
-                result = _unwritten(name, fault)
-            if writer:
-                writer.writerow(row(name, result, pipeline.labels))
-            done(name, result)
-            return isinstance(result, Report) and result.status == "ok"
+            fault = written.exception()
+            return name, result if fault is None else _unwritten(name, fault)
 
         for name, result in zip(named, pipeline.stream(named.values()), strict=True):
             waiting.append((name, result, pool.submit(write, name, result, out, forms)))
             while len(waiting) > _WAITING or _pixels(waiting) > HELD:
-                everything &= settle()
+                yield settled()
         while waiting:
-            everything &= settle()
-    return everything
+            yield settled()
 
 
 def _unwritten(name: str, fault: BaseException) -> HilumError:

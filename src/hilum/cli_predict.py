@@ -6,19 +6,23 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from hilum.cli_data import Operating, Out, Thresholds, shares
-from hilum.errors import HilumError
 from hilum.progress import progress
 
 if TYPE_CHECKING:
+    from hilum.batch import Outcome
     from hilum.pipeline import Pipeline
-    from hilum.types import Report
 
-Paths = Annotated[list[Path], typer.Argument(help="films or folders of films: DICOM, PNG, JPEG, TIFF")]
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        help="films (DICOM, PNG, JPEG, TIFF), folders of films, WebDataset shards (.tar), or URLs of these"
+    ),
+]
 Threads = Annotated[int, typer.Option(help="threads for each network; 0: one for each core")]
 Models = Annotated[
     list[str] | None,
@@ -58,6 +62,17 @@ def predict(
         ),
     ] = "evidence",
     threads: Threads = 0,
+    engine: Annotated[
+        str, typer.Option(help="local: this process; ray: workers on this machine or on a Ray cluster")
+    ] = "local",
+    workers: Annotated[
+        int, typer.Option(min=0, help="of ray, each with so many --threads (0: 1); 0: all that have room")
+    ] = 0,
+    gpus: Annotated[float, typer.Option(min=0, help="of ray: GPUs, or a share of one, for each worker")] = 0,
+    part: Annotated[
+        int,
+        typer.Option(min=1, help="of ray: films a part, the piece of work that is done again or not at all"),
+    ] = 256,
 ) -> None:
     """Outline and score films; write predictions.csv and, beside it, files for each film.
 
@@ -66,7 +81,10 @@ def predict(
     Example:
       hilum predict films/ --out results --as csv,json,png,html
       hilum predict study/ --out results --as csv,seg,sr
+      hilum predict s3://bucket/films-{00000..00999}.tar --out results --as csv --engine ray
     """
+    from functools import partial
+
     from hilum.pipeline import load
     from hilum.types import Explain
 
@@ -77,12 +95,19 @@ def predict(
     unseen = {"json", "png", "html", "sc"}.isdisjoint(_chosen(forms))
     way = cast(Explain, "none" if unseen else explain)
 
-    def make() -> Pipeline:
-        return load(
-            *(model or ()), specialist=specialist, point=point, thresholds=own, explain=way, threads=threads
-        )
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter("choose from local, ray", param_hint="--engine")
+    threads = threads or (1 if engine == "ray" else 0)
+    make = partial(
+        load, *(model or ()), specialist=specialist, point=point, thresholds=own, explain=way, threads=threads
+    )
 
-    _analyse(paths, out, forms, make)
+    def on_ray(*work: Any, **told: Any) -> bool:
+        from hilum.ray_predict import Crew, run
+
+        return run(make, *work, crew=Crew(workers=workers, threads=threads, gpus=gpus), **told)
+
+    _analyse(paths, out, forms, make, part=part, on_ray=on_ray if engine == "ray" else None)
 
 
 def segment(
@@ -104,11 +129,19 @@ def segment(
     _analyse(paths, out, "csv,mask", make)
 
 
-def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeline]) -> None:
+def _analyse(
+    paths: list[str],
+    out: Path,
+    forms: str,
+    make: Callable[[], Pipeline],
+    *,
+    part: int = 256,
+    on_ray: Callable[..., bool] | None = None,
+) -> None:
     from hilum import dicom
     from hilum.batch import run
     from hilum.errors import ConfigError
-    from hilum.files import inputs
+    from hilum.inputs import portions
     from hilum.report_files import FORMS
 
     chosen = _chosen(forms)
@@ -118,23 +151,27 @@ def _analyse(paths: list[Path], out: Path, forms: str, make: Callable[[], Pipeli
     objects = [form for form in chosen if form in dicom.FORMS]
     if objects:
         dicom.require()
-    named = inputs(paths, out)
-    pipeline = make()
+    given = portions(paths, out, films=part)
     tally = _Tally()
     with progress("analysing") as tick:
+        if on_ray:
+            everything = on_ray(given, out, chosen, tick=tick, done=tally.add)
+        else:
+            named = {name: film for one in given for name, film in one.named().items()}
+            pipeline = make()
 
-        def done(name: str, result: Report | HilumError) -> None:
-            tally.add(name, result)
-            tick(tally.counts.total(), len(named), "")
+            def done(one: Outcome) -> None:
+                tally.add(one)
+                tick(tally.counts.total(), len(named), "")
 
-        everything = run(pipeline, named, out, chosen, done=done)
+            everything = run(pipeline, named, out, chosen, done=done)
     for what, found in tally.codes.items():
         if found:
             print(f"{what}: " + ", ".join(f"{n} {code}" for code, n in found.most_common()), file=sys.stderr)
     if objects and tally.pictures:
         print(f"no {', '.join(objects)}: {tally.pictures} not DICOM", file=sys.stderr)
     counted = ", ".join(f"{tally.counts[status]} {status}" for status in ("ok", "rejected", "error"))
-    print(f"{len(named)} films\t{counted}\t{out}")
+    print(f"{tally.counts.total()} films\t{counted}\t{out}")
     raise typer.Exit(0 if everything else 1)
 
 
@@ -146,19 +183,14 @@ class _Tally:
         self.codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
         self.pictures = 0  # films that were no DICOM files
 
-    def add(self, name: str, result: Report | HilumError) -> None:
+    def add(self, one: Outcome) -> None:
         """Count one film."""
-        if isinstance(result, HilumError):
-            self.counts["error"] += 1
-            print(f"error: {result}", file=sys.stderr)
-            return
-        self.counts[result.status] += 1
-        self.pictures += result.radiograph.origin.format != "DICOM"
-        self.codes["rejected"].update(sorted({reason.code for reason in result.reasons}))
-        self.codes["flagged"].update(sorted({flag.code for flag in result.flags}))
-        if result.status == "rejected":
-            why = "; ".join(reason.sentence for reason in result.reasons)
-            print(f"rejected: {name}: {why}", file=sys.stderr)
+        self.counts[one.cells["status"]] += 1
+        self.pictures += one.format not in ("DICOM", "")
+        self.codes["rejected"].update(one.reasons)
+        self.codes["flagged"].update(one.flags)
+        if one.message:
+            print(one.message, file=sys.stderr)
 
 
 def _chosen(forms: str) -> list[str]:

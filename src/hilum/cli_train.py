@@ -32,7 +32,12 @@ def train(
         typer.Option("--from", metavar="NAME|DIR", help="fine-tune this shipped or trained checkpoint"),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder of the run")] = None,
-    devices: Annotated[int | None, typer.Option(help="devices (GPUs, or processes on a CPU)")] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="devices (GPUs, or processes on a CPU), of each node")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="machines, on each of which this is called; docs/scale.md")
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="go on where an interrupted run stopped; repeat its other arguments"),
@@ -61,7 +66,7 @@ def train(
     config: dict[str, Any] = {}
     if settings and "=" not in settings[0]:
         config = read_toml(Path(settings.pop(0)))
-    chosen = {"data": dataset, "task": task, "out": out, "devices": devices}
+    chosen = {"data": dataset, "task": task, "out": out, "devices": devices, "nodes": nodes}
     config |= {key: value for key, value in chosen.items() if value}
     if start:
         config = _fine_tuned(start, config)

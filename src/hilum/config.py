@@ -103,7 +103,8 @@ class TrainConfig(Strict):
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     seed: int = Field(default=0, ge=0)
-    devices: int = Field(default=1, ge=1)
+    devices: int = Field(default=1, ge=1, description="GPUs, or processes on a CPU; of each node")
+    nodes: int = Field(default=1, ge=1, description="machines that train together")
     workers: int = Field(default=0, ge=0, description="processes that load films; 0: the training process")
     save_minutes: float = Field(default=5.0, gt=0, description="between two saved states inside an epoch")
     out: Path = Path("runs/model")

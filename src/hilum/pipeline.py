@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -34,6 +34,7 @@ from hilum.types import (
 )
 
 Source: TypeAlias = str | Path | bytes | Array | Radiograph
+Opener: TypeAlias = Callable[[], Radiograph]
 
 GATE = "hilum-gate"
 SEGMENTER = "hilum-lungs"
@@ -120,7 +121,7 @@ class Pipeline:
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
         self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist
         self.gate = gate
-        self._explain: Explain = explain
+        self.explain: Explain = explain
         if specialist and (strange := set(specialist.card.labels) - set(self.labels)):
             raise CheckpointError(
                 f"{specialist.card.name}: scores {min(strange)}, which the classifier does not"
@@ -160,10 +161,11 @@ class Pipeline:
             for parts in zip(films, reasons, flags, anatomies, measurements, judged, strict=True)
         ]
 
-    def stream(self, sources: Iterable[Source]) -> Iterator[Report | HilumError]:
+    def stream(self, sources: Iterable[Source | Opener]) -> Iterator[Report | HilumError]:
         """Analyse any number of films in order, decoding ahead; a film that cannot be analysed is its error.
 
-        At most eight films are held at a time, fewer where they are large.
+        A function among them is called, in a thread that decodes, to give its film or raise a HilumError. At
+        most eight films are held at a time, fewer where they are large.
         """
         sources = iter(sources)
         room = 2  # until the films' size is known
@@ -222,7 +224,7 @@ class Pipeline:
             self.specialist,
             [films[i] for i in chosen],
             [anatomies[i] for i in chosen],
-            explain=self._explain,
+            explain=self.explain,
         )
         for i, one in zip(chosen, found, strict=True):
             judged[i] = one.prediction, _heatmaps(one, anatomies[i])
@@ -276,8 +278,8 @@ def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, .
     )
 
 
-def _attempt(source: Source) -> Radiograph | HilumError:
+def _attempt(source: Source | Opener) -> Radiograph | HilumError:
     try:
-        return read(source)
+        return source() if callable(source) else read(source)
     except HilumError as error:
         return error

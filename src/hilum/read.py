@@ -30,19 +30,22 @@ _SIGNATURES = {
 }
 
 
-def read(source: str | Path | bytes | Array | Radiograph, *, pixel_budget: int = 100_000_000) -> Radiograph:
+def read(
+    source: str | Path | bytes | Array | Radiograph, *, pixel_budget: int = 100_000_000, name: str = ""
+) -> Radiograph:
     """Read one film from a path, a file's bytes or an array; a Radiograph passes through untouched.
 
     DICOM, PNG, JPEG and TIFF are told apart by content. Arrays are (H, W), or (H, W, 3) in red, green, blue;
     air dark; uint8, uint16, int16, or floating point within [0, 1]. Colour becomes luminance, EXIF rotation
     is applied, an alpha channel is ignored; `notes` tells. `pixel_budget` is the most rows x columns x
-    frames, compared with the header before anything is decoded. Several threads may read at the same time.
+    frames, compared with the header before anything is decoded. `name` stands in the origin and in errors, in
+    the path's place. Several threads may read at the same time.
 
     Raises ReadError, and nothing else, for whatever cannot be read as one radiograph.
     """
     if isinstance(source, Radiograph):
         return source
-    name = _name(source)
+    name = name or _name(source)
     try:
         with hushed():
             return _read(source, name, pixel_budget)

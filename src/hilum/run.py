@@ -107,9 +107,11 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
 
 def fabric_for(config: TrainConfig) -> Fabric:
     """Devices and precision; raises ConfigError for settings that several devices cannot follow."""
-    if config.batch % config.devices:
-        raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}")
-    if config.frozen and config.devices > 1:
+    processes = config.devices * config.nodes
+    if config.batch % processes:
+        nodes = f" x nodes={config.nodes}" if config.nodes > 1 else ""
+        raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}{nodes}")
+    if config.frozen and processes > 1:
         raise ConfigError("frozen: trains on one device; set devices=1, or frozen=0")
     precision = _fastest() if config.precision == "auto" else config.precision
     if precision == "16-mixed" and not torch.cuda.is_available():
@@ -117,7 +119,8 @@ def fabric_for(config: TrainConfig) -> Fabric:
     return Fabric(
         accelerator="auto",
         devices=config.devices,
-        strategy="ddp" if config.devices > 1 else "auto",
+        num_nodes=config.nodes,
+        strategy="ddp" if processes > 1 else "auto",
         precision=precision,
     )
 

@@ -63,7 +63,17 @@ class Study(Strict):
     )
 
 
-_WITHOUT_SAY = {"name", "version", "workers", "devices", "save_minutes", "intended_use", "citations", "data"}
+_WITHOUT_SAY = {
+    "name",
+    "version",
+    "workers",
+    "devices",
+    "nodes",
+    "save_minutes",
+    "intended_use",
+    "citations",
+    "data",
+}
 """Settings that change nothing, or (data) are compared as the study names them."""
 
 
@@ -130,7 +140,7 @@ def entries(study: Study) -> list[Entry]:
                 folded = [{"fold": fold, "out": group / f"fold{fold}"} for fold in study.folds]
                 for place in folded or [{"out": group}]:
                     config = train_config({**settings, "name": name.lower(), "seed": seed, **place})
-                    if config.devices != 1:
+                    if config.devices != 1 or config.nodes != 1:
                         raise ConfigError("devices: a study trains on one; run its trainings by themselves")
                     if study.folds and config.task != "classify":
                         raise ConfigError("folds: only for classifiers; leave them out to study outlines")

@@ -140,7 +140,7 @@ def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:8]
     overrides = [f"{name}={json.dumps(value)}" for name, value in drawn.items()]
     config = train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
-    if config.devices != 1:
+    if config.devices != 1 or config.nodes != 1:
         raise ConfigError("devices: a search trains on one; run its best settings on several")
     return config
 

@@ -13,7 +13,7 @@ import math
 import re
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 
 from hilum.data.masks import mask_of
-from hilum.errors import DataError, HilumError, MissingExtraError
+from hilum.errors import DataError, MissingExtraError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.read import read
-from hilum.types import STRUCTURES, Array, Listing, Sample
+from hilum.types import STRUCTURES, Array, Listing, Radiograph, Sample
 
 _FILMS = ("png", "jpg", "jpeg", "tif", "tiff", "dcm")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -43,7 +43,7 @@ def listing(path: str) -> Listing:
     they are opened.
     """
     found: dict[str, Sample] = {}
-    for shard in _shards(path):
+    for shard in shards(path):
         for sample in _listed(shard):
             if sample.id in found:
                 raise DataError(f"{shard}: {sample.id} stands in an earlier shard; keep one of them")
@@ -51,7 +51,7 @@ def listing(path: str) -> Listing:
     return Listing(samples=tuple(found.values()))
 
 
-def _shards(path: str) -> list[_Shard]:
+def shards(path: str) -> list[Path | str]:
     """The shards that a name stands for."""
     if several := _RANGE.search(path):
         first, last = several.groups()
@@ -69,8 +69,8 @@ def _shards(path: str) -> list[_Shard]:
 
 
 @dataclass(slots=True)
-class _Members:
-    """What a shard holds under one key."""
+class Members:
+    """What a shard holds under one key: film and mask as first byte and number of bytes."""
 
     film: _Place | None = None
     name: str = ""  # of the film's member
@@ -78,25 +78,34 @@ class _Members:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def _listed(shard: _Shard) -> Iterator[Sample]:
-    members: dict[str, _Members] = {}
+def members(shard: Path | str, *, strict: bool = True) -> dict[str, Members]:
+    """Key -> members of a shard, in the order of its headings. Raises DataError.
+
+    Unless `strict`, JSON that cannot be read is passed over.
+    """
+    found: dict[str, Members] = {}
     try:
-        with _opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for info in tar:
                 if not info.isfile():
                     continue
                 path = PurePosixPath(info.name)
                 stem, _, ending = path.name.partition(".")
-                one = members.setdefault(str(path.with_name(stem)), _Members())
+                one = found.setdefault(str(path.with_name(stem)), Members())
                 if ending == "json":
-                    one.about = _json(shard, info, tar)
+                    with nullcontext() if strict else suppress(DataError):
+                        one.about = _json(shard, info, tar)
                 elif ending == "mask.png":
                     one.mask = info.offset_data, info.size
                 elif ending.lower() in _FILMS:
                     one.film, one.name = (info.offset_data, info.size), info.name
     except (OSError, tarfile.TarError, EOFError) as error:
         raise DataError(f"{shard}: no tar file, or one cut short ({error}); fetch it again") from None
-    for key, one in members.items():
+    return found
+
+
+def _listed(shard: _Shard) -> Iterator[Sample]:
+    for key, one in members(shard).items():
         if one.film is not None:
             yield _sample(shard, key, one, one.film)
 
@@ -111,7 +120,7 @@ def _json(shard: _Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[st
     return about
 
 
-def _sample(shard: _Shard, key: str, one: _Members, film: _Place) -> Sample:
+def _sample(shard: _Shard, key: str, one: Members, film: _Place) -> Sample:
     about = one.about
     told: dict[str, Any] = {name: about.get(name) for name in (*_TEXTS, "id", "patient", "study")}
     shown = about.get("structures") or [*STRUCTURES]
@@ -155,24 +164,29 @@ def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _film(shard: _Shard, name: str, start: int, size: int, whole: bool) -> Array:
-    data = _bytes(shard, start, size)
-    if whole:  # every grey level as it was written
-        coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
-            raise DataError(f"{shard}, {name}: not the film that was written; fetch the shard again")
-        return np.asarray(coded.astype(np.float32) / np.float32(65535))
     try:
-        return read(data).pixels
-    except HilumError as error:
+        return film_of(cut(shard, start, size), whole=whole).pixels
+    except ReadError as error:
         raise DataError(f"{shard}, {name}: {error}") from None
 
 
+def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
+    """A member's film, called `name`; `whole` is one with every grey level as written. Raises ReadError."""
+    if not whole:
+        return read(data, name=name)
+    coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
+        raise ReadError(name, "not the film that was written", "fetch the shard again")
+    return read(np.asarray(coded.astype(np.float32) / np.float32(65535)), name=name)
+
+
 def _mask(shard: _Shard, name: str, start: int, size: int) -> Array:
-    return mask_of(_bytes(shard, start, size), f"{shard}, mask of {name}")
+    return mask_of(cut(shard, start, size), f"{shard}, mask of {name}")
 
 
-def _bytes(shard: _Shard, start: int, size: int) -> bytes:
-    with _opened(shard) as file:
+def cut(shard: Path | str, start: int, size: int) -> bytes:
+    """A part of a file, on a disk or behind a URL. Raises DataError where the file is shorter."""
+    with opened(shard) as file:
         file.seek(start)
         data = file.read(size)
     if len(data) < size:
@@ -181,7 +195,8 @@ def _bytes(shard: _Shard, start: int, size: int) -> bytes:
 
 
 @contextmanager
-def _opened(shard: _Shard) -> Iterator[IO[bytes]]:
+def opened(shard: Path | str) -> Iterator[IO[bytes]]:
+    """A file, or what a URL leads to; raises DataError, MissingExtraError, OSError, and a store's own."""
     if isinstance(shard, Path):
         with shard.open("rb") as file:
             yield file

@@ -1,0 +1,249 @@
+"""Films to be analysed, by name, wherever they lie: files, folders, WebDataset shards, URLs.
+
+Nothing is opened before it is asked for, and what asks may be another machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from hilum.data.sources.shards import cut, film_of, members, opened, shards
+from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
+from hilum.extras import needs
+from hilum.files import inputs
+from hilum.read import read
+from hilum.types import Radiograph
+
+_TRIES = (1.0, 4.0)  # seconds of waiting before a URL is asked again
+_LARGEST = 2**30  # bytes of a film behind a URL
+
+
+class Film(Protocol):
+    """Where a film lies; called, it is read, or raises a HilumError."""
+
+    def __call__(self) -> Radiograph: ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on a disk."""
+
+    path: Path  # absolute
+    shown: str  # as the user gave it
+
+    def __call__(self) -> Radiograph:
+        return read(self.path, name=self.shown)
+
+    @property
+    def mark(self) -> str:
+        """Where it lies and what tells that it was changed."""
+        return f"{self.path} {_mark(self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file behind a URL."""
+
+    url: str
+    about: str  # what tells that it was changed
+
+    def __call__(self) -> Radiograph:
+        return read(_fetched(self.url, 0, None), name=_plain(self.url))
+
+    @property
+    def mark(self) -> str:
+        return f"{_plain(self.url)} {self.about}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file within a shard."""
+
+    shard: Path | str
+    name: str
+    start: int
+    size: int
+    whole: bool  # whether it keeps every grey level of a film that was no file
+
+    def __call__(self) -> Radiograph:
+        data = _fetched(self.shard, self.start, self.size)
+        return film_of(data, whole=self.whole, name=f"{_plain(str(self.shard))}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What stands in the place of films that cannot be listed."""
+
+    error: HilumError
+
+    def __call__(self) -> Radiograph:
+        raise self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Some films, by name."""
+
+    films: Mapping[str, File | Remote]
+
+    def named(self) -> Mapping[str, Film]:
+        """Name -> film."""
+        return self.films
+
+    @property
+    def mark(self) -> str:
+        """What tells these films from others, and from themselves changed."""
+        return "\n".join(f"{name} {film.mark}" for name, film in self.films.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The films of one shard, whose headings are read when they are asked for."""
+
+    place: Path | str
+    name: str
+    about: str = ""
+
+    def named(self) -> Mapping[str, Film]:
+        """Name -> film; a shard that is none is one film that cannot be read."""
+        try:
+            found = members(self.place, strict=False).values()
+        except MissingExtraError:
+            raise
+        except HilumError as error:
+            return {self.name: Broken(error)}
+        return {
+            f"{self.name}/{one.name}": Member(self.place, one.name, *one.film, bool(one.about.get("whole")))
+            for one in found
+            if one.film is not None
+        }
+
+    @property
+    def mark(self) -> str:
+        about = self.about if isinstance(self.place, str) else _mark(self.place)
+        return f"{self.name} {_plain(str(self.place))} {about}"
+
+
+Portion: TypeAlias = Files | Shard
+
+
+def portions(given: Sequence[str], out: Path, *, films: int) -> list[Portion]:
+    """What a user gives, in portions of at most so many `films`, each shard being one of its own.
+
+    Files and folders are named as of `hilum.files.inputs`, and so are those behind URLs; files that end in
+    .tar are shards (also name-{000..012}.tar), their films named after the shard and their own place in it.
+    What lies under `out` is passed over. Raises ConfigError, DataError and MissingExtraError.
+    """
+    found = _listed(given, out)
+    done: list[Portion] = []
+    some: dict[str, File | Remote] = {}
+    for name, place in found.items():
+        if isinstance(place, Shard) or len(some) == films:
+            if some:
+                done.append(Files(some))
+            some = {}
+        if isinstance(place, Shard):
+            done.append(place)
+        else:
+            some[name] = place
+    return [*done, Files(some)] if some else done
+
+
+def _listed(given: Sequence[str], out: Path) -> dict[str, File | Remote | Shard]:
+    several = [str(one) for path in given for one in (shards(path) if _range(path) else [path])]
+    disk = inputs([Path(path) for path in several if "://" not in path], out)
+    found: dict[str, File | Remote | Shard] = {
+        name: Shard(path.absolute(), name) if path.suffix == ".tar" else File(path.absolute(), str(path))
+        for name, path in disk.items()
+    }
+    for url in several:
+        if "://" in url:
+            behind = _behind(url, f"{PurePosixPath(url).name}/" if len(several) > 1 else "")
+            if clash := found.keys() & behind.keys():
+                raise ConfigError(f"{_plain(url)}: {min(clash)} was given already; run them apart")
+            found |= behind
+    return found
+
+
+def _range(path: str) -> bool:
+    return path.endswith(".tar") and ".." in path and not Path(path).exists()
+
+
+def _behind(url: str, prefix: str) -> dict[str, Remote | Shard]:
+    """The file behind a URL, or all files of the folder there, in order; hidden ones are passed over."""
+    needs("films behind a URL", "ray", "fsspec")
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(url)
+        if system.isfile(path):
+            name = PurePosixPath(urlsplit(url).path).name
+            return {name: _placed(url, name, system.info(path))}
+        below = sorted(system.find(path, detail=True).items())
+    except HilumError:
+        raise
+    except Exception as error:  # each store has classes of its own for what goes wrong
+        reason = str(error) if isinstance(error, ImportError | ValueError) else type(error).__name__
+        raise DataError(f"{_plain(url)}: cannot be listed ({reason}); check address and rights") from None
+    found: dict[str, Remote | Shard] = {}
+    for one, about in below:
+        name = str(one).removeprefix(str(path).rstrip("/")).lstrip("/")
+        if not any(part.startswith(".") for part in PurePosixPath(name).parts):
+            found[prefix + name] = _placed(str(system.unstrip_protocol(one)), prefix + name, about)
+    if not found:
+        raise ConfigError(f"{_plain(url)}: nothing there; give a film, a shard, or a folder that holds some")
+    return found
+
+
+def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:
+    told = (about.get(key) for key in ("size", "ETag", "etag", "mtime", "LastModified", "last_modified"))
+    mark = " ".join(str(value) for value in told if value is not None)
+    return Shard(url, name, mark) if name.endswith(".tar") else Remote(url, mark)
+
+
+def _fetched(place: Path | str, start: int, size: int | None) -> bytes:
+    """A file's bytes, or some of them; a URL is asked three times. Raises ReadError."""
+    if (size or 0) > _LARGEST:
+        raise ReadError(_plain(str(place)), f"a film of over {_LARGEST:,} bytes", "export it compressed")
+    waits = iter(_TRIES if isinstance(place, str) else ())
+    while True:
+        try:
+            if size is not None:
+                return cut(place, start, size)
+            with opened(place) as file:
+                return file.read(_LARGEST)
+        except (HilumError, FileNotFoundError, PermissionError) as error:
+            if isinstance(error, MissingExtraError):
+                raise
+            raise _unfetched(place, error) from None
+        except Exception as error:  # as in `_behind`
+            if (wait := next(waits, None)) is None:
+                raise _unfetched(place, error) from None
+            time.sleep(wait)
+
+
+def _unfetched(place: Path | str, error: Exception) -> ReadError:
+    reason = f"cannot be fetched ({type(error).__name__})"
+    return ReadError(_plain(str(place)), reason, "check the address and the rights to it")
+
+
+def _plain(url: str) -> str:
+    """An address without what may be secret in it: a signature or token after "?", a name and password."""
+    if "://" not in url:
+        return url
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _mark(path: Path) -> str:
+    try:
+        about = path.stat()
+    except OSError:
+        return "gone"
+    return f"{about.st_size} {about.st_mtime_ns}"
