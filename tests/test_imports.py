@@ -181,8 +181,8 @@ def test_the_absence_is_real() -> None:
 EXTRAS = {
     "alembic", "dicomanonymizer", "dicomweb_client", "fastapi", "fsspec", "h11", "highdicom",
     "huggingface_hub", "lightning_fabric", "matplotlib", "onnx", "onnxscript", "openvino", "optuna", "pg8000",
-    "prometheus_client", "pyarrow", "python_multipart", "ray", "requests", "safetensors", "scipy", "sklearn", "sqlalchemy",
-    "starlette", "timm", "torch", "torchvision", "urllib3", "uvicorn",
+    "prometheus_client", "pyarrow", "python_multipart", "ray", "requests", "safetensors", "scipy", "sklearn",
+    "sqlalchemy", "starlette", "timm", "torch", "torchvision", "urllib3", "uvicorn",
 }  # fmt: skip
 
 

@@ -50,6 +50,12 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
+@pytest.fixture(scope="session")
+def lacking() -> Callable[[str], None]:
+    """Skips, or fails where the services are required, for want of what it is told."""
+    return missing
+
+
 class Orthanc:
     """An Orthanc with its DICOMweb plugin, which hears this machine alone."""
 

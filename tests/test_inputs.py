@@ -1,0 +1,161 @@
+"""Films by name, wherever they lie; nothing is opened before it is asked for."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.data import open_data
+from hilum.data.phantom import draw
+from hilum.data.shard_writer import write
+from hilum.errors import ConfigError, DataError, ReadError
+from hilum.inputs import Files, Film, Portion, Remote, Shard, portions
+from hilum.read import read
+
+
+def picture(seed: int) -> bytes:
+    return cv2.imencode(".png", draw(seed, size=64).pixels)[1].tobytes()
+
+
+def shard(path: Path, members: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def named(found: list[Portion]) -> dict[str, Film]:
+    return {name: film for one in found for name, film in one.named().items()}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """Two loose films, two shards between them, and what is no film."""
+    folder = tmp_path / "lake"
+    shard(folder / "b" / "films-000.tar", {"x/1.png": picture(1), "x/1.json": b"{not", "2.png": picture(2)})
+    shard(folder / "b" / "films-001.tar", {"1.png": picture(3)})
+    (folder / "a.png").write_bytes(picture(4))
+    (folder / "c.png").write_bytes(picture(5))
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+NAMES = ["a.png", "b/films-000.tar/x/1.png", "b/films-000.tar/2.png", "b/films-001.tar/1.png", "c.png"]
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}", "file://{}/"])
+def test_films_of_a_folder_and_of_shards_in_it_are_named_by_their_place(
+    lake: Path, tmp_path: Path, address: str
+) -> None:
+    found = named(portions([address.format(lake)], tmp_path / "out", films=10))
+    assert list(found) == NAMES
+    for name, seed in zip(NAMES, (4, 1, 2, 3, 5), strict=True):
+        film = found[name]()
+        np.testing.assert_array_equal(film.pixels, read(picture(seed)).pixels)
+        assert film.origin.path.endswith(name)
+
+
+def test_a_film_is_told_by_the_path_that_the_user_gave(
+    lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lake)
+    film = named(portions(["a.png"], tmp_path / "out", films=10))["a.png"]
+    monkeypatch.chdir(tmp_path)  # as a worker's own folder is another one
+    assert film().origin.path == "a.png"
+    (lake / "a.png").write_bytes(b"no film")
+    with pytest.raises(ReadError, match=r"^a\.png: not a DICOM"):
+        film()
+
+
+def test_portions_are_of_so_many_films_and_each_shard_one_of_its_own(tmp_path: Path) -> None:
+    for i in range(7):
+        (tmp_path / f"{i}.png").write_bytes(b"")
+    shard(tmp_path / "3a.tar", {"1.png": b""})
+    found = portions([str(tmp_path)], tmp_path / "out", films=3)
+    assert [len(one.named()) if isinstance(one, Files) else one.name for one in found] == [3, 1, "3a.tar", 3]
+
+
+def test_a_range_of_shards_and_single_ones(lake: Path, tmp_path: Path) -> None:
+    found = portions([f"{lake}/b/films-{{000..001}}.tar"], tmp_path / "out", films=10)
+    assert [one.name for one in found if isinstance(one, Shard)] == ["films-000.tar", "films-001.tar"]
+    (behind,) = portions([f"file://{lake}/b/films-001.tar"], tmp_path / "out", films=10)
+    assert list(behind.named()) == ["films-001.tar/1.png"]
+    (one,) = portions([f"file://{lake}/a.png"], tmp_path / "out", films=10)
+    assert list(one.named()) == ["a.png"]
+
+
+def test_films_that_were_no_files_keep_every_grey_level_in_a_shard(tmp_path: Path) -> None:
+    samples = open_data("phantom:2@1")
+    write(samples, tmp_path / "shards")
+    found = named(portions([str(tmp_path / "shards" / "films-00000.tar")], tmp_path / "out", films=10))
+    assert len(found) == 2
+    for film, sample in zip(found.values(), samples, strict=True):
+        assert callable(sample.image)
+        np.testing.assert_allclose(film().pixels, sample.image(), atol=1 / 65535)
+
+
+def test_a_shard_that_is_none_is_one_film_that_cannot_be_read(lake: Path, tmp_path: Path) -> None:
+    whole = (lake / "b" / "films-000.tar").read_bytes()
+    (lake / "b" / "films-000.tar").write_bytes(whole[:3000])
+    found = named(portions([str(lake)], tmp_path / "out", films=10))
+    assert list(found) == ["a.png", "b/films-000.tar", "b/films-001.tar/1.png", "c.png"]
+    with pytest.raises(DataError, match="cut short"):
+        found["b/films-000.tar"]()
+
+
+def test_what_changes_a_film_changes_its_portions_mark(lake: Path, tmp_path: Path) -> None:
+    def marks() -> list[str]:
+        return [one.mark for one in portions([str(lake)], tmp_path / "out", films=1)]
+
+    before = marks()
+    assert marks() == before
+    (lake / "a.png").write_bytes(picture(4) + b" ")
+    shard(lake / "b" / "films-001.tar", {"1.png": picture(3), "2.png": picture(3)})
+    assert [one == two for one, two in zip(before, marks(), strict=True)] == [False, True, False, True]
+
+
+def test_portions_can_be_sent_to_another_machine(lake: Path, tmp_path: Path) -> None:
+    found = portions([str(lake)], tmp_path / "out", films=10)
+    assert pickle.loads(pickle.dumps(found)) == found  # noqa: S301  # of our own making
+
+
+def test_an_address_is_told_without_its_secrets_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("hilum.inputs._TRIES", (0.0, 0.0))
+    asked = []
+
+    def refuse(url: str) -> None:
+        asked.append(url)
+        raise TimeoutError
+
+    monkeypatch.setattr("hilum.inputs.opened", refuse)
+    with pytest.raises(ReadError) as told:
+        Remote("https://me:secret@host/films/1.png?Signature=secret", "")()
+    assert str(told.value).startswith("https://host/films/1.png: cannot be fetched (TimeoutError)")
+    assert len(asked) == 3
+    with pytest.raises(DataError, match=r"^nowhere://films/: cannot be listed"):
+        portions(["nowhere://me:secret@films/"], tmp_path, films=1)
+
+
+@pytest.mark.parametrize("given", [["{0}/a.png", "file://{0}/a.png"], ["file://{0}/none/"], ["{0}/none"]])
+def test_what_is_missing_or_given_twice_is_refused(lake: Path, tmp_path: Path, given: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"given already|nothing there|no such file"):
+        portions([one.format(lake) for one in given], tmp_path / "out", films=1)
+
+
+def test_a_member_that_leads_out_of_its_shard_is_only_a_name(tmp_path: Path) -> None:
+    path = shard(tmp_path / "films.tar", {"../../x.png": picture(1)})
+    ((name, film),) = named(portions([str(path)], tmp_path / "out", films=1)).items()
+    assert name == "films.tar/../../x.png"
+    assert film().pixels.shape == (64, 64)
