@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -818,6 +819,42 @@ def test_two_processes_train_as_one(runs: Path, kept: Kept) -> None:
         torch.testing.assert_close(value, kept.weights[0][key], atol=2e-3, rtol=2e-3)
 
 
+def test_two_nodes_train_as_one(runs: Path, kept: Kept) -> None:
+    """Each is told its rank and where the first one is, as torchrun and SLURM tell it; here both are here."""
+    (runs / "command.py").write_text(COMMAND)
+    said = [
+        *("train", "data=['phantom:30@1']", "task=segment", "preparation.size=64", "batch=4", "rate=1e-2"),
+        *("epochs=1", "precision=32-true", "arguments.width=4", "arguments.depth=2", "arguments.norm=false"),
+        *("--nodes", "2", "--out", str(runs / "two-nodes")),
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, runs / "command.py", *said],
+            env=os.environ | meet | {"NODE_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    told = [node.communicate(timeout=900) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], told
+    assert [out.count("checkpoint\t") for out, _ in told] == [1, 0]
+    settings: dict[str, Any] = {"arguments": {"width": 4, "depth": 2, "norm": False}, "epochs": 1}
+    train(segment(runs / "one-node", **settings))
+    for column in ("loss", "tune_loss", "score"):
+        assert values(runs / "two-nodes", column) == pytest.approx(
+            values(runs / "one-node", column), rel=1e-3
+        )
+    module, card = checkpoint.load(runs / "two-nodes")
+    assert card.config["nodes"] == 2
+    for key, value in module.state_dict().items():
+        torch.testing.assert_close(value, kept.weights[0][key], atol=2e-3, rtol=2e-3)
+
+
 def test_what_is_wrong_is_told_before_other_processes_start(runs: Path) -> None:
     (runs / "command.py").write_text(COMMAND)
     said = ["train", "data=['phantom:1']", "task=segment", "--devices", "2", "--out", runs / "no-films"]
@@ -833,3 +870,5 @@ def test_what_is_wrong_is_told_before_other_processes_start(runs: Path) -> None:
 def test_a_batch_must_divide_among_the_devices(runs: Path) -> None:
     with pytest.raises(ConfigError, match="batch=5: must divide by devices=2"):
         train(segment(runs / "odd", batch=5, devices=2))
+    with pytest.raises(ConfigError, match="batch=6: must divide by devices=2 x nodes=2"):
+        train(segment(runs / "odd", batch=6, devices=2, nodes=2))
