@@ -88,7 +88,7 @@ SERVICES := Orthanc:orthanc,orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools
 .venv/services: .venv/full
 	@missing=$$(for pair in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || echo $${pair#*:} | tr , ' '; done); \
 	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null
-	$(PIP) --group services
+	$(PIP) -e ".[ray]" --group services
 	@touch $@
 
 .venv/release: .venv/full

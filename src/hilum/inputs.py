@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from hilum.data.sources.shards import cut, film_of, members, opened, shards
+from hilum.data.sources.shards import cut, film_of, members, shards
 from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
 from hilum.extras import needs
 from hilum.files import inputs
@@ -50,14 +50,16 @@ class Remote:
     """A file behind a URL."""
 
     url: str
+    size: int
     about: str  # what tells that it was changed
 
     def __call__(self) -> Radiograph:
-        return read(_fetched(self.url, 0, None), name=_plain(self.url))
+        return read(_fetched(self.url, 0, self.size), name=_plain(self.url))
 
     @property
     def mark(self) -> str:
-        return f"{_plain(self.url)} {self.about}"
+        """Where it lies and what tells that it was changed."""
+        return f"{_plain(self.url)} {self.size} {self.about}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,28 +205,38 @@ def _behind(url: str, prefix: str) -> dict[str, Remote | Shard]:
 def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:
     told = (about.get(key) for key in ("size", "ETag", "etag", "mtime", "LastModified", "last_modified"))
     mark = " ".join(str(value) for value in told if value is not None)
-    return Shard(url, name, mark) if name.endswith(".tar") else Remote(url, mark)
+    if name.endswith(".tar"):
+        return Shard(url, name, mark)
+    if about.get("size") is None:
+        raise DataError(f"{_plain(url)}: its server does not tell its size; fetch it first")
+    return Remote(url, int(about["size"]), mark)
 
 
-def _fetched(place: Path | str, start: int, size: int | None) -> bytes:
-    """A file's bytes, or some of them; a URL is asked three times. Raises ReadError."""
-    if (size or 0) > _LARGEST:
+def _fetched(place: Path | str, start: int, size: int) -> bytes:
+    """Some of a file's bytes; a URL is asked three times. Raises ReadError."""
+    if size > _LARGEST:
         raise ReadError(_plain(str(place)), f"a film of over {_LARGEST:,} bytes", "export it compressed")
     waits = iter(_TRIES if isinstance(place, str) else ())
     while True:
         try:
-            if size is not None:
-                return cut(place, start, size)
-            with opened(place) as file:
-                return file.read(_LARGEST)
+            return cut(place, start, size) if isinstance(place, Path) else _asked(place, start, size)
         except (HilumError, FileNotFoundError, PermissionError) as error:
-            if isinstance(error, MissingExtraError):
-                raise
             raise _unfetched(place, error) from None
         except Exception as error:  # as in `_behind`
             if (wait := next(waits, None)) is None:
                 raise _unfetched(place, error) from None
             time.sleep(wait)
+
+
+def _asked(url: str, start: int, size: int) -> bytes:
+    """Those bytes and no more: what an open file of fsspec's reads ahead costs more than the film."""
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(url)
+    data: bytes = system.cat_file(path, start=start, end=start + size)
+    if len(data) != size:
+        raise DataError(f"{_plain(url)}: gave {len(data)} bytes and not {size}; fetch it again")
+    return data
 
 
 def _unfetched(place: Path | str, error: Exception) -> ReadError:
