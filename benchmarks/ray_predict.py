@@ -97,8 +97,11 @@ def draw_films(folder: Path, count: int) -> None:
 def begin(films: Path, out: Path, cores: tuple[int, ...], options: list[str]) -> subprocess.Popen[bytes]:
     """One ``hilum predict`` bound to the cores."""
     command = [*COMMAND, "predict", films, "--out", out, "--as", "csv,json", "--part", str(PART), *options]
+    # Ray's workers give way to all other processes, which on a machine of many users tells little.
+    about = os.environ | {"RAY_worker_niceness": "0"}
     bind = partial(os.sched_setaffinity, 0, cores)
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=bind)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=about, preexec_fn=bind)
 
 
 def waited(*runs: subprocess.Popen[bytes]) -> None:

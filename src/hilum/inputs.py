@@ -169,7 +169,9 @@ def _listed(given: Sequence[str], out: Path) -> dict[str, File | Remote | Shard]
             if clash := found.keys() & behind.keys():
                 raise ConfigError(f"{_plain(url)}: {min(clash)} was given already; run them apart")
             found |= behind
-    return found
+    # What `hilum data shards` notes beside each shard.
+    notes = {f"{name.removesuffix('.tar')}.json" for name, place in found.items() if isinstance(place, Shard)}
+    return {name: place for name, place in found.items() if name not in notes}
 
 
 def _range(path: str) -> bool:

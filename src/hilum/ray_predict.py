@@ -7,6 +7,8 @@ is not told. The driver alone writes parts, so that no worker that was given up 
 from __future__ import annotations
 
 import os
+import secrets
+import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -235,27 +237,28 @@ class _Team:
 @contextmanager
 def _cluster(crew: Crew) -> Iterator[None]:
     """The cluster that RAY_ADDRESS names, or else one of this machine alone, for as long as it is needed."""
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every cluster
+    if not os.environ.get("RAY_ADDRESS") and "RAY_AUTH_MODE" not in os.environ:
+        # Ray's ports hear every interface, and whoever reaches them may run what he likes, but for a token;
+        # it is read when Ray is imported.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if ray.is_initialized():
-        yield
-        return
     if os.environ.get("RAY_ADDRESS"):
         try:
             ray.init(**quiet)
         except (ConnectionError, ValueError) as error:
             raise ConfigError(f"RAY_ADDRESS: no cluster there ({error}); start one with ray start") from None
     else:
-        cores = max(os.cpu_count() or 1, crew.threads)
-        # Whoever reaches Ray's ports may run what he likes: here nobody but this machine does.
         ray.init(
             "local",
-            num_cpus=cores,
+            num_cpus=max(os.cpu_count() or 1, crew.threads),
             include_dashboard=False,
             object_store_memory=100_000_000,  # all that passes through it is rows
-            _node_ip_address="127.0.0.1",
             **quiet,
         )
         if ray.cluster_resources().get("GPU", 0) < crew.gpus:

@@ -38,7 +38,9 @@ Make = Callable[[], Pipeline]
 @pytest.fixture(scope="module")
 def cluster(lacking: Callable[[str], None]) -> Iterator[Any]:
     """Two nodes with room for one worker each, and this process joined to them."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("RAY_worker_niceness", "0")  # by default they give way to whatever else runs
     try:
         import pyarrow  # noqa: F401
         import ray
@@ -52,6 +54,7 @@ def cluster(lacking: Callable[[str], None]) -> Iterator[Any]:
     yield found
     ray.shutdown()
     found.shutdown()
+    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +295,36 @@ def test_what_is_wrong_for_every_film_is_told_once(lake: Path, tmp_path: Path) -
 
     with pytest.raises(ConfigError, match=r"workers ended one after another with nothing done"):
         analyse(elsewhere(crash), lake, tmp_path / "crash", workers=1)
+
+
+ALONE = """
+import os, subprocess, sys
+from hilum.ray_predict import Crew, _cluster
+with _cluster(Crew()):
+    import ray
+    join = f"import ray; ray.init({ray.get_runtime_context().gcs_address!r}); print('joined')"
+    stranger = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
+    two = [
+        subprocess.Popen([sys.executable, "-c", join], env=about, stdout=-1, stderr=-3, text=True)
+        for about in (stranger, None)
+    ]
+    print("friend", two[1].communicate(timeout=60)[0])
+    try:
+        print("stranger", two[0].communicate(timeout=3)[0])
+    except subprocess.TimeoutExpired:  # Ray asks again and again
+        two[0].kill()
+"""
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_cluster_of_one_machine_lets_no_stranger_in() -> None:
+    kept = ("RAY_USAGE", "RAY_worker")
+    about = {key: value for key, value in os.environ.items() if key[:4] != "RAY_" or key.startswith(kept)}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], env=about, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert "friend joined" in done.stdout
+    assert "stranger joined" not in done.stdout
 
 
 def test_a_lost_node_loses_nothing(
