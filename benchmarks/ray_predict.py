@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-FILMS, PART, BLOCKS = 160, 8, 5
+FILMS, PART, BLOCKS = 240, 20, 4
 COMMAND = [sys.executable, "-c", "import sys; sys.argv[0] = 'hilum'; from hilum.cli import main; main()"]
 
 

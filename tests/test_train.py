@@ -819,21 +819,46 @@ def test_two_processes_train_as_one(runs: Path, kept: Kept) -> None:
         torch.testing.assert_close(value, kept.weights[0][key], atol=2e-3, rtol=2e-3)
 
 
-def test_two_nodes_train_as_one(runs: Path, kept: Kept) -> None:
-    """Each is told its rank and where the first one is, as torchrun and SLURM tell it; here both are here."""
+RANKED = {
+    "by hand": {"NODE_RANK": "{rank}"},
+    "torchrun": {
+        "RANK": "{rank}",
+        "GROUP_RANK": "{rank}",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "1",
+        "TORCHELASTIC_RUN_ID": "none",
+    },
+    "SLURM": {
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NNODES": "2",
+        "SLURM_NODEID": "{rank}",
+        "SLURM_PROCID": "{rank}",
+        "SLURM_LOCALID": "0",
+        "SLURM_JOB_NAME": "training",
+        "SLURM_JOB_ID": "1",
+    },
+}
+"""How each tells a process its rank; where the first one is, all tell alike."""
+
+
+@pytest.mark.parametrize("way", RANKED)
+def test_two_nodes_train_as_one(runs: Path, kept: Kept, way: str) -> None:
     (runs / "command.py").write_text(COMMAND)
+    out, alone = runs / f"two-nodes {way}", runs / f"one-node {way}"
     said = [
         *("train", "data=['phantom:30@1']", "task=segment", "preparation.size=64", "batch=4", "rate=1e-2"),
         *("epochs=1", "precision=32-true", "arguments.width=4", "arguments.depth=2", "arguments.norm=false"),
-        *("--nodes", "2", "--out", str(runs / "two-nodes")),
+        *("--nodes", "2", "--out", str(out)),
     ]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "OMP_NUM_THREADS": "1"}
     nodes = [
         subprocess.Popen(
             [sys.executable, runs / "command.py", *said],
-            env=os.environ | meet | {"NODE_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            env=os.environ | meet | {name: value.format(rank=rank) for name, value in RANKED[way].items()},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -843,13 +868,10 @@ def test_two_nodes_train_as_one(runs: Path, kept: Kept) -> None:
     told = [node.communicate(timeout=900) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], told
     assert [out.count("checkpoint\t") for out, _ in told] == [1, 0]
-    settings: dict[str, Any] = {"arguments": {"width": 4, "depth": 2, "norm": False}, "epochs": 1}
-    train(segment(runs / "one-node", **settings))
+    train(segment(alone, epochs=1, arguments={"width": 4, "depth": 2, "norm": False}))
     for column in ("loss", "tune_loss", "score"):
-        assert values(runs / "two-nodes", column) == pytest.approx(
-            values(runs / "one-node", column), rel=1e-3
-        )
-    module, card = checkpoint.load(runs / "two-nodes")
+        assert values(out, column) == pytest.approx(values(alone, column), rel=1e-3)
+    module, card = checkpoint.load(out)
     assert card.config["nodes"] == 2
     for key, value in module.state_dict().items():
         torch.testing.assert_close(value, kept.weights[0][key], atol=2e-3, rtol=2e-3)

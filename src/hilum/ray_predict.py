@@ -150,6 +150,7 @@ def _done(
             else:
                 job.found = found
             if len(job.found) == len(job.names) if job.names else found is not None:
+                team.hand_out(waiting)  # so that nobody waits while the part is written
                 yield job
                 done, films = done + 1, films + len(job.found)
             else:
