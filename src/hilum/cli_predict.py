@@ -165,13 +165,7 @@ def _analyse(
                 tick(tally.counts.total(), len(named), "")
 
             everything = run(pipeline, named, out, chosen, done=done)
-    for what, found in tally.codes.items():
-        if found:
-            print(f"{what}: " + ", ".join(f"{n} {code}" for code, n in found.most_common()), file=sys.stderr)
-    if objects and tally.pictures:
-        print(f"no {', '.join(objects)}: {tally.pictures} not DICOM", file=sys.stderr)
-    counted = ", ".join(f"{tally.counts[status]} {status}" for status in ("ok", "rejected", "error"))
-    print(f"{tally.counts.total()} films\t{counted}\t{out}")
+    tally.tell(objects, out)
     raise typer.Exit(0 if everything else 1)
 
 
@@ -191,6 +185,17 @@ class _Tally:
         self.codes["flagged"].update(one.flags)
         if one.message:
             print(one.message, file=sys.stderr)
+
+    def tell(self, objects: list[str], out: Path) -> None:
+        """The sums; `objects` are the forms that only DICOM films have."""
+        for what, found in self.codes.items():
+            if found:
+                several = ", ".join(f"{n} {code}" for code, n in found.most_common())
+                print(f"{what}: {several}", file=sys.stderr)
+        if objects and self.pictures:
+            print(f"no {', '.join(objects)}: {self.pictures} not DICOM", file=sys.stderr)
+        counted = ", ".join(f"{self.counts[status]} {status}" for status in ("ok", "rejected", "error"))
+        print(f"{self.counts.total()} films\t{counted}\t{out}")
 
 
 def _chosen(forms: str) -> list[str]:

@@ -103,10 +103,8 @@ def run(
     labels, made_of = _made_of(make(), beside)
     folder = out / PARTS
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        _Job(portion, folder / part_name(i, f"{made_of}\n{portion.mark}"))
-        for i, portion in enumerate(portions)
-    ]
+    names = (part_name(i, f"{made_of}\n{portion.mark}") for i, portion in enumerate(portions))
+    jobs = [_Job(portion, folder / name) for portion, name in zip(portions, names, strict=True)]
     waiting = deque(job for job in jobs if not job.part.exists())
     if waiting:
         with _cluster(crew):
