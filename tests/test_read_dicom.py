@@ -569,7 +569,7 @@ RLE = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * 5_000_000
 
 BOMBS = {
     "deflated pixels": (lambda: bomb(header_of(dicom(RAMP8)), 400_000_000), "inflates to far more"),
-    "deflated zeros": (lambda: bomb(b"", 400_000_000), "no rows or columns"),
+    "deflated zeros": (lambda: bomb(b"", 400_000_000), "more elements"),
     "deflated within deflated": (lambda: bomb(bomb(b"", 400_000_000), 0), "no rows or columns"),
     "deflated gigapixels": (
         lambda: bomb(header_of(dicom(RAMP8, Rows=65535, Columns=65535)), 400_000_000),

@@ -6,6 +6,7 @@ a segment that it does not expect.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -16,6 +17,20 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ
 _FRAME, _TABLES, _RESTART, _SCAN = 0xFFC3, 0xFFC4, 0xFFDD, 0xFFDA  # of a lossless JPEG
 _FRAMES = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
 _COMMENTS = {*range(0xFFE0, 0xFFF0), 0xFFFE}
+_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # neither a stuffed byte nor a restart (T.81 B.1.1.2)
+_SCANS = 200  # a film of 100 million pixels takes 0.04 s for each, however few its bytes
+
+
+def check_scans(frame: bytes) -> None:
+    """Refuse a JPEG of thousands of scans: each of a few bytes may take the time of a whole image."""
+    scans, place = 0, 2
+    while found := _MARKER.search(frame, place):
+        marker, place = found[1][0], found.end()
+        if marker not in (0x01, 0xD8, 0xD9):
+            place += int.from_bytes(frame[place : place + 2], "big")
+        scans += marker == 0xDA
+        if scans > _SCANS:
+            raise Refused(f"a JPEG of more than {_SCANS} scans", _AGAIN)
 
 
 def checked(frame: bytes, size: tuple[int, int, int], *, lossless: bool) -> tuple[bytes, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+_HEADER = 2**22  # bytes; more than any header of a single film
+
+
 def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
     """The elements `tags` of a file; None where it is no DICOM file, or is damaged before its pixels."""
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
+
+    from hilum.dicom_bounds import lighten, sparing
+    from hilum.grey import Refused
 
     try:
         if isinstance(source, Path):
@@ -27,9 +34,14 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
         # Without preamble, a data set starts with the number of a low, even group, in either byte order.
         bare = len(start) == 2 and min(start) == 0 and max(start) in range(0x02, 0x2A, 2)
         with hushed():  # what pydicom warns of would quote the patient's header
-            return dcmread(source, stop_before_pixels=True, specific_tags=list(tags), force=bare)
+            found = _deflated(source, tags) or dcmread(
+                sparing(source), stop_before_pixels=True, specific_tags=list(tags), force=bare
+            )
+            lighten(found)
+            return found
     except (
         InvalidDicomError,
+        Refused,
         OSError,
         ValueError,
         TypeError,
@@ -39,3 +51,29 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
         zlib.error,
     ):
         return None
+
+
+def _deflated(source: BinaryIO, tags: Sequence[str]) -> Dataset | None:
+    """The elements of a deflated file; None, and the file at its start, where it is another.
+
+    pydicom would inflate the whole file, to whatever size it unfolds.
+    """
+    from pydicom import uid as uids
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.tag import Tag
+
+    from hilum.dicom_bounds import sparing
+
+    read_preamble(source, force=True)
+    meta = read_dataset(sparing(source), False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
+        source.seek(0)
+        return None
+    plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(source.read(), _HEADER)
+    return read_dataset(
+        sparing(BytesIO(plain)),
+        False,
+        True,
+        stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0,
+        specific_tags=[Tag(tag) for tag in tags],
+    )

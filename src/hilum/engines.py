@@ -43,9 +43,10 @@ def onnxruntime_engine(graph: bytes, threads: int) -> Engine:
     wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in here]
     session = onnxruntime.InferenceSession(graph, options, providers=wanted)
     outputs = {output.name: output.shape for output in session.get_outputs()}
+    inputs = {wanted.name: wanted.shape for wanted in session.get_inputs()}
     return Engine(
         run=lambda films: list(session.run(list(outputs), {"films": films})),
-        films=session.get_inputs()[0].shape,
+        films=inputs["films"],
         outputs=outputs,
     )
 

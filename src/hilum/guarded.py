@@ -249,9 +249,10 @@ def _header(meta: bytearray, header: bytearray, said: dict[str, Any]) -> Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.filereader import read_dataset
 
+    from hilum.dicom_bounds import sparing
     from hilum.read import hushed
 
     with hushed():
-        dataset = read_dataset(BytesIO(header), bool(said["implicit"]), bool(said["little"]))
-        dataset.file_meta = FileMetaDataset(read_dataset(BytesIO(meta), False, True))
+        dataset = read_dataset(sparing(BytesIO(header)), bool(said["implicit"]), bool(said["little"]))
+        dataset.file_meta = FileMetaDataset(read_dataset(sparing(BytesIO(meta)), False, True))
     return dataset

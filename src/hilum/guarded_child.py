@@ -115,36 +115,38 @@ def _described(film: Radiograph, lost: bool) -> dict[str, Any]:
 
 def _packed(dataset: Dataset) -> tuple[bytes, bytes, bool]:
     """File meta and header in the bytes they came in, and whether elements had to be left out."""
-    from pydicom import Dataset
-
     implicit, little = dataset.original_encoding
-    meta = Dataset()
-    meta.update({element.tag: element for element in getattr(dataset, "file_meta", None) or Dataset()})
-    first, lost_first = _written(meta, False, True)
-    second, lost_second = _written(dataset, bool(implicit), bool(little))
-    return first, second, lost_first or lost_second
+    meta, lost_first = _written(dataset.file_meta, False, True)
+    header, lost_second = _written(dataset, bool(implicit), bool(little))
+    return meta, header, lost_first or lost_second
 
 
 def _written(dataset: Dataset, implicit: bool, little: bool) -> tuple[bytes, bool]:
+    """Element by element, as they are stored: what was malformed when it was read may not be writable."""
+    parts, lost = [], False
+    for tag in sorted(dataset.keys()):
+        try:
+            parts.append(_bytes_of(dataset.get_item(tag), _charset(dataset), implicit, little))
+        except Exception:  # pydicom raises whatever the conversion of a malformed element raises
+            lost = True
+    return b"".join(parts), lost
+
+
+def _charset(dataset: Dataset) -> Any:
     try:
-        return _bytes_of(dataset, implicit, little), False
-    except Exception:  # of a malformed element pydicom raises whatever its conversion raises
-        for tag in list(dataset.keys()):
-            try:
-                _bytes_of(dataset[tag : tag + 1], implicit, little)
-            except Exception:
-                del dataset[tag]
-        return _bytes_of(dataset, implicit, little), True
+        return dataset.get("SpecificCharacterSet")
+    except Exception:  # as above
+        return None
 
 
-def _bytes_of(dataset: Dataset, implicit: bool, little: bool) -> bytes:
+def _bytes_of(element: Any, charset: Any, implicit: bool, little: bool) -> bytes:
     from pydicom.filebase import DicomFileLike
-    from pydicom.filewriter import write_dataset
+    from pydicom.filewriter import write_data_element
 
     buffer = BytesIO()
     file = DicomFileLike(buffer)
     file.is_implicit_VR, file.is_little_endian = implicit, little
-    write_dataset(file, dataset)
+    write_data_element(file, element, charset)
     return buffer.getvalue()
 
 

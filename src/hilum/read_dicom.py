@@ -15,7 +15,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from hilum.age import years
-from hilum.codestream import checked
+from hilum.codestream import check_scans, checked
+from hilum.dicom_bounds import lighten, sparing
 from hilum.dicom_grey import levels_of, numbers, spacing_of, text
 from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
@@ -138,9 +139,10 @@ def _is_supine(dataset: Dataset) -> bool:
 
 def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID]:
     if uids.DeflatedExplicitVRLittleEndian.encode() in data:
-        return _inflate(data, pixel_budget), uids.DeflatedExplicitVRLittleEndian
-    dataset = dcmread(BytesIO(data), force=True)
+        return _inflate(data, pixel_budget, notes), uids.DeflatedExplicitVRLittleEndian
+    dataset = dcmread(sparing(BytesIO(data)), force=True)
     dataset.buffer = None  # it would keep the whole file alive
+    _lighten(dataset, notes)
     if data[128:132] != b"DICM" and not ("SOPClassUID" in dataset or "Rows" in dataset):
         raise Refused("not a DICOM, PNG, JPEG or TIFF file", "convert it to one of these")
     said = dataset.file_meta.get("TransferSyntaxUID")
@@ -154,16 +156,22 @@ def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     return dataset, syntax
 
 
-def _inflate(data: bytes, pixel_budget: int) -> Dataset:
+def _lighten(dataset: Dataset, notes: list[str]) -> None:
+    if heavy := lighten(dataset):
+        notes.append(f"{heavy} elements of over a megabyte left out of the header")
+
+
+def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
     """Parse a deflated file; pydicom would inflate it at once, to whatever size it unfolds."""
-    stream = BytesIO(data)
+    stream = sparing(BytesIO(data))
     read_preamble(stream, force=True)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
     if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
         raise Refused("the deflated transfer syntax is named in the wrong place", _AGAIN)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
     plain = inflater.decompress(stream.read(), _HEADER)
-    header = read_dataset(BytesIO(plain), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
+    header = read_dataset(sparing(BytesIO(plain)), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
+    lighten(header)
     plain += inflater.decompress(
         inflater.unconsumed_tail, _layout(header, pixel_budget, [], pixels_follow=True).size + _HEADER
     )
@@ -171,7 +179,8 @@ def _inflate(data: bytes, pixel_budget: int) -> Dataset:
         raise Refused("inflates to far more than its header declares", _AGAIN)
     if not inflater.eof:
         raise Refused("truncated: the deflated part has no end", _AGAIN)
-    dataset = read_dataset(BytesIO(plain), False, True)
+    dataset = read_dataset(sparing(BytesIO(plain)), False, True)
+    _lighten(dataset, notes)
     dataset.file_meta = meta  # type: ignore[assignment]
     return dataset
 
@@ -248,6 +257,8 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> bytes:
         if len(frame) > 2 * layout.size + 2**16:
             raise Refused("more RLE data than its header declares", _AGAIN)
         return frame
+    if DECODERS[syntax] == "pillow":
+        check_scans(frame)
     size = layout.rows, layout.columns, layout.samples
     frame, bits = checked(frame, size, lossless=DECODERS[syntax] == "gdcm")
     if syntax == uids.JPEGExtended12Bit and bits > 8:

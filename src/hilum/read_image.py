@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum.codestream import check_scans
 from hilum.grey import Refused, check_size, finished, graded, luminance
 from hilum.types import Array, Origin, Radiograph
 
@@ -49,6 +50,7 @@ def read_image(data: bytes, kind: str, *, path: str, sha256: str, pixel_budget: 
     elif kind == "JPEG":
         jpeg = JpegImagePlugin.JpegImageFile(stream)
         check_size(jpeg.height, jpeg.width, 1, pixel_budget)
+        check_scans(data)
         grey = _grey(jpeg, 8, data, notes)
     else:
         tiff = TiffImagePlugin.TiffImageFile(stream)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,10 @@ from hilum.engines import fit_for, onnxruntime_engine, openvino_engine
 from hilum.errors import CheckpointError, HilumError
 from hilum.hub import SCHEME, download
 from hilum.types import Array
+
+# How an ONNX graph names a file of weights outside of itself, an entry of TensorProto.external_data whose key
+# is "location", in every way in which protobuf lets the numbers before it be written.
+_ELSEWHERE = re.compile(rb"(?:\x0a|\x8a\x80{0,3}\x00)(?:\x08|\x88\x80{0,8}\x00)location")
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -48,24 +54,23 @@ def shipped_names() -> list[str]:
 def head_bias(folder: Path) -> Array | None:
     """The bias (C,) of the one linear head of a checkpoint's network; None where it has none, or no weights.
 
-    Of the safetensors format no more is read than that: the table's length, the table, the numbers. Raises
-    CheckpointError for a file of another format.
+    Of the safetensors format no more is understood than that: the table's length, the table, the numbers.
+    Raises CheckpointError for a file that is not the card's, or not of that format.
     """
     path = folder / "model.safetensors"
     if not path.is_file():
         return None
+    content = _checked(path, read_card(folder))
+    length = int.from_bytes(content[:8], "little")
     try:
-        with path.open("rb") as file:
-            length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
-            found = json.loads(file.read(length if length <= size else 0)).get("head.bias")
-            if found is None or found["dtype"] != "F32":
-                return None
-            start, end = found["data_offsets"]
-            file.seek(8 + length + start)
-            return np.frombuffer(file.read(min(end - start, size)), "<f4")
-    except (ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
+        found = json.loads(content[8 : 8 + length]).get("head.bias")
+        if found is None or found["dtype"] != "F32":
+            return None
+        start, end = found["data_offsets"]
+        return np.frombuffer(content[8 + length :][start:end], "<f4").reshape(found["shape"])
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         kind = type(error).__name__
-        raise CheckpointError(f"{path}: not in the safetensors format ({kind}); restore the file") from None
+        raise CheckpointError(f"{path}: not in the safetensors format ({kind}); train it again") from None
 
 
 class Runtime:
@@ -82,6 +87,7 @@ class Runtime:
         files = chosen.files if chosen else ("model.onnx",)
         contents = [_checked(folder / name, card) for name in files]
         path = folder / files[0]
+        _check_self_contained(path, contents[0], files)
         try:
             if chosen and chosen.engine == "openvino":
                 engine = openvino_engine(path, threads, chosen.precision)
@@ -111,6 +117,19 @@ def _chosen(card: Card, build: str | None) -> Build | None:
     if build and found is None:
         raise CheckpointError(f"{card.name}: has no build {build!r}; make it with hilum export")
     return found
+
+
+def _check_self_contained(path: Path, graph: bytes, files: Sequence[str]) -> None:
+    """Refuse weights that no hash of the card covers, which an engine would load at the graph's word."""
+    beside = path.with_suffix(".bin")
+    if path.suffix == ".xml":  # OpenVINO's own form keeps its weights there
+        elsewhere = beside.name not in files and beside.exists()
+    else:
+        elsewhere = _ELSEWHERE.search(graph) is not None
+    if elsewhere:
+        raise CheckpointError(
+            f"{path}: keeps weights in a file that its card does not name; save them within the graph"
+        )
 
 
 def _checked(path: Path, card: Card) -> bytes:
