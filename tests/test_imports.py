@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # A new module must be given its place here.
 FLOORS = """
     __init__
-    age duplicates errors store types
+    age duplicates errors store terminal types
     serve.examples serve.metrics serve.migrations serve.migrations.versions serve.patience
     serve.migrations.versions.v0001_results
     extras labels
@@ -27,9 +27,10 @@ FLOORS = """
     blank card files folds grey needs_train page picture pointing scores data.phantom_body
     models.cnn models.ensemble models.evidence dicom.charset dicom.uids dicom.values
     data.ties dicom.codes dicom.contours dicom.source
-    augment config dicom_grey engines explain history hub intervals losses measure metrics models.unet prepare
-    report slopes stages state dicom.common
-    calibrate codestream conformal dicom_bounds delong figures models.imagenet outline overlay progress quality read_image
+    augment codestream config dicom_grey engines explain history hub intervals losses measure metrics
+    models.unet prepare report slopes stages state dicom.common
+    calibrate conformal dicom_bounds delong figures models.imagenet outline overlay progress quality
+    read_image
     conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
     decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page

@@ -23,6 +23,7 @@ from hilum.cli_selftest import selftest
 from hilum.cli_serve import serve
 from hilum.cli_train import ensemble, study, train, tune
 from hilum.errors import HilumError
+from hilum.terminal import shown
 
 EPILOG = "Research use only. Not a medical device."
 
@@ -45,11 +46,11 @@ def main() -> None:
     try:
         app()
     except HilumError as error:
-        print(f"hilum: {error}", file=sys.stderr)
+        print(f"hilum: {shown(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         print(
-            f"hilum: {error.filename or 'output'}: {error.strerror}; check the path and the disk",
+            f"hilum: {shown(str(error.filename or 'output'))}: {error.strerror}; check the path and the disk",
             file=sys.stderr,
         )
         raise SystemExit(2) from None

@@ -12,6 +12,7 @@ import typer
 
 from hilum.cli_data import Operating, Out, Thresholds, shares
 from hilum.progress import progress
+from hilum.terminal import shown
 
 if TYPE_CHECKING:
     from hilum.batch import Outcome
@@ -184,7 +185,7 @@ class _Tally:
         self.codes["rejected"].update(one.reasons)
         self.codes["flagged"].update(one.flags)
         if one.message:
-            print(one.message, file=sys.stderr)
+            print(shown(one.message), file=sys.stderr)
 
     def tell(self, objects: list[str], out: Path) -> None:
         """The sums; `objects` are the forms that only DICOM films have."""

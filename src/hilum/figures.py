@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from hilum.intervals import Interval, around, bootstrap, mirrored, resamples, weighed
 from hilum.scores import Statistic
+from hilum.store import write_whole
 from hilum.types import Array
 
 
@@ -52,20 +54,26 @@ def joined(one: Evaluation, other: Evaluation) -> Evaluation:
 
 
 def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
-    """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables."""
+    """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables.
+
+    Each is written whole or not at all, ``evaluation.json`` last: where it stands, the others do.
+    """
     out.mkdir(parents=True, exist_ok=True)
     document = {**about, "confusion": evaluation.confusion}
-    write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")
     for stem, table in evaluation.tables.items():
         if table:
             _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
+    write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")
 
 
 def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:
-    """The figures as JSON, behind what was measured (`about`), and as csv."""
+    """The figures as JSON, behind what was measured (`about`), and as csv.
+
+    The JSON comes last: where it stands, all is written.
+    """
     rows = [_without_nan(asdict(figure)) for figure in figures]
-    document.write_text(json.dumps({**about, "figures": rows}, indent=2) + "\n", encoding="utf-8")
     _write_csv(table, [field.name for field in fields(Figure)], rows)
+    write_whole(document, (json.dumps({**about, "figures": rows}, indent=2) + "\n").encode())
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
@@ -77,10 +85,11 @@ def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,21 @@ from hilum.errors import ConfigError, DataError
 
 
 def film_paths(folder: Path) -> list[Path]:
-    """Every file under `folder`, sorted; hidden files and folders are passed over."""
+    """Every file under `folder`, sorted; hidden files and folders, and links to folders, are passed over.
+
+    Raises DataError where there is no such folder, or one below it cannot be opened.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+
+    def unreadable(error: OSError) -> None:
+        raise DataError(f"{error.filename}: {error.strerror}; let this user open it, or move it away")
+
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def by_stem(folder: Path) -> dict[str, Path]:
@@ -74,6 +82,10 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     return columns, rows
 
 
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # of links that run in a circle Path.resolve raises RuntimeError
+
+
 def inputs(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
     """Name -> file for the files and folders a user gives; the names tell where results go.
 
@@ -88,7 +100,7 @@ def inputs(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
             found = {
                 prefix + film.relative_to(path).as_posix(): film
                 for film in film_paths(path)
-                if out is None or not film.resolve().is_relative_to(out.resolve())
+                if out is None or not _real(film).is_relative_to(_real(out))
             }
             if not found:
                 raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")

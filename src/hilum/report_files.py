@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 import uuid
 from collections.abc import Collection
 from pathlib import Path, PurePath
@@ -16,6 +18,9 @@ from hilum.overlay import overlay
 from hilum.report import error_json, to_json
 from hilum.report_page import html
 from hilum.types import Array, Report
+
+_DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_ABANDONED = 3600  # seconds
 
 FORMS = ("csv", "json", "mask", "png", "html", *dicom.FORMS)
 
@@ -68,6 +73,13 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
             save(result, _with(target, f".{form}.dcm"))
     if result.anatomy is not None and not {"mask", "png"}.isdisjoint(forms):
         _store(_with(target, ".mask.png"), _png(result.anatomy.mask))
+
+
+def sweep(out: Path) -> None:
+    """Take away the drafts that killed runs left in `out` and below; what is younger may be at work."""
+    for draft in out.rglob(".*.tmp"):
+        if _DRAFT.fullmatch(draft.name) and time.time() - draft.stat().st_mtime > _ABANDONED:
+            draft.unlink(missing_ok=True)
 
 
 def _encoded(document: dict[str, Any]) -> bytes:

@@ -54,23 +54,24 @@ def shipped_names() -> list[str]:
 def head_bias(folder: Path) -> Array | None:
     """The bias (C,) of the one linear head of a checkpoint's network; None where it has none, or no weights.
 
-    Of the safetensors format no more is understood than that: the table's length, the table, the numbers.
-    Raises CheckpointError for a file that is not the card's, or not of that format.
+    Of the safetensors format no more is read than that: the table's length, the table, the numbers. Raises
+    CheckpointError for a file of another format.
     """
     path = folder / "model.safetensors"
     if not path.is_file():
         return None
-    content = _checked(path, read_card(folder))
-    length = int.from_bytes(content[:8], "little")
     try:
-        found = json.loads(content[8 : 8 + length]).get("head.bias")
-        if found is None or found["dtype"] != "F32":
-            return None
-        start, end = found["data_offsets"]
-        return np.frombuffer(content[8 + length :][start:end], "<f4").reshape(found["shape"])
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        with path.open("rb") as file:
+            length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+            found = json.loads(file.read(length if length <= size else 0)).get("head.bias")
+            if found is None or found["dtype"] != "F32":
+                return None
+            start, end = found["data_offsets"]
+            file.seek(8 + length + start)
+            return np.frombuffer(file.read(min(end - start, size)), "<f4").reshape(found["shape"])
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         kind = type(error).__name__
-        raise CheckpointError(f"{path}: not in the safetensors format ({kind}); train it again") from None
+        raise CheckpointError(f"{path}: not in the safetensors format ({kind}); restore the file") from None
 
 
 class Runtime:
