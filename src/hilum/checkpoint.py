@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,11 @@ def load(name: str | Path) -> tuple[nn.Module, Card]:
             f"{path}: missing or not the file its card names; restore the checkpoint folder"
         )
     module = _network(card)
-    module.load_state_dict(_loaded(path))
+    try:
+        module.load_state_dict(_loaded(path))
+    except (safetensors.SafetensorError, RuntimeError) as error:  # whose hash is in the card all the same
+        kind = type(error).__name__
+        raise CheckpointError(f"{path}: no weights of the card's network ({kind}); train it again") from None
     return module.eval(), card
 
 

@@ -14,6 +14,7 @@ from hilum.card import Build, Card, read_card
 from hilum.engines import fit_for, onnxruntime_engine, openvino_engine
 from hilum.errors import CheckpointError, HilumError
 from hilum.hub import SCHEME, download
+from hilum.store import standing
 from hilum.types import Array
 
 # How an ONNX graph names a file of weights outside of itself, an entry of TensorProto.external_data whose key
@@ -36,8 +37,10 @@ def find(name: str | Path) -> Path:
         return shipped
     folder = Path(name)
     # A training run keeps its checkpoint in a sub-folder; both the run and the checkpoint may be named.
-    if (folder / "checkpoint" / "card.json").is_file():
-        return folder / "checkpoint"
+    within = standing(folder / "checkpoint")
+    if (within / "card.json").is_file():
+        return within
+    folder = standing(folder)
     if not folder.is_dir():
         known = ", ".join(shipped_names()) or "none"
         raise CheckpointError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hilum.errors import TrainingError
@@ -54,7 +54,23 @@ def save_state(
 def load_state(
     path: Path, config: str, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> State:
-    """Fill modules and optimizer from a state file; raises TrainingError when the settings differ."""
+    """Fill modules and optimizer from a state file.
+
+    Raises TrainingError when the settings differ, and for a damaged file.
+    """
+    try:
+        return _loaded(path, config, modules, optimizer)
+    # What is no safetensors file, holds other weights than these, or says what no State knows.
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        kind = type(error).__name__
+        raise TrainingError(
+            f"{path}: damaged, or of another network ({kind}); restore it, or choose another out="
+        ) from None
+
+
+def _loaded(
+    path: Path, config: str, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> State:
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}
     if about.get("config") != config:

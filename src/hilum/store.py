@@ -27,6 +27,12 @@ def publish(draft: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def standing(folder: Path) -> Path:
+    """The folder; where a `publish` was killed between its two renames, the older one that it set aside."""
+    old = folder.with_name(f".{folder.name}-old")
+    return old if old.is_dir() and not folder.exists() else folder
+
+
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file that appears whole or not at all."""
     draft = path.with_name(f".{path.name}-draft")

@@ -14,6 +14,9 @@ from hilum.errors import ConfigError
 from hilum.pacs.records import STATES, Film, Result
 
 _VERSION = 1
+_LONGEST = (
+    3600.0  # seconds a film is put off at most; further away is a turn only where the clock was set back
+)
 
 _SCHEMA = """
 CREATE TABLE films (
@@ -147,10 +150,11 @@ class Place:
 
     def due(self, limit: int, but: Collection[str] = ()) -> list[Film]:
         """Up to `limit` films whose turn it is, those that waited longest first, without those of `but`."""
+        now = time.time()
         rows = self._db.execute(
-            "SELECT study, series, sop FROM films WHERE state = 'queued' AND due <= ?"
+            "SELECT study, series, sop FROM films WHERE state = 'queued' AND (due <= ? OR due > ?)"
             " ORDER BY due, rowid LIMIT ?",
-            (time.time(), limit + len(but)),
+            (now, now + _LONGEST, limit + len(but)),
         )
         films = [Film(study=study, series=series, sop=sop) for study, series, sop in rows]
         return [film for film in films if film.sop not in but][:limit]
@@ -184,9 +188,9 @@ class Place:
         return done.rowcount > 0
 
     def later(self, sop: str, seconds: float, reason: str) -> None:
-        """Put a film off."""
+        """Put a film off, for an hour at most."""
         with self._db:
-            changed = (time.time() + seconds, reason, sop)
+            changed = (time.time() + min(seconds, _LONGEST), reason, sop)
             self._db.execute("UPDATE films SET due = ?, reason = ? WHERE sop = ?", changed)
 
     def settle(self, sop: str, state: str, reason: str = "") -> None:
