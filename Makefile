@@ -6,7 +6,7 @@ PINS := --no-require-hashes -c constraints.txt -c requirements.lock --build-cons
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS)
 export HILUM_DATA ?= ../shared/data
 
-.PHONY: demo serve test test-services check lock release images golden bench docs clean
+.PHONY: demo serve test test-services faults check lock release images golden bench docs clean
 
 demo: .venv/light  ## a real DICOM chest film through the shipped models; results in demo/
 	@film=$$($(BIN)/python -c "import data_store, pathlib; print(pathlib.Path(data_store.__file__).parent / 'data' / 'RG1_UNCR.dcm')") && \
@@ -23,6 +23,11 @@ test: .venv/full  ## all tests but those of tests/services
 
 test-services: .venv/services  ## against a real PACS, database and browser; installs them with apt-get (Debian, Ubuntu)
 	$(BIN)/python -m pytest tests/services
+
+MINUTES ?= 60
+faults: .venv/full  ## tests/faults, and hilum.read fuzzed for an hour (MINUTES=60); inputs that fail are kept in build/faults
+	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python tools/fuzz.py --minutes $(MINUTES) --keep build/faults
 
 check: .venv/release  ## format, lint, types, tests, licences, known holes
 	$(BIN)/ruff format --check .

@@ -98,7 +98,7 @@ def test_a_graph_gets_no_weights_from_a_file_that_its_card_does_not_name(
     for place in (tmp_path, folder):
         (place / "secret.bin").write_bytes(b"\7")
         monkeypatch.chdir(place)
-        with pytest.raises(CheckpointError, match="not a graph that can be run"):
+        with pytest.raises(CheckpointError, match="weights in a file that its card does not name"):
             Runtime(folder)
 
 

@@ -249,10 +249,9 @@ def outcome(decoder: Decoder, data: bytes) -> tuple[str, str]:
 
 def sound(film: Radiograph) -> bool:
     """Whether it is what `hilum.read` promises."""
-    pixels = film.pixels
-    return bool(
-        pixels.dtype == np.float32 and pixels.ndim == 2 and 0 <= pixels.min() < pixels.max() <= 1
-    ) and (film.spacing is None or all(0 < step < float("inf") for step in film.spacing))
+    pixels, steps = film.pixels, film.spacing or ()
+    right = pixels.dtype == np.float32 and pixels.ndim == 2 and 0 <= pixels.min() < pixels.max() <= 1
+    return bool(right) and all(0 < step < float("inf") for step in steps)
 
 
 def fuzz(seconds: float, seed: int, keep: Path, *, tell: Callable[[str], None]) -> Tally:

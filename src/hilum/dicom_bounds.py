@@ -9,7 +9,7 @@ from pydicom.tag import BaseTag
 
 from hilum.grey import Refused
 
-_PIECES = 200_000  # an element takes two reads or three; the header of a film has a few hundred elements
+_PIECES = 100_000  # an element takes two reads or three; the header of a film has a few hundred elements
 LONGEST = 2**20  # bytes of an element that is not the pixels; the largest lookup table has 2**17
 
 

@@ -16,6 +16,12 @@ from pydicom.multival import MultiValue
 from hilum.grey import LUMA, Refused, count, stretch, values_of
 from hilum.types import Array
 
+VIEWS = {
+    *("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO"),
+    *("LAT", "LATERAL", "OBLIQUE", "SUPINE"),
+}
+"""Views that results may name; any other word might be a patient's name."""
+
 _AGAIN = "export the film again from its source"
 
 
@@ -51,6 +57,14 @@ def spacing_of(dataset: Dataset, notes: list[str]) -> tuple[float, float] | None
             return found[0], found[1]
         if found:
             notes.append(f"{keyword} is zero or malformed and ignored")
+    return None
+
+
+def view_of(dataset: Dataset, notes: list[str]) -> str | None:
+    """How the patient stood to the plate, in upper case; None where it is not said in a word of VIEWS."""
+    if (said := text(dataset, "ViewPosition")) in VIEWS:
+        return said
+    notes += ["ViewPosition is unknown and ignored"] if said else []
     return None
 
 

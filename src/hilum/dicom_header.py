@@ -20,10 +20,8 @@ _HEADER = 2**22  # bytes; more than any header of a single film
 def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
     """The elements `tags` of a file; None where it is no DICOM file, or is damaged before its pixels."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     from hilum.dicom_bounds import lighten, sparing
-    from hilum.grey import Refused
 
     try:
         if isinstance(source, Path):
@@ -38,19 +36,19 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
                 sparing(source), stop_before_pixels=True, specific_tags=list(tags), force=bare
             )
             lighten(found)
-            return found
-    except (
-        InvalidDicomError,
-        Refused,
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        EOFError,
-        zlib.error,
-    ):
+            return _understood(found)
+    except Exception:  # of damaged content pydicom raises whatever its conversions raise
         return None
+
+
+def _understood(found: Dataset) -> Dataset:
+    """Those of its elements that can be converted, which pydicom does when an element is asked for."""
+    for tag in list(found.keys()):
+        try:
+            found[tag]
+        except Exception:  # as above
+            del found[tag]
+    return found
 
 
 def _deflated(source: BinaryIO, tags: Sequence[str]) -> Dataset | None:
@@ -69,7 +67,10 @@ def _deflated(source: BinaryIO, tags: Sequence[str]) -> Dataset | None:
     if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
         source.seek(0)
         return None
-    plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(source.read(), _HEADER)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
+    plain = inflater.decompress(source.read(), _HEADER)
+    if len(plain) < _HEADER and not inflater.eof:
+        raise EOFError
     return read_dataset(
         sparing(BytesIO(plain)),
         False,

@@ -68,7 +68,9 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
         said = f"the header says view {view}; the models read frontal films only"
         reasons.append(_reason("lateral", said))
     if origin.modality not in _MODALITIES:
-        said = f"the header says modality {origin.modality[:16]}; the models read radiographs only"
+        # A code of two letters, as all of images are (PS3.3 C.7.3.1.1.1); other words may be anything.
+        modality = f"modality {origin.modality}" if len(origin.modality) == 2 else "another modality"
+        said = f"the header says {modality}; the models read radiographs only"
         reasons.append(_reason("not-radiograph", said))
     if origin.body_part and not any(word in origin.body_part for word in CHEST):
         reasons.append(_reason("not-chest", "the header names another body part than the chest"))

@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from hilum.age import years
 from hilum.codestream import check_scans, checked
 from hilum.dicom_bounds import lighten, sparing
-from hilum.dicom_grey import levels_of, numbers, spacing_of, text
+from hilum.dicom_grey import levels_of, numbers, spacing_of, text, view_of
 from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
 
@@ -44,6 +44,8 @@ DECODERS = {
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
 )
+# Words that may be repeated in notes and results; any other might be a patient's name.
+_KNOWN = {*_SAMPLES, "HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", ""}
 _AGAIN = "export the film again from its source"
 _UNCOMPRESSED = "export the film uncompressed, or as JPEG 2000"
 _HEADER = 2**22  # bytes; more than any header of a single film
@@ -103,7 +105,7 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
     return Radiograph(
         pixels=finished(pixels),
         spacing=spacing_of(dataset, notes),
-        view=text(dataset, "ViewPosition") or None,
+        view=view_of(dataset, notes),
         origin=Origin(
             path=path,
             sha256=sha256,
@@ -207,7 +209,7 @@ def _layout(dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_fol
         raise Refused("no pixel data: the header gives no rows or columns", _AGAIN)
     check_size(layout.rows, layout.columns, whole("NumberOfFrames", 1), pixel_budget)
     if _SAMPLES.get(layout.photometric) != layout.samples:
-        kind = layout.photometric[:16] or "missing"
+        kind = (layout.photometric if layout.photometric in _KNOWN else "unknown") or "missing"
         raise Refused(
             f"photometric interpretation {kind} with {layout.samples} samples a pixel",
             "convert it to MONOCHROME2",
@@ -225,7 +227,8 @@ def _layout(dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_fol
 def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> Array:
     """(H, W) integers of the machine's own byte order; colour becomes luminance."""
     if syntax not in DECODERS:
-        raise Refused(f"transfer syntax {syntax.name[:64]} has no permissive decoder", _UNCOMPRESSED)
+        name = syntax.name[:64] if syntax.is_valid else "of no valid UID"
+        raise Refused(f"transfer syntax {name} has no permissive decoder", _UNCOMPRESSED)
     element = dataset["PixelData"]
     data = element.value
     if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
