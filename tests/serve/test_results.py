@@ -279,7 +279,7 @@ def test_a_long_header_takes_its_part_of_the_memory(pipeline: Pipeline, dicom: F
     from hilum.serve.recent import Recent
 
     item = Dataset()
-    item.add_new(0x00091002, "UN", bytes(2**20))
+    item.add_new(0x00091002, "UN", bytes(1_000_000))  # longer ones are not kept
     long = pipeline(dicom(RequestAttributesSequence=[item]))
     recent = Recent(2**21)
     for name in "abcd":
