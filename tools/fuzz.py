@@ -132,12 +132,9 @@ def _copy(found: bytearray, other: bytes, chance: Random) -> None:
 
 def _syntax(found: bytearray, _: bytes, chance: Random) -> None:
     """Another transfer syntax than that of the pixels."""
-    known = re.search(rb"1\.2\.840\.10008\.1\.2[.0-9]*", found)
-    if known:
-        new = chance.choice(_SYNTAXES)
-        found[known.start() : known.end()] = new[: known.end() - known.start()].ljust(
-            known.end() - known.start(), b"\0"
-        )
+    if known := re.search(rb"1\.2\.840\.10008\.1\.2[.0-9]*", found):
+        start, end = known.span()
+        found[start:end] = chance.choice(_SYNTAXES)[: end - start].ljust(end - start, b"\0")
 
 
 def _marker(found: bytearray, _: bytes, chance: Random) -> None:
@@ -292,9 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--keep", type=Path, default=Path("build/faults"), help="folder for inputs that failed"
-    )
+    parser.add_argument("--keep", type=Path, default=Path("build/faults"), help="for what failed")
     given = parser.parse_args()
     tally = fuzz(given.minutes * 60, given.seed, given.keep, tell=lambda line: print(line, flush=True))
     print(f"{given.minutes:g} minutes, seed {given.seed}: {tally.line()}")
