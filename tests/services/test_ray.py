@@ -141,6 +141,9 @@ def deadly(film: str, scar: Path | None = None, nodes: Path | None = None) -> Ma
         def analyse(films: Any) -> Any:
             if nodes:
                 (nodes / ray.get_runtime_context().get_node_id()).touch()
+                late = time.monotonic() + 90
+                while len(list(nodes.iterdir())) < 2 and time.monotonic() < late:
+                    time.sleep(0.1)  # or the node that starts first might do all the work
             if any(one.origin.path.endswith(film) for one in films) and not (scar and scar.exists()):
                 if scar:
                     scar.touch()
