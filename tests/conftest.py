@@ -59,14 +59,16 @@ SEED = 7
 _SIZE = 256
 
 
-def _dicom(syntax: UID = ExplicitVRLittleEndian, drop: Collection[str] = (), **elements: Any) -> bytes:
+def _dicom(
+    syntax: UID = ExplicitVRLittleEndian, drop: Collection[str] = (), *, seed: int = SEED, **elements: Any
+) -> bytes:
     """A radiograph of 12 bits as a CR image; `elements` are added or changed, those in `drop` left out."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax
     data.file_meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     data.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.5")
-    grey = draw(SEED, size=_SIZE).pixels.astype(np.uint16) * 16
+    grey = draw(seed, size=_SIZE).pixels.astype(np.uint16) * 16
     if elements.get("PhotometricInterpretation") == "MONOCHROME1":
         grey = 4095 - grey
     header: dict[str, Any] = {

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 from starlette.testclient import TestClient
 
 import hilum
@@ -21,50 +19,19 @@ from hilum.serve.app import create_app
 from hilum.serve.service import Service
 from hilum.serve.settings import Settings
 
+KUNIGUNDE = {
+    "PatientName": "Zwetschgenberg^Kunigunde",
+    "PatientID": "PID-4711-GEHEIM",
+    "PatientBirthDate": "19500102",
+    "PatientSex": "F",
+    "StudyDate": "20260101",
+    "StudyTime": "081500",
+}
+
 
 def _png(seed: int = 3, size: int = 256) -> bytes:
     encoded: bytes = cv2.imencode(".png", draw(seed, size=size).pixels)[1].tobytes()
     return encoded
-
-
-def _dicom(seed: int = 3, **elements: Any) -> bytes:
-    pixels = draw(seed, size=256).pixels
-    film, study, series = (
-        generate_uid(entropy_srcs=[str(seed), what]) for what in ("film", "study", "series")
-    )
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
-    meta.MediaStorageSOPInstanceUID = film
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    given = {
-        "SOPClassUID": ComputedRadiographyImageStorage,
-        "SOPInstanceUID": film,
-        "StudyInstanceUID": study,
-        "SeriesInstanceUID": series,
-        "PatientName": "Zwetschgenberg^Kunigunde",
-        "PatientID": "PID-4711-GEHEIM",
-        "PatientBirthDate": "19500102",
-        "PatientSex": "F",
-        "StudyDate": "20260101",
-        "StudyTime": "081500",
-        "Modality": "CR",
-        "ViewPosition": "PA",
-        "Rows": pixels.shape[0],
-        "Columns": pixels.shape[1],
-        "SamplesPerPixel": 1,
-        "BitsAllocated": 8,
-        "BitsStored": 8,
-        "HighBit": 7,
-        "PixelRepresentation": 0,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "PixelData": pixels.tobytes(),
-    }
-    for keyword, value in (given | elements).items():
-        setattr(dataset, keyword, value)
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +41,15 @@ def png() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def dicom() -> Callable[..., bytes]:
+def dicom(dicom_film: Callable[..., bytes]) -> Callable[..., bytes]:
     """Makes a generated film as DICOM, by its seed and header elements; of Kunigunde, unless told."""
-    return _dicom
+
+    def make(seed: int = 3, **elements: Any) -> bytes:
+        names = {"SOPInstanceUID": "film", "StudyInstanceUID": "study", "SeriesInstanceUID": "series"}
+        given = {keyword: generate_uid(entropy_srcs=[str(seed), what]) for keyword, what in names.items()}
+        return dicom_film(seed=seed, **(given | KUNIGUNDE | elements))
+
+    return make
 
 
 @pytest.fixture(scope="session")
