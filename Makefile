@@ -18,8 +18,8 @@ demo: .venv/light  ## a real DICOM chest film through the shipped models; result
 serve: .venv/serve  ## the HTTP service and its viewer on http://localhost:8000; its data in hilum-data/
 	$(BIN)/hilum serve --data hilum-data
 
-test: .venv/full  ## all tests but those of tests/services
-	$(BIN)/python -m pytest
+test: .venv/full  ## all tests but those of tests/services, a file of them on each core
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 test-services: .venv/services  ## against a real PACS, database and browser; installs them with apt-get (Debian, Ubuntu)
 	$(BIN)/python -m pytest tests/services
@@ -35,7 +35,7 @@ check: .venv/release  ## format, lint, types, tests, licences, known holes
 	$(BIN)/mypy
 	$(BIN)/python tools/licences.py
 	$(BIN)/python tools/audit.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lock: .venv/release  ## requirements.lock, anew: after pyproject.toml or constraints.txt has changed
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 -c constraints.txt \
