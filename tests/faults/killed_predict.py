@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import cv2
+from killing import NEVER, killed_at
 
 from hilum import batch
 from hilum.data.phantom import draw
@@ -54,46 +54,6 @@ def predict(films: Path, out: Path) -> None:
     batch.run(pipeline, inputs([films], out), out, FORMS, done=lambda *_: None)
 
 
-def killed_at(step: int, films: Path, out: Path) -> bool:
-    """Predict in a child that dies by SIGKILL at its given change to a file; False where it ended before."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        try:
-            doomed(step, films, out)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert status == 0 or os.WTERMSIG(status) == signal.SIGKILL, status
-    return status != 0
-
-
-def doomed(step: int, films: Path, out: Path) -> None:
-    """Die before a file is opened to be written or renamed, before a folder is made, or with half written."""
-    steps, real = 0, Path.write_bytes
-
-    def count() -> None:
-        nonlocal steps
-        steps += 1
-        if steps == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        writes = event == "open" and isinstance(arguments[1], str) and "r" not in arguments[1]
-        if writes or event in ("os.rename", "os.mkdir"):
-            count()
-
-    def half(path: Path, data: bytes) -> int:
-        real(path, data[: len(data) // 2])
-        count()
-        return real(path, data)
-
-    Path.write_bytes = half  # type: ignore[method-assign,assignment]
-    sys.addaudithook(watch)
-    predict(films, out)
-
-
 def table(out: Path) -> list[dict[str, str]]:
     with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -114,18 +74,18 @@ def main() -> None:
     films, outs = Path(sys.argv[1]), Path(sys.argv[2])
     cv2.setNumThreads(1)
     write("warm", next(stream([films / "a.dcm"])), outs / "warm", FORMS)  # imports what the children need
-    assert not killed_at(10**6, films, outs / "whole")
+    assert not killed_at(NEVER, partial(predict, films, outs / "whole"))
     expected, files = table(outs / "whole"), visible(outs / "whole")
     assert [row["status"] for row in expected] == ["ok", "ok", "error", "ok"]
     assert len(files) == 1 + 3 * 2 + 1
     step = 1
-    while killed_at(step, films, out := outs / str(step)):
+    while killed_at(step, partial(predict, films, out := outs / str(step))):
         left = visible(out) if out.exists() else set()
         rows = table(out) if "predictions.csv" in left else []
         assert rows == expected[: len(rows)], step
         # What has its row has its files.
         assert all(f"{row['file']}.json" in left for row in rows), step
-        assert not killed_at(10**6, films, out)
+        assert not killed_at(NEVER, partial(predict, films, out))
         assert (table(out), visible(out)) == (expected, files), step
         step += 1
     print(step - 1)  # noqa: T201 - its result

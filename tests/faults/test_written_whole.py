@@ -6,6 +6,8 @@ import ast
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +64,13 @@ def test_an_evaluation_counts_as_done_only_where_all_of_it_is_written(
         assert left == whole
     write(evaluation(), {"model": "m"}, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+
+
+def test_a_study_killed_again_and_again_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("killed_study.py")), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) > 5  # times that it was killed
 
 
 def test_one_corrupt_film_in_a_hundred_is_left_out_by_name(
