@@ -5,6 +5,8 @@ from __future__ import annotations
 import hilum.needs_train  # noqa: F401
 
 import hashlib
+import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -39,7 +41,7 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         weights = {name: _halved(value).contiguous() for name, value in module.state_dict().items()}
-        safetensors.torch.save_file(weights, draft / WEIGHTS)
+        write_tensors(weights, draft / WEIGHTS)
         module = _network(card)
         module.load_state_dict(_loaded(draft / WEIGHTS))
         _export(module.eval(), draft / GRAPH, card)
@@ -51,6 +53,18 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return card
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Where it cannot be written, OSError as for any file, and no half is left."""
+    try:
+        safetensors.torch.save_file(tensors, path, about)
+    except safetensors.SafetensorError as error:
+        path.unlink(missing_ok=True)
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load(name: str | Path) -> tuple[nn.Module, Card]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 import sys
@@ -49,10 +50,10 @@ def main() -> None:
         print(f"hilum: {shown(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        print(
-            f"hilum: {shown(str(error.filename or 'output'))}: {error.strerror}; check the path and the disk",
-            file=sys.stderr,
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room there and run it again" if full else "check the path and the disk"
+        place = shown(str(error.filename or "output"))
+        print(f"hilum: {place}: {error.strerror}; {remedy}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -108,5 +108,7 @@ def _store(path: Path, content: bytes) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another folder") from error
+        raise ConfigError(
+            f"{path}: cannot be written: {error.strerror}; make room, or choose another folder"
+        ) from error
     return path

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hilum.checkpoint import write_tensors
 from hilum.errors import TrainingError
 
 
@@ -36,7 +37,7 @@ class State:
 def save_state(
     path: Path, state: State, config: str, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the state atomically; `config` is the run's settings as JSON."""
+    """Write the state atomically; `config` is the run's settings as JSON. Raises OSError."""
     tensors = {
         f"{name}/{key}": value.detach().cpu().contiguous()
         for name, module in modules.items()
@@ -45,7 +46,7 @@ def save_state(
     for i, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in slots.items()}
     draft = path.with_suffix(".part")
-    safetensors.torch.save_file(tensors, draft, {"state": json.dumps(asdict(state)), "config": config})
+    write_tensors(tensors, draft, {"state": json.dumps(asdict(state)), "config": config})
     with draft.open("r+b") as file:
         os.fsync(file.fileno())
     draft.replace(path)

@@ -142,7 +142,7 @@ def test_a_disk_that_fills_up_stops_the_run_keeps_what_is_whole_and_a_rerun_comp
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         if room < 8:
-            with pytest.raises(ConfigError, match="No space left on device; choose another folder"):
+            with pytest.raises(ConfigError, match="No space left on device; make room"):
                 predict(pipeline, films, out)
     left = visible(out)
     for row in table(out) if "predictions.csv" in left else []:

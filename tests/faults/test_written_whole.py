@@ -73,6 +73,26 @@ def test_a_study_killed_again_and_again_ends_as_an_unbroken_one(tmp_path: Path) 
     assert int(done.stdout.splitlines()[-1]) > 5  # times that it was killed
 
 
+def test_a_disk_too_full_for_the_state_of_a_training_is_one_line_and_costs_no_work(tmp_path: Path) -> None:
+    network = "architecture=cnn start=random arguments.width=16 arguments.grid=4 preparation.size=64"
+    run = f"train --data phantom:24 --task classify {network} epochs=1 batch=8 workers=0"
+    start = "import sys; sys.argv[0] = 'hilum'; from hilum.cli import main; main()"
+    # No file larger than this: what a full disk says, without being root.
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, -1)); {start}"
+
+    def hilum(program: str, *more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, *run.split(), f"out={tmp_path / 'run'}", *more]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    done = hilum(limited)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "Traceback" not in done.stderr and "state.part: File too large" in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "run").glob("state*"))
+    done = hilum(start, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "checkpoint" / "card.json").is_file()
+
+
 def test_one_corrupt_film_in_a_hundred_is_left_out_by_name(
     tmp_path: Path,
 ) -> None:
