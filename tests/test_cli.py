@@ -351,6 +351,25 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
         assert "boxes: made to segment; give a classifier" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "why"),
+    [
+        ("hilum-lungs", ("--by", "sex"), "--by: is for classifiers"),
+        ("hilum-lungs", ("--compare", "hilum-six"), "--compare: is for classifiers"),
+        ("hilum-lungs", ("--prevalence", "Edema=0.1"), "--prevalence: is for classifiers"),
+        ("hilum-six", ("--stress",), "--stress: is for segmenters"),
+        ("hilum-six", ("--card",), "--card: tells how faithful maps are"),
+    ],
+)
+def test_evaluate_names_an_option_that_is_for_another_task(
+    model: str, given: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
+    done = hilum("evaluate", model, "phantom:1", "--out", tmp_path / "out", *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluate_under_stress_names_the_condition_of_each_figure(boxes: Path, tmp_path: Path) -> None:
     done = hilum("evaluate", boxes, "phantom:1@3", "--out", tmp_path / "out", "--stress")
     assert done.returncode == 0, done.stderr

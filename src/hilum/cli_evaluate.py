@@ -90,15 +90,12 @@ def evaluate(
 
     runtime = Runtime(find(model))
     second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
+    of_labels = {"--by": by, "--prevalence": prevalence, "--specialist": specialist, "--compare": compare}
+    of_labels |= {"--point": point, "--threshold": threshold, "--maps": maps}
+    _refuse_foreign(runtime.card.task, classify=of_labels, segment={"--stress": stress})
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # before films are read, for what is asked wrongly
     elsewhere = _prevalences(prevalence, runtime.card)
-    if runtime.card.task == "segment" and (groups or elsewhere or second or point or threshold or maps):
-        raise typer.BadParameter(
-            "--by, --prevalence, --point, --threshold, --specialist and --maps are for classifiers"
-        )
-    if runtime.card.task == "classify" and stress:
-        raise typer.BadParameter("is for outlines; leave it out", param_hint="--stress")
     if carded and not maps:
         raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
     own = shares(threshold, "--threshold")
@@ -161,6 +158,14 @@ def evaluate(
         films = str(about.get("part", "given"))
         print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")
     _print(evaluation, runtime.card.labels if runtime.card.task == "classify" else (), compare, out)
+
+
+def _refuse_foreign(task: str, **options: dict[str, object]) -> None:
+    """Raise for an option that was given and is for models of another task, naming it."""
+    for other, given in options.items():
+        for option in (name for name, value in given.items() if value and other != task):
+            kind = {"classify": "classifiers", "segment": "segmenters"}[other]
+            raise typer.BadParameter(f"is for {kind}; leave it out", param_hint=option)
 
 
 _TABLE = (
