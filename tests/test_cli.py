@@ -351,6 +351,13 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
         assert "boxes: made to segment; give a classifier" in done.stderr
 
 
+def test_train_refuses_no_devices(tmp_path: Path) -> None:
+    done = hilum(
+        "train", "--data", "phantom:8", "--task", "classify", "--devices", "0", "--out", tmp_path / "o"
+    )
+    assert (done.returncode, done.stdout) == (2, "") and "devices" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("model", "given", "why"),
     [

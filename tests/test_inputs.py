@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum.data import open_data, short
 from hilum.data.phantom import draw
 from hilum.data.shard_writer import write
 from hilum.errors import ConfigError, DataError, ReadError
-from hilum.inputs import Files, Film, Portion, Remote, Shard, portions
+from hilum.inputs import Files, Film, Portion, Remote, Shard, _below, portions
 from hilum.read import read
 from hilum.types import Sample
 
@@ -106,12 +107,113 @@ def test_films_that_were_no_files_keep_every_grey_level_in_a_shard(tmp_path: Pat
 
 
 def test_a_shard_that_is_none_is_one_film_that_cannot_be_read(lake: Path, tmp_path: Path) -> None:
-    whole = (lake / "b" / "films-000.tar").read_bytes()
-    (lake / "b" / "films-000.tar").write_bytes(whole[:3000])
+    (lake / "b" / "films-000.tar").write_bytes(b"no tar")
     found = named(portions([str(lake)], tmp_path / "out", films=10))
     assert list(found) == ["a.png", "b/films-000.tar", "b/films-001.tar/1.png", "c.png"]
-    with pytest.raises(DataError, match="cut short"):
+    with pytest.raises(DataError, match="no tar file"):
         found["b/films-000.tar"]()
+    shard(lake / "b" / "films-000.tar", {"1.txt": b"", "._1.png": b""})
+    found = named(portions([str(lake / "b" / "films-000.tar")], tmp_path / "out", films=10))
+    with pytest.raises(DataError, match="holds no film"):
+        found["films-000.tar"]()
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}"])
+@pytest.mark.parametrize("damage", ["flipped", "zeroed", "cut between", "cut in a heading", "cut in a film"])
+def test_what_a_damaged_shard_holds_is_kept_and_what_is_lost_is_told(
+    tmp_path: Path, damage: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hilum.inputs._TRIES", (0.0, 0.0))
+    path = shard(tmp_path / "films.tar", {f"{i}.png": picture(i) for i in range(5)})
+    with tarfile.open(path) as tar:
+        third = tar.getmembers()[2]
+    whole = bytearray(path.read_bytes())
+    if damage == "flipped":
+        whole[third.offset + 3] ^= 0xFF
+    elif damage == "zeroed":
+        whole[third.offset : third.offset + 512] = bytes(512)
+    else:
+        end = third.offset + {"cut between": 0, "cut in a heading": 100, "cut in a film": 600}[damage]
+        del whole[end:]
+    path.write_bytes(whole)
+    found = named(portions([address.format(path)], tmp_path / "out", films=10))
+    held = ["films.tar/0.png", "films.tar/1.png"]
+    assert list(found) == [*held, *["films.tar/2.png"] * (damage == "cut in a film"), "films.tar"]
+    for name in held:
+        assert found[name]().pixels.shape == (64, 64)
+    for name in list(found)[2:]:
+        with pytest.raises((DataError, ReadError), match=r"damaged, or cut short|cannot be fetched"):
+            found[name]()
+    with pytest.raises(DataError, match="damaged, or cut short"):
+        open_data(f"shards:{address.format(path)}")
+
+
+def test_every_member_that_may_be_a_film_is_one(tmp_path: Path) -> None:
+    names = ["1.2.840.113.dcm", "1.2.840.114", "IM0001", "x.DICOM", "7.frontal.png", "a.png", "a.jpg"]
+    beside = ["a.json", "a.mask.png", "a.cls", "._a.png", ".hidden/x"]
+    path = shard(tmp_path / "films.tar", {name: picture(1) for name in (*names, *beside)} | {"a.json": b"{}"})
+    found = named(portions([str(path)], tmp_path / "out", films=10))
+    assert list(found) == [f"films.tar/{name}" for name in [*names, ".hidden/x"]]
+    with pytest.raises(DataError, match="stands there twice"):
+        open_data(f"shards:{path}")
+    path = shard(tmp_path / "films.tar", {name: picture(1) for name in names[:-1]})
+    assert [sample.id.split(":")[1] for sample in open_data(f"shards:{path}")] == [
+        "1.2.840.113", "1.2.840.114", "IM0001", "x", "7.frontal", "a",
+    ]  # fmt: skip
+
+
+SECRETS = "https://me:secret@host/films/x.tar?sig=secret"
+
+
+def test_no_name_or_error_of_a_shard_tells_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.inputs._TRIES", (0.0, 0.0))
+    asked = []
+
+    class Refused(Exception):  # noqa: N818 - as a store names its own
+        pass
+
+    def refuse(url: str, *_: str) -> None:
+        asked.append(url)
+        raise (Refused, OSError, ValueError)[len(asked) % 3](url)
+
+    monkeypatch.setattr("fsspec.open", refuse)
+    ((name, film),) = Shard(SECRETS, "x.tar").named().items()
+    with pytest.raises(DataError) as told:
+        film()
+    assert asked == [SECRETS] * 3
+    said = [f"{name} {told.value}"]
+    for _ in range(3):
+        with pytest.raises(DataError) as told:
+            open_data(f"shards:{SECRETS}")
+        said.append(str(told.value))
+    said.append(short(f"shards:{SECRETS}"))
+    assert all("https://host/films/x.tar" in one for one in said[:-1]) and said[-1] == "shards:x.tar"
+    assert not [one for one in said if "secret" in one]
+
+
+@pytest.mark.parametrize(
+    ("folder", "below"),
+    [
+        ("ftp://me:pw@host/films", "ftp://me:pw@host/films/w/1.png"),
+        ("webhdfs://namenode:9870/films/", "webhdfs://namenode:9870/films/w/1.png"),
+        (
+            "abfs://box@account.dfs.core.windows.net/films",
+            "abfs://box@account.dfs.core.windows.net/films/w/1.png",
+        ),
+        ("https://host/films/?sig=x", "https://host/films/w/1.png?sig=x"),
+        ("zip://films::https://host/a.zip?sig=x", "zip://films/w/1.png::https://host/a.zip?sig=x"),
+        ("simplecache::s3://bucket/films", "simplecache::s3://bucket/films/w/1.png"),
+    ],
+)
+def test_what_lies_below_an_address_keeps_its_host_account_and_signature(folder: str, below: str) -> None:
+    assert _below(folder, "w/1.png") == below
+
+
+def test_results_are_named_after_a_folder_and_never_after_its_secrets(lake: Path, tmp_path: Path) -> None:
+    given = [f"file://{lake}?sig=secret", f"file://{lake}/b"]
+    with pytest.raises((DataError, ConfigError)) as told:  # a file's address has no such part
+        portions(given, tmp_path / "out", films=10)
+    assert "secret" not in str(told.value)
 
 
 def test_what_changes_a_film_changes_its_portions_mark(lake: Path, tmp_path: Path) -> None:

@@ -877,6 +877,48 @@ def test_two_nodes_train_as_one(runs: Path, kept: Kept, way: str) -> None:
         torch.testing.assert_close(value, kept.weights[0][key], atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("told", "devices"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "RANK": "1"}, 1),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "RANK": "1"}, 2),
+        ({"SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3"}, 1),
+    ],
+)
+def test_processes_that_the_settings_do_not_know_of_are_refused(
+    told: dict[str, str], devices: int, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    number = told.get("WORLD_SIZE") or told["SLURM_NTASKS"]
+    with pytest.raises(ConfigError, match=f"{number} processes were started for devices={devices} x nodes=1"):
+        train(segment(runs / "unforeseen", devices=devices))
+    assert not (runs / "unforeseen").exists()
+
+
+def test_a_batch_script_of_many_tasks_may_train_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "8")  # as sbatch tells the script itself
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")
+    assert fabric_for(segment(Path("runs"))).world_size == 1
+
+
+def test_a_second_training_in_the_same_folder_is_refused_and_the_first_undisturbed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_PATIENCE", 0.0)
+    config, refused = segment(runs / "contested", epochs=1), []
+
+    def second(*_: object) -> None:
+        for resume in (False, True) if not refused else ():
+            with pytest.raises(ConfigError) as told:
+                train(config, resume=resume)
+            refused.append(str(told.value))
+
+    train(config, tick=second)
+    assert len(refused) == 2 and all("another process trains there" in why for why in refused)
+    assert (runs / "contested" / "checkpoint" / "card.json").is_file()
+
+
 def test_what_is_wrong_is_told_before_other_processes_start(runs: Path) -> None:
     (runs / "command.py").write_text(COMMAND)
     said = ["train", "data=['phantom:1']", "task=segment", "--devices", "2", "--out", runs / "no-films"]

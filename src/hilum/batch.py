@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import errno
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.errors import ConfigError, HilumError, ReadError
+from hilum.errors import HilumError, ReadError
 from hilum.pipeline import HELD, Opener, Pipeline, Source
 from hilum.report import columns, row, segmentation_columns
 from hilum.report_files import sweep, write
+from hilum.store import alone
 from hilum.types import Report
 
 _WAITING = 6  # results held while they are being written
@@ -71,7 +71,7 @@ def run(
     with ExitStack() as stack:
         writer = None
         if "csv" in forms:
-            stack.enter_context(_alone(out))
+            stack.enter_context(alone(out, "writes its results"))
             sweep(out)
             file = stack.enter_context(table.open("w", newline="", encoding="utf-8", buffering=1))
             writer = csv.DictWriter(file, header)
@@ -107,28 +107,6 @@ def results(
                 yield settled()
         while waiting:
             yield settled()
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder: two processes would write their rows over each other's."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    lock = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise ConfigError(f"{out}: another process writes its results there; choose another --out") from None
-    except OSError:  # a network's disk that knows no locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(lock)
 
 
 def _unwritten(name: str, fault: BaseException) -> HilumError:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hilum.needs_train  # noqa: F401
 
 import hashlib
-import os
-import re
 import shutil
 import tempfile
 import warnings
@@ -23,6 +21,7 @@ from hilum.card import CARD, Card, card_json, read_card
 from hilum.errors import CheckpointError
 from hilum.models import build
 from hilum.runtime import Runtime, find
+from hilum.state import write_tensors
 from hilum.store import publish
 
 WEIGHTS = "model.safetensors"
@@ -53,18 +52,6 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return card
-
-
-def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
-    """Write a safetensors file. Where it cannot be written, OSError as for any file, and no half is left."""
-    try:
-        safetensors.torch.save_file(tensors, path, about)
-    except safetensors.SafetensorError as error:
-        path.unlink(missing_ok=True)
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load(name: str | Path) -> tuple[nn.Module, Card]:

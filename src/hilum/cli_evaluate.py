@@ -90,8 +90,8 @@ def evaluate(
 
     runtime = Runtime(find(model))
     second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
-    of_labels = {"--by": by, "--prevalence": prevalence, "--specialist": specialist, "--compare": compare}
-    of_labels |= {"--point": point, "--threshold": threshold, "--maps": maps}
+    of_labels: dict[str, object] = {"--by": by, "--prevalence": prevalence, "--specialist": specialist}
+    of_labels |= {"--compare": compare, "--point": point, "--threshold": threshold, "--maps": maps}
     _refuse_foreign(runtime.card.task, classify=of_labels, segment={"--stress": stress})
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # before films are read, for what is asked wrongly

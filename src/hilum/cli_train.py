@@ -67,7 +67,7 @@ def train(
     if settings and "=" not in settings[0]:
         config = read_toml(Path(settings.pop(0)))
     chosen = {"data": dataset, "task": task, "out": out, "devices": devices, "nodes": nodes}
-    config |= {key: value for key, value in chosen.items() if value}
+    config |= {key: value for key, value in chosen.items() if value not in (None, [])}
     if start:
         config = _fine_tuned(start, config)
     complete = train_config(config, settings)

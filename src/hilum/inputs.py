@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from hilum.data.sources.shards import cut, film_of, members, shards
+from hilum.data.sources.shards import Entry, cut, entries, film_of, plain, shards
 from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
 from hilum.extras import needs
 from hilum.files import inputs
@@ -54,12 +54,12 @@ class Remote:
     about: str  # what tells that it was changed
 
     def __call__(self) -> Radiograph:
-        return read(_fetched(self.url, 0, self.size), name=_plain(self.url))
+        return read(_fetched(self.url, 0, self.size), name=plain(self.url))
 
     @property
     def mark(self) -> str:
         """Where it lies and what tells that it was changed."""
-        return f"{_plain(self.url)} {self.size} {self.about}"
+        return f"{plain(self.url)} {self.size} {self.about}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Member:
 
     def __call__(self) -> Radiograph:
         data = _fetched(self.shard, self.start, self.size)
-        return film_of(data, whole=self.whole, name=f"{_plain(str(self.shard))}/{self.name}")
+        return film_of(data, whole=self.whole, name=f"{plain(self.shard)}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +112,20 @@ class Shard:
     about: str = ""
 
     def named(self) -> Mapping[str, Film]:
-        """Name -> film; a shard that is none is one film that cannot be read."""
-        try:
-            found = members(self.place, strict=False).values()
-        except MissingExtraError:
-            raise
-        except HilumError as error:
-            return {self.name: Broken(error)}
-        return {
+        """Name -> film; what cannot be listed, be it all of the shard, is one film that cannot be read."""
+        found, fault = _headings(self.place)
+        named: dict[str, Film] = {
             f"{self.name}/{one.name}": Member(self.place, one.name, *one.film, bool(one.about.get("whole")))
             for one in found
-            if one.film is not None
         }
+        if not named and fault is None:
+            fault = DataError(f"{plain(self.place)}: holds no film; leave it out")
+        return named if fault is None else named | {self.name: Broken(fault)}
 
     @property
     def mark(self) -> str:
         about = self.about if isinstance(self.place, str) else _mark(self.place)
-        return f"{self.name} {_plain(str(self.place))} {about}"
+        return f"{self.name} {plain(self.place)} {about}"
 
 
 Portion: TypeAlias = Files | Shard
@@ -165,9 +162,9 @@ def _listed(given: Sequence[str], out: Path) -> dict[str, File | Remote | Shard]
     }
     for url in several:
         if "://" in url:
-            behind = _behind(url, f"{PurePosixPath(url).name}/" if len(several) > 1 else "")
+            behind = _behind(url, f"{PurePosixPath(urlsplit(url).path).name}/" if len(several) > 1 else "")
             if clash := found.keys() & behind.keys():
-                raise ConfigError(f"{_plain(url)}: {min(clash)} was given already; run them apart")
+                raise ConfigError(f"{plain(url)}: {min(clash)} was given already; run them apart")
             found |= behind
     # What `hilum data shards` notes beside each shard.
     notes = {f"{name.removesuffix('.tar')}.json" for name, place in found.items() if isinstance(place, Shard)}
@@ -192,16 +189,26 @@ def _behind(url: str, prefix: str) -> dict[str, Remote | Shard]:
     except HilumError:
         raise
     except Exception as error:  # each store has classes of its own for what goes wrong
-        reason = str(error) if isinstance(error, ImportError | ValueError) else type(error).__name__
-        raise DataError(f"{_plain(url)}: cannot be listed ({reason}); check address and rights") from None
+        known = isinstance(error, ImportError | ValueError)
+        reason = str(error).replace(url, plain(url)) if known else type(error).__name__
+        raise DataError(f"{plain(url)}: cannot be listed ({reason}); check address and rights") from None
     found: dict[str, Remote | Shard] = {}
     for one, about in below:
         name = str(one).removeprefix(str(path).rstrip("/")).lstrip("/")
         if not any(part.startswith(".") for part in PurePosixPath(name).parts):
-            found[prefix + name] = _placed(str(system.unstrip_protocol(one)), prefix + name, about)
+            found[prefix + name] = _placed(_below(url, name), prefix + name, about)
     if not found:
-        raise ConfigError(f"{_plain(url)}: nothing there; give a film, a shard, or a folder that holds some")
+        raise ConfigError(f"{plain(url)}: nothing there; give a film, a shard, or a folder that holds some")
     return found
+
+
+def _below(url: str, name: str) -> str:
+    """The address of what lies below that of a folder: host, account and signature stay."""
+    inner, outer, rest = url.partition("::")  # as of zip://folder::https://host/films.zip
+    if outer and "://" not in inner:  # as of simplecache::https://host/films
+        return f"{inner}::{_below(rest, name)}"
+    address, asked, query = inner.partition("?")
+    return f"{address.rstrip('/')}/{name}{asked}{query}{outer}{rest}"
 
 
 def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:
@@ -210,14 +217,31 @@ def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:
     if name.endswith(".tar"):
         return Shard(url, name, mark)
     if about.get("size") is None:
-        raise DataError(f"{_plain(url)}: its server does not tell its size; fetch it first")
+        raise DataError(f"{plain(url)}: its server does not tell its size; fetch it first")
     return Remote(url, int(about["size"]), mark)
+
+
+def _headings(place: Path | str) -> tuple[list[Entry], HilumError | None]:
+    """The films of a shard, and why there are no more; a URL is asked three times."""
+    for wait in (*_TRIES, None):
+        found: list[Entry] = []
+        fault: HilumError | None
+        try:
+            found, fault = entries(place, strict=False)
+        except MissingExtraError:
+            raise
+        except HilumError as error:
+            fault = error
+        if fault is None or wait is None or isinstance(place, Path):
+            break
+        time.sleep(wait)
+    return found, fault
 
 
 def _fetched(place: Path | str, start: int, size: int) -> bytes:
     """Some of a file's bytes; a URL is asked three times. Raises ReadError."""
     if size > _LARGEST:
-        raise ReadError(_plain(str(place)), f"a film of over {_LARGEST:,} bytes", "export it compressed")
+        raise ReadError(plain(place), f"a film of over {_LARGEST:,} bytes", "export it compressed")
     waits = iter(_TRIES if isinstance(place, str) else ())
     while True:
         try:
@@ -237,22 +261,13 @@ def _asked(url: str, start: int, size: int) -> bytes:
     system, path = url_to_fs(url)
     data: bytes = system.cat_file(path, start=start, end=start + size)
     if len(data) != size:
-        raise DataError(f"{_plain(url)}: gave {len(data)} bytes and not {size}; fetch it again")
+        raise DataError(f"{plain(url)}: gave {len(data)} bytes and not {size}; fetch it again")
     return data
 
 
 def _unfetched(place: Path | str, error: Exception) -> ReadError:
     reason = f"cannot be fetched ({type(error).__name__})"
-    return ReadError(_plain(str(place)), reason, "check the address and the rights to it")
-
-
-def _plain(url: str) -> str:
-    """An address without what may be secret in it: a signature or token after "?", a name and password."""
-    if "://" not in url:
-        return url
-    scheme, _, rest = url.partition("?")[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return ReadError(plain(place), reason, "check the address and the rights to it")
 
 
 def _mark(path: Path) -> str:

@@ -7,6 +7,7 @@ import hilum.needs_train  # noqa: F401
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,12 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
 def fabric_for(config: TrainConfig) -> Fabric:
     """Devices and precision; raises ConfigError for settings that several devices cannot follow."""
     processes = config.devices * config.nodes
+    started = _started()
+    if started not in (None, processes):
+        raise ConfigError(
+            f"{started} processes were started for devices={config.devices} x nodes={config.nodes}; "
+            "start as many as that, or say --devices and --nodes"
+        )
     if config.batch % processes:
         nodes = f" x nodes={config.nodes}" if config.nodes > 1 else ""
         raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}{nodes}")
@@ -123,6 +130,16 @@ def fabric_for(config: TrainConfig) -> Fabric:
         strategy="ddp" if processes > 1 else "auto",
         precision=precision,
     )
+
+
+def _started() -> int | None:
+    """How many processes torchrun or srun says that it started; None where neither did.
+
+    In a batch script of SLURM's that starts one by itself, the job's own number of tasks means nothing.
+    """
+    told = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
+    told = told or os.environ.get("SLURM_STEP_NUM_TASKS")
+    return int(told) if told and told.isdigit() else None
 
 
 def _fastest() -> Literal["bf16-mixed", "16-mixed", "32-true"]:

@@ -6,6 +6,7 @@ import hilum.needs_train  # noqa: F401
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from hilum.checkpoint import write_tensors
 from hilum.errors import TrainingError
 
 
@@ -50,6 +50,18 @@ def save_state(
     with draft.open("r+b") as file:
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Where it cannot be written, OSError as for any file, and no half is left."""
+    try:
+        safetensors.torch.save_file(tensors, path, about)
+    except SafetensorError as error:
+        path.unlink(missing_ok=True)
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load_state(

@@ -1,10 +1,16 @@
-"""Folders and files that appear whole or not at all."""
+"""Folders and files that appear whole or not at all, and that one process writes at a time."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from hilum.errors import ConfigError
 
 
 def publish(draft: Path, folder: Path) -> None:
@@ -47,3 +53,35 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(folder: Path, does: str, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold an output folder: what two processes write there would be neither's.
+
+    Raises ConfigError where another still holds it after so many seconds; `does` is what that one is said to
+    do. Windows, and disks of a network that know no locks, hold nothing.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    lock = os.open(folder, os.O_RDONLY)
+    until = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    why = f"another process {does} there; wait for it, or choose another out"
+                    raise ConfigError(f"{folder}: {why}") from None
+                time.sleep(0.2)
+            except OSError:
+                break
+            else:
+                break
+        yield
+    finally:
+        os.close(lock)

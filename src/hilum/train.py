@@ -28,6 +28,9 @@ from hilum.plan import make_plan
 from hilum.run import Run, begin, claim, fabric_for
 from hilum.stages import freeze
 from hilum.state import State
+from hilum.store import alone
+
+_PATIENCE = 15.0  # seconds; what loads films for a run that was killed outlives it by some
 
 Watch = Callable[[int, float], None]
 """Hears of each finished epoch, counted from 1, and its tuning score; may end the run by raising."""
@@ -42,18 +45,31 @@ def train(
     DataError, or TrainingError when the loss stops being a number (the last good state is kept). With several
     devices, the script that calls it runs once for each; all but the first end in here.
     """
-    fabric, plan = fabric_for(config), None
-    if fabric.is_global_zero:
-        # Before the other processes start: they find split and cache made, and an error is told once.
-        claim(config.out, resume)
+    fabric = fabric_for(config)
+    if not fabric.is_global_zero:
+        fabric.launch()
+        _epochs(begin(config, make_plan(config), fabric, resume))
+        sys.exit()
+    # Before the other processes start: they find split and cache made, and an error is told once.
+    claim(config.out, resume)
+    with alone(config.out, "trains", patience=_PATIENCE):
         plan = make_plan(config, tick)
-    fabric.launch()
-    run = begin(config, plan or make_plan(config), fabric, resume)
+        fabric.launch()
+        run = begin(config, plan, fabric, resume)
+        _epochs(run, tick, watch)
+        card = finish(run.best, config, plan, run.state.start)
+        run.path.unlink(missing_ok=True)
+        return card
+
+
+def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> None:
+    """All epochs that are still to do."""
+    config, first = run.config, run.fabric.is_global_zero
     try:
         while run.state.epoch < config.epochs and not _stale(run):
-            _epoch(run, tick if fabric.is_global_zero else None)
+            _epoch(run, tick)
             _score(run)
-            if fabric.is_global_zero:
+            if first:
                 # In this order: a run killed in between writes the row again.
                 write_history(run.state.history, config.out, measure=run.plan.measure)
                 _snapshot(run)
@@ -61,16 +77,11 @@ def train(
                 if watch:
                     watch(run.state.epoch, run.state.history[-1]["score"])
     except TrainingError:
-        if fabric.is_global_zero and run.state.best_epoch >= 0:
+        if first and run.state.best_epoch >= 0:
             finish(run.best, config, run.plan, run.state.start)
         raise
     finally:
         _part(run)
-    if not fabric.is_global_zero:
-        sys.exit()
-    card = finish(run.best, config, run.plan, run.state.start)
-    run.path.unlink(missing_ok=True)
-    return card
 
 
 def _snapshot(run: Run) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from hilum.config import expand
@@ -156,5 +156,6 @@ def short(name: str) -> str:
     parts = []
     for one in _parts(name):
         kind, _, path = one.partition(":")
-        parts.append(f"{kind}:{Path(path).resolve().name}")
+        last = PurePosixPath(shards.plain(path)) if "://" in path else Path(path).resolve()
+        parts.append(f"{kind}:{last.name}")
     return "+".join(parts)

@@ -1,8 +1,9 @@
 """Films in WebDataset shards: tar files of films and JSON, on a disk or behind a URL.
 
-A film ``KEY`` is the members ``KEY.png`` (or jpg, jpeg, tif, tiff, dcm), ``KEY.json`` with what is known of
-it, and ``KEY.mask.png`` where it has a mask. `write` keeps ids, patients, labels, site, sex, age, view,
-official part, study, boxes and what the mask shows; JSON of other makers may hold any of these.
+A film ``KEY`` is the members ``KEY.png`` (or jpg, jpeg, tif, tiff, dcm, dicom, or without an ending),
+``KEY.json`` with what is known of it, and ``KEY.mask.png`` where it has a mask. `write` keeps ids, patients,
+labels, site, sex, age, view, official part, study, boxes and what the mask shows; JSON of other makers may
+hold any of these.
 Source: the WebDataset format, github.com/webdataset/webdataset.
 """
 
@@ -14,7 +15,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
@@ -23,12 +24,14 @@ import cv2
 import numpy as np
 
 from hilum.data.masks import mask_of
-from hilum.errors import DataError, MissingExtraError, ReadError
+from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.read import read
 from hilum.types import STRUCTURES, Array, Listing, Radiograph, Sample
 
-_FILMS = ("png", "jpg", "jpeg", "tif", "tiff", "dcm")
+_FILMS = ("png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom")
+_BESIDE = ("json", "cls", "txt", "csv", "npy", "npz")  # what lies beside films; all else may be one
+_MASK = ".mask.png"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _TEXTS = ("site", "sex", "view", "part")
 _LONGEST = 1_000_000  # bytes of a film's JSON
@@ -44,9 +47,15 @@ def listing(path: str) -> Listing:
     """
     found: dict[str, Sample] = {}
     for shard in shards(path):
-        for sample in _listed(shard):
+        films, fault = entries(shard)
+        if fault is not None:
+            raise fault
+        for film in films:
+            sample = _sample(shard, film)
             if sample.id in found:
-                raise DataError(f"{shard}: {sample.id} stands in an earlier shard; keep one of them")
+                raise DataError(
+                    f"{plain(shard)}: {sample.id} stands there twice, or in an earlier shard; keep one"
+                )
             found[sample.id] = sample
     return Listing(samples=tuple(found.values()))
 
@@ -63,51 +72,90 @@ def shards(path: str) -> list[Path | str]:
         paths = sorted(map(str, Path(path).glob("*.tar")))
     if not paths:
         raise DataError(
-            f"{path}: no *.tar there; give a folder of shards, one of them, or name-{{000..012}}.tar"
+            f"{plain(path)}: no *.tar there; give a folder of shards, one of them, or name-{{000..012}}.tar"
         )
     return [one if "://" in one else Path(one) for one in paths]
 
 
-@dataclass(slots=True)
-class Members:
-    """What a shard holds under one key: film and mask as first byte and number of bytes."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A film of a shard: film and mask as first byte and number of bytes."""
 
-    film: _Place | None = None
-    name: str = ""  # of the film's member
-    mask: _Place | None = None
-    about: dict[str, Any] = field(default_factory=dict)
+    name: str  # of the film's member
+    film: _Place
+    mask: _Place | None
+    about: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What the film's members have in common."""
+        return _stem(self.name)
 
 
-def members(shard: Path | str, *, strict: bool = True) -> dict[str, Members]:
-    """Key -> members of a shard, in the order of its headings. Raises DataError.
+def entries(shard: Path | str, *, strict: bool = True) -> tuple[list[Entry], DataError | None]:
+    """The films of a shard in the order of its headings, and what ended them before the shard's own end.
 
-    Unless `strict`, JSON that cannot be read is passed over.
+    Unless `strict`, JSON that cannot be read is passed over; else it raises DataError.
     """
-    found: dict[str, Members] = {}
+    films: dict[str, _Place] = {}
+    masks: dict[str, _Place] = {}
+    abouts: dict[str, dict[str, Any]] = {}
     try:
         with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for info in tar:
-                if not info.isfile():
-                    continue
                 path = PurePosixPath(info.name)
-                stem, _, ending = path.name.partition(".")
-                one = found.setdefault(str(path.with_name(stem)), Members())
-                if ending == "json":
+                if not info.isfile() or path.name.startswith("."):
+                    continue
+                if path.suffix == ".json":
                     with nullcontext() if strict else suppress(DataError):
-                        one.about = _json(shard, info, tar)
-                elif ending == "mask.png":
-                    one.mask = info.offset_data, info.size
-                elif ending.lower() in _FILMS:
-                    one.film, one.name = (info.offset_data, info.size), info.name
+                        abouts[str(path.with_suffix(""))] = _json(shard, info, tar)
+                elif info.name.endswith(_MASK):
+                    masks[str(path).removesuffix(_MASK)] = info.offset_data, info.size
+                elif path.suffix.lower()[1:] not in _BESIDE:
+                    films[info.name] = info.offset_data, info.size
+            # Where tarfile stops at damage it says nothing.
+            why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise DataError(f"{shard}: no tar file, or one cut short ({error}); fetch it again") from None
-    return found
+        # A store's own words may hold a secret.
+        why = (isinstance(shard, Path) and str(error)) or type(error).__name__
+    fault = f"{plain(shard)}: no tar file, damaged, or cut short ({why}); fetch it again" if why else ""
+    return [
+        Entry(name, place, masks.get(_stem(name)), abouts.get(_stem(name)) or abouts.get(_root(name), {}))
+        for name, place in films.items()
+    ], DataError(fault) if fault else None
 
 
-def _listed(shard: _Shard) -> Iterator[Sample]:
-    for key, one in members(shard).items():
-        if one.film is not None:
-            yield _sample(shard, key, one, one.film)
+def _ends(file: IO[bytes], offset: int) -> bool:
+    """Whether nothing but zeros, a block of them at least, follows there: how a tar file ends."""
+    file.seek(offset)
+    zeros = 0
+    while some := file.read(2**20):
+        if some.strip(b"\0"):
+            return False
+        zeros += len(some)
+    return zeros >= tarfile.BLOCKSIZE
+
+
+def _stem(name: str) -> str:
+    """The name without a film's ending; one that is part of an identifier stays."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("") if path.suffix.lower()[1:] in _FILMS else path)
+
+
+def _root(name: str) -> str:
+    """The name up to its first point, which WebDataset takes for the key."""
+    path = PurePosixPath(name)
+    return str(path.with_name(path.name.partition(".")[0]))
+
+
+def plain(place: Path | str) -> str:
+    """A place without what may be secret in a URL: a signature or token after "?", a name and password."""
+    url = str(place)
+    if "://" not in url:
+        return url
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _json(shard: _Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str, Any]:
@@ -116,29 +164,29 @@ def _json(shard: _Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[st
         with suppress(ValueError, RecursionError):
             about = json.loads(member.read())
     if not isinstance(about, dict):
-        raise DataError(f"{shard}, {info.name}: not a JSON object; write one film's facts as one")
+        raise DataError(f"{plain(shard)}, {info.name}: not a JSON object; write one film's facts as one")
     return about
 
 
-def _sample(shard: _Shard, key: str, one: Members, film: _Place) -> Sample:
-    about = one.about
+def _sample(shard: _Shard, one: Entry) -> Sample:
+    about, where = one.about, f"{plain(shard)}, {one.key}.json"
     told: dict[str, Any] = {name: about.get(name) for name in (*_TEXTS, "id", "patient", "study")}
     shown = about.get("structures") or [*STRUCTURES]
     if any(value is not None and not isinstance(value, str) for value in told.values()) or not (
         isinstance(shown, list) and set(shown) <= {*STRUCTURES, "lungs"}
     ):
-        raise DataError(f"{shard}, {key}.json: names are texts, structures a list of them; mend it")
-    site = told.pop("site") or PurePosixPath(str(shard)).parent.name
-    name = told.pop("id") or f"{site}:{key}"
+        raise DataError(f"{where}: names are texts, structures a list of them; mend it")
+    site = told.pop("site") or PurePosixPath(plain(shard)).parent.name
+    name = told.pop("id") or f"{site}:{one.key}"
     return Sample(
         id=name,
         patient=told.pop("patient") or name,
-        image=partial(_film, shard, one.name, *film, bool(about.get("whole"))),
+        image=partial(_film, shard, one.name, *one.film, bool(about.get("whole"))),
         masks=partial(_mask, shard, one.name, *one.mask) if one.mask else None,
         structures=frozenset(shown) if one.mask else frozenset(),
         site=site,
         published=about.get("published") is True,
-        **_numbers(f"{shard}, {key}.json", about),
+        **_numbers(where, about),
         **told,
     )
 
@@ -167,7 +215,7 @@ def _film(shard: _Shard, name: str, start: int, size: int, whole: bool) -> Array
     try:
         return film_of(cut(shard, start, size), whole=whole).pixels
     except ReadError as error:
-        raise DataError(f"{shard}, {name}: {error}") from None
+        raise DataError(f"{plain(shard)}, {name}: {error}") from None
 
 
 def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
@@ -181,7 +229,7 @@ def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
 
 
 def _mask(shard: _Shard, name: str, start: int, size: int) -> Array:
-    return mask_of(cut(shard, start, size), f"{shard}, mask of {name}")
+    return mask_of(cut(shard, start, size), f"{plain(shard)}, mask of {name}")
 
 
 def cut(shard: Path | str, start: int, size: int) -> bytes:
@@ -190,13 +238,13 @@ def cut(shard: Path | str, start: int, size: int) -> bytes:
         file.seek(start)
         data = file.read(size)
     if len(data) < size:
-        raise DataError(f"{shard}: ends too early; fetch it again")
+        raise DataError(f"{plain(shard)}: ends too early; fetch it again")
     return data
 
 
 @contextmanager
 def opened(shard: Path | str) -> Iterator[IO[bytes]]:
-    """A file, or what a URL leads to; raises DataError, MissingExtraError, OSError, and a store's own."""
+    """A file, or what a URL leads to; raises DataError, MissingExtraError and OSError."""
     if isinstance(shard, Path):
         with shard.open("rb") as file:
             yield file
@@ -208,5 +256,9 @@ def opened(shard: Path | str) -> Iterator[IO[bytes]]:
     try:
         with fsspec.open(shard, "rb") as file:
             yield file
-    except (ImportError, ValueError) as error:
-        raise DataError(f"{shard}: {error}") from None
+    except (HilumError, OSError, EOFError, tarfile.TarError):
+        raise
+    except Exception as error:  # each store has classes of its own for what goes wrong
+        known = isinstance(error, ImportError | ValueError)
+        why = str(error).replace(shard, plain(shard)) if known else f"cannot be read ({type(error).__name__})"
+        raise DataError(f"{plain(shard)}: {why}; check the address and the rights to it") from None
