@@ -51,7 +51,7 @@ images: .venv/images  ## the container files through their linters; nothing is b
 golden: .venv/full  ## what hilum selftest compares with, anew: after a model has changed
 	$(BIN)/python tools/golden.py
 
-bench: .venv/full  ## speed, memory and size, each beside something real; not a test
+bench: .venv/services  ## speed, memory and size, each beside something real; not a test
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/outlines.py

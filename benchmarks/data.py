@@ -105,7 +105,7 @@ timed(batch["films"] for batch in loader(films, Shuffled(len(films), 32, 0, 0), 
 SHARDS = """
 sys.path.insert(0, sys.argv[5])
 import webdataset as wds
-shards = [str(path) for path in sorted((folder / "shards").iterdir())]
+shards = [str(path) for path in sorted((folder / "shards").glob("*.tar"))]
 stream = wds.WebDataset(shards, shardshuffle=len(shards), seed=0).shuffle(200).map(
     lambda one: seen(one["png"], int(one["__key__"]))
 )

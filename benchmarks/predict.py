@@ -98,8 +98,10 @@ def predict(films: Path, out: Path, forms: str) -> tuple[float, int]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _, _, used = os.wait4(process.pid, 0)
-    process.returncode = 0
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):  # 1: some films were refused
+        raise RuntimeError(f"hilum predict {films}: exit code {process.returncode}")
     return time.perf_counter() - began, used.ru_maxrss * 1024
 
 

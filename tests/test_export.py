@@ -120,7 +120,7 @@ def test_a_machine_without_the_instructions_compares_nothing(
     monkeypatch.setattr(module, "fit_for", lambda build: build.name != "onnxruntime-int8")
     with pytest.raises(ConfigError, match=r"onnxruntime-int8: this processor lacks the instructions"):
         export("hilum-lungs", phantoms, tmp_path / "out", to="onnx", int8=True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_changed_build_is_refused(lungs: tuple[Exported, Path], tmp_path: Path) -> None:

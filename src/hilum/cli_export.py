@@ -48,13 +48,14 @@ def export(
     from hilum.card import read_card
     from hilum.data import short
     from hilum.evaluate import films_for
-    from hilum.export import Target
+    from hilum.export import Target, planned
     from hilum.export import export as run
     from hilum.runtime import find
 
     if to not in get_args(Target):
         raise typer.BadParameter(f"choose from {', '.join(get_args(Target))}", param_hint="--to")
     card = read_card(find(model))
+    planned(card, to=cast("Target", to), int8=int8)  # before films are read, for what is asked wrongly
     chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
     data = " + ".join(short(name) for name in dataset)
     if split is not None:

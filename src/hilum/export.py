@@ -17,8 +17,9 @@ import numpy as np
 from hilum.card import CARD, Build, Card, card_json
 from hilum.data.cache import Cache, Tick
 from hilum.engines import fit_for
-from hilum.errors import CheckpointError, ConfigError, MissingExtraError
+from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import evaluate, judge
+from hilum.extras import needs
 from hilum.metrics import auroc
 from hilum.prepare import compose, prepare
 from hilum.runtime import Runtime, find
@@ -64,7 +65,11 @@ def export(
     """
     folder = find(name)
     trained = Runtime(folder, build="")
-    _ready(trained.card, cache, to=to, int8=int8)
+    build = planned(trained.card, to=to, int8=int8)
+    if trained.card.task == "segment" and cache.masks is None:
+        raise ConfigError("the films have no masks to compare outlines with; give masks:PATH")
+    if len(cache.samples) < _FEWEST:
+        raise ConfigError(f"{len(cache.samples)} films; give {_FEWEST} or more to compare the builds on")
     every = max(4, len(cache.samples) // _CALIBRATING)
     ranging = np.arange(0, len(cache.samples), every)
     comparing = _some(cache, np.setdiff1d(np.arange(len(cache.samples)), ranging))
@@ -74,7 +79,7 @@ def export(
         for file in trained.card.files:
             if (folder / file).is_file():  # the light install leaves out what only training needs
                 shutil.copyfile(folder / file, draft / file)
-        build = _built(trained, draft, _inputs(trained.card, _some(cache, ranging)), to=to, int8=int8)
+        _write_files(build, draft, _inputs(trained.card, _some(cache, ranging)))
         _write_card(trained.card, build, draft)
         faster = Runtime(draft, build=build.name)
         before, after = (_measured(one, comparing, tick) for one in (trained, faster))
@@ -95,16 +100,35 @@ def export(
     return Exported(card=card, build=build, before_ms=taken[0], after_ms=taken[1])
 
 
-def _ready(card: Card, cache: Cache, *, to: Target, int8: bool) -> None:
-    """Raises ConfigError for what cannot be exported, or compared."""
+def planned(card: Card, *, to: Target, int8: bool) -> Build:
+    """The build that is asked for; how it compares is still to be told.
+
+    Raises ConfigError for what cannot be exported, or not on this machine, and MissingExtraError.
+    """
     if to == "onnx" and not int8:
         raise ConfigError("to onnx: the checkpoint's model.onnx is that already; add --int8")
     if card.task == "pretrain":
         raise ConfigError(f"{card.name}: was only pre-trained; train it on labels first")
-    if card.task == "segment" and cache.masks is None:
-        raise ConfigError("the films have no masks to compare outlines with; give masks:PATH")
-    if len(cache.samples) < _FEWEST:
-        raise ConfigError(f"{len(cache.samples)} films; give {_FEWEST} or more to compare the builds on")
+    if to == "openvino":
+        needs("a build for OpenVINO", "openvino", "openvino")
+    if int8:
+        needs("int8", "train", "onnx")
+    graph = f"model.{'int8' if int8 else 'openvino'}.xml"
+    build = Build(
+        engine="onnxruntime" if to == "onnx" else "openvino",
+        precision="int8" if int8 else "bf16",
+        files=("model.int8.onnx",) if to == "onnx" else (graph, graph.replace(".xml", ".bin")),
+        measure="mean AUROC" if card.task == "classify" else "mean Dice",
+        before=0.0,
+        after=0.0,
+        films=0,
+    )
+    if not fit_for(build):  # it would run, but in another arithmetic than where it is meant for
+        raise ConfigError(
+            f"{build.name}: this processor lacks the instructions that it is for, so that it cannot be "
+            "compared here; export on one that has them"
+        )
+    return build
 
 
 def _some(cache: Cache, which: Array) -> Cache:
@@ -127,32 +151,17 @@ def _inputs(card: Card, cache: Cache) -> Array:
     return np.stack([compose(*pair, card.preparation) for pair in zip(pixels, masks, strict=True)])
 
 
-def _built(trained: Runtime, draft: Path, films: Array, *, to: Target, int8: bool) -> Build:
-    """Write the build's files beside the graph; how it compares is still to be told."""
-    graph, files = draft / "model.onnx", ["model.int8.onnx"]
+def _write_files(build: Build, draft: Path, films: Array) -> None:
+    """Write the build's files beside the draft's graph; `films` tell int8 its ranges."""
+    graph = draft / "model.onnx"
     # Not in the draft: an earlier build for ONNX Runtime may lie there under the same name.
     with tempfile.TemporaryDirectory() as folder:
-        if int8:
-            bytes_ = (draft if to == "onnx" else Path(folder)) / "model.int8.onnx"
+        if build.precision == "int8":
+            bytes_ = (draft if build.engine == "onnxruntime" else Path(folder)) / "model.int8.onnx"
             _quantise(graph, bytes_, films)
             graph = bytes_
-        if to == "openvino":
-            files = _openvino(graph, draft / f"model.{'int8' if int8 else 'openvino'}.xml")
-    build = Build(
-        engine="onnxruntime" if to == "onnx" else "openvino",
-        precision="int8" if int8 else "bf16",
-        files=tuple(files),
-        measure="mean AUROC" if trained.card.task == "classify" else "mean Dice",
-        before=0.0,
-        after=0.0,
-        films=0,
-    )
-    if not fit_for(build):  # it would run, but in another arithmetic than where it is meant for
-        raise ConfigError(
-            f"{build.name}: this processor lacks the instructions that it is for, so that it cannot be "
-            "compared here; export on one that has them"
-        )
-    return build
+        if build.engine == "openvino":
+            _openvino(graph, draft / build.files[0])
 
 
 def _write_card(card: Card, build: Build, draft: Path) -> Card:
@@ -169,13 +178,10 @@ def _quantise(graph: Path, target: Path, films: Array) -> None:
 
     Source: static quantisation with QDQ nodes, of ONNX Runtime.
     """
-    try:
-        import onnx
-        from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError:
-        raise MissingExtraError("int8", "train") from None
+    import onnx
     import onnxruntime
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Films(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -206,15 +212,12 @@ def _quantise(graph: Path, target: Path, films: Array) -> None:
         )
 
 
-def _openvino(graph: Path, target: Path) -> list[str]:
-    """The graph in OpenVINO's own form; the names of its two files, that of the graph first."""
-    try:
-        import openvino
-    except ImportError:
-        raise MissingExtraError("a build for OpenVINO", "openvino") from None
+def _openvino(graph: Path, target: Path) -> None:
+    """The graph in OpenVINO's own form: the file `target`, and its weights beside it."""
+    import openvino
+
     # Read, not converted: `openvino.convert_model` reports its use to its makers.
     openvino.save_model(openvino.Core().read_model(graph), target, compress_to_fp16=False)
-    return [target.name, target.with_suffix(".bin").name]
 
 
 def _measured(runtime: Runtime, cache: Cache, tick: Tick | None) -> float:

@@ -30,6 +30,14 @@ def part_name(number: int, mark: str) -> str:
     )
 
 
+def renumber(parts: Iterable[Path]) -> None:
+    """Give parts that are there, made of the same, the numbers that they have now."""
+    for part in parts:
+        same = part.name.rpartition("-")[2]
+        for twin in () if part.exists() else part.parent.glob(f"part-*-{same}"):
+            twin.replace(part)
+
+
 def write_part(path: Path, outcomes: Iterable[Outcome], labels: Sequence[str]) -> None:
     """A portion's outcomes as a Parquet file that appears whole or not at all.
 

@@ -21,9 +21,10 @@ from hilum.batch import Outcome, outcome, results
 from hilum.errors import ConfigError, ReadError
 from hilum.extras import needs
 from hilum.inputs import Portion
-from hilum.parts import joined, part_name, write_part
+from hilum.parts import joined, part_name, renumber, write_part
 from hilum.pipeline import Pipeline
 from hilum.report_files import write
+from hilum.store import alone
 
 if TYPE_CHECKING:
     from hilum.data.cache import Tick
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PARTS = "predictions.parquet"
 _DEATHS = 2  # of workers: over a portion, before it is taken film by film; over a film, before it is given up
 _VAIN = 4  # deaths for each worker, with nothing done in between, that are no film's fault
+_DEADLY = 20  # deaths that a few films in a row may cause before they are called no film's fault either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,24 +105,26 @@ def run(
     labels, made_of = _made_of(make(), beside)
     folder = out / PARTS
     folder.mkdir(parents=True, exist_ok=True)
-    names = (part_name(i, f"{made_of}\n{portion.mark}") for i, portion in enumerate(portions))
-    jobs = [_Job(portion, folder / name) for portion, name in zip(portions, names, strict=True)]
-    waiting = deque(job for job in jobs if not job.part.exists())
-    if waiting:
-        with _cluster(crew):
-            team = _Team(crew, (make, out.absolute(), beside, crew.threads))
-            for job in _done(waiting, team, len(jobs), tick, beside):
-                write_part(job.part, job.found, labels)
     statuses = set[str]()
 
     def told(one: Outcome) -> None:
         statuses.add(one.cells["status"])
         done(one)
 
-    parts = [job.part for job in jobs]
-    joined(parts, out / "predictions.csv" if "csv" in forms else None, labels, told)
-    for path in set(folder.glob("part-*.parquet")).difference(parts):
-        path.unlink()
+    with alone(out, "writes its results"):
+        names = (part_name(i, f"{made_of}\n{portion.mark}") for i, portion in enumerate(portions))
+        jobs = [_Job(portion, folder / name) for portion, name in zip(portions, names, strict=True)]
+        renumber(job.part for job in jobs)
+        waiting = deque(job for job in jobs if not job.part.exists())
+        if waiting:
+            with _cluster(crew):
+                team = _Team(crew, (make, out.absolute(), beside, crew.threads))
+                for job in _done(waiting, team, len(jobs), tick, beside):
+                    write_part(job.part, job.found, labels)
+        parts = [job.part for job in jobs]
+        joined(parts, out / "predictions.csv" if "csv" in forms else None, labels, told)
+        for path in set(folder.glob("part-*.parquet")).difference(parts):
+            path.unlink()
     return statuses <= {"ok"}
 
 
@@ -129,7 +133,7 @@ def _made_of(pipeline: Pipeline, forms: Collection[str]) -> tuple[tuple[str, ...
     if not pipeline.labels:
         raise ConfigError("--engine ray: needs a classifier; outline films with the local engine")
     four = (pipeline.segmenter, pipeline.classifier, pipeline.specialist, pipeline.gate)
-    cards = [one.card.model_dump_json() if one else "" for one in four]
+    cards = [f"{one.card.model_dump_json()} {one.card.build}" if one else "" for one in four]
     return pipeline.labels, "\n".join([__version__, pipeline.explain, *cards, *sorted(forms)])
 
 
@@ -137,7 +141,7 @@ def _done(
     waiting: deque[_Job], team: _Team, total: int, tick: Tick, forms: Collection[str]
 ) -> Iterator[_Job]:
     """Jobs as they are done, with what was found; those that a worker died over wait again."""
-    done = films = 0
+    films = 0
     while waiting or team.at_work:
         team.hand_out(waiting)
         for job, found in team.back():
@@ -150,10 +154,10 @@ def _done(
             if len(job.found) == len(job.names) if job.names else found is not None:
                 team.hand_out(waiting)  # so that nobody waits while the part is written
                 yield job
-                done, films = done + 1, films + len(job.found)
+                films += len(job.found)
             else:
                 waiting.appendleft(job)
-        tick(done + total - done - len(waiting) - team.at_work, total, f"{films} films")
+        tick(total - len(waiting) - team.at_work, total, f"{films} films{team.lack}")
 
 
 def _mourn(job: _Job, out: Path, forms: Collection[str]) -> None:
@@ -181,7 +185,7 @@ class _Team:
 
         self._actor = ray.remote(Worker).options(num_cpus=crew.threads, num_gpus=crew.gpus)
         self._most = crew.workers or _room(crew)
-        self._settings = settings
+        self._settings, self._crew = settings, crew
         self._busy: dict[Any, tuple[Any, _Job | None]] = {}  # what will be answered -> worker, job if any
         self._idle: list[Any] = []
         self._vain = 0  # workers that died since the last one did something
@@ -190,6 +194,21 @@ class _Team:
     def out(self) -> Path:
         """Where films' own files go."""
         return Path(self._settings[1])
+
+    @property
+    def lack(self) -> str:
+        """What to tell where no machine of the cluster has what a worker asks for; one may still come."""
+        import ray
+
+        asked = {"CPU": self._crew.threads, "GPU": self._crew.gpus}
+        had = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(all(one.get(kind, 0) >= number for kind, number in asked.items()) for one in had):
+            return ""
+        most = {kind: max((one.get(kind, 0) for one in had), default=0) for kind in asked}
+        return (
+            f"; waiting: a worker asks for {asked['CPU']:g} processors and {asked['GPU']:g} GPUs, "
+            f"a machine has at most {most['CPU']:g} and {most['GPU']:g}"
+        )
 
     @property
     def at_work(self) -> int:
@@ -224,7 +243,7 @@ class _Team:
             except ray.exceptions.RayError:  # it is gone, or cannot be reached
                 ray.kill(worker)
                 self._vain += 1
-            if self._vain > _VAIN * self._most:
+            if self._vain > max(_VAIN * self._most, _DEADLY):
                 raise ConfigError(
                     f"--engine ray: {self._vain} workers ended one after another with nothing done; look "
                     "into Ray's logs for the cause, and give each worker more memory"
@@ -255,7 +274,7 @@ def _cluster(crew: Crew) -> Iterator[None]:
     else:
         ray.init(
             "local",
-            num_cpus=max(os.cpu_count() or 1, crew.threads),
+            num_cpus=max(_cores(), crew.threads),
             include_dashboard=False,
             object_store_memory=100_000_000,  # all that passes through it is rows
             **quiet,
@@ -267,6 +286,11 @@ def _cluster(crew: Crew) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _cores() -> int:
+    """Those that this process may use; Ray counts all that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _room(crew: Crew) -> int:

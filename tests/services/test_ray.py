@@ -29,6 +29,7 @@ from hilum.parts import read_part, write_part
 from hilum.pipeline import Pipeline, load
 from hilum.ray_predict import PARTS, Crew, run
 from hilum.report import columns
+from hilum.store import alone
 
 MAIN = "import sys; sys.argv[0] = 'hilum'; from hilum.cli import main; main()"
 FILMS, PART = 14, 4  # of 14 loose films, one in two shards, one that is no shard: 4 parts and 2
@@ -129,7 +130,7 @@ def analyse(make: Make, lake: Path, out: Path, *forms: str, workers: int = 2) ->
     return told
 
 
-def deadly(film: str, scar: Path | None = None, nodes: Path | None = None) -> Make:
+def deadly(film: str | tuple[str, ...], scar: Path | None = None, nodes: Path | None = None) -> Make:
     """Makes pipelines that a film kills as a crash would: always, or once where a `scar` is left."""
 
     def make() -> Pipeline:
@@ -247,6 +248,59 @@ def test_a_film_that_kills_every_worker_is_an_error_and_stops_nothing(
     assert b"ended the process that analysed it, 2 times" in lines[11]
     assert told.films[10].message.startswith("error: 10.png: ended the process")
     assert json.loads((tmp_path / "out" / "10.png.json").read_text())["status"] == "error"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_deadly_films_in_a_row_are_errors_each(
+    lake: Path, local: tuple[bytes, Counter[str], Path], tmp_path: Path
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("01.png", "za.tar"):
+        (films / name).write_bytes((lake / name).read_bytes())
+    told = analyse(deadly(("20.png", "21.png", "22.png")), films, tmp_path / "out", workers=1)
+    assert [one.cells["status"] for one in told.films] == ["ok", "error", "error", "error"]
+    assert told.films[0].cells["Edema"] in local[0].decode()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_parts_keep_their_rows_when_others_come_before_them(lake: Path, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    (films / "zb.tar").write_bytes((lake / "zb.tar").read_bytes())
+    out = tmp_path / "out"
+    analyse(partial(load, threads=1), films, out, workers=1)
+    (kept,) = (out / PARTS).iterdir()
+    before = kept.stat().st_ino
+    (films / "za.tar").write_bytes((lake / "za.tar").read_bytes())
+    analyse(partial(load, threads=1), films, out, workers=1)
+    moved = sorted((out / PARTS).iterdir())[1]
+    assert (moved.stat().st_ino, moved.name[12:]) == (before, kept.name[12:])
+    assert (kept.name[:11], moved.name[:11]) == ("part-000000", "part-000001")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_second_driver_is_refused_and_the_first_one_s_parts_stay(lake: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / PARTS).mkdir(parents=True)
+    (first := out / PARTS / "part-000000-0123456789abcdef.parquet").touch()
+    with alone(out, "writes its results"), pytest.raises(ConfigError, match="another process writes"):
+        analyse(partial(load, threads=1), lake, out)
+    assert list((out / PARTS).iterdir()) == [first]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_that_no_machine_can_hold_is_told_while_it_is_waited_for(lake: Path, tmp_path: Path) -> None:
+    class Enough(Exception):  # noqa: N818 - no error
+        pass
+
+    def tick(_done: int, _total: int, text: str) -> None:
+        raise Enough(text)
+
+    given = portions([str(lake)], tmp_path, films=PART)
+    crew = Crew(workers=1, threads=16)
+    with pytest.raises(Enough, match="asks for 16 processors and 0 GPUs, a machine has at most 1 and 0"):
+        run(partial(load, threads=1), given, tmp_path, ("csv",), crew=crew, tick=tick, done=lambda _: None)
 
 
 def test_a_killed_driver_goes_on_where_it_stood(
