@@ -345,10 +345,36 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
         done = hilum("evaluate", "hilum-six", "phantom:4@3", "--out", tmp_path / "x", "--prevalence", wrong)
         assert done.returncode == 2
         assert "--prevalence" in done.stderr
-    for one, other in (("hilum-six", boxes), (boxes, "hilum-six")):
-        done = hilum("evaluate", one, "phantom:4@3", "--out", tmp_path / "x", "--compare", other)
-        assert done.returncode == 2
-        assert "boxes: made to segment; give a classifier" in done.stderr
+    done = hilum("evaluate", "hilum-six", "phantom:4@3", "--out", tmp_path / "x", "--compare", boxes)
+    assert done.returncode == 2
+    assert "boxes: made to segment; give a classifier" in done.stderr
+
+
+def test_settings_name_all_with_their_choices() -> None:
+    told = dict(line.split("\t", 1) for line in hilum("train", "--settings").stdout.splitlines())
+    assert "one of film, crop, lungs, outlines, crop-outlines" in told["preparation.region"]
+    assert told["preparation.size"].startswith("128\t") and "one of cross-entropy, focal" in told["loss"]
+    assert all(line.partition("\t")[2] for name, line in told.items() if not name.startswith("architecture="))
+
+
+def test_a_misspelt_setting_of_preparation_is_told_by_its_whole_name() -> None:
+    done = hilum("train", "--data", "phantom:8", "--task", "classify", "preparation.sise=64")
+    assert "did you mean preparation.size?" in done.stderr
+
+
+def test_films_named_as_published_ones_are_told_to_be_perhaps_known(tmp_path: Path) -> None:
+    for name in ("00000013_005", "ours"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), draw(1, size=128).pixels)
+        (tmp_path / f"{name}.csv").write_text(f"path,Edema\n{name}.png,1\n")
+        done = hilum("evaluate", "hilum-six", f"csv:{tmp_path / name}.csv", "--out", tmp_path / name)
+        assert ("no --split: films that the model learned from" in done.stderr) is (name != "ours")
+        assert "Edema\t1\t1\t-" in done.stdout
+
+
+def test_results_over_the_films_themselves_are_refused_as_such(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "film.png"), draw(1, size=128).pixels)
+    done = hilum("predict", tmp_path, "--out", tmp_path)
+    assert done.returncode == 2 and "lies in the folder for results; choose another --out" in done.stderr
 
 
 def test_train_refuses_no_devices(tmp_path: Path) -> None:

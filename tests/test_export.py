@@ -111,7 +111,7 @@ def test_what_loses_too_much_is_not_written(
     monkeypatch.setitem(module.MOST_LOST, "mean Dice", -1.0)
     with pytest.raises(CheckpointError, match=r"as onnxruntime-int8 it has a mean Dice of 0\.9.*not"):
         export("hilum-lungs", phantoms, tmp_path / "out", to="onnx", int8=True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_machine_without_the_instructions_compares_nothing(

@@ -24,7 +24,7 @@ def commands() -> dict[str, list[Path]]:
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_the_committed_pages_are_up_to_date(name: str) -> None:
-    made = page(read_card(find(name)), commands()[name])
+    made = page(read_card(find(name)), commands()[name], licence="apache-2.0")
     assert made == (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8"), "run: make docs"
 
 

@@ -60,7 +60,7 @@ def make_report(**changes: Any) -> Report:
         anatomy=None,
         measurements=None,
         prediction=PREDICTION,
-        heatmaps=(Heatmap(values=values, label="Edema", method="evidence", in_lungs=0.5),),
+        heatmaps=(Heatmap(cells=values, shape=values.shape, label="Edema", method="evidence", in_lungs=0.5),),
         cards={"classify": make_card()},
         created="2026-01-05T10:11:12Z",
     )

@@ -35,7 +35,7 @@ def blob(label: str, row: int, column: int, *, peak: float = 6) -> Heatmap:
     """Evidence of `peak` logits in a square of 80 pixels around (row, column), -1 elsewhere."""
     values = np.full(SHAPE, -1, np.float32)
     values[row - 40 : row + 40, column - 40 : column + 40] = peak
-    return Heatmap(values=values, label=label, method="evidence", in_lungs=0.5)
+    return Heatmap(cells=values, shape=values.shape, label=label, method="evidence", in_lungs=0.5)
 
 
 def make_report(**changes: Any) -> Report:

@@ -161,16 +161,13 @@ def test_a_prevalence_is_mendedto_from_that_of_the_films(
     assert plain.calibration[label].prevalence is None and before[label].losses.keys() >= {"unchanged"}
 
 
-def test_what_too_few_patients_cannot_tell_is_not_told(
+def test_too_few_patients_to_fit_anything_to_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     logits, truth = site(9, 2, slope=1, shift=0)
-    card, fits = run(monkeypatch, tmp_path / "two", logits, truth)
-    assert all(np.isnan(loss) for fit in fits.values() for loss in fit.losses.values())
-    assert card.calibration == CARD.calibration
-    # Without its promises it is another model, and says so.
-    assert not card.sets and CARD.sets
-    assert card.version != CARD.version
+    with pytest.raises(ConfigError, match=r"too few, or alike in every label, to fit anything to"):
+        run(monkeypatch, tmp_path / "two", logits, truth)
+    assert not (tmp_path / "two").exists()
 
 
 def test_classes_share_a_temperature_where_that_helps(

@@ -69,7 +69,7 @@ def blob(label: str, row: int, column: int, *, in_lungs: float = 0.5) -> Heatmap
     """Evidence of 6 logits in a square of 80 pixels around (row, column), -1 elsewhere."""
     values = np.full(SHAPE, -1, np.float32)
     values[row - 40 : row + 40, column - 40 : column + 40] = 6
-    return Heatmap(values=values, label=label, method="evidence", in_lungs=in_lungs)
+    return Heatmap(cells=values, shape=values.shape, label=label, method="evidence", in_lungs=in_lungs)
 
 
 def make_report(**changes: Any) -> Report:

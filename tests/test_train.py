@@ -896,6 +896,18 @@ def test_processes_that_the_settings_do_not_know_of_are_refused(
     assert not (runs / "unforeseen").exists()
 
 
+def test_a_size_that_the_network_cannot_take_is_told_before_films_are_read(runs: Path) -> None:
+    config = train_config(
+        {"data": ["phantom:8"], "task": "classify", "architecture": "cnn", "out": runs / "misfit"},
+        ["preparation.size=64"],
+    )
+    with pytest.raises(
+        ConfigError, match=r"preparation\.size=64: must be a multiple of 128; change it, or arg"
+    ):
+        train(config)
+    assert not (runs / "misfit").exists()
+
+
 def test_a_batch_script_of_many_tasks_may_train_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_NTASKS", "8")  # as sbatch tells the script itself
     monkeypatch.setenv("SLURM_JOB_NAME", "bash")
@@ -932,7 +944,7 @@ def test_what_is_wrong_is_told_before_other_processes_start(runs: Path) -> None:
 
 
 def test_a_batch_must_divide_among_the_devices(runs: Path) -> None:
-    with pytest.raises(ConfigError, match="batch=5: must divide by devices=2"):
+    with pytest.raises(ConfigError, match="batch=5: must be a multiple of devices=2"):
         train(segment(runs / "odd", batch=5, devices=2))
-    with pytest.raises(ConfigError, match="batch=6: must divide by devices=2 x nodes=2"):
+    with pytest.raises(ConfigError, match="batch=6: must be a multiple of devices=2 x nodes=2"):
         train(segment(runs / "odd", batch=6, devices=2, nodes=2))

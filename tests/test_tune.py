@@ -73,6 +73,13 @@ def test_the_best_settings_are_told_and_can_be_trained(tmp_path: Path, trainer: 
     assert len(trainer.configs) == 8
 
 
+def test_a_setting_that_is_none_is_told_before_any_trial(tmp_path: Path, trainer: Trainer) -> None:
+    space = {"bacth": {"choices": [8]}}
+    with pytest.raises(ConfigError, match="bacth: no such setting, did you mean batch"):
+        tune(search(tmp_path / "out", space=space))
+    assert not trainer.configs and not (tmp_path / "out" / "tune.db").exists()
+
+
 def test_a_killed_search_takes_its_last_training_up_again(tmp_path: Path, trainer: Trainer) -> None:
     trainer.killed_at = 3
     with pytest.raises(KeyboardInterrupt):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,14 +11,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.engines import cores
 from hilum.errors import HilumError, ReadError
-from hilum.pipeline import HELD, Opener, Pipeline, Source
+from hilum.pipeline import Opener, Pipeline, Source, held
 from hilum.report import columns, row, segmentation_columns
 from hilum.report_files import sweep, write
 from hilum.store import alone
 from hilum.types import Report
 
-_WAITING = 6  # results held while they are being written
+_WAITING = 3  # results for each worker that are held while they are being written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +86,20 @@ def run(
 
 
 def results(
-    pipeline: Pipeline, named: Mapping[str, Source | Opener], out: Path, forms: Collection[str]
+    pipeline: Pipeline,
+    named: Mapping[str, Source | Opener],
+    out: Path,
+    forms: Collection[str],
+    *,
+    workers: int = 0,
 ) -> Iterator[tuple[str, Report | HilumError]]:
     """Each film's name and result, in order and once its own files are written.
 
+    `workers` films are analysed at a time, and as many written; 0: as many as there are cores.
     Raises ConfigError where the disk is full.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    many = workers or cores()
+    with ThreadPoolExecutor(many) as pool:
         waiting: deque[tuple[str, Report | HilumError, Future[None]]] = deque()
 
         def settled() -> tuple[str, Report | HilumError]:
@@ -101,9 +108,9 @@ def results(
             fault = written.exception()
             return name, result if fault is None else _unwritten(name, fault)
 
-        for name, result in zip(named, pipeline.stream(named.values()), strict=True):
+        for name, result in zip(named, pipeline.stream(named.values(), workers=workers), strict=True):
             waiting.append((name, result, pool.submit(write, name, result, out, forms)))
-            while len(waiting) > _WAITING or _pixels(waiting) > HELD:
+            while len(waiting) > _WAITING * many or _pixels(waiting) > held(many):
                 yield settled()
         while waiting:
             yield settled()

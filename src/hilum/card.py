@@ -37,8 +37,8 @@ class Preparation(Strict):
         default=0, ge=0, description="side films are first shrunk to, so that none shows more; 0: not at all"
     )
     mask_diaphragm: bool = Field(default=False, description="largest very bright part made black")
-    equalise: Literal["none", "histogram", "clahe"] = "none"
-    smooth: Literal["none", "gaussian", "bilateral"] = "none"
+    equalise: Literal["none", "histogram", "clahe"] = Field(default="none", description="of grey levels")
+    smooth: Literal["none", "gaussian", "bilateral"] = Field(default="none", description="of the film")
     region: Literal["film", "crop", "lungs", "outlines", "crop-outlines"] = Field(
         default="film",
         description="the film; cut to lungs and heart and a margin; all but them black; or the film and, as "

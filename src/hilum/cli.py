@@ -114,7 +114,10 @@ def models(
 
     if name:
         card = read_card(find(name))
-        print(page(card, figures or (), model=name) if markdown else card_json(card), end="")
+        licence = (
+            "apache-2.0" if name in shipped_names() else ""
+        )  # of one's own models, that is for oneself to say
+        print(page(card, figures or (), model=name, licence=licence) if markdown else card_json(card), end="")
         return
     for shipped in shipped_names():
         card = read_card(find(shipped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -69,4 +70,6 @@ def export(
         f"milliseconds a film\t{made.after_ms:.1f} for {made.before_ms:.1f}"
         f"\t{made.before_ms / made.after_ms:.1f} x as fast here"
     )
+    if made.after_ms >= made.before_ms:
+        print("it is no faster on this machine; leave it, unless another one is meant", file=sys.stderr)
     print(f"checkpoint\t{out / 'checkpoint'}")

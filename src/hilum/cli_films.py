@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import typer
@@ -55,7 +56,7 @@ def choose(
     # As `join` takes films: of one that stands in several data sets, the first.
     sources = {sample.id: name for name, some in reversed(given) for sample in some}
     about: dict[str, object] = {"data": [name for name, _ in given]}
-    warnings = _unsplit(names, cards)
+    warnings = _unsplit(names, samples, cards)
     if split is not None:
         parts = read_split(split)
         samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
@@ -66,13 +67,22 @@ def choose(
     return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings})
 
 
-def _unsplit(names: Sequence[str], cards: Sequence[Card]) -> list[str]:
-    """A warning where a model learned from a data set of the same kind as one of these."""
+_NAMED = {"nih": r"\d{8}_\d{3}", "jsrt": r"JPC(LN|NN)\d{3}", "shenzhen": r"CHNCXR_\d{4}_[01]"}
+"""Published films by the names of their files, without the ending."""
+
+
+def _unsplit(names: Sequence[str], samples: Sequence[Sample], cards: Sequence[Card]) -> list[str]:
+    """A warning where a model learned from a data set of the same kind, or with films of such names."""
     kinds = {name.partition(":")[0] for name in names}
-    learned = {
-        name.partition(":")[0] for card in cards for one in card.sources for name in one.name.split(" + ")
-    }
-    return [UNSPLIT] if kinds & learned else []
+    learned = {name for card in cards for one in card.sources for name in one.name.split(" + ")}
+    called = {PurePath(sample.id.rpartition(":")[2]).stem for sample in samples}
+    known = any(
+        re.fullmatch(pattern, stem)
+        for source, pattern in _NAMED.items()
+        if source in " ".join(learned).lower()
+        for stem in called
+    )
+    return [UNSPLIT] if known or kinds & {name.partition(":")[0] for name in learned} else []
 
 
 def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:

@@ -24,7 +24,7 @@ Paths = Annotated[
         help="films (DICOM, PNG, JPEG, TIFF), folders of films, WebDataset shards (.tar), or URLs of these"
     ),
 ]
-Threads = Annotated[int, typer.Option(help="threads for each network; 0: one for each core")]
+Threads = Annotated[int, typer.Option(min=0, help="threads for each network; 0: one for each core")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -98,15 +98,22 @@ def predict(
 
     if engine not in ("local", "ray"):
         raise typer.BadParameter("choose from local, ray", param_hint="--engine")
-    threads = threads or (1 if engine == "ray" else 0)
-    make = partial(
-        load, *(model or ()), specialist=specialist, point=point, thresholds=own, explain=way, threads=threads
-    )
+
+    def make(few: int) -> Pipeline:
+        return load(
+            *(model or ()),
+            specialist=specialist,
+            point=point,
+            thresholds=own,
+            explain=way,
+            threads=threads or few,
+        )
 
     def on_ray(*work: Any, **told: Any) -> bool:
         from hilum.ray_predict import Crew, run
 
-        return run(make, *work, crew=Crew(workers=workers, threads=threads, gpus=gpus), **told)
+        crew = Crew(workers=workers, threads=threads or 1, gpus=gpus)
+        return run(partial(make, 1), *work, crew=crew, **told)
 
     _analyse(paths, out, forms, make, part=part, on_ray=on_ray if engine == "ray" else None)
 
@@ -123,8 +130,9 @@ def segment(
     from hilum.pipeline import GATE, SEGMENTER, Pipeline
     from hilum.runtime import Runtime, find
 
-    def make() -> Pipeline:
-        segmenter, gate = (Runtime(find(name), threads=threads) for name in (model or SEGMENTER, GATE))
+    def make(few: int) -> Pipeline:
+        found = (Runtime(find(name), threads=threads or few) for name in (model or SEGMENTER, GATE))
+        segmenter, gate = found
         return Pipeline(segmenter, None, gate=gate)
 
     _analyse(paths, out, "csv,mask", make)
@@ -134,11 +142,13 @@ def _analyse(
     paths: list[str],
     out: Path,
     forms: str,
-    make: Callable[[], Pipeline],
+    make: Callable[[int], Pipeline],
     *,
     part: int = 256,
     on_ray: Callable[..., bool] | None = None,
 ) -> None:
+    import cv2
+
     from hilum import dicom
     from hilum.batch import run
     from hilum.errors import ConfigError
@@ -159,7 +169,11 @@ def _analyse(
             everything = on_ray(given, out, chosen, tick=tick, done=tally.add)
         else:
             named = {name: film for one in given for name, film in one.named().items()}
-            pipeline = make()
+            # Of several films each has a core; the networks of a single one share them all.
+            several = len(named) > 1
+            if several:
+                cv2.setNumThreads(1)
+            pipeline = make(1 if several else 0)
 
             def done(one: Outcome) -> None:
                 tally.add(one)

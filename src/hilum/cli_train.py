@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hilum.cli_data import Out
+from hilum.extras import installed
 from hilum.progress import progress
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def study(
 
     What is trained or scored already is not done again. Each run's line is told as it is done; at the end
     NAME.csv has all figures, NAME.md the table and the differences, NAME.html both, and pictures.
+    How such a file is written, with an example to copy: docs/studies.md.
 
     Examples:
       hilum study configs/studies/classifiers.toml
@@ -180,6 +182,8 @@ def _tell(card: Card, out: Path) -> None:
     for metric in card.metrics:
         interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
         print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
+    if not card.metrics and card.task != "pretrain":
+        print("no figures: the tuning films show no label both ways; give more films", file=sys.stderr)
     print(f"checkpoint\t{out / 'checkpoint'}")
 
 
@@ -188,6 +192,12 @@ def _show_settings(task: str) -> None:
 
     for name, default, meaning in settings(task):
         print(f"{name}\t{default}\t{meaning}")
+    if all(map(installed, ("torch", "timm"))):
+        from hilum.models import arguments
+
+        for architecture, some in arguments(task).items():
+            told = ", ".join(f"arguments.{one}" for one in some)
+            print(f"architecture={architecture}\t\t{told or 'no arguments'}")
 
 
 def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:

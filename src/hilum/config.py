@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from hilum.card import Preparation, Strict
 from hilum.errors import ConfigError
@@ -23,8 +24,8 @@ class TrainConfig(Strict):
     """One training run, complete: the same settings on the same films give the same weights."""
 
     name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the model's name")
-    version: str = "0.1.0"
-    task: Task
+    version: str = Field(default="0.1.0", description="the model's version")
+    task: Task = Field(description="what the network learns")
     data: tuple[str, ...] = Field(
         min_length=1, description="data sets, KIND:PATH; of a published film in several, the first is taken"
     )
@@ -54,12 +55,18 @@ class TrainConfig(Strict):
     unmentioned: Literal["ignore", "zero"] = Field(
         default="ignore", description="what a label is of which its source says nothing on a film"
     )
-    activation: Literal["auto", "sigmoid", "softmax"] = "auto"
-    architecture: str
-    arguments: dict[str, Any] = Field(default_factory=dict, description="the architecture's own")
+    activation: Literal["auto", "sigmoid", "softmax"] = Field(
+        default="auto",
+        description="labels that may stand together (sigmoid), or of which each film has one (softmax); "
+        "'auto': as the films have them",
+    )
+    architecture: str = Field(description="the network; docs/studies.md")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="the architecture's own, as arguments.width=32; docs/studies.md"
+    )
     start: str = Field(default="random", description="'random', 'imagenet', or a checkpoint's name or folder")
     preparation: Preparation
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="times that every film is seen, at most")
     batch: int = Field(ge=1, description="films a step, over all devices")
     accumulate: int = Field(
         default=1, ge=1, description="steps whose gradients are averaged into one, where memory is short"
@@ -101,15 +108,19 @@ class TrainConfig(Strict):
         "and mirrors, 'views' cuts parts out",
     )
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        default="auto", description="of the arithmetic; 'auto': the fastest that the machine has"
+    )
+    seed: int = Field(default=0, ge=0, description="of all that is drawn")
     devices: int = Field(default=1, ge=1, description="GPUs, or processes on a CPU; of each node")
     nodes: int = Field(default=1, ge=1, description="machines that train together")
     workers: int = Field(default=0, ge=0, description="processes that load films; 0: the training process")
     save_minutes: float = Field(default=5.0, gt=0, description="between two saved states inside an epoch")
-    out: Path = Path("runs/model")
-    intended_use: str = ""
-    citations: tuple[str, ...] = ()
+    out: Path = Field(default=Path("runs/model"), description="folder of the run")
+    intended_use: str = Field(default="", description="for the card: whom and what the model is for")
+    citations: tuple[str, ...] = Field(
+        default=(), description="for the card: whose films and ideas it owes to"
+    )
 
     @model_validator(mode="after")
     def _of_a_piece(self) -> TrainConfig:
@@ -201,14 +212,13 @@ _Plan = TypeVar("_Plan", bound=Strict)
 def read_plan(kind: type[_Plan], path: Path, *, examples: str) -> _Plan:
     """The plan of a TOML file, named after it unless it says otherwise; raises ConfigError for what is wrong.
 
-    `examples` is the folder that shows how such a file looks.
+    `examples` tells where it is shown how such a file looks.
     """
     try:
         return kind.model_validate({"name": path.stem, **read_toml(path)})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {where}: {first['msg']}; see {examples} for examples") from None
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"{path}: {wrong}; {examples}") from None
 
 
 def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
@@ -245,9 +255,20 @@ def settings(task: str) -> list[tuple[str, str, str]]:
         raise ConfigError(f"task={task!r}: must be one of {', '.join(_DEFAULTS)}")
     rows = []
     for name, field in TrainConfig.model_fields.items():
-        default = _DEFAULTS[task].get(name, "" if field.is_required() else field.default)
-        rows.append((name, "" if field.default_factory else str(default), field.description or ""))
+        if field.annotation is Preparation:
+            own = _DEFAULTS[task][name]
+            rows += [_row(f"{name}.{key}", one, own) for key, one in Preparation.model_fields.items()]
+        else:
+            rows.append(_row(name, field, _DEFAULTS[task]))
     return rows
+
+
+def _row(name: str, field: FieldInfo, defaults: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, default and meaning of a setting, with what there is to choose from."""
+    default = defaults.get(name.rpartition(".")[2], "" if field.is_required() else field.default)
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    told = [field.description or "", f"one of {', '.join(choices)}" if choices else ""]
+    return name, "" if field.default_factory else str(default), "; ".join(filter(None, told))
 
 
 def _fault(error: Any) -> str:
@@ -257,7 +278,8 @@ def _fault(error: Any) -> str:
         return str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg']}"
-    near = get_close_matches(name, TrainConfig.model_fields, 1)
+    known = [*TrainConfig.model_fields, *(f"preparation.{key}" for key in Preparation.model_fields)]
+    near = get_close_matches(name, known, 1)
     return f"{name}: no such setting" + (f", did you mean {near[0]}?" if near else "")
 
 

@@ -80,6 +80,11 @@ def _shape(dimensions: Any) -> list[int | str]:
     return [one.get_length() if one.is_static else "varies" for one in dimensions]
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def fit_for(build: Build) -> bool:
     """Whether this machine has what a build needs: its engine, and instructions that make it faster."""
     # OpenVINO names int8 among its capabilities everywhere; without such an instruction its sums of bytes

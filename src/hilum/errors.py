@@ -41,11 +41,18 @@ class DivergedError(TrainingError):
     """The loss of a training is no number any more."""
 
 
+class UnknownLabelError(HilumError, KeyError):
+    """A prediction is asked for a label that its model does not score."""
+
+    def __str__(self) -> str:  # KeyError would quote the message
+        return str(self.args[0])
+
+
 class MissingExtraError(HilumError):
     """A part of Hilum needs packages that this installation lacks."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs: pip install 'hilum[{extra}]'")
+        super().__init__(f"{what} needs: pip install 'hilum[{extra}]' (in a clone: pip install '.[{extra}]')")
         self.what = what
         self.extra = extra
 

@@ -99,7 +99,7 @@ def _tables(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
     called = [one for one in evaluation.figures if one.condition.startswith((AT_THRESHOLD, BY_POINT))]
     found = [
         _table(
-            "Ill from well",
+            "How well films with a finding are told from those without",
             "After DeLong films count as independent.",
             [one for one in whole if one.measure in _TELLING],
         ),

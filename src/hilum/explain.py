@@ -24,6 +24,7 @@ CELLS = 16  # across the network's input, when parts of it are hidden; a patch i
 BATCH = 16  # films with hidden parts that are run together
 _REACH = 0.05  # of the film's width: how far around lungs and heart the chest reaches
 
+_ENOUGH = 512  # pixels of a film's longest side to tell shares on
 _FINE = 12  # cells across, from which on a map is made by dilated layers
 _BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
 
@@ -44,37 +45,58 @@ def heatmap(
     What lies above `baseline`, the logit at which the label turns positive, speaks for the label: a rare
     disease turns positive far below a logit of 0.
     """
-    seen = anatomy.mask if part is None else anatomy.mask[part]
-    values = _stretched(evidence.astype(np.float32), seen.shape, exact=method == "evidence")
+    cells = evidence.astype(np.float32)
+    if method == "evidence" and min(cells.shape) >= _FINE:
+        # Dilated layers answer on alternating cells; this takes off just that, and the mean stays.
+        smooth = cv2.sepFilter2D(cells, -1, _BINOMIAL, _BINOMIAL)
+        cells = smooth + np.float32(cells.mean(dtype=np.float64) - smooth.mean(dtype=np.float64))
+    height, width = anatomy.mask.shape
+    # Shares of so coarse a map need no more pixels than these.
+    mask, scale = anatomy.mask, min(1.0, _ENOUGH / max(height, width))
+    if scale < 1:
+        mask = cv2.resize(
+            mask, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+    seen = slice(None), slice(None)
     if part is not None:
-        # What the network did not see speaks neither for the label nor against it.
-        whole = np.full(anatomy.mask.shape, baseline, np.float32)
-        whole[part] += (values - np.float32(baseline)) * np.float32(whole.size / values.size)
-        values = whole
-    above = values - np.float32(baseline)
-    around = chest_outline(anatomy.mask)
-    room = float(np.count_nonzero(around if part is None else around[part])) / seen.size
+        seen = tuple(slice(round(one.start * scale), max(1, round(one.stop * scale))) for one in part)  # type: ignore[assignment]
+    inside, around = (np.ascontiguousarray(one[seen]) for one in (mask, chest_outline(mask)))
+    above = _stretched(cells, inside.shape, exact=method == "evidence") - np.float32(baseline)
+    room = float(np.count_nonzero(around)) / around.size
     return Heatmap(
-        values=values,
+        cells=cells,
+        shape=(height, width),
+        part=part,
         label=label,
         method=method,
         baseline=baseline,
-        in_lungs=_share(above, anatomy.mask),
+        in_lungs=_share(above, inside),
         lift=_share(above, around) / room if room else math.nan,
     )
 
 
-def _stretched(evidence: Array, shape: tuple[int, ...], *, exact: bool) -> Array:
+def laid(found: Heatmap) -> Array:
+    """A map over the film's own pixels, (H, W) float32 in logit units."""
+    part = found.part or (slice(0, found.shape[0]), slice(0, found.shape[1]))
+    height, width = (one.stop - one.start for one in part)
+    values = _stretched(found.cells, (height, width), exact=found.method == "evidence")
+    if found.part is None:
+        return values
+    # What the network did not see speaks neither for the label nor against it.
+    whole = np.full(found.shape, found.baseline, np.float32)
+    whole[part] += (values - np.float32(found.baseline)) * np.float32(whole.size / values.size)
+    return whole
+
+
+def _stretched(cells: Array, shape: tuple[int, ...], *, exact: bool) -> Array:
     """A map over so many rows and columns; where it is `exact`, its mean stays."""
-    logit = evidence.mean(dtype=np.float64)
-    if exact and min(evidence.shape) >= _FINE:
-        # Dilated layers answer on alternating cells; this takes off just that, and the mean comes back below.
-        evidence = cv2.sepFilter2D(evidence, -1, _BINOMIAL, _BINOMIAL)
+    if cells.shape == shape:
+        return cells
     # Linear: a cubic spline would overshoot, showing evidence that the network never had.
-    values = np.asarray(cv2.resize(evidence, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
+    values = np.asarray(cv2.resize(cells, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
     if exact:
         # Clamped borders weigh the grid's cells unequally; the shift gives the logit back.
-        values += np.float32(logit - cv2.mean(values)[0])
+        values += np.float32(cells.mean(dtype=np.float64) - cv2.mean(values)[0])
     return values
 
 

@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -97,6 +98,8 @@ def export(
         publish(draft, out / "checkpoint")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        with suppress(OSError):  # of what was there before, or came of it
+            out.rmdir()
     return Exported(card=card, build=build, before_ms=taken[0], after_ms=taken[1])
 
 

@@ -102,6 +102,8 @@ def inputs(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
                 for film in film_paths(path)
                 if out is None or not _real(film).is_relative_to(_real(out))
             }
+            if not found and film_paths(path):
+                raise ConfigError(f"{path}: all of it lies in the folder for results; choose another --out")
             if not found:
                 raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")
         elif path.exists():

@@ -30,7 +30,7 @@ _Figure = dict[str, Any]
 _Grid = tuple[str, str, list[str], list[list[str]]]
 
 
-def page(card: Card, tables: Sequence[Path] = (), *, model: str = "", licence: str = "apache-2.0") -> str:
+def page(card: Card, tables: Sequence[Path] = (), *, model: str = "", licence: str = "") -> str:
     """The page of a card; `tables` are figures.csv files of `hilum evaluate`, told under their names.
 
     A table that is itself called figures goes by its folder's name. `model` is what the reader is to call the

@@ -27,7 +27,7 @@ def outline(logits: Array, shape: tuple[int, int]) -> Array:
     for value, plane in enumerate(probabilities, 1):
         part = _filled(_largest(plane > 0.5))
         whole = restore(np.where(part, np.maximum(plane, 0.5 + 1e-3), np.minimum(plane, 0.5 - 1e-3)), shape)
-        mask = np.where(whole > surest, np.uint8(value), mask)
+        np.copyto(mask, np.uint8(value), where=whole > surest)
         np.maximum(surest, whole, out=surest)
     del surest, whole  # a film may have a hundred million pixels
     for value in range(1, len(probabilities) + 1):
@@ -38,9 +38,9 @@ def outline(logits: Array, shape: tuple[int, int]) -> Array:
 def _drop_rest(mask: Array, value: int) -> None:
     """Clear all but the largest part of a structure, in place."""
     found = mask == value
-    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
-    if rows.size:
-        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    left, top, width, height = cv2.boundingRect(found.view(np.uint8))
+    if width:
+        box = (slice(top, top + height), slice(left, left + width))
         part = np.ascontiguousarray(found[box])
         mask[box][part & ~_largest(part)] = 0
 

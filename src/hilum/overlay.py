@@ -111,6 +111,7 @@ def _legend(report: Report, heatmap: Heatmap | None, scores: bool) -> list[_Line
             _Line(text=heatmap.label, size=1.3),
         ]
         lines += [*_scores(report, heatmap.label), _Line(), _Line(bar=True), peak]
+        lines += [_Line(text="Parts of the score, not proof of where the finding lies.", colour=_DIM)]
     return lines
 
 

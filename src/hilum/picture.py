@@ -53,9 +53,10 @@ def film(pixels: Array, *, longest: int = 1024) -> Array:
 
 def wash(heatmap: Heatmap, pixels: Array | None = None, *, longest: int = 1024) -> Array:
     """Draw positive evidence over a film's pixels, or over even grey; (h, w, 3) uint8 RGB, as `film`."""
-    size = _size(heatmap.values, longest)
+    values = heatmap.values
+    size = _size(values, longest)
     below = np.full(size[::-1], _EVEN, np.uint8) if pixels is None else _grey(_resized(pixels, size))
-    return _washed(below, _grey((_resized(heatmap.values, size) - heatmap.baseline) / strongest(heatmap)))
+    return _washed(below, _grey((_resized(values, size) - heatmap.baseline) / strongest(heatmap)))
 
 
 def strongest(heatmap: Heatmap) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TypeAlias
 
 from hilum import decide
 from hilum.classify import Judgement, classify, explained
+from hilum.engines import cores
 from hilum.errors import CheckpointError, ConfigError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, flag, implausible, is_gate, recognise, refuse, sure
@@ -40,8 +40,12 @@ GATE = "hilum-gate"
 SEGMENTER = "hilum-lungs"
 CLASSIFIER = "hilum-six"
 
-_BATCH = 4  # films analysed together; more gains nothing on a CPU and costs memory
 HELD = 40_000_000  # pixels of all films held at a time, a single larger film excepted
+
+
+def held(workers: int) -> int:
+    """What `HELD` is for more than four workers, so that none of them waits for room."""
+    return max(HELD, HELD // 4 * workers)
 
 
 def load(
@@ -161,30 +165,36 @@ class Pipeline:
             for parts in zip(films, reasons, flags, anatomies, measurements, judged, strict=True)
         ]
 
-    def stream(self, sources: Iterable[Source | Opener]) -> Iterator[Report | HilumError]:
-        """Analyse any number of films in order, decoding ahead; a film that cannot be analysed is its error.
+    def stream(
+        self, sources: Iterable[Source | Opener], *, workers: int = 0
+    ) -> Iterator[Report | HilumError]:
+        """Analyse any number of films in order; a film that cannot be analysed is its error.
 
-        A function among them is called, in a thread that decodes, to give its film or raise a HilumError. At
-        most eight films are held at a time, fewer where they are large.
+        A function among them is called, in the thread that analyses, to give its film or raise a HilumError.
+        `workers` films are analysed at a time, 0: as many as there are cores; networks of one thread each
+        (`load(threads=1)`) are then the fastest. Few more are held, and fewer where films are large.
         """
-        sources = iter(sources)
+        sources, many = iter(sources), workers or cores()
         room = 2  # until the films' size is known
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ahead: deque[Future[Radiograph | HilumError]] = deque()
+        with ThreadPoolExecutor(many) as pool:
+            ahead: deque[Future[Report | HilumError]] = deque()
             while True:
                 more = islice(sources, max(0, room - len(ahead)))
-                ahead.extend(pool.submit(_attempt, source) for source in more)
+                ahead.extend(pool.submit(self._attempt, source) for source in more)
                 if not ahead:
                     return
-                batch = [ahead.popleft().result() for _ in range(min(_BATCH, (len(ahead) + 1) // 2))]
-                films = [film for film in batch if isinstance(film, Radiograph)]
-                if films:
-                    room = max(1, min(2 * _BATCH, HELD // max(film.pixels.size for film in films)))
-                reports = deque(self.analyse_apart(films))
-                del films
-                for film in batch:
-                    yield film if isinstance(film, HilumError) else reports.popleft()
-                del batch, film
+                result = ahead.popleft().result()
+                if isinstance(result, Report):
+                    room = max(1, min(2 * many, held(many) // result.radiograph.pixels.size))
+                yield result
+                del result
+
+    def _attempt(self, source: Source | Opener) -> Report | HilumError:
+        try:
+            film = source() if callable(source) else read(source)
+        except HilumError as error:
+            return error
+        return self.analyse_apart([film])[0]
 
     def analyse_apart(self, films: Sequence[Radiograph]) -> list[Report | HilumError]:
         """All reports; where something fails that should not, film by film: one must not stop the rest."""
@@ -276,10 +286,3 @@ def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, .
         for label, one in shown.items()
         if one is not None
     )
-
-
-def _attempt(source: Source | Opener) -> Radiograph | HilumError:
-    try:
-        return source() if callable(source) else read(source)
-    except HilumError as error:
-        return error

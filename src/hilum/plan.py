@@ -130,6 +130,16 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
     )
 
 
+def sized(config: TrainConfig) -> None:
+    """Raises ConfigError where the network cannot take films of that size, before any of them is read."""
+    channels, side = config.preparation.channels, config.preparation.size
+    module = build(
+        config.architecture, max(3, len(config.labels)), seed=0, channels=channels, **config.arguments
+    )
+    with torch.no_grad():
+        module.eval()(torch.zeros(1, channels, side, side))
+
+
 def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
     """The network with the weights the configuration starts from, and where those came from."""
     outputs = len(plan.labels) + len(config.auxiliary)

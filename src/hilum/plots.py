@@ -59,6 +59,8 @@ def pareto(points: Sequence[Point], measure: str) -> str:
             front.append(point)
     axes.plot([p.cost for p in front], [p.value for p in front], color="#888888", lw=1, ls=":", zorder=0)
     axes.set(xscale="log", xlabel="GFLOP a film", ylabel=measure)
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis("{x:g}")  # text, which the page's fonts can show
     axes.legend(frameon=False)
     return _svg(figure)
 

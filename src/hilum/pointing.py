@@ -22,8 +22,9 @@ def pointing(shown: Heatmap, boxes: Boxes, others: Sequence[Boxes]) -> dict[str,
     """
     own = boxes.get(shown.label, ())
     usual = fixed_place([one[shown.label] for one in others if shown.label in one])
-    row, column = np.unravel_index(int(shown.values.argmax()), shown.values.shape)
-    height, width = shown.values.shape
+    values = shown.values
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    height, width = values.shape
     point = ((column + 0.5) / width, (row + 0.5) / height)
     return {
         "points at it": float(_inside(point, own)) if own else float("nan"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hilum import __version__
 from hilum.batch import Outcome, outcome, results
+from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
 from hilum.extras import needs
 from hilum.inputs import Portion
@@ -54,7 +55,7 @@ class Worker:
         """Load the models; apart from the beginning, for what is raised here reaches the driver as it is."""
         import cv2
 
-        cv2.setNumThreads(self._threads)
+        cv2.setNumThreads(1)  # its films side by side are what keeps its processors busy
         self._pipeline = self._make()
 
     def analyse(self, portion: Portion, at: int | None) -> list[Outcome]:
@@ -63,7 +64,7 @@ class Worker:
         if at is not None:
             name = list(named)[at]
             named = {name: named[name]}
-        found = results(self._pipeline, named, self._out, self._forms)
+        found = results(self._pipeline, named, self._out, self._forms, workers=self._threads)
         return [outcome(name, result, self._pipeline.labels) for name, result in found]
 
 
@@ -272,13 +273,20 @@ def _cluster(crew: Crew) -> Iterator[None]:
         except (ConnectionError, ValueError) as error:
             raise ConfigError(f"RAY_ADDRESS: no cluster there ({error}); start one with ray start") from None
     else:
-        ray.init(
-            "local",
-            num_cpus=max(_cores(), crew.threads),
-            include_dashboard=False,
-            object_store_memory=100_000_000,  # all that passes through it is rows
-            **quiet,
-        )
+        try:
+            ray.init(
+                "local",
+                num_cpus=max(cores(), crew.threads),
+                include_dashboard=False,
+                object_store_memory=100_000_000,  # all that passes through it is rows
+                **quiet,
+            )
+        except Exception as error:  # a bare one where its processes do not answer in time
+            ray.shutdown()
+            why = f"Ray could not be started here ({type(error).__name__})"
+            raise ConfigError(
+                f"--engine ray: {why}; the machine may be busy or short of memory: try again, or leave it out"
+            ) from None
         if ray.cluster_resources().get("GPU", 0) < crew.gpus:
             ray.shutdown()
             raise ConfigError(f"--gpus {crew.gpus:g}: this machine has fewer; leave it out to use processors")
@@ -286,11 +294,6 @@ def _cluster(crew: Crew) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _cores() -> int:
-    """Those that this process may use; Ray counts all that there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _room(crew: Crew) -> int:

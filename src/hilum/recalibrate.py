@@ -63,7 +63,8 @@ def recalibrate(
     class to fit on the intercept alone moves, and thresholds stay where they are on the logit; of labels with
     too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
     the card; `prevalences` are those of the place where the model will work, where they differ from the
-    films'. Labels that exclude one another share a temperature, or stay as they are. Raises ConfigError.
+    films'. Labels that exclude one another share a temperature, or stay as they are. Raises ConfigError, also
+    where there is no label that its films could tell anything of.
     """
     runtime = Runtime(folder)
     card = runtime.card
@@ -89,6 +90,11 @@ def recalibrate(
         _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
         for i, label in enumerate(card.labels)
     ]
+    if not prevalences and all(np.isnan(one.losses["unchanged"]) for one in fits):
+        raise ConfigError(
+            f"{len(set(patients.tolist()))} patients: too few, or alike in every label, to fit anything to; "
+            "give more films"
+        )
     now = _refitted(card, fits, logits, truth, patients, point, about)
     return _written(folder, out, card, now), fits
 

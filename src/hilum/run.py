@@ -117,7 +117,7 @@ def fabric_for(config: TrainConfig) -> Fabric:
         )
     if config.batch % processes:
         nodes = f" x nodes={config.nodes}" if config.nodes > 1 else ""
-        raise ConfigError(f"batch={config.batch}: must divide by devices={config.devices}{nodes}")
+        raise ConfigError(f"batch={config.batch}: must be a multiple of devices={config.devices}{nodes}")
     if config.frozen and processes > 1:
         raise ConfigError("frozen: trains on one device; set devices=1, or frozen=0")
     precision = _fastest() if config.precision == "auto" else config.precision

@@ -121,7 +121,7 @@ def _settings(was: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
 
 def read_study(path: Path) -> Study:
     """The study of a TOML file; raises ConfigError naming what is wrong."""
-    return read_plan(Study, path, examples="configs/studies")
+    return read_plan(Study, path, examples="docs/studies.md shows such a file")
 
 
 def entries(study: Study) -> list[Entry]:

@@ -24,7 +24,7 @@ from hilum.data.cache import Tick
 from hilum.errors import DivergedError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
-from hilum.plan import make_plan
+from hilum.plan import make_plan, sized
 from hilum.run import Run, begin, claim, fabric_for
 from hilum.stages import freeze
 from hilum.state import State
@@ -51,6 +51,7 @@ def train(
         _epochs(begin(config, make_plan(config), fabric, resume))
         sys.exit()
     # Before the other processes start: they find split and cache made, and an error is told once.
+    sized(config)
     claim(config.out, resume)
     with alone(config.out, "trains", patience=_PATIENCE):
         plan = make_plan(config, tick)

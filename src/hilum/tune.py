@@ -62,7 +62,7 @@ class Search(Strict):
 
 def read_search(path: Path) -> Search:
     """The search of a TOML file; raises ConfigError naming what is wrong."""
-    return read_plan(Search, path, examples="configs/tune")
+    return read_plan(Search, path, examples="docs/studies.md shows such a file")
 
 
 def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
@@ -76,6 +76,10 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     import optuna
     from optuna.trial import TrialState
 
+    # What is asked wrongly is told here, once, and not by every trial.
+    _config(
+        search, {name: what.choices[0] if what.choices else what.low for name, what in search.space.items()}
+    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search.out.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
+from hilum.errors import UnknownLabelError
+
 if TYPE_CHECKING:
     from hilum.card import Card
 
@@ -168,7 +170,11 @@ class Prediction:
     stage: str = "general"  # which model spoke last
 
     def __getitem__(self, label: str) -> Score:
-        i = self.labels.index(label)
+        wanted = label.casefold().replace("_", " ")
+        found = [i for i, name in enumerate(self.labels) if name.casefold() == wanted]
+        if not found:
+            raise UnknownLabelError(f"{label!r}: no label of this model; it scores {', '.join(self.labels)}")
+        i = found[0]
         return Score(
             label=label,
             probability=self.probabilities[i],
@@ -186,9 +192,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heatmap:
-    """Where the evidence for one label lies, on the source's own pixels."""
+    """Where the evidence for a label lies; kept as coarse as it was found, laid over the film when asked."""
 
-    values: Array = field(repr=False)  # (H, W) float32, logit units; of "evidence" the mean is the logit
+    cells: Array = field(repr=False)  # (h, w) float32, logit units; of "evidence" the mean is the logit
+    shape: tuple[int, int]  # (H, W) of the film
+    part: tuple[slice, slice] | None = None  # rows and columns of the film that the cells span; None: all
     baseline: float = 0.0  # the logit at which the label turns positive; more than that speaks for it
     label: str
     method: str  # "evidence": exact parts of the logit; "occlusion": baseline and what hiding a place costs
@@ -196,6 +204,13 @@ class Heatmap:
     lift: float = float(
         "nan"
     )  # its share around the chest over that of the area seen; 1: no better than even
+
+    @property
+    def values(self) -> Array:
+        """The map on the source's own pixels, (H, W) float32 in logit units, made anew at each call."""
+        from hilum.explain import laid
+
+        return laid(self)
 
     def _repr_html_(self) -> str:
         from hilum.notebook import heatmap_html

@@ -110,7 +110,7 @@ def test_no_two_objects_of_a_film_share_an_identifier(dicom_film: Film, judged: 
 def test_a_picture_with_other_maps_is_another_object(dicom_film: Film, judged: Judge) -> None:
     report = judged(dicom_film())
     values = report.radiograph.pixels
-    maps = (Heatmap(values=values, label="Edema", method="evidence", in_lungs=0.5),)
+    maps = (Heatmap(cells=values, shape=values.shape, label="Edema", method="evidence", in_lungs=0.5),)
     mapped = replace(report, heatmaps=maps)
     same = {form: dicom_object(report, form).SOPInstanceUID == dicom_object(mapped, form).SOPInstanceUID
             for form in FORMS}  # fmt: skip

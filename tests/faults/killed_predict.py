@@ -31,8 +31,9 @@ FORMS = ("csv", "json", "mask")
 DRAWN = Anatomy(mask=draw(7, size=256).mask, quality={"right_lung": 0.9, "left_lung": 0.9, "heart": 0.9})
 
 
-def stream(sources: Iterable[Path]) -> Iterator[Report | HilumError]:
+def stream(sources: Iterable[Path], *, workers: int = 0) -> Iterator[Report | HilumError]:
     """Reports without a network, the outlines as drawn."""
+    del workers
     for source in sources:
         try:
             film = read(source)

@@ -39,7 +39,8 @@ def pipeline(judged: Callable[..., Report]) -> Pipeline:
     """One that needs no network: outlines as drawn, scores made up; a file that is no DICOM is an error."""
     known: dict[bytes, Report] = {}
 
-    def stream(sources: Iterable[Path]) -> Iterator[Report | HilumError]:
+    def stream(sources: Iterable[Path], *, workers: int = 0) -> Iterator[Report | HilumError]:
+        del workers
         for source in sources:
             try:
                 data = source.read_bytes()

@@ -14,7 +14,7 @@ from hilum import checkpoint
 from hilum.card import Card, Preparation
 from hilum.errors import ConfigError
 from hilum.explain import gradcam
-from hilum.models import MODELS, TASKS, build
+from hilum.models import MODELS, TASKS, arguments, build
 from hilum.models.unet import UNet, _Gate, scaled
 from hilum.runtime import Runtime, find, head_bias
 
@@ -203,6 +203,12 @@ def test_unet_without_norm_has_no_batch_statistics() -> None:
     assert not list(module.buffers())
 
 
+def test_arguments_are_told_by_architecture_with_their_defaults() -> None:
+    told = arguments("classify")
+    assert "grid=8" in told["cnn"] and "output_stride=16" in told["mobilenetv2"]
+    assert set(told) | set(arguments("segment")) == set(MODELS) - {"ensemble"}
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "step"),
     [
@@ -216,7 +222,9 @@ def test_unet_without_norm_has_no_batch_statistics() -> None:
 )
 def test_sizes_that_a_network_can_take_are_named(name: str, arguments: dict[str, Any], step: int) -> None:
     module = build(name, 3, seed=0, **arguments).eval()
-    with pytest.raises(ConfigError, match=rf"preparation\.size={64 + step // 2}: must divide by {step}"):
+    with pytest.raises(
+        ConfigError, match=rf"preparation\.size={64 + step // 2}: must be a multiple of {step}"
+    ):
         module(films(1, size=64 + step // 2))
     logits = module(films(1, size=64 + step))["logits"]
     assert logits.shape[-1] == (64 + step if TASKS[name] == "segment" else 3)

@@ -75,7 +75,9 @@ def test_the_verb_names_the_extra_that_is_missing(verb: str, package: str, extra
     script = f"import sys; sys.modules[{package!r}] = None; from hilum.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", script, *verb.split()], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.strip().endswith(f"pip install 'hilum[{extra}]'")
+    assert done.stderr.strip().endswith(
+        f"pip install 'hilum[{extra}]' (in a clone: pip install '.[{extra}]')"
+    )
     assert "Traceback" not in done.stderr
 
 

@@ -59,7 +59,7 @@ KINDS: dict[str, Callable[[str], Listing]] = {
     "covidqu": covidqu.listing,  # COVID-QU-Ex
     "dicom": dicom.listing,  # a folder of DICOM studies
     "masks": _whole(outlined.samples),  # a folder with images/ and masks/
-    "folder": _whole(folder.samples),  # one sub-folder a class
+    "folder": folder.listing,  # one sub-folder a class
     "shards": shards.listing,  # WebDataset's tar files, in a folder or behind a URL
     "csv": _whole(table.samples),  # a csv file: path, labels, optionally patient, sex, age, view, site
     "phantom": _whole(phantom.samples),  # COUNT or COUNT@SEED generated films

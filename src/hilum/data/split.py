@@ -108,7 +108,8 @@ def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0
         where = split.parts.get(sample.patient)
         if where is None:
             raise DataError(
-                f"{sample.patient}: not in the split file; make a new one with 'hilum data split'"
+                f"{sample.patient}: not in the split file. Patients are named SITE:ID, and a site that no "
+                "column tells is its folder's name: was that moved? Else make a new split: hilum data split"
             )
         belongs: Part = "test" if where == "test" else "tune" if where == str(fold) else "train"
         if belongs == part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -48,6 +49,20 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 TASKS: dict[str, Literal["segment", "classify"]] = {
     name: "segment" if name.startswith("unet") else "classify" for name in MODELS
 }
+
+
+def arguments(task: str) -> dict[str, list[str]]:
+    """Architecture -> its arguments with their defaults, of those for a task."""
+    found = {}
+    for name, make in MODELS.items():
+        if TASKS[name] == ("segment" if task == "segment" else "classify") and name != "ensemble":
+            given = make.keywords if isinstance(make, partial) else {}
+            named = inspect.signature(make.func if isinstance(make, partial) else make).parameters.values()
+            defaults = {one.name: one.default for one in named if one.kind is one.KEYWORD_ONLY} | given
+            found[name] = [
+                f"{key}={value}" for key, value in defaults.items() if key not in ("channels", "backbone")
+            ]
+    return found
 
 
 def build(architecture: str, labels: int, *, seed: int, channels: int = 1, **arguments: Any) -> nn.Module:

@@ -43,10 +43,8 @@ class CNN(nn.Module):
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
         if films.shape[-1] % self._least:
-            size = films.shape[-1]
-            raise ConfigError(
-                f"preparation.size={size}: must divide by {self._least}; change it, or arguments.grid"
-            )
+            why = f"must be a multiple of {self._least}; change it, or arguments.grid"
+            raise ConfigError(f"preparation.size={films.shape[-1]}: {why}")
         maps = self.pool(self.convolutions(films))
         features = F.relu(self.dense(self.dropout(maps.flatten(1))))
         return {"logits": self.head(self.dropout(features)), "features": features}

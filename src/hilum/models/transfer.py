@@ -41,7 +41,7 @@ class Transfer(nn.Module):
     def forward(self, films: Tensor) -> dict[str, Tensor]:
         if len(self._names) > 1 and films.shape[-1] % 32:
             # Some backbones round a map's side up, others down.
-            raise ConfigError(f"preparation.size={films.shape[-1]}: must divide by 32; change it")
+            raise ConfigError(f"preparation.size={films.shape[-1]}: must be a multiple of 32; change it")
         outputs: dict[str, Tensor] = self.head(
             torch.cat([part.forward_features(films) for part in self._parts], dim=1)
         )
@@ -95,7 +95,7 @@ class TransferUNet(nn.Module):
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
         if films.shape[-2] % 32 or films.shape[-1] % 32:
-            raise ConfigError(f"preparation.size={films.shape[-1]}: must divide by 32; change it")
+            raise ConfigError(f"preparation.size={films.shape[-1]}: must be a multiple of 32; change it")
         *skips, x = self.backbone(films)
         for merge in self.merge:
             x = merge(torch.cat([F.interpolate(x, scale_factor=2.0), skips.pop()], dim=1))

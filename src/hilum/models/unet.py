@@ -65,9 +65,8 @@ class UNet(nn.Module):
     def forward(self, films: Tensor) -> dict[str, Tensor | list[Tensor]]:
         step = self.stride * 2 ** len(self.up)
         if films.shape[-2] % step or films.shape[-1] % step:
-            raise ConfigError(
-                f"preparation.size={films.shape[-1]}: must divide by {step}; change it, or arguments.depth"
-            )
+            why = f"must be a multiple of {step}; change it, or arguments.depth"
+            raise ConfigError(f"preparation.size={films.shape[-1]}: {why}")
         skips: list[Tensor] = []
         x = films
         for level, block in enumerate(self.down):

@@ -47,7 +47,7 @@ class ViT(nn.Module):
     def forward(self, films: Tensor) -> dict[str, Tensor]:
         patch = self.backbone.patch_embed.patch_size[0]
         if films.shape[-1] % patch:
-            raise ConfigError(f"preparation.size={films.shape[-1]}: must divide by {patch}; change it")
+            raise ConfigError(f"preparation.size={films.shape[-1]}: must be a multiple of {patch}; change it")
         maps = self.backbone.patch_embed.proj(films)
         rows, columns = self.backbone.patch_embed.grid_size
         positions = self.backbone.pos_embed.transpose(1, 2).unflatten(2, (rows, columns))

@@ -46,10 +46,11 @@ def evidence(kept: Kept, pipeline: Pipeline, label: str) -> tuple[Array, float]:
     laid = heatmap(
         one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part, method=one.method
     )
-    height, width = laid.values.shape
+    values = laid.values
+    height, width = values.shape
     scale = min(1.0, _LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    above = laid.values - np.float32(laid.baseline)
+    above = values - np.float32(laid.baseline)
     return cv2.resize(above, size, interpolation=cv2.INTER_AREA).astype("<f4"), strongest(laid)
 
 

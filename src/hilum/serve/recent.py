@@ -28,7 +28,7 @@ class Kept:
     def __post_init__(self) -> None:
         film, anatomy = self.report.radiograph, self.report.anatomy
         mask = anatomy.mask.nbytes if anatomy else 0
-        maps = sum(heatmap.values.nbytes for heatmap in self.report.heatmaps)
+        maps = sum(heatmap.cells.nbytes for heatmap in self.report.heatmaps)
         self.size = film.pixels.nbytes + mask + maps + _length(film.origin.header)
 
 

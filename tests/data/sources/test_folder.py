@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.data.sources.folder import samples
+from hilum.data.sources.folder import listing
 from hilum.errors import DataError
 
 
@@ -18,9 +18,9 @@ def lay(folder: Path, *films: str) -> str:
 
 
 def test_numbered_shouted_names_are_the_six_labels(tmp_path: Path) -> None:
-    found = samples(
+    found = listing(
         lay(tmp_path / "ward", "10. PLEURAL EFFUSION/1.png", "2_edema/1.png", "normal/deep/2.dcm")
-    )
+    ).samples
     carried = {sample.id: [name for name, value in sample.labels.items() if value == 1] for sample in found}
     assert carried == {
         "ward:10. PLEURAL EFFUSION/1.png": ["Pleural Effusion"],
@@ -33,7 +33,7 @@ def test_numbered_shouted_names_are_the_six_labels(tmp_path: Path) -> None:
 
 
 def test_films_of_one_name_in_two_classes_are_two_patients(tmp_path: Path) -> None:
-    found = samples(lay(tmp_path, "edema/1.png", "normal/1.png"))
+    found = listing(lay(tmp_path, "edema/1.png", "normal/1.png")).samples
     assert len({sample.id for sample in found}) == len({sample.patient for sample in found}) == 2
 
 
@@ -47,11 +47,11 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
         ".cache/3.png",
         "notes.txt",
     )
-    assert [sample.image.name for sample in samples(str(tmp_path))] == ["1.png", "2.png"]  # type: ignore[union-attr]
+    assert [sample.image.name for sample in listing(str(tmp_path)).samples] == ["1.png", "2.png"]  # type: ignore[union-attr]
 
 
 def test_classes_that_are_numbers_stay_apart(tmp_path: Path) -> None:
-    negative, positive = samples(lay(tmp_path, "0/a.png", "1/b.png"))
+    negative, positive = listing(lay(tmp_path, "0/a.png", "1/b.png")).samples
     assert negative.labels == {"0": 1, "1": 0}
     assert positive.labels == {"0": 0, "1": 1}
 
@@ -59,9 +59,20 @@ def test_classes_that_are_numbers_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("films", [(), ("edema/1.png",), ("Normal/1.png", "No Finding/2.png")])
 def test_fewer_than_two_classes_are_refused(tmp_path: Path, films: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match=r"\d classes; make a sub-folder for each class, at least two"):
-        samples(lay(tmp_path, *films))
+        listing(lay(tmp_path, *films))
+
+
+def test_what_is_no_film_by_its_ending_gets_no_label_and_is_told(tmp_path: Path) -> None:
+    found = listing(lay(tmp_path, "edema/1.png", "edema/IM0001", "normal/2.png", "normal/notes.txt"))
+    assert [sample.image.name for sample in found.samples] == ["1.png", "IM0001", "2.png"]  # type: ignore[union-attr]
+    assert found.passed_over == {"no film by its ending": 1}
+
+
+def test_films_in_no_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 films lie beside its classes' folders, as a\.png; move each"):
+        listing(lay(tmp_path, "edema/1.png", "normal/2.png", "a.png", "b.DCM", "labels.csv"))
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder; give a folder with one sub-folder a class"):
-        samples(str(tmp_path / "nowhere"))
+        listing(str(tmp_path / "nowhere"))

@@ -7,11 +7,17 @@ from pathlib import Path
 from hilum.errors import DataError
 from hilum.files import film_paths
 from hilum.labels import canonical
-from hilum.types import Sample
+from hilum.types import Listing, Sample
+
+_FILMS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_BESIDE = (".txt", ".csv", ".tsv", ".json", ".md", ".pdf", ".html", ".xml", ".db", ".ini", ".xlsx", ".docx")
 
 
-def samples(path: str) -> list[Sample]:
-    """One sample a film; the class of its sub-folder is 1, the others 0. Each film counts as a patient."""
+def listing(path: str) -> Listing:
+    """One sample a film; the class of its sub-folder is 1, the others 0. Each film counts as a patient.
+
+    Raises DataError for films that lie in no class.
+    """
     folder = Path(path)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder with one sub-folder a class")
@@ -23,8 +29,16 @@ def samples(path: str) -> list[Sample]:
     labels = sorted(set(classes.values()))
     if len(labels) < 2:
         raise DataError(f"{folder}: {len(labels)} classes; make a sub-folder for each class, at least two")
+    loose = [
+        entry for entry in sorted(folder.iterdir()) if entry.is_file() and not entry.name.startswith(".")
+    ]
+    if films := [entry for entry in loose if entry.suffix.lower() in _FILMS]:
+        lie = f"{len(films)} films lie beside its classes' folders, as {films[0].name}"
+        raise DataError(f"{folder}: {lie}; move each into its class's folder, or away")
+    found = [(film, label) for entry, label in classes.items() for film in film_paths(entry)]
+    beside = [film for film, _ in found if film.suffix.lower() in _BESIDE]
     site = folder.resolve().name
-    return [
+    samples = tuple(
         Sample(
             id=f"{site}:{film.relative_to(folder).as_posix()}",
             patient=f"{site}:{film.relative_to(folder).as_posix()}",
@@ -32,6 +46,7 @@ def samples(path: str) -> list[Sample]:
             labels={name: float(name == label) for name in labels},
             site=site,
         )
-        for entry, label in classes.items()
-        for film in film_paths(entry)
-    ]
+        for film, label in found
+        if film.suffix.lower() not in _BESIDE
+    )
+    return Listing(samples=samples, passed_over={"no film by its ending": len(beside)} if beside else {})
