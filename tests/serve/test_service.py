@@ -150,7 +150,7 @@ class Reading:
         """Nothing runs."""
 
 
-def test_films_that_wait_are_analysed_together_and_bounded_in_memory(tmp_path: Path) -> None:
+def test_films_that_wait_are_bounded_in_memory(tmp_path: Path) -> None:
     gate = threading.Event()
     pipeline, decoders = Counting(gate), Reading()
     engine = Engine(pipeline, decoders, count=2, capacity=99)  # type: ignore[arg-type]
@@ -167,8 +167,25 @@ def test_films_that_wait_are_analysed_together_and_bounded_in_memory(tmp_path: P
     assert decoders.read_so_far <= 9 + 2 + 2
     wait(futures, 20)
     assert [future.result() for future in futures] == [str(number) for number in range(len(sizes))]
-    assert max(map(len, pipeline.sizes)) == 4
-    assert all(len(some) == 1 or sum(some) <= 40_000_000 for some in pipeline.sizes)
+    engine.close()
+
+
+def test_films_are_analysed_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.serve.engine.cores", lambda: 3)
+    three = threading.Barrier(3)
+
+    class Meeting:
+        """A pipeline whose films wait for one another."""
+
+        def analyse_apart(self, films: list[Radiograph]) -> list[str]:
+            three.wait(10)
+            return [film.origin.sha256 for film in films]
+
+    engine = Engine(Meeting(), Reading(), count=2, capacity=99)  # type: ignore[arg-type]
+    for number in range(3):
+        (tmp_path / str(number)).write_text(str(number))
+    futures = [engine.submit(tmp_path / str(i), "1000", lambda result: result, None) for i in range(3)]
+    assert [future.result(20) for future in futures] == ["0", "1", "2"]
     engine.close()
 
 

@@ -1,9 +1,8 @@
-"""The films that wait: decoded ahead in processes of their own, then analysed, those together that can be."""
+"""The films that wait: decoded ahead in processes of their own, then analysed, a film on each core."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hilum.engines import cores
 from hilum.errors import HilumError
 from hilum.guarded import Decoders
 from hilum.pipeline import HELD, Pipeline
 from hilum.serve.faults import busy
 from hilum.types import Radiograph, Report
-
-_TOGETHER = 4  # more gains nothing on a CPU and costs memory
 
 Finish = Callable[[Report | HilumError], Any]
 
@@ -57,12 +55,10 @@ class Engine:
     def __init__(self, pipeline: Pipeline, decoders: Decoders, *, count: int, capacity: int) -> None:
         self._pipeline, self._decoders, self._capacity = pipeline, decoders, capacity
         self._changed = threading.Condition()
-        self._waiting, self._held, self._closing = 0, 0, False
-        self._ready: deque[tuple[Radiograph, _Task]] = deque()
+        self._waiting = self._held = 0
         self._decoding = ThreadPoolExecutor(count, "decode")
+        self._analysing = ThreadPoolExecutor(cores(), "analyse")
         self._finishing = ThreadPoolExecutor(2, "finish")
-        self._thread = threading.Thread(target=self._analyse, name="analyse", daemon=True)
-        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -107,10 +103,7 @@ class Engine:
     def close(self) -> None:
         """Finish what was submitted, then stop."""
         self._decoding.shutdown()
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._analysing.shutdown()
         self._finishing.shutdown()
         self._decoders.close()
 
@@ -124,27 +117,11 @@ class Engine:
         else:
             with self._changed:
                 self._held += film.pixels.size
-                self._ready.append((film, task))
-                self._changed.notify_all()
+            self._analysing.submit(self._analyse, film, task)
 
-    def _analyse(self) -> None:
-        while some := self._take():
-            reports = self._pipeline.analyse_apart([film for film, _ in some])
-            for report, (film, task) in zip(reports, some, strict=True):
-                self._finishing.submit(self._finish, task, report, film.pixels.size)
-
-    def _take(self) -> list[tuple[Radiograph, _Task]]:
-        """The films to be analysed together; none when the engine closes."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._closing)
-            some: list[tuple[Radiograph, _Task]] = []
-            pixels = 0
-            while self._ready and len(some) < _TOGETHER:
-                pixels += self._ready[0][0].pixels.size
-                if some and pixels > HELD:
-                    break
-                some.append(self._ready.popleft())
-            return some
+    def _analyse(self, film: Radiograph, task: _Task) -> None:
+        (report,) = self._pipeline.analyse_apart([film])
+        self._finishing.submit(self._finish, task, report, film.pixels.size)
 
     def _finish(self, task: _Task, result: Report | Exception, pixels: int) -> None:
         value, fault = None, None
