@@ -44,7 +44,7 @@ def outcome(name: str, result: Report | HilumError, labels: Sequence[str]) -> Ou
         reasons=tuple(sorted({reason.code for reason in result.reasons})),
         flags=tuple(sorted({flag.code for flag in result.flags})),
         format=result.radiograph.origin.format,
-        message=f"rejected: {name}: {why}" if result.status == "rejected" else "",
+        message=f"rejected: {result.radiograph.origin.path}: {why}" if result.status == "rejected" else "",
     )
 
 

@@ -132,10 +132,15 @@ def _scores(report: Report, label: str) -> list[_Line]:
     if prediction is None or label not in prediction.labels:
         return []
     score = prediction[label]
-    lines = [_Line(text="Probability", value=f"{score.probability:.2f}")]
+    lines = [_Line(text="Probability", value=_share(score.probability))]
     if label not in ranked(report):
-        lines += [_Line(text="Threshold", value=f"{score.threshold:.2f}")]
+        lines += [_Line(text="Threshold", value=_share(score.threshold))]
     return [*lines, _Line(text="Call", value=_call(score))]
+
+
+def _share(probability: float) -> str:
+    """To two digits after the point, and two that say something where it is small."""
+    return f"{probability:.2f}" if probability >= 0.095 else f"{probability:.3f}"
 
 
 @cache
