@@ -24,7 +24,7 @@ Paths = Annotated[
         help="films (DICOM, PNG, JPEG, TIFF), folders of films, WebDataset shards (.tar), or URLs of these"
     ),
 ]
-Threads = Annotated[int, typer.Option(min=0, help="threads for each network; 0: one for each core")]
+Threads = Annotated[int, typer.Option(min=0, help="threads for each network; 0: as is fastest")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -99,14 +99,14 @@ def predict(
     if engine not in ("local", "ray"):
         raise typer.BadParameter("choose from local, ray", param_hint="--engine")
 
-    def make(few: int) -> Pipeline:
+    def make(each: int) -> Pipeline:
         return load(
             *(model or ()),
             specialist=specialist,
             point=point,
             thresholds=own,
             explain=way,
-            threads=threads or few,
+            threads=each,
         )
 
     def on_ray(*work: Any, **told: Any) -> bool:
@@ -115,7 +115,7 @@ def predict(
         crew = Crew(workers=workers, threads=threads or 1, gpus=gpus)
         return run(partial(make, 1), *work, crew=crew, **told)
 
-    _analyse(paths, out, forms, make, part=part, on_ray=on_ray if engine == "ray" else None)
+    _analyse(paths, out, forms, make, threads, part=part, on_ray=on_ray if engine == "ray" else None)
 
 
 def segment(
@@ -130,19 +130,19 @@ def segment(
     from hilum.pipeline import GATE, SEGMENTER, Pipeline
     from hilum.runtime import Runtime, find
 
-    def make(few: int) -> Pipeline:
-        found = (Runtime(find(name), threads=threads or few) for name in (model or SEGMENTER, GATE))
-        segmenter, gate = found
+    def make(each: int) -> Pipeline:
+        segmenter, gate = (Runtime(find(name), threads=each) for name in (model or SEGMENTER, GATE))
         return Pipeline(segmenter, None, gate=gate)
 
-    _analyse(paths, out, "csv,mask", make)
+    _analyse(paths, out, "csv,mask", make, threads)
 
 
 def _analyse(
     paths: list[str],
     out: Path,
     forms: str,
-    make: Callable[[int], Pipeline],
+    make: Callable[[int], Pipeline],  # with so many threads for each network
+    threads: int,
     *,
     part: int = 256,
     on_ray: Callable[..., bool] | None = None,
@@ -173,7 +173,7 @@ def _analyse(
             several = len(named) > 1
             if several:
                 cv2.setNumThreads(1)
-            pipeline = make(1 if several else 0)
+            pipeline = make(threads or (1 if several else 0))
 
             def done(one: Outcome) -> None:
                 tally.add(one)
