@@ -371,6 +371,14 @@ def test_films_named_as_published_ones_are_told_to_be_perhaps_known(tmp_path: Pa
         assert "Edema\t1\t1\t-" in done.stdout
 
 
+def test_folds_that_would_stay_empty_are_refused(tmp_path: Path) -> None:
+    done = hilum(
+        "data", "split", "phantom:9", "--folds", "9", "--test", "0.3", "--out", tmp_path / "split.csv"
+    )
+    assert done.returncode == 2 and "--folds 9: more than there are patients for" in done.stderr
+    assert not (tmp_path / "split.csv").exists()
+
+
 def test_results_over_the_films_themselves_are_refused_as_such(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "film.png"), draw(1, size=128).pixels)
     done = hilum("predict", tmp_path, "--out", tmp_path)

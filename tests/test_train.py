@@ -898,14 +898,14 @@ def test_processes_that_the_settings_do_not_know_of_are_refused(
 
 def test_a_size_that_the_network_cannot_take_is_told_before_films_are_read(runs: Path) -> None:
     config = train_config(
-        {"data": ["phantom:8"], "task": "classify", "architecture": "cnn", "out": runs / "misfit"},
+        {"data": ["phantom:8"], "task": "classify", "architecture": "cnn", "out": runs / "too-small"},
         ["preparation.size=64"],
     )
     with pytest.raises(
         ConfigError, match=r"preparation\.size=64: must be a multiple of 128; change it, or arg"
     ):
         train(config)
-    assert not (runs / "misfit").exists()
+    assert not (runs / "too-small").exists()
 
 
 def test_a_batch_script_of_many_tasks_may_train_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,8 @@ def data_split(
     samples, ties = join([open_data(name) for name in names]), read_together(together) if together else []
     deal = official_split if official else partial(make_split, test=test)
     split = deal(samples, folds=folds, seed=seed, together=ties)
+    if str(folds - 1) not in split.parts.values():
+        raise ConfigError(f"--folds {folds}: more than there are patients for; give fewer, or more films")
     write_split(split, out)
     for part in sorted(set(split.parts.values())):
         print(f"{part}\t{list(split.parts.values()).count(part)} patients")

@@ -94,11 +94,6 @@ def test_many_small_strata_still_give_the_share() -> None:
     assert Counter(make_split(lonely).parts.values())["test"] == pytest.approx(300, abs=50)
 
 
-def test_folds_that_would_stay_empty_are_refused() -> None:
-    with pytest.raises(DataError, match=r"folds=9: only \d patients are left; give fewer folds"):
-        make_split(open_data("phantom:9"), test=0.3, folds=9, seed=0)
-
-
 def test_a_patient_the_split_does_not_know_is_refused(many: list[Sample]) -> None:
     split = make_split(many)
     with pytest.raises(
