@@ -3,8 +3,8 @@
 Run: python benchmarks/stages.py (films are generated: PNG and uncompressed DICOM of 1024 and 2500 pixels)
 
 First each stage by itself, one film at a time, median over the films. Then the whole command's films a
-second, its start included, as a share of what decoding and the networks alone would allow: the same films read
-by as many threads as there are cores, and the networks fed with films that are prepared, nothing else.
+second, its start included, as a share of what decoding and the networks alone would allow: the same films
+read by as many threads as there are cores, and the networks fed with films that are prepared, nothing else.
 """
 
 from __future__ import annotations
