@@ -27,7 +27,7 @@ from hilum.data.search import candidates, likest
 from hilum.data.split import read_split
 from hilum.duplicates import LEAST
 from hilum.figures import Bench
-from hilum.read import read
+from hilum.reader import read
 from hilum.scores import average
 from hilum.types import Array
 

@@ -27,7 +27,7 @@ from hilum.gate import recognise
 from hilum.intervals import bootstrap
 from hilum.metrics import mean
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
-from hilum.read import read
+from hilum.reader import read
 from hilum.runtime import Runtime, find
 from hilum.types import Array, Radiograph, Report, Sample
 

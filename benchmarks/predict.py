@@ -22,7 +22,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from hilum.prepare import prepare
-from hilum.read import read
+from hilum.reader import read
 {load}
 films = [read(path).pixels for path in sorted(Path(sys.argv[1]).iterdir())[:40]]
 seconds = 0.0

@@ -19,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from hilum.data.phantom import draw
 from hilum.errors import ReadError
 from hilum.guarded import Decoder, Decoders
-from hilum.read import read
+from hilum.reader import read
 
 FILM = cv2.imencode(".png", draw(3, size=256).pixels)[1].tobytes()
 

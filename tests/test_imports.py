@@ -36,7 +36,7 @@ FLOORS = """
     decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment notebook
-    classify data.phantom_findings model_page models probe read six_way
+    classify data.phantom_findings model_page models probe reader six_way
     call_figures dicom dicom_header hub_upload
     guarded guarded_child serve.films serve.patient
     report_files
@@ -198,6 +198,13 @@ def test_without_extras_every_module_imports_or_tells_the_remedy() -> None:
         == ("training needs: pip install 'hilum[train]' (in a clone: pip install '.[train]')")
     )
     assert not [name for name in LIGHT if "hilum[train]" in told.get(f"hilum.{name}", "")]
+
+
+def test_a_public_name_stays_itself_whatever_is_imported() -> None:
+    """A module of a public function's name would take its place in the package once it is imported."""
+    assert not set(hilum.__all__) & {name.partition(".")[0] for name in MODULES}
+    for _ in range(2):
+        assert callable(hilum.read) and callable(hilum.load) and callable(hilum.push_to_hub)
 
 
 def test_public_names_resolve_without_torch() -> None:

@@ -17,7 +17,7 @@ from hilum.data.phantom import draw
 from hilum.data.shard_writer import write
 from hilum.errors import ConfigError, DataError, ReadError
 from hilum.inputs import Files, Film, Portion, Remote, Shard, _below, portions
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import Sample
 
 

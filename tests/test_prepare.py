@@ -12,7 +12,7 @@ from hilum.card import Preparation
 from hilum.data.cache import Cache, cached
 from hilum.data.phantom import draw
 from hilum.prepare import chest, fit, levels, prepare, restore, without_diaphragm
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import Array, Sample
 
 USUAL = Preparation(size=64)

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from hilum.errors import ReadError
-from hilum.read import hushed, read
+from hilum.reader import hushed, read
 from hilum.types import Radiograph
 
 ROWS, COLUMNS = 40, 56
@@ -473,7 +473,8 @@ def test_threads_decode_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_importing_and_reading_load_only_what_they_need() -> None:
     code = (
-        "import sys; from hilum.read import read; heavy = ('PIL', 'cv2', 'pydicom', 'torch', 'onnxruntime')\n"
+        "import sys; from hilum.reader import read\n"
+        "heavy = ('PIL', 'cv2', 'pydicom', 'torch', 'onnxruntime')\n"
         "print([name for name in heavy if name in sys.modules])\n"
         "read(sys.stdin.buffer.read()); print([name for name in heavy if name in sys.modules])"
     )

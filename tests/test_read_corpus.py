@@ -19,7 +19,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate, get_frame
 
 from hilum.errors import ReadError
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import Radiograph
 
 

@@ -20,8 +20,8 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import UID
 
 from hilum.errors import ReadError
-from hilum.read import read
 from hilum.read_dicom import DECODERS
+from hilum.reader import read
 
 ROWS, COLUMNS = 32, 48
 RAMP12 = (np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) * 4095 // (ROWS * COLUMNS - 1)).astype(np.uint16)

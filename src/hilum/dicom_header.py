@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hilum.read import hushed
+from hilum.reader import hushed
 
 if TYPE_CHECKING:
     from pydicom import Dataset

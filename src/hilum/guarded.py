@@ -250,9 +250,12 @@ def _header(meta: bytearray, header: bytearray, said: dict[str, Any]) -> Dataset
     from pydicom.filereader import read_dataset
 
     from hilum.dicom_bounds import sparing
-    from hilum.read import hushed
+    from hilum.reader import hushed
 
-    with hushed():
-        dataset = read_dataset(sparing(BytesIO(header)), bool(said["implicit"]), bool(said["little"]))
-        dataset.file_meta = FileMetaDataset(read_dataset(sparing(BytesIO(meta)), False, True))
+    try:
+        with hushed():
+            dataset = read_dataset(sparing(BytesIO(header)), bool(said["implicit"]), bool(said["little"]))
+            dataset.file_meta = FileMetaDataset(read_dataset(sparing(BytesIO(meta)), False, True))
+    except (EOFError, OSError) as error:  # of what was read, not of the pipe
+        raise ValueError(type(error).__name__) from None
     return dataset

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hilum.errors import ReadError
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import Radiograph
 
 if TYPE_CHECKING:
@@ -122,14 +122,30 @@ def _packed(dataset: Dataset) -> tuple[bytes, bytes, bool]:
 
 
 def _written(dataset: Dataset, implicit: bool, little: bool) -> tuple[bytes, bool]:
-    """Element by element, as they are stored: what was malformed when it was read may not be writable."""
+    """Element by element, as they are stored: what was malformed may not be writable, or not read back."""
     parts, lost = [], False
     for tag in sorted(dataset.keys()):
         try:
             parts.append(_bytes_of(dataset.get_item(tag), _charset(dataset), implicit, little))
         except Exception:  # pydicom raises whatever the conversion of a malformed element raises
             lost = True
-    return b"".join(parts), lost
+    for some in (parts, [part for part in parts if _reads(part, implicit, little)]):
+        if _reads(whole := b"".join(some), implicit, little):
+            return whole, lost or len(some) < len(parts)
+    return b"", True
+
+
+def _reads(data: bytes, implicit: bool, little: bool) -> bool:
+    """Whether the parent, which reads it in the same way, will understand it."""
+    from pydicom.filereader import read_dataset
+
+    from hilum.dicom_bounds import sparing
+
+    try:
+        read_dataset(sparing(BytesIO(data)), implicit, little)
+    except Exception:  # as above
+        return False
+    return True
 
 
 def _charset(dataset: Dataset) -> Any:

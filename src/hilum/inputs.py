@@ -16,7 +16,7 @@ from hilum.data.sources.shards import Entry, cut, entries, film_of, plain, shard
 from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
 from hilum.extras import needs
 from hilum.files import inputs
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import Radiograph
 
 _TRIES = (1.0, 4.0)  # seconds of waiting before a URL is asked again

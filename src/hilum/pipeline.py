@@ -16,7 +16,7 @@ from hilum.errors import CheckpointError, ConfigError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, flag, implausible, is_gate, recognise, refuse, sure
 from hilum.measure import measure, remarks
-from hilum.read import read
+from hilum.reader import read
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
 from hilum.types import (

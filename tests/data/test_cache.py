@@ -22,7 +22,7 @@ from hilum.data import cache as module
 from hilum.data import open_data
 from hilum.data.cache import Cache, cached, decode
 from hilum.errors import DataError
-from hilum.read import read
+from hilum.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Sample
 

@@ -19,7 +19,7 @@ from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import films_for, logits_of
 from hilum.pipeline import GATE, Pipeline
 from hilum.prepare import chest, fit, fit_mask, prepare
-from hilum.read import read
+from hilum.reader import read
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
 from hilum.train import train

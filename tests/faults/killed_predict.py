@@ -23,7 +23,7 @@ from hilum.errors import HilumError, ReadError
 from hilum.files import inputs
 from hilum.labels import SIX
 from hilum.pipeline import Pipeline
-from hilum.read import read
+from hilum.reader import read
 from hilum.report_files import write
 from hilum.types import Anatomy, Report, now
 

@@ -18,7 +18,7 @@ from pydicom.encaps import encapsulate
 from hilum.dicom_header import header_of
 from hilum.errors import ReadError
 from hilum.guarded import Decoder
-from hilum.read import read
+from hilum.reader import read
 
 Film = Callable[..., bytes]
 PIXELS = b"\xe0\x7f\x10\0"  # the tag of Pixel Data, little endian
@@ -222,3 +222,23 @@ def test_two_bytes_of_metadata_are_not_counted_as_a_scan() -> None:
     grey = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     Image.fromarray(grey).save(stream, "JPEG", comment=b"\xff\xda\0\x02" * 1000)
     assert read(stream.getvalue()).pixels.shape == (256, 256)
+
+
+def test_an_element_that_can_be_written_but_not_read_back_is_left_out_and_noted(
+    dicom_film: Film, decoder: Decoder
+) -> None:
+    """As fuzzing found it: what an item holds tells its kind neither way, and is written in another one."""
+    end = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    told = (
+        struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + struct.pack("<HH2sH", 8, 0x102, b"SH", 4) + b"DCM "
+    )
+    inner = struct.pack("<HHI", 0x8805, 0x8D05, 0xFFFFFFFF)  # without its kind, and of undefined length
+    inner += open_sequence(0x40, 0xA170, told + end) + end
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xB5058705)  # far beyond the file
+    film = with_header(dicom_film(), open_sequence(0x8, 0x2112, item + inner))
+    before = decoder.deaths
+    through = decoder.read(film)
+    assert decoder.deaths == before
+    np.testing.assert_array_equal(through.pixels, read(film).pixels)
+    assert "some header elements are malformed and left out" in through.notes
+    assert str(through.origin.header.PatientName) == "Doe^Jane"

@@ -27,7 +27,7 @@ import numpy as np
 from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
-from hilum.read import read
+from hilum.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Pixels, Sample
 

@@ -16,8 +16,8 @@ from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
 from hilum.dicom_grey import numbers, text
 from hilum.errors import MissingExtraError
-from hilum.read import hushed
 from hilum.read_dicom import Layout, stored
+from hilum.reader import hushed
 from hilum.types import Array
 
 _PROFILE = "dicomfields_2026c"  # the edition of the standard's table E.1-1

@@ -32,7 +32,7 @@ from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError, ReadError
 from hilum.gate import admit
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
-from hilum.read import read
+from hilum.reader import read
 from hilum.runtime import Runtime
 from hilum.runtime import find as model
 from hilum.store import write_whole

@@ -17,7 +17,7 @@ from hilum.data.cache import Tick, pixels_of
 from hilum.data.search import SIDE
 from hilum.errors import HilumError
 from hilum.prepare import fit
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import Array, Sample
 
 _TRIMMED_AT = 256  # pixels at which a border is looked for

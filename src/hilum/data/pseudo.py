@@ -15,7 +15,7 @@ from hilum.data.masks import read_mask, shown
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
 from hilum.metrics import dice
-from hilum.read import read
+from hilum.reader import read
 from hilum.runtime import Runtime
 from hilum.segment import segment
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample

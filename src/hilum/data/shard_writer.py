@@ -20,7 +20,7 @@ from hilum.data.cache import Tick, pixels_of, stamp
 from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
-from hilum.read import read
+from hilum.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Sample
 

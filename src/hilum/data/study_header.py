@@ -15,7 +15,7 @@ from typing import Any
 from hilum.age import years
 from hilum.dicom_header import header_of
 from hilum.gate import CHEST, LATERAL
-from hilum.read import hushed
+from hilum.reader import hushed
 
 OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
 

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hilum import __version__
 from hilum.errors import HilumError
-from hilum.read import read
+from hilum.reader import read
 from hilum.report import to_json
 from hilum.serve import arrays
 from hilum.serve.api_predict import Served

@@ -10,7 +10,7 @@ from pathlib import Path
 from hilum.age import years
 from hilum.data.sources.rows import sex_of, view_of
 from hilum.dicom_header import header_of
-from hilum.read import hushed
+from hilum.reader import hushed
 
 _TAGS = (
     "Modality",

@@ -26,7 +26,7 @@ import numpy as np
 from hilum.data.masks import mask_of
 from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
-from hilum.read import read
+from hilum.reader import read
 from hilum.types import STRUCTURES, Array, Listing, Radiograph, Sample
 
 _FILMS = ("png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom")
