@@ -15,6 +15,7 @@ import pytest
 from hilum.data import open_data, short
 from hilum.data.phantom import draw
 from hilum.data.shard_writer import write
+from hilum.data.sources.shards import plain
 from hilum.errors import ConfigError, DataError, ReadError
 from hilum.inputs import Files, Film, Portion, Remote, Shard, _below, portions
 from hilum.reader import read
@@ -160,6 +161,11 @@ def test_every_member_that_may_be_a_film_is_one(tmp_path: Path) -> None:
     assert [sample.id.split(":")[1] for sample in open_data(f"shards:{path}")] == [
         "1.2.840.113", "1.2.840.114", "IM0001", "x", "7.frontal", "a",
     ]  # fmt: skip
+
+
+def test_an_address_within_another_tells_no_secret_either() -> None:
+    within = "zip://films/1.png::simplecache::https://me:secret@host/a.zip?sig=secret"
+    assert plain(within) == "zip://films/1.png::simplecache::https://host/a.zip"
 
 
 SECRETS = "https://me:secret@host/films/x.tar?sig=secret"

@@ -114,9 +114,8 @@ def models(
 
     if name:
         card = read_card(find(name))
-        licence = (
-            "apache-2.0" if name in shipped_names() else ""
-        )  # of one's own models, that is for oneself to say
+        # Of one's own models, that is for oneself to say.
+        licence = "apache-2.0" if name in shipped_names() else ""
         print(page(card, figures or (), model=name, licence=licence) if markdown else card_json(card), end="")
         return
     for shipped in shipped_names():

@@ -180,8 +180,6 @@ _TABLE = (
 )
 """Measures that the terminal shows of every label; the files have all."""
 
-_FEWEST = 5  # films of either class; of fewer the bootstrap's interval is far too narrow, down to a point
-
 
 def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, out: Path) -> None:
     """A line a label, one for each other figure, of labels those of all films, and the differences."""
@@ -208,16 +206,13 @@ def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, 
     print(f"all {len(evaluation.figures)} figures\t{out / 'figures.csv'}")
 
 
-def _too_few(figure: Figure) -> bool:
-    """Whether so few films have, or lack, a label that a bootstrap says nothing of what others would give."""
-    return figure.positives is not None and min(figure.positives, figure.films - figure.positives) < _FEWEST
-
-
 def _interval(figure: Figure) -> str:
     """The number with its interval; a dash where it cannot be told, and no interval of too few films."""
+    from hilum.label_figures import too_few
+
     if figure.value != figure.value:
         return "-"
-    if figure.low != figure.low or _too_few(figure):
+    if figure.low != figure.low or (figure.positives is not None and too_few(figure.films, figure.positives)):
         return f"{figure.value:.3f} (too few films)"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 

@@ -12,6 +12,15 @@ from pathlib import Path
 
 from hilum.errors import ConfigError, DataError
 
+FILMS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+"""Endings of films; those of DICOM may have none."""
+
+BESIDE = (
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".html", ".pdf", ".docx", ".xlsx", ".db", ".ini"),
+    *(".cls", ".npy", ".npz"),
+)
+"""Endings of what lies beside films in collections, and is none."""
+
 
 def film_paths(folder: Path) -> list[Path]:
     """Every file under `folder`, sorted; hidden files and folders, and links to folders, are passed over.

@@ -183,7 +183,7 @@ def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figur
 
 
 def too_few(films: int, positives: int) -> str:
-    """Why a group is too small for a figure; empty where it is not."""
+    """Why films are too few for a figure of a group, or for an interval; empty where they are not."""
     if films < FEWEST:
         return f"too few: {films} films, fewer than {FEWEST}"
     rarer, which = min((positives, "positive"), (films - positives, "negative"))

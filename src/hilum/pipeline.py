@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -138,32 +138,27 @@ class Pipeline:
 
     def __call__(self, source: Source) -> Report:
         """Analyse one film: a path, bytes, a NumPy array or a Radiograph. Raises ReadError."""
-        return self.analyse([read(source)])[0]
+        return self.analyse(read(source))
 
-    def analyse(self, films: Sequence[Radiograph]) -> list[Report]:
-        """Analyse films that are already read, the classifier running over all of them at once."""
-        reasons = [admit(film) for film in films]
-        kinds = self._recognise(films, [not why for why in reasons])
-        reasons = [why or (refuse(kind) if kind else ()) for why, kind in zip(reasons, kinds, strict=True)]
-        anatomies = self._segment(films, [not why for why in reasons])
-        doubts = [implausible(anatomy) if anatomy else () for anatomy in anatomies]
-        reasons = [
-            why or (() if sure(kind) else doubt)
-            for why, doubt, kind in zip(reasons, doubts, kinds, strict=True)
-        ]
-        measurements = [
-            measure(anatomy, film.spacing) if anatomy else None
-            for film, anatomy in zip(films, anatomies, strict=True)
-        ]
-        flags = [flag(*parts) for parts in zip(films, kinds, measurements, strict=True)]
-        flags = [
-            said if why else said + doubt for said, doubt, why in zip(flags, doubts, reasons, strict=True)
-        ]
-        judged = self._classify(films, anatomies, [not why for why in reasons])
-        return [
-            self._report(*parts)
-            for parts in zip(films, reasons, flags, anatomies, measurements, judged, strict=True)
-        ]
+    def analyse(self, film: Radiograph) -> Report:
+        """Analyse a film that is already read."""
+        kinds: dict[str, float] = {}
+        anatomy = measurements = judged = None
+        doubts: tuple[Reason, ...] = ()
+        reasons = admit(film)
+        if not reasons and self.gate is not None:
+            (kinds,) = recognise(self.gate, [film])
+            reasons = refuse(kinds)
+        if not reasons:
+            anatomy = segment(self.segmenter, film.pixels)
+            measurements = measure(anatomy, film.spacing)
+            doubts = implausible(anatomy)
+            reasons = () if sure(kinds) else doubts
+        flags = flag(film, kinds, measurements)
+        if not reasons:
+            flags += doubts
+            judged = self._classify(film, anatomy)
+        return self._report(film, reasons, flags, anatomy, measurements, judged)
 
     def stream(
         self, sources: Iterable[Source | Opener], *, workers: int = 0
@@ -194,51 +189,24 @@ class Pipeline:
             film = source() if callable(source) else read(source)
         except HilumError as error:
             return error
-        return self.analyse_apart([film])[0]
+        return self.analyse_apart(film)
 
-    def analyse_apart(self, films: Sequence[Radiograph]) -> list[Report | HilumError]:
-        """All reports; where something fails that should not, film by film: one must not stop the rest."""
+    def analyse_apart(self, film: Radiograph) -> Report | HilumError:
+        """Its report, or an error where something fails that should not: one must not stop the others."""
         try:
-            return list(self.analyse(films))
+            return self.analyse(film)
         except Exception as error:  # a batch of other people's files goes on whatever one of them does
-            if len(films) > 1:
-                return [report for film in films for report in self.analyse_apart([film])]
             reason = f"could not be analysed ({type(error).__name__})"
             remedy = "check the film; if it looks sound, report this with the film's kind"
-            return [ReadError(films[0].origin.path, reason, remedy)]
-
-    def _recognise(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[dict[str, float]]:
-        """What each film is taken for; nothing where it was not admitted, or no network was given."""
-        kinds: list[dict[str, float]] = [{}] * len(films)
-        if self.gate is not None:
-            chosen = [i for i, yes in enumerate(admitted) if yes]
-            for i, found in zip(chosen, recognise(self.gate, [films[i] for i in chosen]), strict=True):
-                kinds[i] = found
-        return kinds
-
-    def _segment(self, films: Sequence[Radiograph], admitted: Sequence[bool]) -> list[Anatomy | None]:
-        return [
-            segment(self.segmenter, film.pixels) if yes else None
-            for film, yes in zip(films, admitted, strict=True)
-        ]
+            return ReadError(film.origin.path, reason, remedy)
 
     def _classify(
-        self, films: Sequence[Radiograph], anatomies: Sequence[Anatomy | None], admitted: Sequence[bool]
-    ) -> list[tuple[Prediction, tuple[Heatmap, ...]] | None]:
-        judged: list[tuple[Prediction, tuple[Heatmap, ...]] | None] = [None] * len(films)
+        self, film: Radiograph, anatomy: Anatomy | None
+    ) -> tuple[Prediction, tuple[Heatmap, ...]] | None:
         if self.classifier is None:
-            return judged
-        chosen = [i for i, yes in enumerate(admitted) if yes]
-        found = classify(
-            self.classifier,
-            self.specialist,
-            [films[i] for i in chosen],
-            [anatomies[i] for i in chosen],
-            explain=self.explain,
-        )
-        for i, one in zip(chosen, found, strict=True):
-            judged[i] = one.prediction, _heatmaps(one, anatomies[i])
-        return judged
+            return None
+        (found,) = classify(self.classifier, self.specialist, [film], [anatomy], explain=self.explain)
+        return found.prediction, _heatmaps(found, anatomy)
 
     def _report(
         self,

@@ -119,16 +119,15 @@ def test_pages_are_open_and_everything_else_is_not(
     assert client.post("/").status_code == 401
 
 
-class Counting:
-    """A pipeline that notes how many films it was given at a time."""
+class Gated:
+    """A pipeline that waits until it is let go on."""
 
     def __init__(self, gate: threading.Event) -> None:
-        self.gate, self.sizes = gate, []  # type: ignore[var-annotated]
+        self.gate = gate
 
-    def analyse_apart(self, films: list[Radiograph]) -> list[str]:
+    def analyse_apart(self, film: Radiograph) -> str:
         self.gate.wait(10)
-        self.sizes.append([film.pixels.size for film in films])
-        return [film.origin.sha256 for film in films]
+        return film.origin.sha256
 
 
 class Reading:
@@ -152,7 +151,7 @@ class Reading:
 
 def test_films_that_wait_are_bounded_in_memory(tmp_path: Path) -> None:
     gate = threading.Event()
-    pipeline, decoders = Counting(gate), Reading()
+    pipeline, decoders = Gated(gate), Reading()
     engine = Engine(pipeline, decoders, count=2, capacity=99)  # type: ignore[arg-type]
     sizes = [1000] * 9 + [30_000_000] * 6
     futures = []
@@ -177,9 +176,9 @@ def test_films_are_analysed_side_by_side(tmp_path: Path, monkeypatch: pytest.Mon
     class Meeting:
         """A pipeline whose films wait for one another."""
 
-        def analyse_apart(self, films: list[Radiograph]) -> list[str]:
+        def analyse_apart(self, film: Radiograph) -> str:
             three.wait(10)
-            return [film.origin.sha256 for film in films]
+            return film.origin.sha256
 
     engine = Engine(Meeting(), Reading(), count=2, capacity=99)  # type: ignore[arg-type]
     for number in range(3):

@@ -139,17 +139,17 @@ def deadly(film: str | tuple[str, ...], scar: Path | None = None, nodes: Path | 
         pipeline = load(threads=1)
         innocent = pipeline.analyse
 
-        def analyse(films: Any) -> Any:
+        def analyse(one: Any) -> Any:
             if nodes:
                 (nodes / ray.get_runtime_context().get_node_id()).touch()
                 late = time.monotonic() + 90
                 while len(list(nodes.iterdir())) < 2 and time.monotonic() < late:
                     time.sleep(0.1)  # or the node that starts first might do all the work
-            if any(one.origin.path.endswith(film) for one in films) and not (scar and scar.exists()):
+            if one.origin.path.endswith(film) and not (scar and scar.exists()):
                 if scar:
                     scar.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return innocent(films)
+            return innocent(one)
 
         pipeline.analyse = analyse  # type: ignore[method-assign]
         return pipeline

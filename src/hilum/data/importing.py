@@ -191,7 +191,7 @@ def _settled(
     if opened.flagged and not options.keep_flagged:
         return entry | {"why": BURNT_IN + opened.flagged}
     try:
-        reasons = admit(film) if header.told else pipeline.analyse([film])[0].reasons
+        reasons = admit(film) if header.told else pipeline.analyse(film).reasons
         if reasons:
             return entry | {"why": REFUSED + reasons[0].code}
         row = _row(header, film, name, key, options) | {"flagged": opened.flagged}

@@ -120,7 +120,7 @@ def _is_nifti(path: Path) -> bool:
 
 def _of_nifti(service: Service, path: Path) -> tuple[Report, bytes]:
     grey, header = read_nifti(path.read_bytes(), service.settings.limits.pixels)
-    (report,) = service.pipeline.analyse_apart([read(grey)])
+    report = service.pipeline.analyse_apart(read(grey))
     if isinstance(report, HilumError):
         raise report
     return report, header

@@ -120,7 +120,7 @@ class Engine:
             self._analysing.submit(self._analyse, film, task)
 
     def _analyse(self, film: Radiograph, task: _Task) -> None:
-        (report,) = self._pipeline.analyse_apart([film])
+        report = self._pipeline.analyse_apart(film)
         self._finishing.submit(self._finish, task, report, film.pixels.size)
 
     def _finish(self, task: _Task, result: Report | Exception, pixels: int) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hilum.errors import DataError
-from hilum.files import film_paths
+from hilum.files import BESIDE, FILMS, film_paths
 from hilum.labels import canonical
 from hilum.types import Listing, Sample
-
-_FILMS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-_BESIDE = (".txt", ".csv", ".tsv", ".json", ".md", ".pdf", ".html", ".xml", ".db", ".ini", ".xlsx", ".docx")
 
 
 def listing(path: str) -> Listing:
@@ -32,11 +29,11 @@ def listing(path: str) -> Listing:
     loose = [
         entry for entry in sorted(folder.iterdir()) if entry.is_file() and not entry.name.startswith(".")
     ]
-    if films := [entry for entry in loose if entry.suffix.lower() in _FILMS]:
+    if films := [entry for entry in loose if entry.suffix.lower() in FILMS]:
         lie = f"{len(films)} films lie beside its classes' folders, as {films[0].name}"
         raise DataError(f"{folder}: {lie}; move each into its class's folder, or away")
     found = [(film, label) for entry, label in classes.items() for film in film_paths(entry)]
-    beside = [film for film, _ in found if film.suffix.lower() in _BESIDE]
+    beside = [film for film, _ in found if film.suffix.lower() in BESIDE]
     site = folder.resolve().name
     samples = tuple(
         Sample(
@@ -47,6 +44,6 @@ def listing(path: str) -> Listing:
             site=site,
         )
         for film, label in found
-        if film.suffix.lower() not in _BESIDE
+        if film.suffix.lower() not in BESIDE
     )
     return Listing(samples=samples, passed_over={"no film by its ending": len(beside)} if beside else {})

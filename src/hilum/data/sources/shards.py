@@ -25,12 +25,11 @@ import numpy as np
 
 from hilum.data.masks import mask_of
 from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
+from hilum.files import BESIDE, FILMS
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.reader import read
 from hilum.types import STRUCTURES, Array, Listing, Radiograph, Sample
 
-_FILMS = ("png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom")
-_BESIDE = ("json", "cls", "txt", "csv", "npy", "npz")  # what lies beside films; all else may be one
 _MASK = ".mask.png"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _TEXTS = ("site", "sex", "view", "part")
@@ -111,7 +110,7 @@ def entries(shard: Path | str, *, strict: bool = True) -> tuple[list[Entry], Dat
                         abouts[str(path.with_suffix(""))] = _json(shard, info, tar)
                 elif info.name.endswith(_MASK):
                     masks[str(path).removesuffix(_MASK)] = info.offset_data, info.size
-                elif path.suffix.lower()[1:] not in _BESIDE:
+                elif path.suffix.lower() not in BESIDE:
                     films[info.name] = info.offset_data, info.size
             # Where tarfile stops at damage it says nothing.
             why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
@@ -139,7 +138,7 @@ def _ends(file: IO[bytes], offset: int) -> bool:
 def _stem(name: str) -> str:
     """The name without a film's ending; one that is part of an identifier stays."""
     path = PurePosixPath(name)
-    return str(path.with_suffix("") if path.suffix.lower()[1:] in _FILMS else path)
+    return str(path.with_suffix("") if path.suffix.lower() in FILMS else path)
 
 
 def _root(name: str) -> str:
@@ -151,6 +150,8 @@ def _root(name: str) -> str:
 def plain(place: Path | str) -> str:
     """A place without what may be secret in a URL: a signature or token after "?", a name and password."""
     url = str(place)
+    if "::" in url and "://" in url:  # one within another, as zip://film.png::https://host/films.zip
+        return "::".join(map(plain, url.split("::")))
     if "://" not in url:
         return url
     scheme, _, rest = url.partition("?")[0].partition("://")
