@@ -116,7 +116,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text.png": b"this is not an image\n" * 20,
         "zeros.dcm": bytes(4096),
         "blank.png": cv2.imencode(".png", blank)[1].tobytes(),
-        "page.html": b"<html><body>no film</body></html>",
+        "page": b"<html><body>no film</body></html>",
         "archive.zip": b"PK\x03\x04" + bytes(100),
         "header.dcm": bytes(128) + b"DICM",
         "tiny.png": cv2.imencode(".png", good[0][:8, :8])[1].tobytes(),

@@ -68,6 +68,29 @@ def test_missing_and_empty_inputs_are_refused(tmp_path: Path) -> None:
         inputs([lay(tmp_path, ".hidden")])
 
 
+def test_what_is_no_film_by_its_name_is_passed_over_in_a_folder_and_taken_where_it_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = lay(
+        tmp_path, "DICOMDIR", "Thumbs.db", "labels.CSV", "a.dcm", "1.2.840.55", "read.me", "sub/notes.txt"
+    )
+    passed: list[str] = []
+    assert list(inputs([folder], passed=passed.append)) == ["1.2.840.55", "a.dcm", "read.me"]
+    assert sorted(passed) == [".csv", ".db", ".txt", "DICOMDIR"]
+    assert list(inputs([folder / "labels.CSV"])) == ["labels.CSV"]
+    with pytest.raises(ConfigError, match=r"sub: holds only what is no film, or results; give the films"):
+        inputs([folder / "sub"])
+
+
+def test_results_of_an_earlier_run_among_the_films_are_passed_over(tmp_path: Path) -> None:
+    folder = lay(tmp_path, "a.dcm", "out/a.dcm.overlay.png", "out/ward/b.dcm.overlay.png", "own/c.png")
+    (folder / "out" / "predictions.csv").write_text("file,status,Edema\n", encoding="utf-8")
+    (folder / "own" / "predictions.csv").write_text("image,score\nc.png,1\n", encoding="utf-8")  # a user's
+    passed: list[str] = []
+    assert list(inputs([folder], passed=passed.append)) == ["a.dcm", "own/c.png"]
+    assert passed == ["results of an earlier run"] * 3 + [".csv"]
+
+
 def test_a_csv_gives_its_heading_and_the_line_of_every_row(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes('\ufeffname,note\r\na,"two\r\nlines"\r\n\r\nb,\r\n'.encode())

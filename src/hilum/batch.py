@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import io
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 
 from hilum.engines import cores
@@ -16,9 +19,10 @@ from hilum.errors import HilumError, ReadError
 from hilum.pipeline import Opener, Pipeline, Source, held
 from hilum.report import columns, row, segmentation_columns
 from hilum.report_files import sweep, write
-from hilum.store import alone
+from hilum.store import alone, write_whole
 from hilum.types import Report
 
+UNFINISHED = ".unfinished"  # in the folder of results, as long as its table is: a hash of what it is made of
 _WAITING = 3  # results for each worker that are held while they are being written
 
 
@@ -31,6 +35,7 @@ class Outcome:
     flags: tuple[str, ...] = ()  # likewise
     format: str = ""  # of its file; "" where it could not be read
     message: str = ""  # what to tell of a film that was not analysed
+    earlier: bool = False  # whether a run that was interrupted left it; then nothing but its row is known
 
 
 def outcome(name: str, result: Report | HilumError, labels: Sequence[str]) -> Outcome:
@@ -54,35 +59,74 @@ def run(
     out: Path,
     forms: Collection[str],
     *,
+    mark: str = "",
     done: Callable[[Outcome], None],
 ) -> bool:
     """Analyse `named` films and write results of the given forms.
 
     Beside each film's own files, ``predictions.csv`` (``segmentation.csv`` without a classifier) gets a row a
-    film, in order and once its files are written, so that an interrupted run loses nothing. `done` is told
-    what came of each. Returns whether every film was analysed.
+    film, in order and once its files are written, so that an interrupted run loses nothing. The next one with
+    that folder, the same `mark` (what tells the films from others, and from themselves changed; none: begin
+    anew), models and forms goes on after the last row. `done` is told what came of each film. Returns whether
+    every film was analysed.
 
     Raises ConfigError where another process writes that table.
     """
     out.mkdir(parents=True, exist_ok=True)
-    header = columns(pipeline.labels) if pipeline.labels else segmentation_columns()
-    table = out / ("predictions.csv" if pipeline.labels else "segmentation.csv")
-    everything = True
+    everything, earlier = True, 0
     with ExitStack() as stack:
         writer = None
         if "csv" in forms:
             stack.enter_context(alone(out, "writes its results"))
             sweep(out)
-            file = stack.enter_context(table.open("w", newline="", encoding="utf-8", buffering=1))
+            header = columns(pipeline.labels) if pipeline.labels else segmentation_columns()
+            table = out / ("predictions.csv" if pipeline.labels else "segmentation.csv")
+            made_of = _hash("\n".join([mark, pipeline.made_of, *sorted(forms)])) if mark else ""
+            for cells in (rows := _left(out, table, header, made_of)):
+                everything &= cells["status"] == "ok"
+                done(Outcome(cells=cells, earlier=True))
+            earlier = len(rows)
+            file = stack.enter_context(table.open("a", newline="", encoding="utf-8", buffering=1))
             writer = csv.DictWriter(file, header)
-            writer.writeheader()
-        for name, result in results(pipeline, named, out, forms):
+        rest = dict(islice(named.items(), earlier, None))
+        for name, result in results(pipeline, rest, out, forms):
             came = outcome(name, result, pipeline.labels)
             if writer:
                 writer.writerow(came.cells)
             everything &= came.cells["status"] == "ok"
             done(came)
+        if writer:
+            (out / UNFINISHED).unlink(missing_ok=True)
     return everything
+
+
+def _left(out: Path, table: Path, header: Sequence[str], made_of: str) -> list[dict[str, str]]:
+    """The rows that an unfinished run of the same left, if there was one; the table holds just these."""
+    rows: list[dict[str, str]] = []
+    begun = out / UNFINISHED
+    if made_of and table.is_file() and begun.is_file() and begun.read_bytes() == made_of.encode():
+        # The last line may have been cut off; no cell holds a line break.
+        whole = table.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
+        reader = csv.DictReader(io.StringIO(whole))
+        if reader.fieldnames == list(header):
+            rows = list(takewhile(lambda row: None not in row and None not in row.values(), reader))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header)
+    writer.writeheader()
+    writer.writerows(rows)
+    if rows:  # the table only loses its end
+        with table.open("r+b") as file:
+            file.truncate(file.write(text.getvalue().encode()))
+        return rows
+    begun.unlink(missing_ok=True)
+    table.write_text(text.getvalue(), encoding="utf-8", newline="")
+    if made_of:
+        write_whole(begun, made_of.encode())
+    return rows
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def results(

@@ -78,6 +78,8 @@ def predict(
     """Outline and score films; write predictions.csv and, beside it, files for each film.
 
     Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
+    Interrupted, the same command goes on where it stopped. Files in a folder whose ending tells that they are
+    no films (.csv, .txt, .pdf, ...) are passed over, and so are an earlier run's results.
 
     Example:
       hilum predict films/ --out results --as csv,json,png,html
@@ -162,7 +164,11 @@ def _analyse(
     objects = [form for form in chosen if form in dicom.FORMS]
     if objects:
         dicom.require()
-    given = portions(paths, out, films=part)
+    passed = Counter[str]()
+    given = portions(paths, out, films=part, passed=lambda what: passed.update([what]))
+    if passed:
+        kinds = ", ".join(f"{n} {what}" for what, n in passed.most_common())
+        print(f"passed over, being no films: {kinds}", file=sys.stderr)
     tally = _Tally()
     with progress("analysing") as tick:
         if on_ray:
@@ -179,7 +185,8 @@ def _analyse(
                 tally.add(one)
                 tick(tally.counts.total(), len(named), "")
 
-            everything = run(pipeline, named, out, chosen, done=done)
+            mark = "\n".join(one.mark for one in given)
+            everything = run(pipeline, named, out, chosen, mark=mark, done=done)
     tally.tell(objects, out)
     raise typer.Exit(0 if everything else 1)
 
@@ -191,11 +198,13 @@ class _Tally:
         self.counts = Counter[str]()
         self.codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
         self.pictures = 0  # films that were no DICOM files
+        self.earlier = 0  # films of the run that this one goes on with
 
     def add(self, one: Outcome) -> None:
         """Count one film."""
         self.counts[one.cells["status"]] += 1
         self.pictures += one.format not in ("DICOM", "")
+        self.earlier += one.earlier
         self.codes["rejected"].update(one.reasons)
         self.codes["flagged"].update(one.flags)
         if one.message:
@@ -203,6 +212,8 @@ class _Tally:
 
     def tell(self, objects: list[str], out: Path) -> None:
         """The sums; `objects` are the forms that only DICOM films have."""
+        if self.earlier:
+            print(f"{self.earlier} films were done already, by a run that was interrupted", file=sys.stderr)
         for what, found in self.codes.items():
             if found:
                 several = ", ".join(f"{n} {code}" for code, n in found.most_common())

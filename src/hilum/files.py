@@ -6,7 +6,7 @@ import csv
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,23 @@ FILMS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 
 BESIDE = (
     *(".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".html", ".pdf", ".docx", ".xlsx", ".db", ".ini"),
-    *(".cls", ".npy", ".npz"),
+    *(".cls", ".npy", ".npz", ".log", ".inf", ".exe", ".dll"),
 )
 """Endings of what lies beside films in collections, and is none."""
+
+RESULTS = ("predictions.csv", "segmentation.csv")
+"""Tables that `hilum predict` and `hilum segment` write; their first columns are file and status."""
+
+
+def beside(name: str) -> str:
+    """What tells that a file of a folder is no film, by its name: its ending; "" where it may be one.
+
+    DICOMDIR is the index of a disc of films (PS3.10 section 8.6).
+    """
+    if name.upper() == "DICOMDIR":
+        return "DICOMDIR"
+    ending = Path(name).suffix.lower()
+    return ending if ending in BESIDE else ""
 
 
 def film_paths(folder: Path) -> list[Path]:
@@ -95,24 +109,56 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))  # of links that run in a circle Path.resolve raises RuntimeError
 
 
-def inputs(paths: Sequence[Path], out: Path | None = None) -> dict[str, Path]:
+def _films(folder: Path, out: Path | None, passed: Callable[[str], None]) -> Iterator[Path]:
+    """The files of a folder that may be films; `passed` as of `inputs`."""
+    made: dict[Path, bool] = {}  # folder -> whether results of an earlier run lie there
+
+    def results(place: Path) -> bool:
+        if place not in made:
+            above = place != folder and results(place.parent)
+            made[place] = above or any(_written(place / name) for name in RESULTS)
+        return made[place]
+
+    for path in film_paths(folder):
+        if out is not None and _real(path).is_relative_to(_real(out)):
+            continue
+        if why := "results of an earlier run" if results(path.parent) else beside(path.name):
+            passed(why)
+        else:
+            yield path
+
+
+def _written(table: Path) -> bool:
+    """Whether a table is one that a run wrote."""
+    try:
+        with table.open("rb") as file:
+            return file.read(12) == b"file,status,"
+    except OSError:
+        return False
+
+
+def inputs(
+    paths: Sequence[Path], out: Path | None = None, *, passed: Callable[[str], None] = lambda _: None
+) -> dict[str, Path]:
     """Name -> file for the files and folders a user gives; the names tell where results go.
 
     Files of a single folder are named by their place in it, of several folders with the folder's name
-    before it, and single files by their own name. What lies under `out`, where results go, is passed over.
-    Raises ConfigError for a missing path, an empty folder or two inputs of one name.
+    before it, and single files by their own name. What lies under `out`, where results go, is passed over;
+    so are files of folders that are no films by their names, and results of earlier runs: `passed` is told
+    the ending, or what it is, of each. Raises ConfigError for a missing path, a folder without films or two
+    inputs of one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
             prefix = "" if len(paths) == 1 else f"{path.resolve().name}/"
-            found = {
-                prefix + film.relative_to(path).as_posix(): film
-                for film in film_paths(path)
-                if out is None or not _real(film).is_relative_to(_real(out))
-            }
-            if not found and film_paths(path):
+            found = {prefix + film.relative_to(path).as_posix(): film for film in _films(path, out, passed)}
+            if not found and out is not None and _real(path).is_relative_to(_real(out)) and film_paths(path):
                 raise ConfigError(f"{path}: all of it lies in the folder for results; choose another --out")
+            if not found and film_paths(path):
+                raise ConfigError(
+                    f"{path}: holds only what is no film, or results; give the films themselves"
+                )
             if not found:
                 raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")
         elif path.exists():

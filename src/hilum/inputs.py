@@ -6,7 +6,7 @@ Nothing is opened before it is asked for, and what asks may be another machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeAlias
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from hilum.data.sources.shards import Entry, cut, entries, film_of, plain, shards
 from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
 from hilum.extras import needs
-from hilum.files import inputs
+from hilum.files import beside, inputs
 from hilum.reader import read
 from hilum.types import Radiograph
 
@@ -131,14 +131,16 @@ class Shard:
 Portion: TypeAlias = Files | Shard
 
 
-def portions(given: Sequence[str], out: Path, *, films: int) -> list[Portion]:
+def portions(
+    given: Sequence[str], out: Path, *, films: int, passed: Callable[[str], None] = lambda _: None
+) -> list[Portion]:
     """What a user gives, in portions of at most so many `films`, each shard being one of its own.
 
     Files and folders are named as of `hilum.files.inputs`, and so are those behind URLs; files that end in
     .tar are shards (also name-{000..012}.tar), their films named after the shard and their own place in it.
-    What lies under `out` is passed over. Raises ConfigError, DataError and MissingExtraError.
+    `out` and `passed` are as there. Raises ConfigError, DataError and MissingExtraError.
     """
-    found = _listed(given, out)
+    found = _listed(given, out, passed)
     done: list[Portion] = []
     some: dict[str, File | Remote] = {}
     for name, place in found.items():
@@ -153,20 +155,23 @@ def portions(given: Sequence[str], out: Path, *, films: int) -> list[Portion]:
     return [*done, Files(some)] if some else done
 
 
-def _listed(given: Sequence[str], out: Path) -> dict[str, File | Remote | Shard]:
+def _listed(
+    given: Sequence[str], out: Path, passed: Callable[[str], None]
+) -> dict[str, File | Remote | Shard]:
     several = [str(one) for path in given for one in (shards(path) if _range(path) else [path])]
-    disk = inputs([Path(path) for path in several if "://" not in path], out)
+    disk = inputs([Path(path) for path in several if "://" not in path], out, passed=passed)
     found: dict[str, File | Remote | Shard] = {
         name: Shard(path.absolute(), name) if path.suffix == ".tar" else File(path.absolute(), str(path))
         for name, path in disk.items()
     }
     for url in several:
         if "://" in url:
-            behind = _behind(url, f"{PurePosixPath(urlsplit(url).path).name}/" if len(several) > 1 else "")
+            prefix = f"{PurePosixPath(urlsplit(url).path).name}/" if len(several) > 1 else ""
+            behind = _behind(url, prefix, passed)
             if clash := found.keys() & behind.keys():
                 raise ConfigError(f"{plain(url)}: {min(clash)} was given already; run them apart")
             found |= behind
-    # What `hilum data shards` notes beside each shard.
+    # What `hilum data shards` notes beside each shard, where all were named.
     notes = {f"{name.removesuffix('.tar')}.json" for name, place in found.items() if isinstance(place, Shard)}
     return {name: place for name, place in found.items() if name not in notes}
 
@@ -175,8 +180,9 @@ def _range(path: str) -> bool:
     return path.endswith(".tar") and ".." in path and not Path(path).exists()
 
 
-def _behind(url: str, prefix: str) -> dict[str, Remote | Shard]:
-    """The file behind a URL, or all files of the folder there, in order; hidden ones are passed over."""
+def _behind(url: str, prefix: str, passed: Callable[[str], None]) -> dict[str, Remote | Shard]:
+    """The file behind a URL, or the files of the folder there, in order; hidden ones and what is no film
+    are passed over."""
     needs("films behind a URL", "ray", "fsspec")
     from fsspec.core import url_to_fs
 
@@ -195,7 +201,11 @@ def _behind(url: str, prefix: str) -> dict[str, Remote | Shard]:
     found: dict[str, Remote | Shard] = {}
     for one, about in below:
         name = str(one).removeprefix(str(path).rstrip("/")).lstrip("/")
-        if not any(part.startswith(".") for part in PurePosixPath(name).parts):
+        if any(part.startswith(".") for part in PurePosixPath(name).parts):
+            continue
+        if why := beside(PurePosixPath(name).name):
+            passed(why)
+        else:
             found[prefix + name] = _placed(_below(url, name), prefix + name, about)
     if not found:
         raise ConfigError(f"{plain(url)}: nothing there; give a film, a shard, or a folder that holds some")

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from hilum import decide
+from hilum import __version__, decide
 from hilum.classify import Judgement, classify, explained
 from hilum.engines import cores
 from hilum.errors import CheckpointError, ConfigError, HilumError, ReadError
@@ -135,6 +135,13 @@ class Pipeline:
     def labels(self) -> tuple[str, ...]:
         """The classifier's labels, in its order; empty without a classifier."""
         return self.classifier.card.labels if self.classifier else ()
+
+    @property
+    def made_of(self) -> str:
+        """What tells its results from those of other models, settings or versions."""
+        four = (self.segmenter, self.classifier, self.specialist, self.gate)
+        cards = [f"{one.card.model_dump_json()} {one.card.build}" if one else "" for one in four]
+        return "\n".join([__version__, self.explain, *cards])
 
     def __call__(self, source: Source) -> Report:
         """Analyse one film: a path, bytes, a NumPy array or a Radiograph. Raises ReadError."""

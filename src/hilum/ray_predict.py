@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum import __version__
 from hilum.batch import Outcome, outcome, results
 from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
@@ -103,7 +102,10 @@ def run(
     """
     needs("--engine ray", "ray", "ray", "pyarrow")
     beside = frozenset(forms) - {"csv"}
-    labels, made_of = _made_of(make(), beside)
+    pipeline = make()
+    if not pipeline.labels:
+        raise ConfigError("--engine ray: needs a classifier; outline films with the local engine")
+    labels, made_of = pipeline.labels, "\n".join([pipeline.made_of, *sorted(beside)])
     folder = out / PARTS
     folder.mkdir(parents=True, exist_ok=True)
     statuses = set[str]()
@@ -127,15 +129,6 @@ def run(
         for path in set(folder.glob("part-*.parquet")).difference(parts):
             path.unlink()
     return statuses <= {"ok"}
-
-
-def _made_of(pipeline: Pipeline, forms: Collection[str]) -> tuple[tuple[str, ...], str]:
-    """The labels, and what tells results from those of other models or settings."""
-    if not pipeline.labels:
-        raise ConfigError("--engine ray: needs a classifier; outline films with the local engine")
-    four = (pipeline.segmenter, pipeline.classifier, pipeline.specialist, pipeline.gate)
-    cards = [f"{one.card.model_dump_json()} {one.card.build}" if one else "" for one in four]
-    return pipeline.labels, "\n".join([__version__, pipeline.explain, *cards, *sorted(forms)])
 
 
 def _done(

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -49,7 +50,7 @@ def pipeline(judged: Callable[..., Report]) -> Pipeline:
             except ReadError as error:
                 yield error
 
-    return cast(Pipeline, SimpleNamespace(labels=SIX, stream=stream))
+    return cast(Pipeline, SimpleNamespace(labels=SIX, stream=stream, made_of="these models"))
 
 
 @pytest.fixture
@@ -92,6 +93,43 @@ def test_wherever_predict_is_killed_files_are_whole_and_a_rerun_completes_the_ta
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20  # steps at which it was killed
+
+
+def test_an_interrupted_run_goes_on_and_begins_anew_where_films_models_or_forms_are_others(
+    pipeline: Pipeline, films: Path, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+
+    def run(mark: str = "the same", forms: tuple[str, ...] = FORMS, stop: int = 9) -> int:
+        """How many films were taken over from the run before; ends by hand after so many films."""
+        told: list[batch.Outcome] = []
+
+        def done(one: batch.Outcome) -> None:
+            told.append(one)
+            if len(told) == stop:
+                raise KeyboardInterrupt
+
+        with suppress(KeyboardInterrupt):
+            batch.run(pipeline, inputs([films], out), out, forms, mark=mark, done=done)
+        return sum(one.earlier for one in told)
+
+    predict(pipeline, films, whole)
+    assert run(stop=2) == 0
+    with (out / "predictions.csv").open("a", encoding="utf-8") as file:
+        file.write("ward/c.dcm,ok,0.3")  # a line that was cut off
+    assert run(stop=3) == 2 and run() == 3
+    assert visible(out) == visible(whole)
+    assert run() == 0  # a run that came to its end is done again
+    for other in ({"mark": "changed films"}, {"forms": ("csv", "json")}):
+        run(stop=2)
+        assert run(**other) == 0, other  # type: ignore[arg-type]
+    run(stop=2)
+    pipeline.made_of = "other models"  # type: ignore[misc]
+    assert run() == 0
+    run(stop=2)
+    (out / "predictions.csv").write_text("file,status\na.dcm,ok\n", encoding="utf-8")  # somebody's own
+    assert run() == 0
+    assert visible(out) == visible(whole)
 
 
 def test_drafts_that_a_killed_run_left_go_with_a_later_one(
