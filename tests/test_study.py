@@ -16,7 +16,8 @@ from hilum.cost import cost
 from hilum.data import open_data
 from hilum.data.split import make_split, select, write_split
 from hilum.errors import ConfigError
-from hilum.study import Entry, Films, Study, entries, evaluation_of, read_study, run, unseen
+from hilum.plan import origin
+from hilum.study import Entry, Films, Study, entries, evaluation_of, finished, read_study, run, unseen
 from hilum.study_report import line, spread, write_report
 from hilum.verdicts import read_verdicts
 
@@ -126,12 +127,14 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
     study = read_study(file)
     ticks: list[tuple[int, int, str]] = []
     told: list[str] = []
-    done = run(
-        study,
-        only=["wide"],
-        tick=lambda *args: ticks.append(args),
-        tell=lambda entry: told.append(line(study, entry)),
-    )
+
+    def tell(entry: Entry) -> None:
+        told.append(line(study, entry))
+        soon = write_report(study, finished(study), whole=False).read_text()
+        assert soon.splitlines()[2].startswith("| wide | random | 1 | ")
+
+    done = run(study, only=["wide"], tick=lambda *args: ticks.append(args), tell=tell)
+    left = list(study.out.glob("*.html"))
     table = write_report(study, done).read_text()
     lines = table.splitlines()
     assert len(lines) == 3  # heading, rule, the one run that is done
@@ -142,6 +145,7 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
     assert (dice["run"], dice["source"], dice["seed"], dice["test"]) == ("wide", "here", "7", "here")
     assert f"| {float(dice['value']):.4f} (" in lines[2]
     assert [one.split(":")[0] for one in told] == ["wide-here-seed7"]
+    assert not left, "the page takes long, and is not written after each run"
     assert f"lungs Dice, here {float(dice['value']):.4f}" in told[0]
     page = (study.out / "study.html").read_text()
     assert "wide-here-seed7" in page and page.count("<svg") == 2  # quality against cost, and the curves
@@ -161,7 +165,7 @@ out = "{out}"
 folds = [0, 1]
 seeds = [3, 4]
 baseline = "plain"
-columns = [["mean of 5 findings", "AUROC"]]
+columns = [["mean of 5 findings", "AUROC"], ["Edema", "AUROC by patient"]]
 
 [base]
 task = "classify"
@@ -226,18 +230,19 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     heading, rule, row = table.split("\n\n")[1].splitlines()
     assert heading.startswith("| run, more than plain | source to test |") and set(rule) <= set("|- ")
     assert row.startswith("| augmented | here to held | ")
-    means = {}
-    for name in ("plain", "augmented"):
-        groups = {entry.group for entry in done if entry.name == name}
-        values = [
-            figure["value"]
-            for group in groups
-            for figure in (evaluation_of(group / "test-held") or {})["figures"]
-            if (figure["subject"], figure["measure"]) == ("mean of 5 findings", "AUROC")
-        ]
-        assert len(values) == 2  # seeds
-        means[name] = sum(values) / 2
-    assert f"{means['augmented'] - means['plain']:+.4f} (" in row
+    for cell, column in zip(row.split(" | ")[2:], study.columns, strict=True):
+        means = {}
+        for name in ("plain", "augmented"):
+            groups = {entry.group for entry in done if entry.name == name}
+            values = [
+                figure["value"]
+                for group in groups
+                for figure in (evaluation_of(group / "test-held") or {})["figures"]
+                if (figure["subject"], figure["measure"]) == column
+            ]
+            assert len(values) == 2  # seeds
+            means[name] = sum(values) / 2
+        assert cell.startswith(f"{means['augmented'] - means['plain']:+.4f} (")
     page = (study.out / "folded.html").read_text()
     assert page.count("<svg") == 4
     assert "Differences, paired by film" in page and "Out of fold" in page
@@ -326,6 +331,33 @@ def test_a_run_by_another_split_is_not_taken_for_this_ones(file: Path) -> None:
     (entry.config.out / "checkpoint" / "card.json").write_text(card_json(card))
     with pytest.raises(ConfigError, match="another split"):
         _ = entry.finished
+
+
+def test_a_run_that_began_from_what_is_trained_anew_is_not_taken_for_this_ones(
+    file: Path, tmp_path: Path
+) -> None:
+    entry = entries(read_study(file))[0]
+    about = {"version": "1", "task": "segment", "labels": (), "architecture": "unet"}
+    start = tmp_path / "start"
+    config = entry.config.model_copy(update={"start": str(start)})
+
+    def lay(folder: Path, name: str, **more: Any) -> Card:
+        card = Card.model_validate({"name": name, **about, "preparation": {"size": 64}, **more})
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "card.json").write_text(card_json(card))
+        return card
+
+    began = lay(start, "start", files={"model.onnx": "1" * 64})
+    said = config.model_dump(mode="json", exclude={"out", "split"})
+    lay(config.out / "checkpoint", "x", config=said, weights=origin(began))
+    assert replace(entry, config=config).finished
+    lay(start, "start", files={"model.onnx": "2" * 64})
+    with pytest.raises(
+        ConfigError, match=r"began from start 1, SHA-256 111111111111, and .* is start 1, SHA-256 2"
+    ):
+        _ = replace(entry, config=config).finished
+    (start / "card.json").unlink()  # what is gone cannot be asked
+    assert replace(entry, config=config).finished
 
 
 def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(folded: tuple[Study, list[Entry]]) -> None:

@@ -29,7 +29,7 @@ from hilum.card import Card, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.data import phantom
 from hilum.data.split import Split, write_split
-from hilum.errors import CheckpointError, ConfigError, TrainingError
+from hilum.errors import CheckpointError, ConfigError, OutOfMemoryError, TrainingError
 from hilum.finish import finish, score
 from hilum.losses import segmentation_loss
 from hilum.models import MODELS, TASKS
@@ -751,6 +751,15 @@ def test_half_precision_leaves_out_steps_that_overflow_and_its_scale_is_kept(
     assert scales and max(scales) <= reached
     with pytest.raises(ConfigError, match="only on a GPU"):
         fabric_for(segment(runs / "gpu", precision="16-mixed"))
+
+
+def test_a_gpu_that_is_too_small_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("hilum.run.segmentation_loss", full)
+    with pytest.raises(OutOfMemoryError, match=r"batch=4 films of 64 x 64 do not fit .*; lower batch="):
+        train(segment(runs / "large"))
 
 
 @pytest.mark.parametrize("batch", [4, 64])

@@ -11,7 +11,7 @@ import pytest
 
 from hilum import tune as module
 from hilum.config import TrainConfig, read_toml, train_config
-from hilum.errors import ConfigError, DivergedError, TrainingError
+from hilum.errors import ConfigError, DivergedError, OutOfMemoryError, TrainingError
 from hilum.tune import Search, read_search, tune
 
 PUBLISHED = Path(__file__).parent.parent / "configs" / "tune"
@@ -106,6 +106,60 @@ def test_trainings_that_diverge_do_not_end_the_search(tmp_path: Path, trainer: T
     with pytest.raises(TrainingError, match="every training failed"):
         tune(search(tmp_path, trials=3))
     assert [row["state"] for row in table(tmp_path)] == ["fail"] * 3
+
+
+def test_settings_that_do_not_go_together_are_passed_over_and_told(tmp_path: Path, trainer: Trainer) -> None:
+    space = {"mixup": {"choices": [0.0, 0.4]}, "cutmix": {"choices": [0.0, 1.0]}}
+    tune(search(tmp_path, space=space, trials=12))
+    refused = [row for row in table(tmp_path) if row["mixup"] == "0.4" and row["cutmix"] == "1.0"]
+    assert refused and all(row["state"] == "pruned" and "leave mixup out" in row["fault"] for row in refused)
+    assert len(table(tmp_path)) == 12
+    assert not any(config.mixup and config.cutmix for config in trainer.configs)
+
+
+def test_a_size_that_a_network_cannot_take_is_passed_over_too(tmp_path: Path, trainer: Trainer) -> None:
+    base = {"task": "classify", "data": ["phantom:9"], "architecture": "vit", "start": "random"}
+    space = {"preparation.size": {"choices": [32, 60]}}
+    tune(search(tmp_path, base=base, space=space))
+    assert {config.preparation.size for config in trainer.configs} == {32}
+    assert any("must be a multiple of 16" in row["fault"] for row in table(tmp_path))
+
+
+def test_nothing_ends_early_in_the_first_third_of_its_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[int] = []
+
+    def train(config: TrainConfig, *, resume: bool, tick: Any, watch: Any) -> None:
+        """The later it is tried, the worse it is; from the middle on as well."""
+        del resume, tick
+        config.out.mkdir(parents=True)
+        reached.append(0)
+        (config.out / "history.csv").write_text(f"score\n{-len(reached)}\n")
+        for epoch in range(1, 10):
+            reached[-1] = epoch
+            watch(epoch, -float(len(reached)))
+        (config.out / "checkpoint").mkdir()
+
+    monkeypatch.setattr(module, "train", train)
+    base = {"task": "classify", "data": ["phantom:9"], "epochs": 9}
+    tune(search(tmp_path, base=base, space={"rate": {"low": 1e-4, "high": 1e-2}}, trials=8))
+    assert reached == [9, 9, 9, 9, 4, 4, 4, 4]
+
+
+def test_what_does_not_fit_into_memory_is_told_and_passed_over(tmp_path: Path, trainer: Trainer) -> None:
+    real = trainer.__class__.__call__
+
+    def train(config: TrainConfig, **told: Any) -> None:
+        if config.preparation.size == 64:
+            raise OutOfMemoryError("batch=32 films of 64 x 64 do not fit")
+        real(trainer, config, **told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train", train)
+        best = tune(search(tmp_path))
+    assert best["preparation.size"] == 32
+    assert any(row["state"] == "fail" and "do not fit" in row["fault"] for row in table(tmp_path))
 
 
 @pytest.mark.parametrize(

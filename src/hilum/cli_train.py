@@ -89,8 +89,9 @@ def study(
 ) -> None:
     """Train many models on one split, score each on the same films, and compare them.
 
-    What is trained or scored already is not done again. Each run's line is told as it is done; at the end
-    NAME.csv has all figures, NAME.md the table and the differences, NAME.html both, and pictures.
+    What is trained or scored already is not done again. Each run's line is told as it is done, and stands in
+    NAME.csv (all figures) and NAME.md (the table) from then on; at the end the differences do too, and
+    NAME.html has both, and pictures.
     How such a file is written, with an example to copy: docs/studies.md.
 
     Examples:
@@ -98,7 +99,7 @@ def study(
       hilum study configs/studies/classifiers.toml --only vit --only densenet121
     """
     _needs_training()
-    from hilum.study import Entry, read_study, run
+    from hilum.study import Entry, finished, read_study, run
     from hilum.study_report import line, write_report
 
     chosen = read_study(file)
@@ -107,6 +108,7 @@ def study(
 
     def tell(entry: Entry) -> None:
         print(line(chosen, entry), file=sys.stderr)
+        write_report(chosen, finished(chosen), whole=False)
 
     with progress("study") as tick:
         done = run(chosen, only=only or (), tick=tick, tell=tell)

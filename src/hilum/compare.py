@@ -13,10 +13,12 @@ from hilum.errors import DataError
 from hilum.figures import Bench
 from hilum.intervals import around, holm, two_sided, weighed
 from hilum.labels import NO_FINDING
-from hilum.scores import Statistic, mean_of
+from hilum.scores import Statistic, mean_of, scaled
 from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, mean_auroc, shown
+from hilum.verdicts import Verdicts, mean_auroc, patient_weights, shown
+
+BY_PATIENT = "AUROC by patient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +44,17 @@ def gain(
     labels: Sequence[str],
     *,
     subject: str,
+    measure: str = "AUROC",
     seed: int = 0,
     repeats: int = 2000,
 ) -> Gain:
     """Of the mean AUROC over the labels; of several verdicts, a seed each, the mean of theirs.
 
-    Raises DataError where they share neither a film nor a label.
+    With the measure "AUROC by patient" every patient counts once, however many films there are. Raises
+    DataError where they share neither a film nor a label.
     """
     both = common([*ours, *theirs])
-    return _by_labels(both, len(ours), labels, subject, Bench(both[0].patients, seed, repeats))
+    return _by_labels(both, len(ours), labels, subject, Bench(both[0].patients, seed, repeats), measure)
 
 
 def six_gain(
@@ -103,7 +107,12 @@ def _by_label(both: Sequence[Verdicts], label: str, bench: Bench) -> Gain:
 
 
 def _by_labels(
-    both: Sequence[Verdicts], ours: int, labels: Sequence[str], subject: str, bench: Bench
+    both: Sequence[Verdicts],
+    ours: int,
+    labels: Sequence[str],
+    subject: str,
+    bench: Bench,
+    measure: str = "AUROC",
 ) -> Gain:
     """Of the mean AUROC over the labels, each where it is known; the first verdicts, so many, are ours."""
     if not labels:
@@ -111,7 +120,9 @@ def _by_labels(
     truth = _columns(both[0], labels, both[0].truth)
     known = np.asarray(~np.isnan(truth).all(axis=1))
     each = [mean_auroc(truth[known], _columns(one, labels, one.probabilities)[known]) for one in both]
-    return _paired(each, ours, known, bench, subject=subject, measure="AUROC")
+    if measure == BY_PATIENT:
+        each = [scaled(one, patient_weights(both[0].patients[known])) for one in each]
+    return _paired(each, ours, known, bench, subject=subject, measure=measure)
 
 
 def _by_six(both: Sequence[Verdicts], ours: int, measure: str, bench: Bench) -> Gain:

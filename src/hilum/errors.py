@@ -41,6 +41,10 @@ class DivergedError(TrainingError):
     """The loss of a training is no number any more."""
 
 
+class OutOfMemoryError(TrainingError):
+    """A training does not fit into the memory of its GPU."""
+
+
 class UnknownLabelError(HilumError, KeyError):
     """A prediction is asked for a label that its model does not score."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.batches import Films, balanced
+from hilum.card import Card
 from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
 from hilum.data import join, listing, settled
@@ -23,8 +24,6 @@ from hilum.data.split import Part, Split, first_patients, make_split, read_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS, build
-from hilum.models.transfer import Transfer, TransferUNet
-from hilum.models.vit import ViT
 from hilum.teach import taught
 from hilum.types import STRUCTURES, Array, Sample
 
@@ -151,15 +150,20 @@ def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
         **config.arguments,
     )
     if config.start == "imagenet":
-        if not isinstance(module, Transfer | TransferUNet | ViT):
+        if not hasattr(module, "load_imagenet"):
             raise ConfigError(
                 f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'"
             )
-        return module, f"ImageNet, {module.load_imagenet()}"
+        return module, f"ImageNet, {module.load_imagenet()}"  # type: ignore[operator]
     if config.start != "random":
         card, _ = transplant(module, config.start)
-        return module, f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}"
+        return module, origin(card)
     return module, ""
+
+
+def origin(card: Card) -> str:
+    """How a card tells of the checkpoint that its own training began from."""
+    return f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}"
 
 
 def class_weights(plan: Plan, weighting: str) -> Tensor:

@@ -81,7 +81,7 @@ def comparison(points: Sequence[Point]) -> str:
 
 
 def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    """For each run the training loss and the tuning score, epoch by epoch, all on the same scales."""
+    """For each run the losses in training and in tuning, and the tuning score, all on the same scales."""
     columns = min(4, len(histories))
     rows = math.ceil(len(histories) / columns)
     figure = _figure(2.9 * columns, 2.0 * rows)
@@ -89,7 +89,8 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     scores = [float(row["score"]) for history in histories.values() for row in history]
     for axes, (name, history) in zip(grid.flat, histories.items(), strict=False):
         epochs = [int(row["epoch"]) for row in history]
-        axes.plot(epochs, [float(row["loss"]) for row in history], color=_COLOURS[0], lw=1)
+        for loss, style in (("loss", "-"), ("tune_loss", "--")):
+            axes.plot(epochs, [float(row[loss]) for row in history], color=_COLOURS[0], lw=1, ls=style)
         right = axes.twinx()
         right.plot(epochs, [float(row["score"]) for row in history], ".", color=_COLOURS[1], ms=4)
         right.set_ylim(min(scores) - 0.01, max(scores) + 0.01)

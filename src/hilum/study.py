@@ -19,10 +19,11 @@ from hilum.config import TrainConfig, read_plan, train_config
 from hilum.data import join, open_data, short
 from hilum.data.cache import Tick
 from hilum.data.split import Part, read_split, select
-from hilum.errors import ConfigError
+from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import evaluate, films_for
 from hilum.figures import write
 from hilum.label_figures import score
+from hilum.plan import origin
 from hilum.progress import within
 from hilum.report import identity, provenance
 from hilum.run import STATE
@@ -99,12 +100,27 @@ class Entry:
                 f"{self.config.out}: was trained by another split; move that run away, or give the study "
                 "another out"
             )
+        if (began := _origin(self.config.start)) not in (None, card.weights):
+            raise ConfigError(
+                f"{self.config.out}: began from {card.weights or 'random weights'}, and "
+                f"{self.config.start} is {began} now; move that run away, or give the study another out"
+            )
         if changed := [key for key in now_ if was[key] != now_[key] and key not in _WITHOUT_SAY]:
             raise ConfigError(
                 f"{self.config.out}: was trained with {changed[0]}={was[changed[0]]!r}; "
                 "move that run away, or give the study another out="
             )
         return True
+
+
+def _origin(start: str) -> str | None:
+    """What a card says that began from this checkpoint; None where there is none, or none any more."""
+    if start in ("random", "imagenet"):
+        return None
+    try:
+        return origin(read_card(find(start)))
+    except CheckpointError:
+        return None
 
 
 def _settings(was: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
@@ -183,7 +199,12 @@ def run(
                 _pool(fellows, name)
         if tell and entry is fellows[-1]:
             tell(entry)
-    # Of a cross-validation only the runs of which every fold is there.
+    return finished(study)
+
+
+def finished(study: Study) -> list[Entry]:
+    """What is trained, in the file's order: of a cross-validation only runs of which every fold is."""
+    whole = entries(study)
     left = {entry.group for entry in whole if not entry.finished}
     return [entry for entry in whole if entry.group not in left]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.compare import Gain, common, gain, six_gain
+from hilum.compare import BY_PATIENT, Gain, common, gain, six_gain
 from hilum.cost import Cost
 from hilum.errors import DataError
 from hilum.intervals import holm
@@ -73,14 +73,14 @@ def _gain(ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, me
     try:
         if measure in MEASURES:
             return six_gain(ours, theirs, measure)
-        if measure != "AUROC":
+        if measure not in ("AUROC", BY_PATIENT):
             return None
         both = common([ours[0], theirs[0]])[0]
         known = [label for label in theirs[0].labels if label in both.labels]
         places = shown(both.truth, [both.labels.index(label) for label in known])
         findings = [both.labels[i] for i in places if both.labels[i] != NO_FINDING]
         labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
-        return gain(ours, theirs, sorted(labels), subject=subject)
+        return gain(ours, theirs, sorted(labels), subject=subject, measure=measure)
     except DataError:
         return None
 

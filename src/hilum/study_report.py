@@ -6,6 +6,7 @@ import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from hilum.study_differences import Difference, Row, difference_table, differenc
 from hilum.types import now
 
 
-def write_report(study: Study, done: Sequence[Entry]) -> Path:
+def write_report(study: Study, done: Sequence[Entry], *, whole: bool = True) -> Path:
     """Write NAME.csv (every figure), NAME.md (the table of `columns`, and the differences), NAME.html.
 
-    Returns the Markdown's path. `done` is what `hilum.study.run` returned.
+    Returns the Markdown's path. `done` is as of `hilum.study.finished`. Differences and page take longest:
+    not `whole`, they are left for later.
     """
     figures = [row for entry in _first_folds(done) for row in _figures(study, entry)]
     with (study.out / f"{study.name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -34,15 +36,16 @@ def write_report(study: Study, done: Sequence[Entry]) -> Path:
         writer.writeheader()
         writer.writerows(figures)
     rows = _rows(done)
-    differences = differences_of(study, rows)
+    differences = differences_of(study, rows) if whole else []
     head, cells = _table(study, rows, figures)
     path = study.out / f"{study.name}.md"
     lines = _markdown(head, cells)
     if differences:
         lines += ["", *_markdown(*difference_table(differences, study.baseline))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    page = _page(study, done, rows, figures, (head, cells), differences)
-    (study.out / f"{study.name}.html").write_text(page, encoding="utf-8")
+    if whole:
+        page = _page(study, done, rows, figures, (head, cells), differences)
+        (study.out / f"{study.name}.html").write_text(page, encoding="utf-8")
     return path
 
 
@@ -101,14 +104,17 @@ def _rows(done: Sequence[Entry]) -> list[Row]:
                 name=name,
                 source=source,
                 title=name if len({entry.source for entry in done}) == 1 else f"{name}, {source}",
-                start=own[0].config.start,
+                start=Path(own[0].config.start).name,
                 seeds=len(groups),
-                cost=cost(own[0].config.out / "checkpoint"),
+                cost=_cost(own[0].config.out / "checkpoint"),
                 seconds=seconds / len(groups),
                 groups=groups,
             )
         )
     return found
+
+
+_cost = cache(cost)  # of a finished run, which stays as it is
 
 
 def history(entry: Entry) -> list[dict[str, str]]:
@@ -177,7 +183,11 @@ def _page(
     }
     pictures = [
         ("Quality against cost", "", pareto(points, f"{' '.join(column[:2])}, {test}")),
-        ("Learning curves", "Training loss (line), and the tuning score (dots) of each.", curves(histories)),
+        (
+            "Learning curves",
+            "Loss in training (line) and on the tuning films (broken), and the tuning score (dots).",
+            curves(histories),
+        ),
     ]
     if wanted := [one for one in differences if (one.test, one.column) == (test, column)]:
         shown = [

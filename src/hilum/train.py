@@ -21,7 +21,7 @@ from hilum.batches import Shuffled, loader, mixed, patched
 from hilum.card import Card
 from hilum.config import TrainConfig
 from hilum.data.cache import Tick
-from hilum.errors import DivergedError, TrainingError
+from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
 from hilum.plan import make_plan, sized
@@ -77,6 +77,12 @@ def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> N
                 run.save()
                 if watch:
                     watch(run.state.epoch, run.state.history[-1]["score"])
+    except torch.OutOfMemoryError:
+        side = config.preparation.size
+        raise OutOfMemoryError(
+            f"batch={config.batch} films of {side} x {side} do not fit into the GPU's memory; lower batch=, "
+            "raise accumulate= by as much, and choose another out="
+        ) from None
     except TrainingError:
         if first and run.state.best_epoch >= 0:
             finish(run.best, config, run.plan, run.state.start)

@@ -1,7 +1,8 @@
 """A search for better settings: trainings that differ in what a TOML file leaves open, each told by the last.
 
 The search is Optuna's and lives in an SQLite file: killed at any point it goes on where it stood, the
-training in progress included. Trainings that fall behind the median of the others end early.
+training in progress included. Trainings that fall behind the median of the others end early; settings that do
+not go together, or do not fit into memory, are passed over and told.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pydantic import Field, model_validator
 from hilum.card import Strict
 from hilum.config import TrainConfig, read_plan, train_config
 from hilum.data.cache import Tick
-from hilum.errors import ConfigError, DivergedError, MissingExtraError, TrainingError
+from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
+from hilum.plan import sized
 from hilum.progress import within
 from hilum.run import STATE
 from hilum.train import train
@@ -27,8 +29,9 @@ from hilum.train import train
 if TYPE_CHECKING:
     import optuna
 
-_ABOUT, _DIVERGED = "about", "diverged"
+_ABOUT, _FAULT = "about", "fault"
 _FIRST = 4  # trainings that nothing ends early: they are what the others are held against
+_GRACE = 3  # of an epoch that comes before this share of all, 1/3, nothing is concluded: low rates start late
 
 
 class Range(Strict):
@@ -80,7 +83,7 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     _config(
         search, {name: what.choices[0] if what.choices else what.low for name, what in search.space.items()}
     )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
     search.out.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=f"sqlite:///{search.out / 'tune.db'}",
@@ -100,13 +103,20 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     def objective(trial: optuna.Trial) -> float:
         done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
         drawn = {name: _drawn(trial, name, what) for name, what in search.space.items()}
-        return _score(_config(search, drawn), trial, within(tick, done, search.trials, f"trial {done + 1}"))
+        return _score(search, drawn, trial, within(tick, done, search.trials, f"trial {done + 1}"))
 
     done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
-    study.optimize(objective, n_trials=max(0, search.trials - done), catch=(DivergedError,))
+    study.optimize(
+        objective,
+        n_trials=max(0, search.trials - done),
+        catch=(DivergedError, OutOfMemoryError),
+        callbacks=[lambda study, _: _tell(search, study)],
+    )
     _tell(search, study)
     if not study.get_trials(states=(TrialState.COMPLETE,)):
-        raise TrainingError(f"{search.out}: every training failed or was ended early; narrow the space")
+        raise TrainingError(
+            f"{search.out}: every training failed or was ended early, as trials.csv tells; narrow the space"
+        )
     best = _config(search, study.best_params)
     settings = best.model_dump(mode="json", exclude={"out"})
     (search.out / "best.toml").write_text(_toml(settings), encoding="utf-8")
@@ -124,7 +134,7 @@ def _take_up(study: optuna.Study) -> None:
     for left in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
         if left.state == TrialState.RUNNING:
             study.tell(left.number, state=TrialState.FAIL)
-        if left.params and left.params not in settled and not left.user_attrs.get(_DIVERGED):
+        if left.params and left.params not in settled and _FAULT not in left.user_attrs:
             study.enqueue_trial(left.params)
             settled.append(left.params)
 
@@ -149,13 +159,20 @@ def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
-def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float:
+def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: Tick | None) -> float:
     """Train, or go on, or read what was trained already; the tuning score of the weights that are kept."""
     import optuna
 
+    try:
+        config = _config(search, drawn)
+        sized(config)
+    except ConfigError as error:  # each setting may be as it is, but not beside the others
+        trial.set_user_attr(_FAULT, str(error))
+        raise optuna.TrialPruned from None
+
     def watch(epoch: int, score: float) -> None:
         trial.report(score, epoch)
-        if trial.should_prune():
+        if epoch > config.epochs // _GRACE and trial.should_prune():
             raise optuna.TrialPruned
 
     finished = (config.out / "checkpoint").is_dir() and not (config.out / STATE).is_file()
@@ -165,8 +182,8 @@ def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float
         except optuna.TrialPruned:
             (config.out / STATE).unlink(missing_ok=True)
             raise
-        except DivergedError:
-            trial.set_user_attr(_DIVERGED, True)
+        except (DivergedError, OutOfMemoryError) as error:
+            trial.set_user_attr(_FAULT, str(error))
             raise
     with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
         scores = [float(row["score"]) for row in csv.DictReader(file)]
@@ -174,13 +191,14 @@ def _score(config: TrainConfig, trial: optuna.Trial, tick: Tick | None) -> float
 
 
 def _tell(search: Search, study: optuna.Study) -> None:
-    """``trials.csv``: every training with what was drawn for it, its state and its score."""
+    """``trials.csv``: every training with what was drawn for it, its state and score, and why it failed."""
     with (search.out / "trials.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["trial", "state", "score", *search.space])
+        writer.writerow(["trial", "state", "score", *search.space, "fault"])
         for trial in study.get_trials():
             drawn = [trial.params.get(name, "") for name in search.space]
-            writer.writerow([trial.number, trial.state.name.lower(), trial.value, *drawn])
+            fault = trial.user_attrs.get(_FAULT, "")
+            writer.writerow([trial.number, trial.state.name.lower(), trial.value, *drawn, fault])
 
 
 def _toml(settings: Mapping[str, Any]) -> str:
