@@ -9,6 +9,7 @@ import pytest
 
 from hilum.config import TrainConfig, expand, read_toml, train_config
 from hilum.errors import ConfigError
+from hilum.models import MODELS, build
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SEGMENT: dict[str, Any] = {"task": "segment", "data": ["phantom:10"]}
@@ -56,10 +57,17 @@ def test_overrides_carry_the_type_that_their_text_says(override: str, key: str, 
     assert type(found) is type(value) or isinstance(value, Path)
 
 
-def test_a_default_start_does_not_leak_to_another_architecture() -> None:
-    assert train_config(CLASSIFY).start == "imagenet"
-    assert train_config(CLASSIFY, ["architecture=densenet121"]).start == "random"
-    assert train_config(CLASSIFY, ["architecture=densenet121", "start=imagenet"]).start == "imagenet"
+@pytest.mark.parametrize("architecture", MODELS)
+def test_an_architecture_starts_from_imagenet_weights_where_it_has_some(architecture: str) -> None:
+    task = "segment" if architecture.startswith("unet") else "classify"
+    start = train_config({"task": task, "data": ["x"], "architecture": architecture}).start
+    if architecture == "ensemble":
+        assert start == "random"
+    else:
+        has = hasattr(build(architecture, 3, seed=0), "load_imagenet")
+        assert start == ("imagenet" if has else "random")
+    asked = {"task": task, "data": ["x"], "architecture": architecture, "start": "random"}
+    assert train_config(asked).start == "random"
 
 
 @pytest.mark.parametrize(

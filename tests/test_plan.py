@@ -73,6 +73,14 @@ def test_patients_never_cross_and_the_test_part_stays_out(tmp_path: Path) -> Non
     assert {plan.split.parts[patient] for patient in train} == {"1", "2", "3", "4"}
 
 
+def test_folds_that_are_held_take_no_part(tmp_path: Path) -> None:
+    plan = make_plan(config(tmp_path, data=["phantom:40"], fold=1, held=[0, 3]))
+    assert {plan.split.parts[patient] for patient in patients(plan, "tune")} == {"1"}
+    assert {plan.split.parts[patient] for patient in patients(plan, "train")} == {"2", "4"}
+    with pytest.raises(ConfigError, match="held: fold 1 tunes"):
+        config(tmp_path, data=["phantom:40"], fold=1, held=[1])
+
+
 def test_the_split_is_made_once_and_known_by_its_hash(tmp_path: Path) -> None:
     first = make_plan(config(tmp_path, data=["phantom:20"]))
     path = tmp_path / "run" / "split.csv"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hilum import study as study_module
-from hilum.card import Card, card_json
+from hilum.card import Card, card_json, read_card
 from hilum.config import TrainConfig
 from hilum.cost import cost
 from hilum.data import open_data
@@ -360,7 +360,9 @@ def test_a_run_that_began_from_what_is_trained_anew_is_not_taken_for_this_ones(
     assert replace(entry, config=config).finished
 
 
-def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(folded: tuple[Study, list[Entry]]) -> None:
+def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(
+    folded: tuple[Study, list[Entry]], tmp_path: Path
+) -> None:
     study, done = folded
     zero, one = done[0], done[1]
     held = study.tests["held"]
@@ -371,6 +373,14 @@ def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(folded: tuple[Stu
         assert unseen(informed, held.model_copy(update={"parts": ("test",)}))
     fellow = replace(zero, config=zero.config.model_copy(update={"start": str(zero.config.out)}))
     assert unseen(fellow, held)
+    # One of another fold may teach where it was kept from the fold that is scored.
+    card = read_card(one.config.out / "checkpoint")
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    kept = card.model_copy(update={"config": card.config | {"held": [0]}})
+    (apart / "card.json").write_text(card_json(kept))
+    pupil = replace(zero, config=zero.config.model_copy(update={"teachers": (str(apart),)}))
+    assert unseen(pupil, held)
 
 
 def test_folds_are_for_classifiers_scored_on_their_own_fold(

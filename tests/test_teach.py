@@ -72,6 +72,21 @@ def test_of_a_film_those_speak_who_never_learned_it(films: Films, monkeypatch: p
     assert learned.targets[:, 0] == pytest.approx([sigmoid(1), sigmoid(-2), both])
 
 
+def test_a_teacher_speaks_of_folds_that_were_held_back_from_it(
+    films: Films, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of folds 1 and 2 never learned fold 0 either: of its film both speak, of theirs one each."""
+    with_teachers(
+        monkeypatch,
+        one=Teacher(1.0, 1, config={"fold": 1, "held": [0]}),
+        two=Teacher(-2.0, 2, config={"fold": 2, "held": [0]}),
+    )
+    learned = taught(films, ["one", "two"], 1.0, SPLIT)
+    assert learned.targets is not None
+    both = (sigmoid(1) + sigmoid(-2)) / 2
+    assert learned.targets[:, 0] == pytest.approx([both, sigmoid(1), sigmoid(-2)])
+
+
 def test_a_teacher_of_other_films_or_labels_is_refused(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
     with_teachers(
         monkeypatch,

@@ -105,6 +105,7 @@ def classify(out: Path, data: str, split: Path | None = None, **settings: Any) -
         "data": [data],
         "split": split,
         "architecture": "dots",
+        "start": "random",
         "preparation": {"size": 64},
         "epochs": 2,
         "batch": 8,

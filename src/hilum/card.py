@@ -180,6 +180,13 @@ class Card(Strict):
     citations: tuple[str, ...] = ()
 
     @property
+    def unlearned(self) -> frozenset[int]:
+        """The folds of its split that it did not learn from."""
+        return frozenset(
+            fold for fold in (self.config.get("fold"), *self.config.get("held", ())) if fold is not None
+        )
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the ONNX graph: the model's identity in every result."""
         return self.files.get("model.onnx", "")

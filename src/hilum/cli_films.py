@@ -91,6 +91,6 @@ def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[s
     for card in cards:
         if card.split_sha256 != split:
             found.append(f"{card.name}: trained by another split, it may have learned from these films")
-        elif part == "train" or (part == "tune" and card.config.get("fold") != fold):
+        elif part == "train" or (part == "tune" and fold not in card.unlearned):
             found.append(f"{card.name}: learned from these films; its figures are too good")
     return found

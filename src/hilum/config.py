@@ -36,6 +36,9 @@ class TrainConfig(Strict):
     )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
     fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
+    held: tuple[int, ...] = Field(
+        default=(), description="folds that take no part, so that what is trained may teach who tunes there"
+    )
     patients: int = Field(
         default=0, ge=0, description="train on so many patients only, the same ones in every run; 0: on all"
     )
@@ -64,7 +67,11 @@ class TrainConfig(Strict):
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="the architecture's own, as arguments.width=32; docs/studies.md"
     )
-    start: str = Field(default="random", description="'random', 'imagenet', or a checkpoint's name or folder")
+    start: str = Field(
+        default="random",
+        description="'random', 'imagenet' (the default of architectures that have such weights), or a "
+        "checkpoint's name or folder",
+    )
     preparation: Preparation
     epochs: int = Field(ge=1, description="times that every film is seen, at most")
     batch: int = Field(ge=1, description="films a step, over all devices")
@@ -134,6 +141,8 @@ class TrainConfig(Strict):
             raise ValueError("cutmix: films are blended already; leave mixup out")
         if self.sampling == "balanced" and self.extra:
             raise ValueError("sampling: not beside extra films, which are drawn by a rule of their own")
+        if self.fold in self.held:
+            raise ValueError(f"held: fold {self.fold} tunes; hold others")
         if twice := set(self.labels) & set(self.auxiliary):
             raise ValueError(f"auxiliary: {min(twice)!r} stands in labels already")
         return self
@@ -163,6 +172,9 @@ class TrainConfig(Strict):
         return self
 
 
+FROM_RANDOM = ("unet", "cnn", "ensemble")
+"""Architectures without ImageNet weights, which begin at random; by default all others start from those."""
+
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "segment": {
         "architecture": "unet",
@@ -175,7 +187,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "classify": {
         "architecture": "mobilenetv2",
-        "start": "imagenet",
         "preparation": {"size": 128},
         "epochs": 15,
         "batch": 32,
@@ -183,7 +194,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "pretrain": {
         "architecture": "mobilenetv2",
-        "start": "imagenet",
         "preparation": {"size": 128},
         "epochs": 20,
         "batch": 64,
@@ -237,16 +247,20 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
         raise ConfigError(
             f"task={task!r}: must be one of {', '.join(_DEFAULTS)}; give --task and --data, or a TOML file"
         )
-    # A start or arguments fit one architecture: a default must not leak to another.
-    defaults = dict(_DEFAULTS[task])
-    if merged.get("architecture", defaults["architecture"]) != defaults["architecture"]:
-        defaults.pop("start", None)
     try:
-        return TrainConfig.model_validate(_merge(defaults, merged))
+        return TrainConfig.model_validate(_merge(_defaults(task, merged.get("architecture")), merged))
     except ValidationError as error:
         raise ConfigError(
             "; ".join(map(_fault, error.errors())) + "; 'hilum train --settings' lists them all"
         ) from None
+
+
+def _defaults(task: str, architecture: str | None = None) -> dict[str, Any]:
+    """A task's defaults; an architecture of the user's own has another start, perhaps."""
+    found = _DEFAULTS[task]
+    return found | {
+        "start": "random" if (architecture or found["architecture"]) in FROM_RANDOM else "imagenet"
+    }
 
 
 def settings(task: str) -> list[tuple[str, str, str]]:
@@ -256,10 +270,10 @@ def settings(task: str) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in TrainConfig.model_fields.items():
         if field.annotation is Preparation:
-            own = _DEFAULTS[task][name]
+            own = _defaults(task)[name]
             rows += [_row(f"{name}.{key}", one, own) for key, one in Preparation.model_fields.items()]
         else:
-            rows.append(_row(name, field, _DEFAULTS[task]))
+            rows.append(_row(name, field, _defaults(task)))
     return rows
 
 

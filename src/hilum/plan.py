@@ -99,7 +99,7 @@ def _odds(config: TrainConfig, truth: Array, activation: str) -> Array | None:
 
 def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split) -> list[Sample]:
     """The data's films of a part, of as many patients as asked for; raises DataError where there are none."""
-    films = select(samples, split, part, fold=config.fold)
+    films = select(samples, split, part, fold=config.fold, held=config.held)
     if not films:
         raise DataError(
             f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
@@ -195,7 +195,7 @@ def _parted(
     more, fuller = [], {}
     for sample in given:
         if sample.id not in own:
-            if split.parts.get(sample.patient) in ("test", str(config.fold)):
+            if split.parts.get(sample.patient) in ("test", *map(str, (config.fold, *config.held))):
                 raise DataError(f"{sample.id}: in extra, but the split holds its patient back; leave it out")
             more.append(sample)
         elif config.task == "segment" and _shows_all_of(sample, own[sample.id]):

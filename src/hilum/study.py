@@ -254,7 +254,8 @@ def unseen(entry: Entry, test: Films) -> list[Sample]:
         _refuse_informed(config)
     samples = join([open_data(name) for name in test.data])
     own = join([open_data(name) for name in config.data])
-    learned = {sample.patient for sample in select(own, read_split(config.split), "train", fold=config.fold)}
+    split = read_split(config.split)
+    learned = {s.patient for s in select(own, split, "train", fold=config.fold, held=config.held)}
     # What extra says of the data's own films is used where they train, and only there.
     names = {sample.id for sample in own}
     extra = [sample for name in config.extra for sample in open_data(name)]
@@ -270,10 +271,10 @@ def _refuse_informed(config: TrainConfig) -> None:
     split = read_split(config.split)
     for name in {config.start, *config.teachers} - {"random", "imagenet"}:
         card = read_card(find(name))
-        if card.split_sha256 == split.sha256 and card.config.get("fold") != config.fold:
+        if card.split_sha256 == split.sha256 and config.fold not in card.unlearned:
             raise ConfigError(
                 f"{name}: learned from fold {config.fold}, on which {config.out.name} is scored; give one of "
-                'that fold, or score with parts = ["test"]'
+                f'that fold or with held=[{config.fold}], or score with parts = ["test"]'
             )
 
 

@@ -43,7 +43,8 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
         places = [card.labels.index(label) for label in films.labels]
         said[t] = probabilities(logits_of(runtime, films.cache), card)[:, places]
         if card.split_sha256 == split.sha256:
-            fresh[t] = [split.parts.get(sample.patient) == str(card.config.get("fold")) for sample in samples]
+            unseen = {str(fold) for fold in card.unlearned}
+            fresh[t] = [split.parts.get(sample.patient) in unseen for sample in samples]
     heard = np.where(fresh.any(axis=0), fresh, True)
     mean = (said * heard[..., None]).sum(axis=0) / heard.sum(axis=0)[:, None]
     truth = films.cache.truth(films.labels)

@@ -101,8 +101,14 @@ def read_split(path: Path) -> Split:
     return Split(parts=parts, sha256=hashlib.sha256(data).hexdigest())
 
 
-def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0) -> list[Sample]:
-    """The samples whose patients belong to a part: "test", "tune" (the fold) or "train" (the other folds)."""
+def select(
+    samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0, held: Iterable[int] = ()
+) -> list[Sample]:
+    """The samples whose patients belong to a part: "test", "tune" (the fold) or "train" (the other folds).
+
+    Folds that are `held` belong to none.
+    """
+    out = {str(one) for one in held}
     chosen = []
     for sample in samples:
         where = split.parts.get(sample.patient)
@@ -112,7 +118,7 @@ def select(samples: Sequence[Sample], split: Split, part: Part, *, fold: int = 0
                 "column tells is its folder's name: was that moved? Else make a new split: hilum data split"
             )
         belongs: Part = "test" if where == "test" else "tune" if where == str(fold) else "train"
-        if belongs == part:
+        if belongs == part and where not in out:
             chosen.append(sample)
     return chosen
 
