@@ -113,9 +113,23 @@ def test_weights_follow_from_the_seed_and_torchs_own_generator_is_left_alone(cas
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_exported_graph_computes_what_the_stored_weights_do_for_any_number_of_films(
-    case: str, tmp_path: Path
+def test_the_exported_graph_computes_what_the_network_does_for_any_number_of_films(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """To 1e-4 where both keep single precision; how little halved kernels change is asked below."""
+    monkeypatch.setattr(checkpoint, "SMALL", 2**40)
+    gaps = parity(case, tmp_path)
+    assert max(gaps.values()) < 1e-4, gaps
+
+
+@pytest.mark.parametrize("case", ["mobilenetv2", "vit"])
+def test_kernels_stored_in_half_precision_change_little(case: str, tmp_path: Path) -> None:
+    gaps = parity(case, tmp_path)
+    assert 0 < max(gaps.values()) < 2e-3, gaps
+
+
+def parity(case: str, folder: Path) -> dict[str, float]:
+    """The largest gap between the stored graph and the stored weights, by output, as a share of its size."""
     name, arguments = CASES[case]
     card = Card(
         name="contract",
@@ -126,9 +140,10 @@ def test_the_exported_graph_computes_what_the_stored_weights_do_for_any_number_o
         arguments=arguments,
         preparation=Preparation(size=SIZE),
     )
-    checkpoint.save(tmp_path / "model", spread(make(case)), card)
-    module, _ = checkpoint.load(tmp_path / "model")
-    runtime = Runtime(tmp_path / "model", threads=1)
+    checkpoint.save(folder / "model", spread(make(case)), card)
+    module, _ = checkpoint.load(folder / "model")
+    runtime = Runtime(folder / "model", threads=1)
+    gaps: dict[str, float] = {}
     for number in (1, 3):
         some = films(number, seed=number)
         with torch.no_grad():
@@ -139,7 +154,9 @@ def test_the_exported_graph_computes_what_the_stored_weights_do_for_any_number_o
         for key, value in expected.items():
             assert found[key].shape == value.shape
             scale = max(1.0, float(value.abs().max()))
-            assert np.abs(found[key] - value.numpy()).max() < 2e-3 * scale, key
+            gap = float(np.abs(found[key] - value.numpy()).max()) / scale
+            gaps[key] = max(gaps.get(key, 0.0), gap)
+    return gaps
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if TASKS[name] == "classify"])
