@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hilum.models import build
-from hilum.stages import freeze, groups
+from hilum.stages import freeze, groups, learning
 
 
 def rates(module: nn.Module, first: float) -> dict[int, float]:
@@ -67,9 +67,20 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_and_thaws() -> None:
         return {key for key, value in module.state_dict().items() if not torch.equal(value, before[key])}
 
     module.train()
-    freeze(module, True)
+    freeze(module, 0.0)
     assert step() == {"head.weight", "head.bias"}
     module.train()
-    freeze(module, False)
+    freeze(module, 0.3)
+    moved = step()
+    assert {"backbone.conv_head.weight", "backbone.bn2.running_mean"} <= moved
+    assert {"backbone.conv_stem.weight", "backbone.bn1.running_mean"}.isdisjoint(moved)
+    module.train()
+    freeze(module, 1.0)
     moved = step()
     assert {"backbone.conv_stem.weight", "backbone.bn1.running_mean"} <= moved
+
+
+def test_layers_begin_to_learn_in_equal_steps_after_the_frozen_epochs() -> None:
+    assert [learning(epoch, frozen=2, thaw=3) for epoch in range(7)] == [0, 0, 0.25, 0.5, 0.75, 1, 1]
+    assert [learning(epoch, frozen=1, thaw=0) for epoch in range(3)] == [0, 1, 1]
+    assert learning(0, frozen=0, thaw=0) == 1

@@ -314,10 +314,10 @@ def test_a_frozen_backbone_waits_for_its_epoch(
     first, second = ({key for key in start if not torch.equal(one[key], start[key])} for one in shadows)
     assert first == {"head.weight", "head.bias"}
     assert {"backbone.conv_stem.weight", "backbone.bn1.running_mean"} <= second
-    with pytest.raises(ConfigError, match="frozen: trains on one device"):
+    with pytest.raises(ConfigError, match="frozen, thaw: train on one device"):
         train(classify(runs / "frozen-wide", data, split, **about, devices=2))
     about |= {"architecture": "cnn", "arguments": {"grid": 2}}
-    with pytest.raises(ConfigError, match="cnn has no backbone; leave frozen and first_rate out"):
+    with pytest.raises(ConfigError, match="cnn has no backbone; leave frozen, thaw and first_rate out"):
         train(classify(runs / "frozen-cnn", data, split, **about))
     with pytest.raises(ConfigError, match="'focal': labels that exclude one another"):
         train(classify(runs / "focal", data, split, activation="softmax", loss="focal"))

@@ -83,6 +83,9 @@ class TrainConfig(Strict):
         default=1.0, gt=0, le=1, description="rate of a backbone's first layers as a share of the head's"
     )
     frozen: int = Field(default=0, ge=0, description="first epochs in which a backbone learns nothing")
+    thaw: int = Field(
+        default=0, ge=0, description="epochs, after these, in which its layers begin to learn, the last first"
+    )
     decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps that warm up")
     cycles: int = Field(

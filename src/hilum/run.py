@@ -75,8 +75,8 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     # On its device before the optimizer sees it: a restored optimizer follows its parameters.
     module, origin = network(start, plan)
     module = module.to(fabric.device)
-    if (config.frozen or config.first_rate < 1) and not backbones(module):
-        raise ConfigError(f"{config.architecture} has no backbone; leave frozen and first_rate out")
+    if (config.frozen or config.thaw or config.first_rate < 1) and not backbones(module):
+        raise ConfigError(f"{config.architecture} has no backbone; leave frozen, thaw and first_rate out")
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
     optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
@@ -118,8 +118,8 @@ def fabric_for(config: TrainConfig) -> Fabric:
     if config.batch % processes:
         nodes = f" x nodes={config.nodes}" if config.nodes > 1 else ""
         raise ConfigError(f"batch={config.batch}: must be a multiple of devices={config.devices}{nodes}")
-    if config.frozen and processes > 1:
-        raise ConfigError("frozen: trains on one device; set devices=1, or frozen=0")
+    if (config.frozen or config.thaw) and processes > 1:
+        raise ConfigError("frozen, thaw: train on one device; set devices=1, or leave them out")
     precision = _fastest() if config.precision == "auto" else config.precision
     if precision == "16-mixed" and not torch.cuda.is_available():
         raise ConfigError("precision='16-mixed': only on a GPU; leave it to 'auto'")

@@ -27,12 +27,23 @@ def groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, A
     ]
 
 
-def freeze(module: nn.Module, frozen: bool) -> None:
-    """Make the backbone learn nothing, its running statistics neither; or, called again, learn."""
+def freeze(module: nn.Module, learning: float) -> None:
+    """Let that share (0..1) of the backbone's layers learn, the last ones; of the others not even the running
+    statistics, until it is called again after `module.train()`."""
     for part in backbones(module):
-        part.requires_grad_(not frozen)
-        if frozen:
-            part.eval()
+        parameters = list(part.parameters())
+        for i, parameter in enumerate(parameters):
+            parameter.requires_grad_(i >= round((1 - learning) * len(parameters)))
+        for layer in part.modules():
+            own = list(layer.parameters())
+            if own and not any(parameter.requires_grad for parameter in own):
+                layer.eval()
+
+
+def learning(epoch: int, *, frozen: int, thaw: int) -> float:
+    """The share of a backbone's layers that learn in an epoch, counted from 0: none while `frozen`, then in
+    `thaw` equal steps more and more of them, then all."""
+    return 0.0 if epoch < frozen else min(1.0, (epoch - frozen + 1) / (thaw + 1))
 
 
 def backbones(module: nn.Module) -> list[nn.Module]:

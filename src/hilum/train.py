@@ -26,7 +26,7 @@ from hilum.finish import finish, score
 from hilum.history import write_history
 from hilum.plan import make_plan, sized
 from hilum.run import Run, begin, claim, fabric_for
-from hilum.stages import freeze
+from hilum.stages import freeze, learning
 from hilum.state import State
 from hilum.store import alone
 
@@ -133,7 +133,7 @@ def _epoch(run: Run, tick: Tick | None) -> None:
     saved = time.monotonic()
     began = saved - state.seconds
     run.model.train()
-    freeze(run.module, state.epoch < config.frozen)
+    freeze(run.module, learning(state.epoch, frozen=config.frozen, thaw=config.thaw))
     for batch in fabric.setup_dataloaders(
         loader(run.plan.train, order, config.workers), use_distributed_sampler=False
     ):
