@@ -12,8 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from hilum.config import TrainConfig, train_config
+from hilum.config import TrainConfig, read_toml, train_config
 from hilum.data import listing
 from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from hilum.models import imagenet
 from hilum.plan import Plan, class_weights, make_plan, network
 from hilum.types import STRUCTURES, Listing
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 Rows = list[dict[str, object]]
 
 
@@ -309,6 +311,25 @@ def test_a_split_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_an_architecture_of_the_other_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'unet' is made to segment"):
         make_plan(config(tmp_path, data=["phantom:20"], architecture="unet"))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        read_toml(CONFIGS / "nih-fourteen.toml")["labels"],
+        ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion", "Pneumothorax"],
+    ],
+    ids=["fourteen", "six diseases"],
+)
+def test_another_set_of_labels_is_a_setting_and_no_code(labels: list[str], tmp_path: Path) -> None:
+    rows = [{label: (i + place) % 2 for place, label in enumerate(labels)} for i in range(10)]
+    data = table(tmp_path / "films", [dict[str, object](row) for row in rows])
+    own: dict[str, Any] = {"architecture": "cnn", "arguments": {"grid": 2}}
+    chosen = config(tmp_path, data=[data], labels=labels, activation="sigmoid", **own)
+    plan = make_plan(chosen)
+    assert plan.labels == tuple(labels)
+    module, _ = network(chosen, plan)
+    assert module.eval()(torch.zeros(1, 1, 32, 32))["logits"].shape == (1, len(labels))
 
 
 def test_a_unet_has_no_imagenet_start(tmp_path: Path) -> None:

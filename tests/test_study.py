@@ -149,6 +149,7 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
     assert f"lungs Dice, here {float(dice['value']):.4f}" in told[0]
     page = (study.out / "study.html").read_text()
     assert "wide-here-seed7" in page and page.count("<svg") == 2  # quality against cost, and the curves
+    assert "Every label" not in page  # of outlines
     assert all(done <= total for done, total, _ in ticks)
     assert any("wide-here-seed7" in status for _, _, status in ticks)
 
@@ -246,6 +247,8 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     page = (study.out / "folded.html").read_text()
     assert page.count("<svg") == 4
     assert "Differences, paired by film" in page and "Out of fold" in page
+    assert "Every label" in page and "Pleural Effusion, AUROC, held" in page
+    assert "films with exactly one of the 6, macro F1, held" in page
 
 
 def test_a_baseline_must_be_a_run(file: Path) -> None:

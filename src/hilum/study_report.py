@@ -17,7 +17,7 @@ from hilum.figures import Figure
 from hilum.page import template
 from hilum.plots import Point, comparison, confusions, curves, pareto
 from hilum.report import provenance
-from hilum.six_way import six_way
+from hilum.six_way import MEASURES, six_way
 from hilum.study import Entry, Study, evaluation_of
 from hilum.study_differences import Difference, Row, difference_table, differences_of, verdicts_of
 from hilum.types import now
@@ -143,6 +143,26 @@ def _table(
     return head, cells
 
 
+def _every_label(
+    study: Study, rows: Sequence[Row], figures: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[list[str]]] | None:
+    """A row a run: the AUROC of every label, and how films with exactly one are called; None of outlines."""
+    asked = [
+        (one["subject"], one["measure"])
+        for one in figures
+        if one["condition"] == "" and one["measure"] in ("AUROC", *MEASURES)
+    ]
+    columns = list(dict.fromkeys(asked))
+    if not columns:
+        return None
+    places = [(test, column) for test in study.tests for column in columns]
+    head = ["run", *(f"{', '.join(column)}, {test}" for test, column in places)]
+    return head, [
+        [row.title, *(spread(_under(_of(row, figures), test, column)) for test, column in places)]
+        for row in rows
+    ]
+
+
 def _of(row: Row, figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A run's figures, of all its seeds."""
     return [one for one in figures if (one["run"], one["source"]) == (row.name, row.source)]
@@ -213,6 +233,7 @@ def _page(
         study=study,
         films=sorted({short(name) for entry in done for name in entry.config.data}),
         table=table,
+        labels=_every_label(study, rows, figures),
         differences=difference_table(differences, study.baseline) if differences else None,
         pictures=pictures,
         commits=sorted({read_card(entry.config.out / "checkpoint").commit for entry in done} - {""}),
