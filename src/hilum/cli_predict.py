@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from hilum.cli_data import Operating, Out, Thresholds, shares
-from hilum.progress import progress
+from hilum.progress import AGAIN, progress
 from hilum.terminal import shown
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _analyse(
         kinds = ", ".join(f"{n} {what}" for what, n in passed.most_common())
         print(f"passed over, being no films: {kinds}", file=sys.stderr)
     tally = _Tally()
-    with progress("analysing") as tick:
+    with progress("analysing", again=AGAIN if "csv" in chosen else "") as tick:
         if on_ray:
             everything = on_ray(given, out, chosen, tick=tick, done=tally.add)
         else:

@@ -10,7 +10,7 @@ import typer
 
 from hilum.cli_data import Out
 from hilum.extras import installed
-from hilum.progress import progress
+from hilum.progress import AGAIN, progress
 
 if TYPE_CHECKING:
     from hilum.card import Card
@@ -75,7 +75,7 @@ def train(
     _needs_training()
     from hilum.train import train as run
 
-    with progress("training") as tick:
+    with progress("training", again="--resume goes on from the last saved state") as tick:
         card = run(complete, resume=resume, tick=tick)
     _tell(card, complete.out)
 
@@ -110,7 +110,7 @@ def study(
         print(line(chosen, entry), file=sys.stderr)
         write_report(chosen, finished(chosen), whole=False)
 
-    with progress("study") as tick:
+    with progress("study", again=AGAIN) as tick:
         done = run(chosen, only=only or (), tick=tick, tell=tell)
     table = write_report(chosen, done)
     print(table.read_text(encoding="utf-8"), end="")
@@ -132,7 +132,7 @@ def tune(
     from hilum.tune import tune as run
 
     search = read_search(file)
-    with progress("tuning") as tick:
+    with progress("tuning", again=AGAIN) as tick:
         best = run(search, tick=tick)
     for name, value in best.items():
         print(f"{name}\t{value}")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hilum.data.cache import Tick
 
+AGAIN = "the same command goes on from what is done"
+
 _EVERY = 30  # seconds between two lines
 
 
@@ -26,8 +28,22 @@ def within(tick: Tick | None, done: int, total: int, what: str) -> Tick | None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Tick]:
-    """Show how far the work in the block has come; yields the function to tell it."""
+def progress(what: str, *, again: str = "") -> Iterator[Tick]:
+    """Show how far the work in the block has come; yields the function to tell it.
+
+    Work that goes on after an interruption tells how, by `again`, when it is interrupted.
+    """
+    try:
+        with _display(what) as tick:
+            yield tick
+    except KeyboardInterrupt:
+        if again:
+            print(f"interrupted; {again}", file=sys.stderr)
+        raise
+
+
+@contextmanager
+def _display(what: str) -> Iterator[Tick]:
     if not sys.stderr.isatty():
         yield _lines(what)
         return

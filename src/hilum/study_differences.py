@@ -50,8 +50,14 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             others = [row for row in rows if row.source == source and row.name != study.baseline]
             theirs = verdicts_of(first, test)
             pairs = [(row.title, verdicts_of(row, test)) for row in others if theirs]
+            # No P value is below two in so many draws, and Holm multiplies it by the number of pairs.
+            repeats = max(2000, 100 * len(pairs))
             for column in study.columns:
-                some = {run: one for run, own in pairs if own and (one := _gain(own, theirs, *column[:2]))}
+                some = {
+                    run: one
+                    for run, own in pairs
+                    if own and (one := _gain(own, theirs, *column[:2], repeats))
+                }
                 corrected = holm([gained.p for gained in some.values()])
                 found += [
                     Difference(
@@ -68,11 +74,13 @@ def verdicts_of(row: Row, test: str) -> list[Verdicts]:
     return [read_verdicts(table) for table in tables if table.is_file()]
 
 
-def _gain(ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, measure: str) -> Gain | None:
+def _gain(
+    ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, measure: str, repeats: int
+) -> Gain | None:
     """Of a column; none where it is of something else, or the two share no label or film."""
     try:
         if measure in MEASURES:
-            return six_gain(ours, theirs, measure)
+            return six_gain(ours, theirs, measure, repeats=repeats)
         if measure not in ("AUROC", BY_PATIENT):
             return None
         both = common([ours[0], theirs[0]])[0]
@@ -80,7 +88,7 @@ def _gain(ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, me
         places = shown(both.truth, [both.labels.index(label) for label in known])
         findings = [both.labels[i] for i in places if both.labels[i] != NO_FINDING]
         labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
-        return gain(ours, theirs, sorted(labels), subject=subject, measure=measure)
+        return gain(ours, theirs, sorted(labels), subject=subject, measure=measure, repeats=repeats)
     except DataError:
         return None
 
