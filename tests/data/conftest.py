@@ -282,8 +282,10 @@ def jsrt(folder: Path) -> str:
     place = folder / "Clinical_Information"
     place.mkdir()
     line = ["JPCLN001.IMG", "5", "14", "53", "Female", "1634", "692", "malignant", "l.upper", "lung cancer"]
-    (place / "CLNDAT_EN.txt").write_text("\t".join(line) + "\n")
-    (place / "CNNDAT_EN.TXT").write_text("JPCNN002.IMG\t?\tMale\tnon-nodule\n")
+    (place / "CLNDAT_EN.txt").write_bytes(("\t".join(line) + "\r").encode())
+    (place / "CNNDAT_EN.TXT").write_bytes(
+        b"JPCNN001.IMG 32  Female      non-nodule\rJPCNN002.IMG ?  Male      non-nodule\r"
+    )
     return str(folder)
 
 
