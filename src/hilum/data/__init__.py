@@ -131,6 +131,7 @@ def together(parts: Sequence[Listing]) -> Listing:
         missing=tuple(film for part in parts for film in part.missing),
         unlisted=tuple(film for part in parts for film in part.unlisted),
         passed_over=passed_over,
+        patients=frozenset(patient for part in parts for patient in part.patients),
         published=parts[0].published if parts and same else {},
     )
 

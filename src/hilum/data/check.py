@@ -68,6 +68,7 @@ def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
 def _figures(listing: Listing) -> Counter[str]:
     """What can be compared with what the makers publish."""
     samples = listing.samples
+    patients = {sample.patient for sample in samples}
     positive = Counter(
         f"label {name}" for sample in samples for name, value in sample.labels.items() if value == 1
     )
@@ -75,7 +76,8 @@ def _figures(listing: Listing) -> Counter[str]:
         {
             "films": len(samples),
             "films listed": len(samples) + len(listing.missing) + sum(listing.passed_over.values()),
-            "patients": len({sample.patient for sample in samples}),
+            "patients": len(patients),
+            "patients listed": len(patients | listing.patients),
             "with masks": sum(sample.masks is not None for sample in samples),
         }
     )

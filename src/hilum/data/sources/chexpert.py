@@ -20,7 +20,7 @@ from hilum.types import Listing, Sample
 
 SITE = "chexpert"
 
-PUBLISHED = {"films listed": 224_316, "patients": 65_240}
+PUBLISHED = {"films listed": 224_316, "patients listed": 65_240}
 
 # The test part's table has one name in the films' own release, the other in CheXlocalize.
 _TABLES = ("train.csv", "valid.csv", "test.csv", "test_labels.csv")
@@ -66,9 +66,11 @@ def listing(path: str) -> Listing:
     found = _plus(folder, None if given.is_dir() else given) if plus else _plain(given)
     films = _Films(folder)
     samples: dict[str, Sample] = {}
+    patients: set[str] = set()
     missing, laterals = [], 0
     for row in found:
         name = f"{SITE}:{row.path.rpartition('.')[0]}"
+        patients.add(f"{SITE}:{row.patient}")
         film = films.find(row.path) if row.frontal else None
         if not row.frontal:
             laterals += 1
@@ -92,6 +94,7 @@ def listing(path: str) -> Listing:
         samples=tuple(samples.values()),
         missing=tuple(missing),
         passed_over={"lateral": laterals},
+        patients=frozenset(patients),
         published=PUBLISHED,
     )
 

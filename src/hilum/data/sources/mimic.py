@@ -18,7 +18,7 @@ from hilum.types import Listing, Sample
 
 SITE = "mimic"
 
-PUBLISHED = {"films listed": 377_110, "patients": 65_379}
+PUBLISHED = {"films listed": 377_110, "patients listed": 65_379}
 
 _LABELS = ("mimic-cxr-*-chexpert.csv", "mimic-cxr-*-negbio.csv")
 _PARTS = {"train": "train", "validate": "tune", "test": "test"}
@@ -35,12 +35,14 @@ def listing(path: str) -> Listing:
     labels = _labels(given if given.is_file() else table(folder, *_LABELS, whose="MIMIC-CXR-JPG"))
     parts, sexes = _parts(folder), _sexes(folder)
     samples, missing = [], []
+    patients: set[str] = set()
     passed_over: Counter[str] = Counter()
     file = table(folder, "mimic-cxr-*-metadata.csv", whose="MIMIC-CXR-JPG")
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
     for _, row in rows(file, columns, whose="MIMIC-CXR-JPG"):
         view, study = view_of(row["ViewPosition"]), labels.get(row["study_id"])
         patient, film = row["subject_id"], row["dicom_id"]
+        patients.add(f"{SITE}:{patient}")
         image = Path(f"{folder}/files/p{patient[:2]}/p{patient}/s{row['study_id']}/{film}.jpg")
         if view is None:
             passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
@@ -64,7 +66,11 @@ def listing(path: str) -> Listing:
                 )
             )
     return Listing(
-        samples=tuple(samples), missing=tuple(missing), passed_over=passed_over, published=PUBLISHED
+        samples=tuple(samples),
+        missing=tuple(missing),
+        passed_over=passed_over,
+        patients=frozenset(patients),
+        published=PUBLISHED,
     )
 
 

@@ -18,7 +18,7 @@ from hilum.types import Listing, Sample
 
 SITE = "padchest"
 
-PUBLISHED = {"films listed": 160_868, "patients": 67_625}
+PUBLISHED = {"films listed": 160_868, "patients listed": 67_625}
 
 # What a term of the tree counts as: the finding above it, as the makers' tree of terms has it. Terms that are
 # none of these findings make a film not normal, and have no label of their own here.
@@ -94,10 +94,12 @@ def listing(path: str) -> Listing:
     file = table(folder, "PADCHEST_*.csv", "*adchest*.csv", whose="PadChest")
     films = by_name(folder, [".png", ".jpg", ".dcm"])
     samples, missing, listed = [], [], set()
+    patients: set[str] = set()
     passed_over: Counter[str] = Counter()
     for line, row in rows(file, _COLUMNS, _ALSO, whose="PadChest"):
         name, terms = row["ImageID"], _terms(row["Labels"], file, line)
         listed.add(name)
+        patients.add(f"{SITE}:{row['PatientID']}")
         if reason := _reason(row, terms):
             passed_over[reason] += 1
         elif name not in films:
@@ -122,6 +124,7 @@ def listing(path: str) -> Listing:
         missing=tuple(missing),
         unlisted=tuple(sorted(films.keys() - listed)),
         passed_over=passed_over,
+        patients=frozenset(patients),
         published=PUBLISHED,
     )
 
