@@ -198,6 +198,7 @@ def test_chexpert_plus_has_csv_films_and_labels_of_its_own(tmp_path: Path, relab
     film.parent.mkdir(parents=True)
     film.touch()
     (sample,) = listing(str(folder)).samples
+    assert listing(str(folder)).published == {"films listed": 223_462, "patients listed": 64_725}
     assert sample.id == "chexpert:train/patient42142/study5/view1_frontal"  # as CheXpert's own
     assert (sample.patient, sample.sex, sample.age, sample.view) == ("chexpert:patient42142", "F", 81, "AP")
     assert (sample.labels["Edema"], sample.labels["No Finding"]) == (UNCERTAIN, CONCLUDED)

@@ -1,8 +1,9 @@
 """CheXpert, and CheXpert Plus, which has the same films with reports and newer labels.
 
-Sources: Irvin et al., AAAI 2019 (224,316 films of 65,240 patients); Chambon et al., 2024. Labels are the
-CheXpert labeler's (1, 0, -1 uncertain, blank unmentioned); of the official valid and test parts they are
-radiologists'. In CheXpert Plus they are CheXbert's reading of the impression.
+Sources: Irvin et al., AAAI 2019 (224,316 films of 65,240 patients); Chambon et al., 2024 (its table: 223,228
+films to train and 234 to tune, of 64,725 patients). Labels are the CheXpert labeler's (1, 0, -1 uncertain,
+blank unmentioned); of the official valid and test parts they are radiologists'. In CheXpert Plus they are
+CheXbert's reading of the impression.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hilum.types import Listing, Sample
 SITE = "chexpert"
 
 PUBLISHED = {"films listed": 224_316, "patients listed": 65_240}
+PLUS_PUBLISHED = {"films listed": 223_462, "patients listed": 64_725}
 
 # One of each line; CheXlocalize has the second names.
 _TABLES = (("train.csv",), ("valid.csv", "val_labels.csv"), ("test.csv", "test_labels.csv"))
@@ -106,7 +108,7 @@ def listing(path: str) -> Listing:
         missing=tuple(missing),
         passed_over={"lateral": laterals},
         patients=frozenset(patients),
-        published=PUBLISHED,
+        published=PLUS_PUBLISHED if plus else PUBLISHED,
     )
 
 
