@@ -155,7 +155,7 @@ def mimic(folder: Path) -> str:
 
 def padchest(folder: Path) -> str:
     heading = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "PatientID", "PatientBirth", "PatientSex_DICOM"]
-    heading += ["Projection", "Report", "Labels", "StudyID"]
+    heading += ["Projection", "Pediatric", "PhotometricInterpretation_DICOM", "Report", "Labels", "StudyID"]
     broken = "216840111366964012819207061112010307142602253_04-014-084.png"
     films = [
         ("a.png", "1", "F", "PA", "['pulmonary edema', 'laminar atelectasis', 'loc right']"),
@@ -178,6 +178,8 @@ def padchest(folder: Path) -> str:
             "1930.0",
             sex,
             projection,
+            "PED" if who == "2" else "No",
+            "MONOCHROME1" if film in ("a.png", "c.png", "h.png") else "MONOCHROME2",
             "sin hallazgos , signific .",
             labels,
             f"S{who}",

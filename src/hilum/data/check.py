@@ -84,12 +84,13 @@ def _figures(listing: Listing) -> Counter[str]:
 
 
 def _lacking(listing: Listing) -> dict[str, str]:
-    """Films that the table or the folder lacks, and those that are of no use here."""
+    """Films that the table or the folder lacks, those that are of no use here, and those to know of."""
     found = {}
     for what, films in (("missing", listing.missing), ("not in the table", listing.unlisted)):
         if films:
             found[what] = f"{len(films)}, the first: {films[0]}"
-    return found | {f"passed over, {why}": str(count) for why, count in listing.passed_over.items() if count}
+    found |= {f"passed over, {why}": str(count) for why, count in listing.passed_over.items() if count}
+    return found | {f"of note, {what}": str(count) for what, count in listing.notes.items() if count}
 
 
 def _unlike(listing: Listing, have: Counter[str]) -> tuple[str, ...]:
