@@ -139,8 +139,8 @@ def mimic(folder: Path) -> str:
         table(folder / f"mimic-cxr-2.0.0-{labeler}.csv.gz", ["subject_id", "study_id", *FOURTEEN], labels)
     table(
         folder / "mimic-cxr-2.0.0-metadata.csv.gz",
-        ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows"],
-        [[*film, 32] for film in films],
+        ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows", "StudyDate"],
+        [[*film, 32, 21800506] for film in films],
     )
     table(
         folder / "mimic-cxr-2.0.0-split.csv.gz",
@@ -149,7 +149,8 @@ def mimic(folder: Path) -> str:
     )
     for film, who, study, _ in films[:3]:
         picture(folder / "files" / f"p{who[:2]}" / f"p{who}" / f"s{study}" / f"{film}.jpg")
-    table(folder / "patients.csv.gz", ["subject_id", "gender"], [["10000032", "F"]])
+    heading = ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
+    table(folder / "patients.csv.gz", heading, [["10000032", "F", 52, 2178, "2014 - 2016", "2180-09-09"]])
     return str(folder)
 
 
