@@ -257,12 +257,27 @@ def test_phantoms_are_drawn_checked_and_split_by_patient(tmp_path: Path) -> None
     assert counts["films"] == counts["opened"] == "12"
     assert int(counts["patients"]) < 12
     split = tmp_path / "split.csv"
-    assert hilum("data", "split", name, "--out", split, "--test", 0.3, "--folds", 2).returncode == 0
+    done = hilum("data", "split", name, "--out", split, "--test", 0.3, "--folds", 2)
+    assert done.returncode == 0 and done.stderr == ""
     assert len(table(split)) == int(counts["patients"])
     again = hilum("data", "split", name, "--out", split)
     assert again.returncode == 2 and "made once" in again.stderr
     cached = hilum("data", "cache", name, "--size", 64, "--out", tmp_path / "cache")
     assert cached.stdout == "films\t12\n"
+
+
+def test_a_split_of_several_data_sets_says_that_they_may_share_films(tmp_path: Path) -> None:
+    assert hilum("data", "phantom", "--out", tmp_path / "films", "--count", 6, "--seed", 4).returncode == 0
+    names = (f"csv:{tmp_path / 'films' / 'labels.csv'}", "phantom:6@5")
+    for given in (names, ("+".join(names),)):
+        done = hilum("data", "split", *given, "--folds", 2, "--out", tmp_path / f"{len(given)}.csv")
+        assert done.returncode == 0
+        (line,) = done.stderr.splitlines()
+        assert "no --together" in line and "hilum data audit" in line
+    pairs = tmp_path / "duplicates.csv"
+    pairs.write_text("patient,other patient\n")
+    done = hilum("data", "split", *names, "--folds", 2, "--out", tmp_path / "ties.csv", "--together", pairs)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def overlap(one: Array, other: Array) -> float:

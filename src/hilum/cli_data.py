@@ -65,7 +65,12 @@ def data_split(
         Path | None, typer.Option(help="duplicates.csv of an audit: patients who share a film share a part")
     ] = None,
 ) -> None:
-    """Deal patients to a test part and folds, alike in sites and labels, and write the split file."""
+    """Deal patients to a test part and folds, alike in sites and labels, and write the split file.
+
+    Public data sets re-publish one another: look for shared films with hilum data audit beforehand.
+    """
+    import sys
+
     from hilum.data import join, open_data
     from hilum.data.split import make_split, official_split, write_split
     from hilum.data.ties import read_together
@@ -74,6 +79,12 @@ def data_split(
     if out.exists():
         raise ConfigError(f"{out}: exists; a split is made once, so remove it yourself to make another")
     samples, ties = join([open_data(name) for name in names]), read_together(together) if together else []
+    if together is None and (len(names) > 1 or len({sample.site for sample in samples}) > 1):
+        print(
+            "no --together: a film may stand in several of these data sets, and so train and test; find such "
+            "films with 'hilum data audit NAME... --out DIR' and give --together DIR/duplicates.csv",
+            file=sys.stderr,
+        )
     deal = official_split if official else partial(make_split, test=test)
     split = deal(samples, folds=folds, seed=seed, together=ties)
     if str(folds - 1) not in split.parts.values():

@@ -20,7 +20,9 @@ from hilum.types import Anatomy, Array, Measurements, Radiograph, Reason
 
 _SMALLEST = 64  # pixels a side; the models were never shown less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
-_MODALITIES = {"CR", "DX", "DR", "RG", "OT", "SC", "RF", "XA", "XC", ""}
+RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "RF", ""})  # "" where a header does not say
+CAPTURES = frozenset({"OT", "SC"})  # any picture; a radiograph may be one
+_MODALITIES = RADIOGRAPHS | CAPTURES | {"XA", "XC"}
 CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
 LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
 _ADULT = 18  # years

@@ -111,7 +111,10 @@ class Listing:
     missing: tuple[str, ...] = ()  # films that its table lists and its folder lacks
     unlisted: tuple[str, ...] = ()  # films in its folder that its table does not list
     passed_over: Mapping[str, int] = field(default_factory=dict)  # why -> listed films, of no use here
-    # What its makers say of the whole: "films", "films listed", "patients", "with masks" or "label NAME"
+    notes: Mapping[str, int] = field(default_factory=dict)  # what to know of films that are here -> how many
+    patients: frozenset[str] = frozenset()  # of all listed films, those of no use here too; where counted
+    # What its makers say of the whole: "films", "films listed", "patients", "patients listed", "with masks"
+    # or "label NAME"
     published: Mapping[str, int] = field(default_factory=dict)
 
 

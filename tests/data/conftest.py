@@ -139,8 +139,8 @@ def mimic(folder: Path) -> str:
         table(folder / f"mimic-cxr-2.0.0-{labeler}.csv.gz", ["subject_id", "study_id", *FOURTEEN], labels)
     table(
         folder / "mimic-cxr-2.0.0-metadata.csv.gz",
-        ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows"],
-        [[*film, 32] for film in films],
+        ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows", "StudyDate"],
+        [[*film, 32, 21800506] for film in films],
     )
     table(
         folder / "mimic-cxr-2.0.0-split.csv.gz",
@@ -149,13 +149,14 @@ def mimic(folder: Path) -> str:
     )
     for film, who, study, _ in films[:3]:
         picture(folder / "files" / f"p{who[:2]}" / f"p{who}" / f"s{study}" / f"{film}.jpg")
-    table(folder / "patients.csv.gz", ["subject_id", "gender"], [["10000032", "F"]])
+    heading = ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
+    table(folder / "patients.csv.gz", heading, [["10000032", "F", 52, 2178, "2014 - 2016", "2180-09-09"]])
     return str(folder)
 
 
 def padchest(folder: Path) -> str:
     heading = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "PatientID", "PatientBirth", "PatientSex_DICOM"]
-    heading += ["Projection", "Report", "Labels", "StudyID"]
+    heading += ["Projection", "Pediatric", "PhotometricInterpretation_DICOM", "Report", "Labels", "StudyID"]
     broken = "216840111366964012819207061112010307142602253_04-014-084.png"
     films = [
         ("a.png", "1", "F", "PA", "['pulmonary edema', 'laminar atelectasis', 'loc right']"),
@@ -178,6 +179,8 @@ def padchest(folder: Path) -> str:
             "1930.0",
             sex,
             projection,
+            "PED" if who == "2" else "No",
+            "MONOCHROME1" if film in ("a.png", "c.png", "h.png") else "MONOCHROME2",
             "sin hallazgos , signific .",
             labels,
             f"S{who}",
@@ -282,8 +285,10 @@ def jsrt(folder: Path) -> str:
     place = folder / "Clinical_Information"
     place.mkdir()
     line = ["JPCLN001.IMG", "5", "14", "53", "Female", "1634", "692", "malignant", "l.upper", "lung cancer"]
-    (place / "CLNDAT_EN.txt").write_text("\t".join(line) + "\n")
-    (place / "CNNDAT_EN.TXT").write_text("JPCNN002.IMG\t?\tMale\tnon-nodule\n")
+    (place / "CLNDAT_EN.txt").write_bytes(("\t".join(line) + "\r").encode())
+    (place / "CNNDAT_EN.TXT").write_bytes(
+        b"JPCNN001.IMG 32  Female      non-nodule\rJPCNN002.IMG ?  Male      non-nodule\r"
+    )
     return str(folder)
 
 

@@ -106,6 +106,21 @@ def test_more_than_was_published_or_other_figures_of_the_whole_are_unlike() -> N
     assert check(more).unlike == ("films: 6, published 4",)
 
 
+def test_a_whole_set_is_like_its_figures_though_some_patients_have_films_of_no_use_alone() -> None:
+    published = {"films listed": 7, "patients listed": 3}
+    whole = Listing(
+        samples=tuple(films(4)),
+        passed_over={"lateral": 3},
+        patients=frozenset({"p0", "p1", "p2"}),
+        published=published,
+    )
+    found = check(whole)
+    assert found.counts["patients"] == "2" and found.unlike == ()
+    assert found.counts["published patients listed"] == "3 of 3"
+    fewer = replace(whole, patients=frozenset({"p0"}))
+    assert check(fewer).unlike == ("patients listed: 2, published 3",)
+
+
 def test_uncertain_labels_are_counted_apart() -> None:
     values = (1.0, UNCERTAIN, UNCERTAIN, NAN)
     samples = [replace(film, labels={"Edema": v}) for film, v in zip(films(4), values, strict=True)]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_films_of_one_examination_share_its_name(kind: str, tmp_path: Path, lay:
     assert all(len(some) == 1 for some in patients.values())
     assert len(patients) > 1
     assert "1.2.3" not in str(samples)  # a UID is the hospital's own
+
+
+@pytest.mark.parametrize(("kind", "films", "patients"), [("chexpert", 6, 4), ("mimic", 6, 2), ("brax", 4, 3)])
+def test_a_whole_copy_with_views_of_no_use_is_like_its_makers_figures(
+    kind: str, films: int, patients: int, tmp_path: Path, lay: Lay
+) -> None:
+    found = listing(f"{kind}:{lay(kind, tmp_path / 'CheXpert-v1.0-small')}")
+    assert found.passed_over and set(found.published) == {"films listed", "patients listed"}
+    own = {"films listed": films, "patients listed": patients}
+    whole = replace(found, missing=(), passed_over={"missing": len(found.missing), **found.passed_over})
+    assert check(replace(whole, published=own)).unlike == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)

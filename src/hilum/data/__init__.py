@@ -123,14 +123,18 @@ def together(parts: Sequence[Listing]) -> Listing:
     if len(parts) == 1:
         return parts[0]
     passed_over: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     for part in parts:
         passed_over.update(part.passed_over)
+        notes.update(part.notes)
     same = all(part.published == parts[0].published for part in parts)
     return Listing(
         samples=tuple(join([part.samples for part in parts])),
         missing=tuple(film for part in parts for film in part.missing),
         unlisted=tuple(film for part in parts for film in part.unlisted),
         passed_over=passed_over,
+        notes=notes,
+        patients=frozenset(patient for part in parts for patient in part.patients),
         published=parts[0].published if parts and same else {},
     )
 

@@ -68,6 +68,7 @@ def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
 def _figures(listing: Listing) -> Counter[str]:
     """What can be compared with what the makers publish."""
     samples = listing.samples
+    patients = {sample.patient for sample in samples}
     positive = Counter(
         f"label {name}" for sample in samples for name, value in sample.labels.items() if value == 1
     )
@@ -75,19 +76,21 @@ def _figures(listing: Listing) -> Counter[str]:
         {
             "films": len(samples),
             "films listed": len(samples) + len(listing.missing) + sum(listing.passed_over.values()),
-            "patients": len({sample.patient for sample in samples}),
+            "patients": len(patients),
+            "patients listed": len(patients | listing.patients),
             "with masks": sum(sample.masks is not None for sample in samples),
         }
     )
 
 
 def _lacking(listing: Listing) -> dict[str, str]:
-    """Films that the table or the folder lacks, and those that are of no use here."""
+    """Films that the table or the folder lacks, those that are of no use here, and those to know of."""
     found = {}
     for what, films in (("missing", listing.missing), ("not in the table", listing.unlisted)):
         if films:
             found[what] = f"{len(films)}, the first: {films[0]}"
-    return found | {f"passed over, {why}": str(count) for why, count in listing.passed_over.items() if count}
+    found |= {f"passed over, {why}": str(count) for why, count in listing.passed_over.items() if count}
+    return found | {f"of note, {what}": str(count) for what, count in listing.notes.items() if count}
 
 
 def _unlike(listing: Listing, have: Counter[str]) -> tuple[str, ...]:

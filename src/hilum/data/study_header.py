@@ -14,7 +14,7 @@ from typing import Any
 
 from hilum.age import years
 from hilum.dicom_header import header_of
-from hilum.gate import CHEST, LATERAL
+from hilum.gate import CAPTURES, CHEST, LATERAL, RADIOGRAPHS
 from hilum.reader import hushed
 
 OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
@@ -27,7 +27,7 @@ _TAGS = (
     "ManufacturerModelName",
 )  # fmt: skip
 
-_RADIOGRAPHS = {"CR", "DX", "DR", "RG", "RF", "OT", "SC", ""}
+_RADIOGRAPHS = RADIOGRAPHS | CAPTURES
 _OTHERS = {"CT", "MR", "US", "MG", "NM", "PT", "XA", "SR", "PR", "KO", "IO", "PX", "DOC", "REG", "SEG", "ECG",
            "ES", "OP", "BMD", "RTIMAGE", "RTSTRUCT", "RTPLAN", "RTDOSE", "OCT", "XC", "SM", "GM"}  # fmt: skip
 _FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
@@ -151,7 +151,7 @@ def _flagged(said: Mapping[str, str]) -> str:
     """Why a film probably carries words, as its header says."""
     if said["BurnedInAnnotation"].upper() == "YES":
         return "the header says that words are burnt in"
-    if said["SOPClassUID"].startswith(_CAPTURES) or said["Modality"].upper() in ("SC", "OT"):
+    if said["SOPClassUID"].startswith(_CAPTURES) or said["Modality"].upper() in CAPTURES:
         return "a secondary capture"
     if said["ConversionType"].upper() in _CONVERTED:
         return "digitised, scanned or taken from a screen"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from hilum.data import open_data
 from hilum.data.sources.chexpert import listing
+from hilum.data.sources.fourteen import FOURTEEN
 from hilum.errors import DataError
 from hilum.labels import CONCLUDED, UNCERTAIN, Policy
 
@@ -32,6 +34,62 @@ def test_frontal_films_are_found_below_either_release(tmp_path: Path, lay: Lay, 
     ]
     assert found.passed_over == {"lateral": 1}
     assert found.missing == ("train/patient00003/study9/view1_frontal.jpg",)
+
+
+def batches(folder: Path) -> Path:
+    """The layout of the fixture's films as Stanford's four archives unpack beside one another."""
+    one, two, four = (
+        folder.parent / f"CheXpert-v1.0 batch {name}"
+        for name in ("1 (validate & csv)", "2 (train 1)", "4 (train 3)")
+    )
+    for place in (one, two, four):
+        place.mkdir()
+    for name in ("train.csv", "valid.csv"):
+        text = (folder / name).read_text().replace(folder.name, "CheXpert-v1.0")
+        (one / name).write_text(text)
+        if name == "train.csv":
+            (folder.parent / "train_visualCheXbert.csv").write_text(text)
+    (folder / "valid").rename(one / "valid")
+    (folder / "train" / "patient00001").rename(two / "patient00001")
+    (folder / "train" / "patient00002").rename(four / "patient00002")
+    shutil.rmtree(folder)
+    return folder.parent
+
+
+def test_full_size_films_are_found_in_the_batches_they_come_in(tmp_path: Path, lay: Lay) -> None:
+    small = listing(lay("chexpert", tmp_path / "CheXpert-v1.0-small"))
+    home = batches(tmp_path / "CheXpert-v1.0-small")
+    first = home / "CheXpert-v1.0 batch 1 (validate & csv)"
+    for given in (home, first):
+        found = listing(str(given))
+        assert [(one.id, one.labels) for one in found.samples] == [
+            (one.id, pytest.approx(one.labels, nan_ok=True)) for one in small.samples
+        ]
+        assert found.missing == small.missing
+        assert found.samples[0].image == (
+            home / "CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg"
+        )
+        assert found.samples[-1].image == first / "valid/patient64541/study1/view1_frontal.jpg"
+    for table in (home / "train_visualCheXbert.csv", first / "train.csv"):
+        assert len(listing(str(table)).samples) == 3
+
+
+def test_chexlocalize_names_its_films_as_chexpert_does(tmp_path: Path, relabel: Table) -> None:
+    for name, path, part in (
+        ("val_labels.csv", "CheXpert-v1.0/valid/patient64541/study1/view1_frontal.jpg", "val"),
+        ("test_labels.csv", "test/patient64741/study1/view1_frontal.jpg", "test"),
+    ):
+        relabel(tmp_path / name, ["Path", *FOURTEEN], [[path, *["0.0"] * 14]])
+        film = tmp_path / part / path.split("/", path.count("/") - 2)[-1]
+        film.parent.mkdir(parents=True)
+        film.touch()
+    found = listing(str(tmp_path))
+    assert [(one.id, one.part) for one in found.samples] == [
+        ("chexpert:valid/patient64541/study1/view1_frontal", "tune"),
+        ("chexpert:test/patient64741/study1/view1_frontal", "test"),
+    ]
+    assert found.samples[0].image == tmp_path / "val/patient64541/study1/view1_frontal.jpg"
+    assert found.missing == ()
 
 
 def test_who_and_how_is_told_and_an_age_of_zero_is_unknown(tmp_path: Path, lay: Lay) -> None:
@@ -78,7 +136,7 @@ def test_one_table_is_read_alone(tmp_path: Path, lay: Lay) -> None:
 
 
 def plus(folder: Path, table: Table) -> Path:
-    """CheXpert Plus: its csv, reports and all, PNG films, and two files of labels."""
+    """CheXpert Plus: its csv, reports and all, and two files of labels, without films."""
     heading = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_patient_id", "report"]
     path = "train/patient42142/study5/view1_frontal.jpg"
     other = "train/patient42142/study5/view2_lateral.jpg"
@@ -86,8 +144,17 @@ def plus(folder: Path, table: Table) -> Path:
         folder / "df_chexpert_plus_240401.csv",
         [*heading, "age", "sex"],
         [
-            [path, "x.dcm", "Frontal", "AP", "patient42142", 'NARRATIVE:\nclear, "dry"', "81.0", "Female"],
-            [other, "y.dcm", "Lateral", "", "patient42142", "", "81.0", "Female"],
+            [
+                path,
+                path.replace(".jpg", ".dcm"),
+                "Frontal",
+                "AP",
+                "patient42142",
+                'NARRATIVE:\nclear, "dry"',
+                "81.0",
+                "Female",
+            ],
+            [other, other.replace(".jpg", ".dcm"), "Lateral", "", "patient42142", "", "81.0", "Female"],
         ],
     )
     for name, edema in (("impression", -1.0), ("report", 1.0)):
@@ -95,19 +162,46 @@ def plus(folder: Path, table: Table) -> Path:
         place = folder / "chexbert_labels" / f"{name}_fixed.json"
         place.parent.mkdir(exist_ok=True)
         place.write_text(json.dumps(labels) + "\n")
-    film = folder / "PNG" / "PNG" / path.replace(".jpg", ".png")
-    film.parent.mkdir(parents=True)
-    film.touch()
     return folder
+
+
+FILM = "train/patient42142/study5/view1_frontal"
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        f"PNG/{FILM}.png",
+        f"PNG/PNG/{FILM}.png",
+        f"png_chexpert_plus_chunk_3/PNG/{FILM}.png",
+        f"PNG/png_chexpert_plus_chunk_3/PNG/{FILM}.png",
+        f"DICOM/Uncompressed/{FILM}.dcm",
+        f"DICOM/Compressed/{FILM}.dcm",
+    ],
+)
+def test_chexpert_plus_films_are_found_where_its_archives_unpack(
+    tmp_path: Path, relabel: Table, film: str
+) -> None:
+    folder = plus(tmp_path, relabel)
+    for other in ("png_chexpert_plus_chunk_0/PNG", "DICOM/Uncompressed"):
+        (folder / other / "train" / "patient00001").mkdir(parents=True)
+    assert listing(str(folder)).missing == (f"{FILM}.jpg",)
+    (folder / film).parent.mkdir(parents=True)
+    (folder / film).touch()
+    (sample,) = listing(str(folder)).samples
+    assert sample.image == folder / film
 
 
 def test_chexpert_plus_has_csv_films_and_labels_of_its_own(tmp_path: Path, relabel: Table) -> None:
     folder = plus(tmp_path, relabel)
+    film = folder / "PNG" / f"{FILM}.png"
+    film.parent.mkdir(parents=True)
+    film.touch()
     (sample,) = listing(str(folder)).samples
+    assert listing(str(folder)).published == {"films listed": 223_462, "patients listed": 64_725}
     assert sample.id == "chexpert:train/patient42142/study5/view1_frontal"  # as CheXpert's own
     assert (sample.patient, sample.sex, sample.age, sample.view) == ("chexpert:patient42142", "F", 81, "AP")
     assert (sample.labels["Edema"], sample.labels["No Finding"]) == (UNCERTAIN, CONCLUDED)
-    assert sample.image == folder / "PNG/PNG/train/patient42142/study5/view1_frontal.png"
     (other,) = listing(str(folder / "chexbert_labels" / "report_fixed.json")).samples
     assert other.labels["Edema"] == 1 and other.labels["No Finding"] == 0
 

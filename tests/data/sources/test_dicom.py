@@ -10,7 +10,9 @@ from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from hilum.data.sources.dicom import listing
+from hilum.data.study_header import study_header
 from hilum.errors import DataError
+from hilum.gate import RADIOGRAPHS
 
 Lay = Callable[[str, Path], str]
 
@@ -22,6 +24,19 @@ def test_frontal_films_come_with_what_their_headers_say(tmp_path: Path, lay: Lay
     assert (second.view, second.sex, second.age, second.patient) == ("AP", None, None, "ward:two/c.dcm")
     assert found.passed_over == {"no DICOM file": 1, "view LL": 1, "modality CT": 1}
     assert not first.labels
+
+
+@pytest.mark.parametrize("modality", sorted(RADIOGRAPHS))
+def test_films_of_every_modality_that_import_takes_unflagged_are_read(
+    tmp_path: Path, lay: Lay, modality: str
+) -> None:
+    folder = Path(lay("dicom", tmp_path / "ward"))
+    film = dcmread(folder / "one" / "a.dcm")
+    film.Modality = modality
+    film.save_as(folder / "one" / "a.dcm")
+    assert listing(str(folder)).samples[0].id == "ward:one/a.dcm"
+    header = study_header((folder / "one" / "a.dcm").read_bytes())
+    assert header is not None and not header.left_out and not header.flagged
 
 
 def test_a_patient_is_one_in_every_film_and_not_named(tmp_path: Path, lay: Lay) -> None:

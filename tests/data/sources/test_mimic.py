@@ -23,6 +23,7 @@ def test_films_of_the_shards_get_their_studys_labels(tmp_path: Path, lay: Lay) -
     assert first.image == tmp_path / "files/p10/p10000032/s50414267/aa-1.jpg"
     assert [sample.id for sample in found.samples] == ["mimic:aa-1", "mimic:bb-1"]
     assert (first.patient, first.view, first.sex, first.part) == ("mimic:10000032", "PA", "F", "train")
+    assert first.age == 54  # 52 two years before
     assert (second.view, second.sex, second.age, second.part) == ("AP", None, None, "test")
     assert first.labels["No Finding"] == 1 and first.labels["Edema"] == 0
     assert (second.labels["Pleural Effusion"], second.labels["No Finding"]) == (1, 0)
@@ -53,7 +54,7 @@ def test_a_table_need_not_be_gzipped_and_the_split_need_not_be_there(
     heading = ["dicom_id", "subject_id", "study_id", "ViewPosition"]
     relabel(folder / "mimic-cxr-2.0.0-metadata.csv", heading, [["aa-1", "10000032", "50414267", "PA"]])
     (sample,) = listing(str(folder)).samples
-    assert sample.part is None
+    assert (sample.part, sample.sex, sample.age) == (None, "F", None)  # without the date of its study
 
 
 def test_a_truncated_archive_is_told(tmp_path: Path, lay: Lay) -> None:

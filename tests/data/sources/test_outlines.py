@@ -50,6 +50,18 @@ def test_jsrt_says_where_the_nodule_is_and_who_has_it(tmp_path: Path, lay: Lay) 
     assert width == height == pytest.approx(14 / 0.175 / 2048)
 
 
+def test_jsrts_texts_may_have_their_lines_ended_anew(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("jsrt", tmp_path))
+    first, second = jsrt.listing(str(folder)).samples
+    for name in ("CLNDAT_EN.txt", "CNNDAT_EN.TXT"):
+        file = folder / "Clinical_Information" / name
+        file.write_bytes(file.read_bytes().replace(b"\r", b"\r\n\r\n"))
+    again = jsrt.listing(str(folder)).samples
+    assert [(one.sex, one.age, one.boxes) for one in again] == [
+        (one.sex, one.age, one.boxes) for one in (first, second)
+    ]
+
+
 def test_scr_outlines_are_a_label_map_whose_sides_their_place_tells(tmp_path: Path, lay: Lay) -> None:
     folder = Path(lay("jsrt", tmp_path))
     first, second = jsrt.listing(str(folder)).samples
@@ -87,6 +99,10 @@ def test_a_damaged_table_of_jsrt_is_told(tmp_path: Path, lay: Lay) -> None:
     file = Path(lay("jsrt", tmp_path)) / "Clinical_Information" / "CLNDAT_EN.txt"
     file.write_text("JPCLN001.IMG\t5\t14\n")
     with pytest.raises(DataError, match=r"CLNDAT_EN\.txt, line 1: too few cells"):
+        jsrt.listing(str(tmp_path))
+    file.unlink()
+    file.with_name("CNNDAT_EN.TXT").write_text("JPCNN002.IMG 61\n")
+    with pytest.raises(DataError, match=r"CNNDAT_EN\.TXT, line 1: too few cells"):
         jsrt.listing(str(tmp_path))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hilum.data.check import check
 from hilum.data.sources.padchest import BROKEN, TREE, listing
 from hilum.errors import DataError
 from hilum.labels import FINDINGS, canonical
@@ -46,6 +47,15 @@ def test_what_is_of_no_use_is_counted_by_reason(tmp_path: Path, lay: Lay) -> Non
         "known to be broken": 1,
     }
     assert found.missing == ("h.png",)
+
+
+def test_childrens_films_and_those_that_may_be_inverted_are_counted_where_they_are_read(
+    tmp_path: Path, lay: Lay
+) -> None:
+    found = listing(lay("padchest", tmp_path))
+    assert found.notes == {"of children": 1, "MONOCHROME1 in DICOM, perhaps with air bright": 1}
+    counts = check(found).counts
+    assert counts["of note, of children"] == "1"
 
 
 def test_films_that_the_csv_lacks_are_named(tmp_path: Path, lay: Lay) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def test_vindr_boxes_of_all_readers_are_shares_of_the_film(tmp_path: Path, lay: 
     assert first.boxes == {"Cardiomegaly": ((0.25, 0.5, 0.5, 0.5), (0.25, 0.5, 0.25, 0.25))}
     assert second.boxes is None
     assert (first.sex, first.age, first.view, first.patient) == ("F", 61, "PA", "vindr:film1")
+
+
+def test_vindr_as_kaggle_has_it_counts_the_readers_who_drew_a_finding(
+    tmp_path: Path, lay: Lay, relabel: Table
+) -> None:
+    folder = Path(lay("vindr", tmp_path))
+    shutil.rmtree(folder / "annotations")
+    heading = ["image_id", "class_name", "class_id", "rad_id", "x_min", "y_min", "x_max", "y_max"]
+    healthy = [["film2", "No finding", 14, reader, "", "", "", ""] for reader in ("R1", "R2", "R3")]
+    ill = [["film1", "Cardiomegaly", 3, reader, 8, 16, 24, 32] for reader in ("R1", "R9")]
+    ill += [["film1", "Pleural effusion", 10, "R9", 0, 0, 8, 8]] * 2
+    doubtful = [["film0", "ILD", 5, "R4", 0, 0, 8, 8]]  # two readers saw nothing and have no rows
+    relabel(folder / "train.csv", heading, [*healthy, *ill, *doubtful])
+    shutil.copy(folder / "train" / "film1.dicom", folder / "train" / "film0.dicom")
+    found = vindr.listing(str(folder))
+    second, first, third = found.samples
+    assert positive(first.labels) == {"Cardiomegaly"} and first.labels["No Finding"] == 0
+    assert first.boxes == {"Cardiomegaly": ((0.25, 0.5, 0.5, 0.5),) * 2}
+    assert positive(second.labels) == {"No Finding"} and second.boxes is None
+    assert not positive(third.labels) and math.isnan(third.labels["No Finding"])
+    assert {sample.part for sample in found.samples} == {"train"}
+    assert (found.missing, found.unlisted) == ((), ("film3",))  # Kaggle's test films have no labels
 
 
 def test_vindr_tables_that_are_damaged_are_told(tmp_path: Path, lay: Lay) -> None:

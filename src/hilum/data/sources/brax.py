@@ -17,7 +17,7 @@ from hilum.types import Listing, Sample
 
 SITE = "brax"
 
-PUBLISHED = {"films listed": 40_967, "patients": 19_351}
+PUBLISHED = {"films listed": 40_967, "patients listed": 19_351}
 
 _PATHS = ("PngPath", "DicomPath")
 _PATH = re.compile(r"(?:^|/)id_([^/]+)/(?:Study_([^/]+)/)?")  # patient, study
@@ -28,23 +28,25 @@ def listing(path: str) -> Listing:
     folder = Path(path)
     file = table(folder, "master_spreadsheet*.csv", whose="BRAX")
     samples, missing = [], []
+    patients: set[str] = set()
     passed_over: Counter[str] = Counter()
     columns: dict[str, str] = {}
     also = ("PatientSex", "PatientAge", *FOURTEEN)
     for line, row in rows(file, (*_PATHS, "ViewPosition"), also, whose="BRAX"):
         columns = columns or columns_of(row, file)
         view = view_of(row["ViewPosition"])
-        if view is None:
-            passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
-            continue
-        films = [folder / row[name] for name in _PATHS if row[name]]
-        image = next((film for film in films if film.is_file()), None)
         patient = _PATH.search(row["PngPath"] or row["DicomPath"])
         if patient is None:
             raise DataError(
                 f"{file}, line {line}: no path such as images/id_.../Study_.../Series_.../image-....png; "
                 "give BRAX's own table"
             )
+        patients.add(f"{SITE}:{patient[1]}")
+        if view is None:
+            passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
+            continue
+        films = [folder / row[name] for name in _PATHS if row[name]]
+        image = next((film for film in films if film.is_file()), None)
         if image is None:
             missing.append(row["PngPath"] or row["DicomPath"])
             continue
@@ -63,5 +65,9 @@ def listing(path: str) -> Listing:
             )
         )
     return Listing(
-        samples=tuple(samples), missing=tuple(missing), passed_over=passed_over, published=PUBLISHED
+        samples=tuple(samples),
+        missing=tuple(missing),
+        passed_over=passed_over,
+        patients=frozenset(patients),
+        published=PUBLISHED,
     )

@@ -1,16 +1,19 @@
 """CheXpert, and CheXpert Plus, which has the same films with reports and newer labels.
 
-Sources: Irvin et al., AAAI 2019 (224,316 films of 65,240 patients); Chambon et al., 2024. Labels are the
-CheXpert labeler's (1, 0, -1 uncertain, blank unmentioned); of the official valid and test parts they are
-radiologists'. In CheXpert Plus they are CheXbert's reading of the impression.
+Sources: Irvin et al., AAAI 2019 (224,316 films of 65,240 patients); Chambon et al., 2024 (its table: 223,228
+films to train and 234 to tune, of 64,725 patients). Labels are the CheXpert labeler's (1, 0, -1 uncertain,
+blank unmentioned); of the official valid and test parts they are radiologists'. In CheXpert Plus they are
+CheXbert's reading of the impression.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from hilum.data.sources.fourteen import FOURTEEN, columns_of, concluded, labels_of
@@ -20,21 +23,30 @@ from hilum.types import Listing, Sample
 
 SITE = "chexpert"
 
-PUBLISHED = {"films listed": 224_316, "patients": 65_240}
+PUBLISHED = {"films listed": 224_316, "patients listed": 65_240}
+PLUS_PUBLISHED = {"films listed": 223_462, "patients listed": 64_725}
 
-# The test part's table has one name in the films' own release, the other in CheXlocalize.
-_TABLES = ("train.csv", "valid.csv", "test.csv", "test_labels.csv")
+# One of each line; CheXlocalize has the second names.
+_TABLES = (("train.csv",), ("valid.csv", "val_labels.csv"), ("test.csv", "test_labels.csv"))
 _PARTS = {"train": "train", "valid": "tune", "val": "tune", "test": "test"}
 _ABOUT = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _PLUS = "df_chexpert_plus_*.csv"
 _PLUS_COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id")
 _PLUS_LABELS = ("impression_fixed.json", "report_fixed.json")
-_PLACES = (".", "PNG", "PNG/PNG", "PNGs", "DICOM", "CheXpert-v1.0", "CheXpert-v1.0-small")
+# The full-size films as Stanford's archives unpack: the first folder has tables and valid/, the others
+# patients alone.
+_BATCHES = "CheXpert-v1.0 batch *"
+# Where train/, valid/ and test/ may lie, or patients: a release unpacked as it is, or moved together.
+_PLACES = (
+    "CheXpert-v1.0", "CheXpert-v1.0-small", _BATCHES, "PNG", "PNG/PNG", "PNGs",
+    "png_chexpert_plus_chunk_*/PNG", "PNG/png_chexpert_plus_chunk_*/PNG",
+    "DICOM", "DICOM/Uncompressed", "DICOM/Compressed",
+)  # fmt: skip
 _ENDINGS = (".jpg", ".png", ".dcm")
 
 # A film's path in a table: train/patient00001/study1/view1_frontal.jpg, perhaps below the release's name.
 _PATH = re.compile(
-    r"(?:CheXpert-v1\.0[^/]*/)?((train|valid|val|test)/(patient\d+)/study\d+/view\d+_(\w+))\.\w+"
+    r"(?:CheXpert-v1\.0[^/]*/)?(train|valid|val|test)/((patient\d+)/study\d+/view\d+_(\w+)\.\w+)"
 )
 
 
@@ -55,7 +67,8 @@ class _Row:
 def listing(path: str) -> Listing:
     """The frontal films of a CheXpert folder, or of one table in it; laterals are passed over.
 
-    A folder with train.csv, valid.csv or test.csv is CheXpert's, with a df_chexpert_plus_*.csv CheXpert
+    A folder with train.csv, valid.csv or test.csv is CheXpert's, and so is one with the four batches that
+    Stanford's archives unpack to, or the first of these; one with a df_chexpert_plus_*.csv is CheXpert
     Plus's. A table's path (train_visualCheXbert.csv, report_fixed.json) reads that one alone.
     """
     given = Path(path)
@@ -64,12 +77,14 @@ def listing(path: str) -> Listing:
         folder = folder.parent if folder.name == "chexbert_labels" else folder
     plus = given.suffix == ".json" or (given.is_dir() and list(folder.glob(f"{_PLUS}*")))
     found = _plus(folder, None if given.is_dir() else given) if plus else _plain(given)
-    films = _Films(folder)
+    films = _folders(folder)
     samples: dict[str, Sample] = {}
+    patients: set[str] = set()
     missing, laterals = [], 0
     for row in found:
         name = f"{SITE}:{row.path.rpartition('.')[0]}"
-        film = films.find(row.path) if row.frontal else None
+        patients.add(f"{SITE}:{row.patient}")
+        film = _film(films, row.path) if row.frontal else None
         if not row.frontal:
             laterals += 1
         elif film is None:
@@ -92,13 +107,14 @@ def listing(path: str) -> Listing:
         samples=tuple(samples.values()),
         missing=tuple(missing),
         passed_over={"lateral": laterals},
-        published=PUBLISHED,
+        patients=frozenset(patients),
+        published=PLUS_PUBLISHED if plus else PUBLISHED,
     )
 
 
 def _plain(given: Path) -> Iterator[_Row]:
     """The rows of CheXpert's own tables: one, or all that a folder has."""
-    tables = [given] if given.is_file() else [given / name for name in _TABLES if (given / name).is_file()]
+    tables = [given] if given.is_file() else _tables(given)
     if not tables:
         raise DataError(f"{given}: no train.csv, valid.csv or test.csv; give the folder that holds them")
     for file in tables:
@@ -107,9 +123,9 @@ def _plain(given: Path) -> Iterator[_Row]:
             columns = columns or columns_of(row, file)
             match = _matched(row["Path"], file, line)
             yield _Row(
-                path=row["Path"][match.start(1) :],
+                path=f"{_official(match[1])}/{match[2]}",
                 frontal=(row.get("Frontal/Lateral") or match[4]).lower() == "frontal",
-                part=_PARTS[match[2]],
+                part=_PARTS[match[1]],
                 patient=match[3],
                 labels=labels_of(row, file, line, columns),
                 sex=sex_of(row.get("Sex")),
@@ -117,6 +133,15 @@ def _plain(given: Path) -> Iterator[_Row]:
                 age=years_of(row.get("Age")) or None,
                 view=view_of(row.get("AP/PA")),
             )
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables of a folder, or of the batch in it that has them."""
+    places = [folder, *sorted(folder.glob(_BATCHES))]
+    found = []
+    for names in _TABLES:
+        found += [place / name for place in places for name in names if (place / name).is_file()][:1]
+    return found
 
 
 def _matched(text: str, file: Path, line: int) -> re.Match[str]:
@@ -136,9 +161,9 @@ def _plus(folder: Path, labels: Path | None) -> Iterator[_Row]:
     for line, row in rows(file, _PLUS_COLUMNS, ("age", "sex"), whose="CheXpert Plus"):
         match = _matched(row["path_to_image"], file, line)
         yield _Row(
-            path=row["path_to_image"],
+            path=f"{_official(match[1])}/{match[2]}",
             frontal=row["frontal_lateral"].lower() == "frontal",
-            part=_PARTS[match[2]],
+            part=_PARTS[match[1]],
             patient=row["deid_patient_id"] or match[3],
             labels=found.get(row["path_to_image"], {}),
             sex=sex_of(row.get("sex")),
@@ -176,26 +201,31 @@ def _read_labels(path: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-class _Films:
-    """Where a release keeps its films; found out with the first one, and then only looked at."""
+def _folders(folder: Path) -> dict[tuple[str, str], list[Path]]:
+    """Part and patient -> the folders of the patient's films, in all places of a release."""
+    # Who gives the first batch means all four, which lie beside it.
+    home = folder.resolve().parent if fnmatch(folder.resolve().name, _BATCHES) else folder
+    found: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for place in [home, *(place for name in _PLACES for place in sorted(home.glob(name)))]:
+        parts = [(name, place / name) for name in _PARTS]
+        if fnmatch(place.name, _BATCHES):
+            parts.append(("train", place))
+        for name, below in parts:
+            for patient in below.iterdir() if below.is_dir() else ():
+                found[_official(name), patient.name].append(patient)
+    return found
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ways: list[tuple[str, str]] = [("", "")]  # a folder before the path, and an ending in its place
 
-    def find(self, path: str) -> Path | None:
-        """The film's file, or None where there is none."""
-        stem = path.rpartition(".")[0]
-        for place, ending in self.ways:
-            film = self.folder / place / (stem + ending if ending else path)
-            if film.is_file():
-                return film
-        if len(self.ways) > 1:
-            return None
-        for place in _PLACES:
-            for ending in _ENDINGS:
-                film = self.folder / place / (stem + ending)
-                if film.is_file():
-                    self.ways.append((place, ending))
-                    return film
-        return None
+def _official(name: str) -> str:
+    """A part's folder as CheXpert names it, so that a film is one film in CheXlocalize's val/ too."""
+    return "valid" if name == "val" else name
+
+
+def _film(folders: dict[tuple[str, str], list[Path]], path: str) -> Path | None:
+    """A film's file, whatever its ending, or None where there is none."""
+    part, patient, name = path.split("/", 2)
+    stem = name.rpartition(".")[0]
+    films = (
+        Path(f"{folder}/{stem}{ending}") for folder in folders.get((part, patient), ()) for ending in _ENDINGS
+    )
+    return next((film for film in films if film.is_file()), None)

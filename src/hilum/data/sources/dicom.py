@@ -14,9 +14,8 @@ from pathlib import Path
 from hilum.data.sources.header import Header, headers
 from hilum.errors import DataError
 from hilum.files import film_paths
+from hilum.gate import RADIOGRAPHS
 from hilum.types import Listing, Sample
-
-_MODALITIES = ("CR", "DX", "RF", "")
 
 
 def listing(path: str) -> Listing:
@@ -56,7 +55,7 @@ def listing(path: str) -> Listing:
 
 def _reason(header: Header) -> str | None:
     """Why a file is no frontal radiograph."""
-    if header.modality not in _MODALITIES:
+    if header.modality not in RADIOGRAPHS:
         return f"modality {header.modality}"
     if 0 in header.size:
         return "no pixels"

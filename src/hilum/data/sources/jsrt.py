@@ -137,20 +137,21 @@ def _masks(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def _clinical(folder: Path) -> dict[str, tuple[str | None, float | None, Box | None]]:
-    """Film -> sex, age and the nodule's box, from the two texts of cells parted by tabs.
+    """Film -> sex, age and the nodule's box, from the makers' two texts.
 
-    With a nodule: film, subtlety, size in mm, age, sex, x, y, ...; without: film, age, sex, ...
+    With a nodule: film, subtlety, size in mm, age, sex, x, y, ..., parted by tabs; without: film, age, sex,
+    ..., parted by runs of spaces. Lines may end in a lone carriage return.
     """
     found: dict[str, tuple[str | None, float | None, Box | None]] = {}
     for file in sorted([*folder.rglob("C[LN]NDAT_EN.[tT][xX][tT]")]):
         for line, text in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            cells = [cell.strip() for cell in text.split("\t")]
+            cells = [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split() or [""]
             name = cells[0].partition(".")[0].upper()
             if not _NAME.fullmatch(name):
                 continue
             with_nodule = file.name.upper().startswith("CLN")
             if len(cells) < (7 if with_nodule else 3):
-                raise DataError(f"{file}, line {line}: too few cells, parted by tabs; download it again")
+                raise DataError(f"{file}, line {line}: too few cells; download it again")
             age, sex = cells[3:5] if with_nodule else cells[1:3]
             found[name] = sex_of(sex), years_of(age), _box(cells) if with_nodule else None
     return found

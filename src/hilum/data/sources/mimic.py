@@ -2,7 +2,8 @@
 
 Source: Johnson et al., 2019 (377,110 films, 227,827 studies of 65,379 patients). The CheXpert and the NegBio
 labeler read the reports; a label belongs to a study, and so to each of its films. Neither sex nor age is
-told; where MIMIC-IV's patients.csv lies in the folder too, it gives the sex.
+told; where MIMIC-IV's patients.csv lies in the folder too, it gives both, ages to a year: a patient is
+anchor_age in the year anchor_year, which is shifted as the dates of studies are. Who was over 89 is 91.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hilum.data.sources.fourteen import FOURTEEN, columns_of, labels_of
-from hilum.data.sources.rows import rows, sex_of, table, view_of
+from hilum.data.sources.rows import rows, sex_of, table, view_of, years_of
 from hilum.errors import DataError
 from hilum.types import Listing, Sample
 
 SITE = "mimic"
 
-PUBLISHED = {"films listed": 377_110, "patients": 65_379}
+PUBLISHED = {"films listed": 377_110, "patients listed": 65_379}
 
 _LABELS = ("mimic-cxr-*-chexpert.csv", "mimic-cxr-*-negbio.csv")
 _PARTS = {"train": "train", "validate": "tune", "test": "test"}
@@ -33,14 +34,17 @@ def listing(path: str) -> Listing:
     given = Path(path)
     folder = given.parent if given.is_file() else given
     labels = _labels(given if given.is_file() else table(folder, *_LABELS, whose="MIMIC-CXR-JPG"))
-    parts, sexes = _parts(folder), _sexes(folder)
+    parts, people = _parts(folder), _people(folder)
     samples, missing = [], []
+    patients: set[str] = set()
     passed_over: Counter[str] = Counter()
     file = table(folder, "mimic-cxr-*-metadata.csv", whose="MIMIC-CXR-JPG")
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
-    for _, row in rows(file, columns, whose="MIMIC-CXR-JPG"):
+    for _, row in rows(file, columns, ("StudyDate",), whose="MIMIC-CXR-JPG"):
         view, study = view_of(row["ViewPosition"]), labels.get(row["study_id"])
         patient, film = row["subject_id"], row["dicom_id"]
+        patients.add(f"{SITE}:{patient}")
+        sex, born = people.get(patient, (None, None))
         image = Path(f"{folder}/files/p{patient[:2]}/p{patient}/s{row['study_id']}/{film}.jpg")
         if view is None:
             passed_over[f"view {row['ViewPosition'] or 'unknown'}"] += 1
@@ -58,13 +62,18 @@ def listing(path: str) -> Listing:
                     study=f"{SITE}:{row['study_id']}",
                     site=SITE,
                     published=True,
-                    sex=sexes.get(patient),
+                    sex=sex,
+                    age=_age(row.get("StudyDate", ""), born),
                     view=view,
                     part=parts.get(film),
                 )
             )
     return Listing(
-        samples=tuple(samples), missing=tuple(missing), passed_over=passed_over, published=PUBLISHED
+        samples=tuple(samples),
+        missing=tuple(missing),
+        passed_over=passed_over,
+        patients=frozenset(patients),
+        published=PUBLISHED,
     )
 
 
@@ -94,12 +103,19 @@ def _parts(folder: Path) -> dict[str, str]:
     return found
 
 
-def _sexes(folder: Path) -> dict[str, str | None]:
-    """Patient -> sex, where MIMIC-IV's table of patients is there."""
+def _people(folder: Path) -> dict[str, tuple[str | None, int | None]]:
+    """Patient -> sex and (shifted) year of birth, where MIMIC-IV's table of patients is there."""
     if not list(folder.glob("patients.csv*")):
         return {}
     file = table(folder, "patients.csv", whose="MIMIC-IV")
-    return {
-        row["subject_id"]: sex_of(row["gender"])
-        for _, row in rows(file, ("subject_id", "gender"), whose="MIMIC-IV")
-    }
+    found = {}
+    for _, row in rows(file, ("subject_id", "gender"), ("anchor_age", "anchor_year"), whose="MIMIC-IV"):
+        age, year = row.get("anchor_age", ""), row.get("anchor_year", "")
+        known = age.isdecimal() and year.isdecimal()
+        found[row["subject_id"]] = sex_of(row["gender"]), int(year) - int(age) if known else None
+    return found
+
+
+def _age(date: str, born: int | None) -> float | None:
+    """Years at a study of the date, YYYYMMDD."""
+    return years_of(str(int(date[:4]) - born)) if born is not None and date[:4].isdecimal() else None

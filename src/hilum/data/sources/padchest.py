@@ -1,7 +1,8 @@
 """PadChest: films of a Spanish hospital with labels from a tree of 174 findings and 19 diagnoses.
 
-Source: Bustos et al., Med Image Anal 2020 (160,868 films of 67,625 patients). The reports are in Spanish,
-their labels in English; a quarter was labelled by physicians, the rest by a network (column MethodLabel).
+Source: Bustos et al., Med Image Anal 2020 (160,868 films of 67,625 patients; the table that is given out,
+of 1 February 2019, has 160,861 rows). The reports are in Spanish, their labels in English; a quarter was
+labelled by physicians, the rest by a network (column MethodLabel).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hilum.types import Listing, Sample
 
 SITE = "padchest"
 
-PUBLISHED = {"films listed": 160_868, "patients": 67_625}
+PUBLISHED = {"films listed": 160_861}  # of how many patients, the makers say of the paper's films alone
 
 # What a term of the tree counts as: the finding above it, as the makers' tree of terms has it. Terms that are
 # none of these findings make a film not normal, and have no label of their own here.
@@ -77,7 +78,10 @@ BROKEN = frozenset(
 _VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP"}  # the last lies on the back
 _SILENT = {"unchanged", "suboptimal study"}  # nothing can be concluded from what such a report leaves out
 _COLUMNS = ("ImageID", "PatientID", "Projection", "Labels")
-_ALSO = ("StudyID", "PatientBirth", "PatientSex_DICOM", "StudyDate_DICOM")
+_ALSO = (
+    "StudyID", "PatientBirth", "PatientSex_DICOM", "StudyDate_DICOM", "Pediatric",
+    "PhotometricInterpretation_DICOM",
+)  # fmt: skip
 _TERM = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _FINDINGS = {term: [name for name in TREE if term in TREE[name]] for terms in TREE.values() for term in terms}
 _UNKNOWN = dict.fromkeys([*TREE, NO_FINDING], float("nan"))
@@ -89,12 +93,16 @@ def listing(path: str) -> Listing:
     Passed over: other projections, films known to be broken, and those without labels or labelled
     "exclude". No Finding is 1 where "normal" is the only label, and 0 where there is any other; of a report
     that says only "unchanged" or "suboptimal study", what it does not name stays unknown.
+
+    Notes count children's films, and those whose DICOM originals stored air bright: whether their PNG still
+    do, the makers do not say, and nothing is inverted here.
     """
     folder = Path(path)
     file = table(folder, "PADCHEST_*.csv", "*adchest*.csv", whose="PadChest")
     films = by_name(folder, [".png", ".jpg", ".dcm"])
     samples, missing, listed = [], [], set()
     passed_over: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     for line, row in rows(file, _COLUMNS, _ALSO, whose="PadChest"):
         name, terms = row["ImageID"], _terms(row["Labels"], file, line)
         listed.add(name)
@@ -103,6 +111,7 @@ def listing(path: str) -> Listing:
         elif name not in films:
             missing.append(name)
         else:
+            notes.update(_notes(row))
             samples.append(
                 Sample(
                     id=f"{SITE}:{films[name].stem}",
@@ -122,6 +131,7 @@ def listing(path: str) -> Listing:
         missing=tuple(missing),
         unlisted=tuple(sorted(films.keys() - listed)),
         passed_over=passed_over,
+        notes=notes,
         published=PUBLISHED,
     )
 
@@ -135,6 +145,16 @@ def _reason(row: dict[str, str], terms: set[str]) -> str | None:
     if not terms:
         return "no labels"
     return 'labelled "exclude"' if "exclude" in terms else None
+
+
+def _notes(row: dict[str, str]) -> list[str]:
+    """What to know of a film that is read."""
+    said = {
+        "of children": row.get("Pediatric") == "PED",
+        "MONOCHROME1 in DICOM, perhaps with air bright": row.get("PhotometricInterpretation_DICOM")
+        == "MONOCHROME1",
+    }
+    return [what for what, true in said.items() if true]
 
 
 def _terms(text: str, file: Path, line: int) -> set[str]:
