@@ -75,17 +75,24 @@ def heatmap(
     )
 
 
-def laid(found: Heatmap) -> Array:
-    """A map over the film's own pixels, (H, W) float32 in logit units."""
-    part = found.part or (slice(0, found.shape[0]), slice(0, found.shape[1]))
+def laid(found: Heatmap, shape: tuple[int, int]) -> Array:
+    """A map over so many rows and columns of its film, (h, w) float32 in logit units."""
+    if found.part is None:
+        return _stretched(found.cells, shape, exact=found.method == "evidence")
+    sizes = zip(found.part, shape, found.shape, strict=True)
+    part = tuple(_scaled(one, size / whole) for one, size, whole in sizes)
     height, width = (one.stop - one.start for one in part)
     values = _stretched(found.cells, (height, width), exact=found.method == "evidence")
-    if found.part is None:
-        return values
     # What the network did not see speaks neither for the label nor against it.
-    whole = np.full(found.shape, found.baseline, np.float32)
+    whole = np.full(shape, found.baseline, np.float32)
     whole[part] += (values - np.float32(found.baseline)) * np.float32(whole.size / values.size)
     return whole
+
+
+def _scaled(part: slice, by: float) -> slice:
+    """The same rows or columns of a film drawn larger or smaller; at least one of them."""
+    start = int(part.start * by)
+    return slice(start, max(start + 1, round(part.stop * by)))
 
 
 def _stretched(cells: Array, shape: tuple[int, ...], *, exact: bool) -> Array:

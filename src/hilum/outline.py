@@ -24,15 +24,31 @@ def outline(logits: Array, shape: tuple[int, int]) -> Array:
     # Cleaned at the network's size, where it is cheap; up-sampling probabilities keeps the edges smooth.
     mask = np.zeros(shape, np.uint8)
     surest = np.full(shape, 0.5, np.float32)
+    boxes: dict[int, tuple[slice, slice]] = {}
     for value, plane in enumerate(probabilities, 1):
         part = _filled(_largest(plane > 0.5))
+        if not part.any():
+            continue
         whole = restore(np.where(part, np.maximum(plane, 0.5 + 1e-3), np.minimum(plane, 0.5 - 1e-3)), shape)
-        np.copyto(mask, np.uint8(value), where=whole > surest)
-        np.maximum(surest, whole, out=surest)
-    del surest, whole  # a film may have a hundred million pixels
-    for value in range(1, len(probabilities) + 1):
-        _drop_rest(mask, value)
+        # A film may have a hundred million pixels: only those that the part can reach are looked at.
+        box = boxes[value] = _reach(part, shape)
+        np.copyto(mask[box], np.uint8(value), where=whole[box] > surest[box])
+        np.maximum(surest[box], whole[box], out=surest[box])
+        del whole
+    del surest
+    for value, box in boxes.items():
+        _drop_rest(mask[box], value)
     return mask
+
+
+def _reach(part: Array, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of (H, W) that a mask (h, w), stretched over them, can reach: a cell around it."""
+    left, top, width, height = cv2.boundingRect(part.view(np.uint8))
+    found = []
+    for first, length, cells, pixels in zip((top, left), (height, width), part.shape, shape, strict=True):
+        start, stop = (first - 1) * pixels // cells, -(-(first + length + 1) * pixels // cells)
+        found.append(slice(max(0, start), min(pixels, stop)))
+    return found[0], found[1]
 
 
 def _drop_rest(mask: Array, value: int) -> None:

@@ -46,23 +46,26 @@ def picture(report: Report, heatmap: Heatmap | None, *, longest: int = 1024) -> 
 
 def film(pixels: Array, *, longest: int = 1024) -> Array:
     """Draw a film's pixels (H, W), 0..1, and nothing else; (h, w, 3) uint8 RGB, sized as `picture` does."""
-    grey = _grey(_resized(pixels, _size(pixels, longest)))
+    grey = _grey(_resized(pixels, _size(pixels.shape, longest)))
     drawn: Array = cv2.merge([grey, grey, grey])
     return drawn
 
 
 def wash(heatmap: Heatmap, pixels: Array | None = None, *, longest: int = 1024) -> Array:
     """Draw positive evidence over a film's pixels, or over even grey; (h, w, 3) uint8 RGB, as `film`."""
-    values = heatmap.values
-    size = _size(values, longest)
-    below = np.full(size[::-1], _EVEN, np.uint8) if pixels is None else _grey(_resized(pixels, size))
-    return _washed(below, _grey((_resized(values, size) - heatmap.baseline) / strongest(heatmap)))
+    width, height = size = _size(heatmap.shape, longest)
+    below = np.full((height, width), _EVEN, np.uint8) if pixels is None else _grey(_resized(pixels, size))
+    return _washed(below, _grey((heatmap.over((height, width)) - heatmap.baseline) / strongest(heatmap)))
 
 
 def strongest(heatmap: Heatmap) -> float:
-    """The evidence, in logits above the baseline, that is drawn strongest: the map's peak."""
+    """The evidence, in logits above the baseline, that is drawn strongest: that of the map's highest cell."""
+    share = 1.0
+    if heatmap.part is not None:  # which alone makes up the mean over the film
+        rows, columns = (one.stop - one.start for one in heatmap.part)
+        share = rows * columns / (heatmap.shape[0] * heatmap.shape[1])
     # At least one logit, so that the faint evidence against a finding does not glow like a finding.
-    return max(1.0, float(heatmap.values.max()) - heatmap.baseline)
+    return max(1.0, (float(heatmap.cells.max()) - heatmap.baseline) / share)
 
 
 def bar(width: int, height: int) -> Array:
@@ -71,9 +74,9 @@ def bar(width: int, height: int) -> Array:
     return _washed(np.full_like(strength, _EVEN), strength)
 
 
-def _size(pixels: Array, longest: int) -> tuple[int, int]:
-    """Width and height at which a film is drawn."""
-    height, width = pixels.shape
+def _size(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Width and height at which a film of so many rows and columns is drawn."""
+    height, width = shape
     scale = min(longest, max(_SMALLEST, height, width)) / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -211,9 +211,13 @@ class Heatmap:
     @property
     def values(self) -> Array:
         """The map on the source's own pixels, (H, W) float32 in logit units, made anew at each call."""
+        return self.over(self.shape)
+
+    def over(self, shape: tuple[int, int]) -> Array:
+        """The map over the whole film drawn at so many rows and columns, (h, w) float32 in logit units."""
         from hilum.explain import laid
 
-        return laid(self)
+        return laid(self, shape)
 
     def _repr_html_(self) -> str:
         from hilum.notebook import heatmap_html

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
 from hilum.classify import Evidence, classify
@@ -46,12 +45,10 @@ def evidence(kept: Kept, pipeline: Pipeline, label: str) -> tuple[Array, float]:
     laid = heatmap(
         one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part, method=one.method
     )
-    values = laid.values
-    height, width = values.shape
-    scale = min(1.0, _LONGEST / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    above = values - np.float32(laid.baseline)
-    return cv2.resize(above, size, interpolation=cv2.INTER_AREA).astype("<f4"), strongest(laid)
+    scale = min(1.0, _LONGEST / max(laid.shape))
+    rows, columns = (max(1, round(side * scale)) for side in laid.shape)
+    above = laid.over((rows, columns)) - np.float32(laid.baseline)
+    return above.astype("<f4"), strongest(laid)
 
 
 def _evidence(kept: Kept, pipeline: Pipeline) -> Mapping[str, Evidence]:
