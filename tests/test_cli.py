@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -125,6 +126,25 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in bad.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def test_a_run_that_was_killed_goes_on_where_it_stopped(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", NO_TORCH, "predict", str(mixed), "--out", str(out), "--as", "csv"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+        until = time.monotonic() + 60
+        while len(rows := table(out / "predictions.csv") if (out / "predictions.csv").exists() else []) < 2:
+            assert running.poll() is None and time.monotonic() < until
+            time.sleep(0.005)
+        running.kill()
+    kept = table(out / "predictions.csv")
+    assert 2 <= len(rows) <= len(kept) < 20
+    done = hilum("predict", mixed, "--out", out, "--as", "csv")
+    assert re.search(r"^\d+ films were done already, by a run that was interrupted$", done.stderr, re.M)
+    whole = table(out / "predictions.csv")
+    assert whole[: len(rows)] == rows and len(whole) == 20
+    again = hilum("predict", mixed, "--out", out, "--as", "csv")
+    assert "done already" not in again.stderr and table(out / "predictions.csv") == whole
 
 
 def test_ten_bad_inputs_among_ten_good_ones_end_in_ten_refusals(mixed: Path, tmp_path: Path) -> None:

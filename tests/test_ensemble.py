@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.card import card_json, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.ensemble import ensemble
 from hilum.errors import ConfigError
@@ -95,6 +97,19 @@ def test_members_must_share_what_keeps_the_calibration_honest(members: Path) -> 
     other.write_bytes(split.read_bytes() + b"nobody,1\n")
     with pytest.raises(ConfigError, match=r"other\.csv: not the split"):
         ensemble([members / "one", members / "two"], split=other, out=members / "x", name="x")
+
+
+def test_what_one_of_the_members_learned_the_ensemble_learned(members: Path, tmp_path: Path) -> None:
+    split = members / "one" / "split.csv"
+    folders = []
+    for name, held in (("one", [1, 2]), ("two", [2])):
+        folders.append(tmp_path / name)
+        shutil.copytree(members / name / "checkpoint", folders[-1])
+        card = read_card(folders[-1])
+        kept = card.model_copy(update={"config": card.config | {"held": held}})
+        (folders[-1] / "card.json").write_text(card_json(kept))
+    card = ensemble(folders, split=split, out=tmp_path / "both", name="both")
+    assert card.unlearned == {0, 2}
 
 
 def test_evidence_is_shared_only_where_all_members_give_it_on_one_grid() -> None:

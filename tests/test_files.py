@@ -78,17 +78,16 @@ def test_what_is_no_film_by_its_name_is_passed_over_in_a_folder_and_taken_where_
     assert list(inputs([folder], passed=passed.append)) == ["1.2.840.55", "a.dcm", "read.me"]
     assert sorted(passed) == [".csv", ".db", ".txt", "DICOMDIR"]
     assert list(inputs([folder / "labels.CSV"])) == ["labels.CSV"]
-    with pytest.raises(ConfigError, match=r"sub: holds only what is no film, or results; give the films"):
+    with pytest.raises(ConfigError, match=r"sub: holds no film, by the names of its files"):
         inputs([folder / "sub"])
 
 
-def test_results_of_an_earlier_run_among_the_films_are_passed_over(tmp_path: Path) -> None:
-    folder = lay(tmp_path, "a.dcm", "out/a.dcm.overlay.png", "out/ward/b.dcm.overlay.png", "own/c.png")
-    (folder / "out" / "predictions.csv").write_text("file,status,Edema\n", encoding="utf-8")
-    (folder / "own" / "predictions.csv").write_text("image,score\nc.png,1\n", encoding="utf-8")  # a user's
+def test_results_among_the_films_are_passed_over_and_the_films_beside_them_are_not(tmp_path: Path) -> None:
+    made = ("b.png.mask.png", "b.png.overlay.png", "b.png.json", "a.dcm.seg.dcm", "predictions.csv")
+    folder = lay(tmp_path, "b.png", *made, "out/ward/b.dcm.overlay.png", "out/c.png")
     passed: list[str] = []
-    assert list(inputs([folder], passed=passed.append)) == ["a.dcm", "own/c.png"]
-    assert passed == ["results of an earlier run"] * 3 + [".csv"]
+    assert list(inputs([folder], passed=passed.append)) == ["b.png", "out/c.png"]
+    assert sorted(passed) == [".csv", ".json", ".mask.png", ".overlay.png", ".overlay.png", ".seg.dcm"]
 
 
 def test_a_csv_gives_its_heading_and_the_line_of_every_row(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_an_address_is_told_without_its_secrets_and_asked_again(
 
 @pytest.mark.parametrize("given", [["{0}/a.png", "file://{0}/a.png"], ["file://{0}/none/"], ["{0}/none"]])
 def test_what_is_missing_or_given_twice_is_refused(lake: Path, tmp_path: Path, given: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"given already|nothing there|no such file"):
+    with pytest.raises(ConfigError, match=r"given already|no film there|no such file"):
         portions([one.format(lake) for one in given], tmp_path / "out", films=1)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import hilum
+from hilum.card import read_card
 from hilum.data.phantom import draw
 from hilum.data.wrong import KINDS, photographed
 from hilum.errors import CheckpointError, ReadError
@@ -252,3 +254,17 @@ def test_a_report_shown_in_a_notebook_shows_no_patient(report: Report) -> None:
     assert len(shown) < 4000
     assert str(report.radiograph.origin.header.PatientName) not in shown
     assert "Patient" not in shown
+
+
+def test_results_of_other_models_and_settings_are_told_apart() -> None:
+    points = list(read_card(find("hilum-six")).points)
+    ways: list[dict[str, Any]] = [
+        {},
+        {"thresholds": {"Edema": 0.5}},
+        {"point": points[-1]},
+        {"explain": "none"},
+        {"specialist": "hilum-six"},
+    ]
+    made_of = [hilum.load(threads=1, **way).made_of for way in ways]
+    assert len(set(made_of)) == len(ways)
+    assert hilum.load(threads=2).made_of == made_of[0]

@@ -79,6 +79,8 @@ def test_folds_that_are_held_take_no_part(tmp_path: Path) -> None:
     plan = make_plan(config(tmp_path, data=["phantom:40"], fold=1, held=[0, 3]))
     assert {plan.split.parts[patient] for patient in patients(plan, "tune")} == {"1"}
     assert {plan.split.parts[patient] for patient in patients(plan, "train")} == {"2", "4"}
+    with pytest.raises(ConfigError, match="held: the split has no fold 7; it has 0, 1, 2, 3, 4"):
+        make_plan(config(tmp_path, data=["phantom:40"], fold=1, held=[7]))
     with pytest.raises(ConfigError, match="held: fold 1 tunes"):
         config(tmp_path, data=["phantom:40"], fold=1, held=[1])
 

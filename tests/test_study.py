@@ -251,6 +251,23 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     assert "films with exactly one of the 6, macro F1, held" in page
 
 
+def test_a_run_of_other_settings_is_told_before_anything_is_trained(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = read_study(file)
+    stale = next(entry for entry in entries(study) if entry.name == "small")
+    about = {"name": "x", "version": "1", "task": "segment", "labels": (), "architecture": "unet"}
+    said = stale.config.model_dump(mode="json", exclude={"out", "split"}) | {"epochs": 9}
+    card = Card.model_validate({**about, "preparation": {"size": 64}, "config": said})
+    (stale.config.out / "checkpoint").mkdir(parents=True)
+    (stale.config.out / "checkpoint" / "card.json").write_text(card_json(card))
+    trained: list[object] = []
+    monkeypatch.setattr(study_module, "train", lambda *about, **_: trained.append(about))
+    with pytest.raises(ConfigError, match="was trained with epochs=9"):
+        run(study, only=["wide"])
+    assert not trained
+
+
 def test_a_baseline_must_be_a_run(file: Path) -> None:
     study = read_study(file).model_copy(update={"baseline": "tall"})
     with pytest.raises(ConfigError, match="baseline='tall'"):

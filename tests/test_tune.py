@@ -12,6 +12,7 @@ import pytest
 from hilum import tune as module
 from hilum.config import TrainConfig, read_toml, train_config
 from hilum.errors import ConfigError, DivergedError, OutOfMemoryError, TrainingError
+from hilum.plan import sized
 from hilum.tune import Search, read_search, tune
 
 PUBLISHED = Path(__file__).parent.parent / "configs" / "tune"
@@ -33,6 +34,7 @@ class Trainer:
 
     def __call__(self, config: TrainConfig, *, resume: bool, tick: Any, watch: Any) -> None:
         assert resume and tick is None
+        sized(config)
         self.configs.append(config)
         if self.fails:
             raise DivergedError("the loss is not a number")
@@ -123,6 +125,29 @@ def test_a_size_that_a_network_cannot_take_is_passed_over_too(tmp_path: Path, tr
     tune(search(tmp_path, base=base, space=space))
     assert {config.preparation.size for config in trainer.configs} == {32}
     assert any("must be a multiple of 16" in row["fault"] for row in table(tmp_path))
+
+
+def test_what_training_itself_refuses_is_passed_over_too(tmp_path: Path, trainer: Trainer) -> None:
+    real = trainer.__class__.__call__
+
+    def train(config: TrainConfig, **told: Any) -> None:
+        if config.first_rate < 1:
+            raise ConfigError("cnn has no backbone; leave first_rate out")
+        real(trainer, config, **told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train", train)
+        for _ in range(2):  # and again, called once more
+            tune(search(tmp_path, space={"first_rate": {"choices": [1.0, 0.1]}}))
+    assert {row["fault"][:20] for row in table(tmp_path)} == {"", "cnn has no backbone;"}
+    assert len(table(tmp_path)) == 6
+
+
+def test_a_mistake_that_all_share_is_told_before_the_first(tmp_path: Path, trainer: Trainer) -> None:
+    base = {"task": "classify", "data": ["phantom:9"], "architecture": "cnn", "preparation": {"size": 32}}
+    with pytest.raises(ConfigError, match="must be a multiple of 128"):
+        tune(search(tmp_path / "out", base=base, space={"rate": {"low": 1e-4, "high": 1e-2}}))
+    assert not trainer.configs and not (tmp_path / "out").exists()
 
 
 def test_nothing_ends_early_in_the_first_third_of_its_epochs(

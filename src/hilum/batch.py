@@ -7,7 +7,7 @@ import errno
 import hashlib
 import io
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pathlib import Path
 from hilum.engines import cores
 from hilum.errors import HilumError, ReadError
 from hilum.pipeline import Opener, Pipeline, Source, held
-from hilum.report import columns, row, segmentation_columns
+from hilum.report import columns, file_cell, row, segmentation_columns
 from hilum.report_files import sweep, write
 from hilum.store import alone, write_whole
 from hilum.types import Report
@@ -76,13 +76,15 @@ def run(
     everything, earlier = True, 0
     with ExitStack() as stack:
         writer = None
-        if "csv" in forms:
+        if "csv" not in forms:  # files that no row vouches for
+            (out / UNFINISHED).unlink(missing_ok=True)
+        else:
             stack.enter_context(alone(out, "writes its results"))
             sweep(out)
             header = columns(pipeline.labels) if pipeline.labels else segmentation_columns()
             table = out / ("predictions.csv" if pipeline.labels else "segmentation.csv")
             made_of = _hash("\n".join([mark, pipeline.made_of, *sorted(forms)])) if mark else ""
-            for cells in (rows := _left(out, table, header, made_of)):
+            for cells in (rows := _left(out, table, header, made_of, named)):
                 everything &= cells["status"] == "ok"
                 done(Outcome(cells=cells, earlier=True))
             earlier = len(rows)
@@ -100,26 +102,33 @@ def run(
     return everything
 
 
-def _left(out: Path, table: Path, header: Sequence[str], made_of: str) -> list[dict[str, str]]:
-    """The rows that an unfinished run of the same left, if there was one; the table holds just these."""
+def _left(
+    out: Path, table: Path, header: Sequence[str], made_of: str, named: Iterable[str]
+) -> list[dict[str, str]]:
+    """The rows that an unfinished run of the same left, if there was one; the table holds just these.
+
+    They are those of the first of the films `named` now: what could not be listed then may be more films.
+    """
     rows: list[dict[str, str]] = []
     begun = out / UNFINISHED
     if made_of and table.is_file() and begun.is_file() and begun.read_bytes() == made_of.encode():
         # The last line may have been cut off; no cell holds a line break.
-        whole = table.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
-        reader = csv.DictReader(io.StringIO(whole))
+        text = table.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
+        reader = csv.DictReader(io.StringIO(text))
         if reader.fieldnames == list(header):
-            rows = list(takewhile(lambda row: None not in row and None not in row.values(), reader))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header)
+            whole = takewhile(lambda row: None not in row and None not in row.values(), reader)
+            pairs = zip(whole, map(file_cell, named), strict=False)
+            rows = [row for row, _ in takewhile(lambda pair: pair[0]["file"] == pair[1], pairs)]
+    kept = io.StringIO()
+    writer = csv.DictWriter(kept, header)
     writer.writeheader()
     writer.writerows(rows)
     if rows:  # the table only loses its end
         with table.open("r+b") as file:
-            file.truncate(file.write(text.getvalue().encode()))
+            file.truncate(file.write(kept.getvalue().encode()))
         return rows
     begun.unlink(missing_ok=True)
-    table.write_text(text.getvalue(), encoding="utf-8", newline="")
+    table.write_text(kept.getvalue(), encoding="utf-8", newline="")
     if made_of:
         write_whole(begun, made_of.encode())
     return rows

@@ -78,8 +78,8 @@ def predict(
     """Outline and score films; write predictions.csv and, beside it, files for each film.
 
     Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
-    Interrupted, the same command goes on where it stopped. Files in a folder whose ending tells that they are
-    no films (.csv, .txt, .pdf, ...) are passed over, and so are an earlier run's results.
+    Interrupted, the same command goes on where it stopped. Files in a folder that are no films by their names
+    (.csv, .txt, DICOMDIR, an earlier run's .mask.png, ...) are passed over and counted.
 
     Example:
       hilum predict films/ --out results --as csv,json,png,html
@@ -165,10 +165,12 @@ def _analyse(
     if objects:
         dicom.require()
     passed = Counter[str]()
-    given = portions(paths, out, films=part, passed=lambda what: passed.update([what]))
-    if passed:
-        kinds = ", ".join(f"{n} {what}" for what, n in passed.most_common())
-        print(f"passed over, being no films: {kinds}", file=sys.stderr)
+    try:
+        given = portions(paths, out, films=part, passed=lambda ending: passed.update([ending]))
+    finally:
+        if passed:
+            kinds = ", ".join(f"{n} {ending}" for ending, n in passed.most_common())
+            print(f"passed over, being no films by their names: {kinds}", file=sys.stderr)
     tally = _Tally()
     with progress("analysing", again=AGAIN if "csv" in chosen else "") as tick:
         if on_ray:

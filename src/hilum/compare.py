@@ -13,10 +13,10 @@ from hilum.errors import DataError
 from hilum.figures import Bench
 from hilum.intervals import around, holm, two_sided, weighed
 from hilum.labels import NO_FINDING
-from hilum.scores import Statistic, mean_of, scaled
+from hilum.scores import Statistic, mean_of
 from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, mean_auroc, patient_weights, shown
+from hilum.verdicts import Verdicts, mean_auroc, shown
 
 BY_PATIENT = "AUROC by patient"
 
@@ -119,9 +119,9 @@ def _by_labels(
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     truth = _columns(both[0], labels, both[0].truth)
     known = np.asarray(~np.isnan(truth).all(axis=1))
-    each = [mean_auroc(truth[known], _columns(one, labels, one.probabilities)[known]) for one in both]
-    if measure == BY_PATIENT:
-        each = [scaled(one, patient_weights(both[0].patients[known])) for one in each]
+    patients = both[0].patients[known] if measure == BY_PATIENT else None
+    said = [_columns(one, labels, one.probabilities)[known] for one in both]
+    each = [mean_auroc(truth[known], some, patients) for some in said]
     return _paired(each, ours, known, bench, subject=subject, measure=measure)
 
 

@@ -48,6 +48,8 @@ def ensemble(
     own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
     own |= {"arguments": {"members": members, "mirrored": mirrored}, "start": "random"}
     own |= {"auxiliary": (), "teachers": (), "labels": cards[0].labels, "activation": cards[0].activation}
+    fold = cards[0].config.get("fold")
+    own |= {"held": sorted(frozenset.intersection(*(card.unlearned for card in cards)) - {fold})}
     # The first model's settings say which films are whose.
     config = train_config({**cards[0].config, **own, **({"data": tuple(data)} if data else {})})
     plan = make_plan(config, tick)

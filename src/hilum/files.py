@@ -21,19 +21,18 @@ BESIDE = (
 )
 """Endings of what lies beside films in collections, and is none."""
 
-RESULTS = ("predictions.csv", "segmentation.csv")
-"""Tables that `hilum predict` and `hilum segment` write; their first columns are file and status."""
+RESULTS = (".mask.png", ".overlay.png", ".seg.dcm", ".sr.dcm", ".sc.dcm", ".gsps.dcm")
+"""Endings of what `hilum predict` and `hilum segment` add to a film's name, beside those above."""
 
 
 def beside(name: str) -> str:
-    """What tells that a file of a folder is no film, by its name: its ending; "" where it may be one.
+    """What tells by its name that a file of a folder is no film: its ending; "" where it may be one.
 
     DICOMDIR is the index of a disc of films (PS3.10 section 8.6).
     """
     if name.upper() == "DICOMDIR":
         return "DICOMDIR"
-    ending = Path(name).suffix.lower()
-    return ending if ending in BESIDE else ""
+    return next((ending for ending in (*RESULTS, *BESIDE) if name.lower().endswith(ending)), "")
 
 
 def film_paths(folder: Path) -> list[Path]:
@@ -111,30 +110,13 @@ def _real(path: Path) -> Path:
 
 def _films(folder: Path, out: Path | None, passed: Callable[[str], None]) -> Iterator[Path]:
     """The files of a folder that may be films; `passed` as of `inputs`."""
-    made: dict[Path, bool] = {}  # folder -> whether results of an earlier run lie there
-
-    def results(place: Path) -> bool:
-        if place not in made:
-            above = place != folder and results(place.parent)
-            made[place] = above or any(_written(place / name) for name in RESULTS)
-        return made[place]
-
     for path in film_paths(folder):
         if out is not None and _real(path).is_relative_to(_real(out)):
             continue
-        if why := "results of an earlier run" if results(path.parent) else beside(path.name):
-            passed(why)
+        if ending := beside(path.name):
+            passed(ending)
         else:
             yield path
-
-
-def _written(table: Path) -> bool:
-    """Whether a table is one that a run wrote."""
-    try:
-        with table.open("rb") as file:
-            return file.read(12) == b"file,status,"
-    except OSError:
-        return False
 
 
 def inputs(
@@ -144,9 +126,8 @@ def inputs(
 
     Files of a single folder are named by their place in it, of several folders with the folder's name
     before it, and single files by their own name. What lies under `out`, where results go, is passed over;
-    so are files of folders that are no films by their names, and results of earlier runs: `passed` is told
-    the ending, or what it is, of each. Raises ConfigError for a missing path, a folder without films or two
-    inputs of one name.
+    so are files of folders that are no films by their names, as of `beside`: `passed` is told the ending of
+    each. Raises ConfigError for a missing path, a folder without films or two inputs of one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
@@ -157,7 +138,7 @@ def inputs(
                 raise ConfigError(f"{path}: all of it lies in the folder for results; choose another --out")
             if not found and film_paths(path):
                 raise ConfigError(
-                    f"{path}: holds only what is no film, or results; give the films themselves"
+                    f"{path}: holds no film, by the names of its files; name those that are films"
                 )
             if not found:
                 raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")

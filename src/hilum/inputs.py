@@ -208,7 +208,7 @@ def _behind(url: str, prefix: str, passed: Callable[[str], None]) -> dict[str, R
         else:
             found[prefix + name] = _placed(_below(url, name), prefix + name, about)
     if not found:
-        raise ConfigError(f"{plain(url)}: nothing there; give a film, a shard, or a folder that holds some")
+        raise ConfigError(f"{plain(url)}: no film there; give a film, a shard, or a folder that holds some")
     return found
 
 

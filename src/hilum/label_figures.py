@@ -140,9 +140,7 @@ def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     columns = verdicts.truth[:, places], verdicts.probabilities[:, places]
     known = np.asarray(~np.isnan(columns[0]).all(axis=1))
     yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
-    yield bench.figure(
-        subject, "AUROC by patient", _mean_by_patient, *columns, verdicts.patients, films=known
-    )
+    yield bench.figure(subject, "AUROC by patient", mean_auroc, *columns, verdicts.patients, films=known)
 
 
 def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
@@ -205,8 +203,3 @@ def untold(label: str, measure: str, why: str, *, films: Array, positives: int, 
 def _by_patient(truth: Array, said: Array, patients: Array) -> Statistic:
     """AUROC of a label in which every patient counts as one."""
     return scores.scaled(scores.auroc(truth, said), patient_weights(patients))
-
-
-def _mean_by_patient(truth: Array, said: Array, patients: Array) -> Statistic:
-    """The same of the mean over several labels."""
-    return scores.scaled(mean_auroc(truth, said), patient_weights(patients))

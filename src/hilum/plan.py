@@ -99,13 +99,20 @@ def _odds(config: TrainConfig, truth: Array, activation: str) -> Array | None:
 
 def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split) -> list[Sample]:
     """The data's films of a part, of as many patients as asked for; raises DataError where there are none."""
+    if missing := {*map(str, config.held)} - {*split.parts.values()}:
+        raise ConfigError(f"held: the split has no fold {min(missing)}; it has {_folds(split)}")
     films = select(samples, split, part, fold=config.fold, held=config.held)
     if not films:
         raise DataError(
-            f"no films in the {part} part; the data are too few, or the split has no fold {config.fold}"
+            f"no films in the {part} part; the data are too few, or fold={config.fold} is none of "
+            f"{_folds(split)}"
         )
     films = _settled(part, config, films)
     return first_patients(films, config.patients) if part == "train" and config.patients else films
+
+
+def _folds(split: Split) -> str:
+    return ", ".join(sorted({*split.parts.values()} - {"test"}, key=int))
 
 
 def _settled(part: Part, config: TrainConfig, films: Sequence[Sample]) -> list[Sample]:

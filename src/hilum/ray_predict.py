@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.batch import Outcome, outcome, results
+from hilum.batch import UNFINISHED, Outcome, outcome, results
 from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
 from hilum.extras import needs
@@ -115,6 +115,7 @@ def run(
         done(one)
 
     with alone(out, "writes its results"):
+        (out / UNFINISHED).unlink(missing_ok=True)  # what a local run began, this one writes over
         names = (part_name(i, f"{made_of}\n{portion.mark}") for i, portion in enumerate(portions))
         jobs = [_Job(portion, folder / name) for portion, name in zip(portions, names, strict=True)]
         renumber(job.part for job in jobs)

@@ -123,7 +123,7 @@ def row(file: str, result: Report | HilumError, labels: Sequence[str]) -> dict[s
     text an apostrophe.
     """
     cells = dict.fromkeys(columns(labels), "")
-    cells["file"] = _inert(file, "./")
+    cells["file"] = file_cell(file)
     if isinstance(result, HilumError):
         return cells | {"status": "error", "notes": _inert("; ".join(_fault(result).values()))}
     said = (reason.sentence for reason in (*result.reasons, *result.flags))
@@ -137,6 +137,11 @@ def row(file: str, result: Report | HilumError, labels: Sequence[str]) -> dict[s
     if result.anatomy is not None:
         cells["quality"] = _number(min(result.anatomy.quality.values(), default=None))
     return cells
+
+
+def file_cell(name: str) -> str:
+    """The cell `file` of a film's row."""
+    return _inert(name, "./")
 
 
 def _score_cells(prediction: Prediction, labels: Sequence[str]) -> dict[str, str]:

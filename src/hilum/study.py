@@ -114,8 +114,8 @@ class Entry:
 
 
 def _origin(start: str) -> str | None:
-    """What a card says that began from this checkpoint; None where there is none, or none any more."""
-    if start in ("random", "imagenet"):
+    """What a card says that began from this checkpoint; None where there is none here, or none any more."""
+    if start in ("random", "imagenet") or "://" in start:
         return None
     try:
         return origin(read_card(find(start)))
@@ -185,8 +185,8 @@ def run(
     """
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
-    whole = entries(study)
-    chosen = [entry for entry in whole if not only or entry.name in only]
+    finished(study)  # a run that is not this study's is told before anything is trained
+    chosen = [entry for entry in entries(study) if not only or entry.name in only]
     for done, entry in enumerate(chosen):
         own = within(tick, done, len(chosen), entry.config.out.relative_to(study.out).as_posix())
         if not entry.finished:

@@ -52,11 +52,9 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             pairs = [(row.title, verdicts_of(row, test)) for row in others if theirs]
             # No P value is below two in so many draws, and Holm multiplies it by the number of pairs.
             repeats = max(2000, 100 * len(pairs))
-            for column in study.columns:
+            for column in (one for one in study.columns if len(one) == 2):  # of films as they are
                 some = {
-                    run: one
-                    for run, own in pairs
-                    if own and (one := _gain(own, theirs, *column[:2], repeats))
+                    run: one for run, own in pairs if own and (one := _gain(own, theirs, *column, repeats))
                 }
                 corrected = holm([gained.p for gained in some.values()])
                 found += [

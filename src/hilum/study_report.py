@@ -104,7 +104,7 @@ def _rows(done: Sequence[Entry]) -> list[Row]:
                 name=name,
                 source=source,
                 title=name if len({entry.source for entry in done}) == 1 else f"{name}, {source}",
-                start=Path(own[0].config.start).name,
+                start=Path(own[0].config.start.removesuffix("/checkpoint")).name,
                 seeds=len(groups),
                 cost=_cost(own[0].config.out / "checkpoint"),
                 seconds=seconds / len(groups),

@@ -80,8 +80,8 @@ def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> N
     except torch.OutOfMemoryError:
         side = config.preparation.size
         raise OutOfMemoryError(
-            f"batch={config.batch} films of {side} x {side} do not fit into the GPU's memory; lower batch=, "
-            "raise accumulate= by as much, and choose another out="
+            f"batch={config.batch} films of {side} x {side} do not fit into the GPU's memory; lower batch= "
+            "and raise accumulate= by as much"
         ) from None
     except TrainingError:
         if first and run.state.best_epoch >= 0:

@@ -80,9 +80,11 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     from optuna.trial import TrialState
 
     # What is asked wrongly is told here, once, and not by every trial.
-    _config(
+    first = _config(
         search, {name: what.choices[0] if what.choices else what.low for name, what in search.space.items()}
     )
+    if not any(name.startswith(("preparation.", "arguments.", "architecture")) for name in search.space):
+        sized(first)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
     search.out.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
@@ -110,6 +112,7 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
         objective,
         n_trials=max(0, search.trials - done),
         catch=(DivergedError, OutOfMemoryError),
+        gc_after_trial=True,  # or what did not fit stays in memory, held by its own error
         callbacks=[lambda study, _: _tell(search, study)],
     )
     _tell(search, study)
@@ -163,28 +166,25 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
     """Train, or go on, or read what was trained already; the tuning score of the weights that are kept."""
     import optuna
 
-    try:
-        config = _config(search, drawn)
-        sized(config)
-    except ConfigError as error:  # each setting may be as it is, but not beside the others
-        trial.set_user_attr(_FAULT, str(error))
-        raise optuna.TrialPruned from None
-
     def watch(epoch: int, score: float) -> None:
         trial.report(score, epoch)
         if epoch > config.epochs // _GRACE and trial.should_prune():
             raise optuna.TrialPruned
 
-    finished = (config.out / "checkpoint").is_dir() and not (config.out / STATE).is_file()
-    if not finished:
-        try:
+    try:
+        config = _config(search, drawn)
+        finished = (config.out / "checkpoint").is_dir() and not (config.out / STATE).is_file()
+        if not finished:
             train(config, resume=True, tick=tick, watch=watch)
-        except optuna.TrialPruned:
-            (config.out / STATE).unlink(missing_ok=True)
-            raise
-        except (DivergedError, OutOfMemoryError) as error:
-            trial.set_user_attr(_FAULT, str(error))
-            raise
+    except optuna.TrialPruned:
+        (config.out / STATE).unlink(missing_ok=True)
+        raise
+    except ConfigError as error:  # each setting may be as it is, but not beside the others
+        trial.set_user_attr(_FAULT, str(error))
+        raise optuna.TrialPruned from None
+    except (DivergedError, OutOfMemoryError) as error:
+        trial.set_user_attr(_FAULT, str(error))
+        raise
     with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
         scores = [float(row["score"]) for row in csv.DictReader(file)]
     return scores[-1] if config.keep == "last" else max(scores)

@@ -110,14 +110,19 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
     )
 
 
-def mean_auroc(truth: Array, said: Array) -> Statistic:
-    """Mean over labels of the AUROC, each where it is known: truth and probabilities (N, C)."""
-    return scores.mean_of([_on_known(*pair) for pair in zip(truth.T, said.T, strict=True)])
+def mean_auroc(truth: Array, said: Array, patients: Array | None = None) -> Statistic:
+    """Mean over labels of the AUROC, each where it is known: truth and probabilities (N, C).
+
+    Given `patients` (N,), each of them counts as one, of every label anew.
+    """
+    return scores.mean_of([_on_known(*pair, patients) for pair in zip(truth.T, said.T, strict=True)])
 
 
-def _on_known(truth: Array, said: Array) -> Statistic:
+def _on_known(truth: Array, said: Array, patients: Array | None) -> Statistic:
     known = ~np.isnan(truth)
     own = scores.auroc(truth[known], said[known])
+    if patients is not None:
+        own = scores.scaled(own, patient_weights(patients[known]))
     return own if known.all() else lambda weights: own(weights[:, known])
 
 

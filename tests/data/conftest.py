@@ -150,7 +150,8 @@ def mimic(folder: Path) -> str:
     for film, who, study, _ in films[:3]:
         picture(folder / "files" / f"p{who[:2]}" / f"p{who}" / f"s{study}" / f"{film}.jpg")
     heading = ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
-    table(folder / "patients.csv.gz", heading, [["10000032", "F", 52, 2178, "2014 - 2016", "2180-09-09"]])
+    people = [["10000032", "F", 52, 2178, "2014 - 2016", "2180-09-09"], ["10000764", "M", 91, 2175, "", ""]]
+    table(folder / "patients.csv.gz", heading, people)
     return str(folder)
 
 

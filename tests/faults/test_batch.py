@@ -130,6 +130,30 @@ def test_an_interrupted_run_goes_on_and_begins_anew_where_films_models_or_forms_
     (out / "predictions.csv").write_text("file,status\na.dcm,ok\n", encoding="utf-8")  # somebody's own
     assert run() == 0
     assert visible(out) == visible(whole)
+    run(stop=2)
+    run(forms=("json",))  # without a table, which writes over the others' files
+    assert run() == 0
+
+
+def test_an_interrupted_run_goes_on_only_with_the_films_that_stand_where_they_stood(
+    pipeline: Pipeline, films: Path, tmp_path: Path
+) -> None:
+    """What could not be listed is one row, and may be several films the next time."""
+    out, told = tmp_path / "out", list[batch.Outcome]()
+    listed = inputs([films], out)
+
+    def done(one: batch.Outcome) -> None:
+        told.append(one)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    broken = {"a.tar": films / "broken.dcm"}
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(pipeline, broken | listed, out, FORMS, mark="the same", done=done)
+    told.append(told[0])  # no more interruptions
+    batch.run(pipeline, listed, out, FORMS, mark="the same", done=done)
+    assert [row["file"] for row in table(out)] == list(listed)
+    assert not any(one.earlier for one in told)
 
 
 def test_drafts_that_a_killed_run_left_go_with_a_later_one(

@@ -22,6 +22,7 @@ SITE = "mimic"
 PUBLISHED = {"films listed": 377_110, "patients listed": 65_379}
 
 _LABELS = ("mimic-cxr-*-chexpert.csv", "mimic-cxr-*-negbio.csv")
+_OLDEST = 89  # years, that MIMIC-IV tells apart
 _PARTS = {"train": "train", "validate": "tune", "test": "test"}
 
 
@@ -104,14 +105,15 @@ def _parts(folder: Path) -> dict[str, str]:
 
 
 def _people(folder: Path) -> dict[str, tuple[str | None, int | None]]:
-    """Patient -> sex and (shifted) year of birth, where MIMIC-IV's table of patients is there."""
+    """Patient -> sex and (shifted) year of birth, as MIMIC-IV's table tells, where it is there."""
     if not list(folder.glob("patients.csv*")):
         return {}
     file = table(folder, "patients.csv", whose="MIMIC-IV")
     found = {}
     for _, row in rows(file, ("subject_id", "gender"), ("anchor_age", "anchor_year"), whose="MIMIC-IV"):
         age, year = row.get("anchor_age", ""), row.get("anchor_year", "")
-        known = age.isdecimal() and year.isdecimal()
+        # Who is older is 91 there, in whatever year.
+        known = age.isdecimal() and year.isdecimal() and int(age) <= _OLDEST
         found[row["subject_id"]] = sex_of(row["gender"]), int(year) - int(age) if known else None
     return found
 
