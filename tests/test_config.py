@@ -9,7 +9,6 @@ import pytest
 
 from hilum.config import TrainConfig, expand, read_toml, train_config
 from hilum.errors import ConfigError
-from hilum.models import MODELS, build
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SEGMENT: dict[str, Any] = {"task": "segment", "data": ["phantom:10"]}
@@ -18,8 +17,8 @@ CLASSIFY: dict[str, Any] = {"task": "classify", "data": ["phantom:10"]}
 
 def test_the_task_brings_its_defaults() -> None:
     outlines, labels = train_config(SEGMENT), train_config(CLASSIFY)
-    assert (outlines.architecture, outlines.start, outlines.preparation.size) == ("unet", "random", 256)
-    assert (labels.architecture, labels.start, labels.preparation.size) == ("mobilenetv2", "imagenet", 128)
+    assert (outlines.architecture, outlines.start, outlines.preparation.size) == ("unet", "auto", 256)
+    assert (labels.architecture, labels.start, labels.preparation.size) == ("mobilenetv2", "auto", 128)
     assert outlines.preparation.low == labels.preparation.low == 1.0
 
 
@@ -57,17 +56,9 @@ def test_overrides_carry_the_type_that_their_text_says(override: str, key: str, 
     assert type(found) is type(value) or isinstance(value, Path)
 
 
-@pytest.mark.parametrize("architecture", MODELS)
-def test_an_architecture_starts_from_imagenet_weights_where_it_has_some(architecture: str) -> None:
-    task = "segment" if architecture.startswith("unet") else "classify"
-    start = train_config({"task": task, "data": ["x"], "architecture": architecture}).start
-    if architecture == "ensemble":
-        assert start == "random"
-    else:
-        has = hasattr(build(architecture, 3, seed=0), "load_imagenet")
-        assert start == ("imagenet" if has else "random")
-    asked = {"task": task, "data": ["x"], "architecture": architecture, "start": "random"}
-    assert train_config(asked).start == "random"
+def test_a_start_is_left_to_the_architecture() -> None:
+    assert train_config(CLASSIFY).start == train_config(CLASSIFY, ["architecture=cnn"]).start == "auto"
+    assert train_config(CLASSIFY, ["start=random"]).start == "random"
 
 
 @pytest.mark.parametrize(

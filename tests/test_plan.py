@@ -19,8 +19,8 @@ from hilum.data import listing
 from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX, UNCERTAIN
-from hilum.models import imagenet
-from hilum.plan import Plan, class_weights, make_plan, network
+from hilum.models import MODELS, build, imagenet
+from hilum.plan import Plan, class_weights, make_plan, network, started
 from hilum.types import STRUCTURES, Listing
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -332,6 +332,15 @@ def test_another_set_of_labels_is_a_setting_and_no_code(labels: list[str], tmp_p
     assert plan.labels == tuple(labels)
     module, _ = network(chosen, plan)
     assert module.eval()(torch.zeros(1, 1, 32, 32))["logits"].shape == (1, len(labels))
+
+
+@pytest.mark.parametrize("architecture", sorted(MODELS.keys() - {"ensemble"}))
+def test_an_architecture_starts_from_imagenet_weights_where_it_has_some(architecture: str) -> None:
+    task = "segment" if architecture.startswith("unet") else "classify"
+    about = {"task": task, "data": ["x"], "architecture": architecture}
+    has = hasattr(build(architecture, 3, seed=0), "load_imagenet")
+    assert started(train_config(about)).start == ("imagenet" if has else "random")
+    assert started(train_config({**about, "start": "random"})).start == "random"
 
 
 def test_a_unet_has_no_imagenet_start(tmp_path: Path) -> None:

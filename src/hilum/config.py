@@ -68,9 +68,9 @@ class TrainConfig(Strict):
         default_factory=dict, description="the architecture's own, as arguments.width=32; docs/studies.md"
     )
     start: str = Field(
-        default="random",
-        description="'random', 'imagenet' (the default of architectures that have such weights), or a "
-        "checkpoint's name or folder",
+        default="auto",
+        description="'random', 'imagenet', a checkpoint's name or folder; 'auto': 'imagenet' where the "
+        "architecture has such weights",
     )
     preparation: Preparation
     epochs: int = Field(ge=1, description="times that every film is seen, at most")
@@ -175,9 +175,6 @@ class TrainConfig(Strict):
         return self
 
 
-FROM_RANDOM = ("unet", "cnn", "ensemble")
-"""Architectures without ImageNet weights, which begin at random; by default all others start from those."""
-
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "segment": {
         "architecture": "unet",
@@ -251,19 +248,11 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
             f"task={task!r}: must be one of {', '.join(_DEFAULTS)}; give --task and --data, or a TOML file"
         )
     try:
-        return TrainConfig.model_validate(_merge(_defaults(task, merged.get("architecture")), merged))
+        return TrainConfig.model_validate(_merge(_DEFAULTS[task], merged))
     except ValidationError as error:
         raise ConfigError(
             "; ".join(map(_fault, error.errors())) + "; 'hilum train --settings' lists them all"
         ) from None
-
-
-def _defaults(task: str, architecture: str | None = None) -> dict[str, Any]:
-    """A task's defaults; an architecture of the user's own has another start, perhaps."""
-    found = _DEFAULTS[task]
-    return found | {
-        "start": "random" if (architecture or found["architecture"]) in FROM_RANDOM else "imagenet"
-    }
 
 
 def settings(task: str) -> list[tuple[str, str, str]]:
@@ -273,10 +262,10 @@ def settings(task: str) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in TrainConfig.model_fields.items():
         if field.annotation is Preparation:
-            own = _defaults(task)[name]
+            own = _DEFAULTS[task][name]
             rows += [_row(f"{name}.{key}", one, own) for key, one in Preparation.model_fields.items()]
         else:
-            rows.append(_row(name, field, _defaults(task)))
+            rows.append(_row(name, field, _DEFAULTS[task]))
     return rows
 
 

@@ -7,6 +7,7 @@ import hilum.needs_train  # noqa: F401
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from hilum.data.regions import regional
 from hilum.data.split import Part, Split, first_patients, make_split, read_split, select, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
-from hilum.models import TASKS, build
+from hilum.models import MODELS, TASKS, build
 from hilum.teach import taught
 from hilum.types import STRUCTURES, Array, Sample
 
@@ -134,6 +135,15 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
         recipe=config.recipe if part == "train" or pretrains else "general",
         views=2 if pretrains else 1,
     )
+
+
+def started(config: TrainConfig) -> TrainConfig:
+    """The settings with their start named: ImageNet's weights where an architecture has some, else random."""
+    if config.start != "auto":
+        return config
+    make = MODELS.get(config.architecture)
+    has = hasattr(make.func if isinstance(make, partial) else make, "load_imagenet")
+    return config.model_copy(update={"start": "imagenet" if has else "random"})
 
 
 def sized(config: TrainConfig) -> None:

@@ -23,7 +23,7 @@ from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import evaluate, films_for
 from hilum.figures import write
 from hilum.label_figures import score
-from hilum.plan import origin
+from hilum.plan import origin, started
 from hilum.progress import within
 from hilum.report import identity, provenance
 from hilum.run import STATE
@@ -155,7 +155,7 @@ def entries(study: Study) -> list[Entry]:
                 group = study.out / f"{name}-{source}-seed{seed}"
                 folded = [{"fold": fold, "out": group / f"fold{fold}"} for fold in study.folds]
                 for place in folded or [{"out": group}]:
-                    config = train_config({**settings, "name": name.lower(), "seed": seed, **place})
+                    config = started(train_config({**settings, "name": name.lower(), "seed": seed, **place}))
                     if config.devices != 1 or config.nodes != 1:
                         raise ConfigError("devices: a study trains on one; run its trainings by themselves")
                     if study.folds and config.task != "classify":

@@ -24,7 +24,7 @@ from hilum.data.cache import Tick
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
-from hilum.plan import make_plan, sized
+from hilum.plan import make_plan, sized, started
 from hilum.run import Run, begin, claim, fabric_for
 from hilum.stages import freeze, learning
 from hilum.state import State
@@ -45,6 +45,7 @@ def train(
     DataError, or TrainingError when the loss stops being a number (the last good state is kept). With several
     devices, the script that calls it runs once for each; all but the first end in here.
     """
+    config = started(config)
     fabric = fabric_for(config)
     if not fabric.is_global_zero:
         fabric.launch()

@@ -12,11 +12,13 @@ from torch import nn
 
 from hilum import checkpoint
 from hilum.card import Card, Preparation
+from hilum.config import train_config
 from hilum.errors import ConfigError
 from hilum.explain import gradcam
 from hilum.models import MODELS, TASKS, arguments, build
 from hilum.models.unet import UNet, _Gate, scaled
 from hilum.runtime import Runtime, find, head_bias
+from hilum.train import train
 
 SIZE = 64
 LABELS = ("one", "two", "three")
@@ -353,3 +355,25 @@ def test_a_shortened_mobilenet_keeps_its_first_stages_as_they_are() -> None:
 def test_stages_that_are_not_there_are_refused(name: str, stages: int) -> None:
     with pytest.raises(ConfigError, match=f"arguments.stages={stages}: a MobileNet has 1 to 7"):
         build(name, 2, seed=0, stages=stages)
+
+
+def test_the_model_of_the_contributors_page_is_one_like_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file and its row, as they stand there, and a phantom it scores."""
+    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code, row = page.split("```python\n# src/hilum/models/tiny.py\n")[1].split(
+        "# src/hilum/models/__init__.py"
+    )
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    assert '"tiny": Tiny,' in row
+    monkeypatch.setitem(MODELS, "tiny", names["Tiny"])
+    config = train_config(
+        {"task": "classify", "data": ["phantom:20"], "architecture": "tiny", "preparation": {"size": 64}},
+        ["arguments.width=8", "epochs=1", "batch=4", f"out={tmp_path / 'run'}"],
+    )
+    card = train(config)
+    assert (card.architecture, card.arguments, card.config["start"]) == ("tiny", {"width": 8}, "random")
+    outputs = Runtime(tmp_path / "run" / "checkpoint", threads=1)(np.zeros((2, 1, 64, 64), np.float32))
+    np.testing.assert_allclose(outputs["evidence"].mean(axis=(2, 3)), outputs["logits"], atol=1e-4)
