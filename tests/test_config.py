@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hilum.config import TrainConfig, expand, read_toml, train_config
+from hilum.config import TrainConfig, expand, train_config
 from hilum.errors import ConfigError
+from hilum.toml_files import read_toml
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SEGMENT: dict[str, Any] = {"task": "segment", "data": ["phantom:10"]}

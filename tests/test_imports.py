@@ -35,7 +35,7 @@ FLOORS = """
     conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
     decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
-    segment notebook
+    segment notebook toml_files
     classify data.phantom_findings model_page models probe reader six_way
     call_figures dicom dicom_header hub_upload
     guarded guarded_child serve.films serve.patient

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.config import TrainConfig, read_toml, train_config
+from hilum.config import TrainConfig, train_config
 from hilum.data import listing
 from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
 from hilum.plan import Plan, class_weights, make_plan, network, started
+from hilum.toml_files import read_toml
 from hilum.types import STRUCTURES, Listing
 
 CONFIGS = Path(__file__).parents[1] / "configs"

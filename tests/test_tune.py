@@ -10,9 +10,10 @@ import optuna
 import pytest
 
 from hilum import tune as module
-from hilum.config import TrainConfig, read_toml, train_config
+from hilum.config import TrainConfig, train_config
 from hilum.errors import ConfigError, DivergedError, OutOfMemoryError, TrainingError
 from hilum.plan import sized
+from hilum.toml_files import read_toml
 from hilum.tune import Search, read_search, tune
 
 PUBLISHED = Path(__file__).parent.parent / "configs" / "tune"

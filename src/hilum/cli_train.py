@@ -58,7 +58,8 @@ def train(
       hilum train --data folder:films/ --task pretrain --out runs/films
       hilum train --data csv:labels.csv --from runs/films/checkpoint --out runs/mine
     """
-    from hilum.config import read_toml, train_config
+    from hilum.config import train_config
+    from hilum.toml_files import read_toml
 
     if show:
         _show_settings(task or "classify")

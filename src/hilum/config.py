@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -202,33 +202,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "keep": "last",
     },
 }
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The TOML file as a dictionary; raises ConfigError naming the file and line."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path of a TOML file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}; see configs/ for examples") from None
-
-
-_Plan = TypeVar("_Plan", bound=Strict)
-
-
-def read_plan(kind: type[_Plan], path: Path, *, examples: str) -> _Plan:
-    """The plan of a TOML file, named after it unless it says otherwise; raises ConfigError for what is wrong.
-
-    `examples` tells where it is shown how such a file looks.
-    """
-    try:
-        return kind.model_validate({"name": path.stem, **read_toml(path)})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ConfigError(f"{path}: {wrong}; {examples}") from None
 
 
 def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:

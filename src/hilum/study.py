@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from hilum.card import Strict, read_card
-from hilum.config import TrainConfig, read_plan, train_config
+from hilum.config import TrainConfig, train_config
 from hilum.data import join, open_data, short
 from hilum.data.cache import Tick
 from hilum.data.split import Part, read_split, select
@@ -28,6 +28,7 @@ from hilum.progress import within
 from hilum.report import identity, provenance
 from hilum.run import STATE
 from hilum.runtime import Runtime, find
+from hilum.toml_files import read_plan
 from hilum.train import train
 from hilum.types import Sample, now
 from hilum.verdicts import TABLE, pool, read_verdicts

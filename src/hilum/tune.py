@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from hilum.card import Strict
-from hilum.config import TrainConfig, read_plan, train_config
+from hilum.config import TrainConfig, train_config
 from hilum.data.cache import Tick
 from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
 from hilum.plan import sized
 from hilum.progress import within
 from hilum.run import STATE
+from hilum.toml_files import read_plan
 from hilum.train import train
 
 if TYPE_CHECKING:
