@@ -16,6 +16,7 @@ def page() -> str:
         study={"name": "wide", "folds": ()},
         films=["nih:films"],
         table=(["run", "AUROC"], [["a", "0.850 (0.800 to 0.900)"]]),
+        labels=None,
         differences=None,
         pictures=[],
         commits=[],

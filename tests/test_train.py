@@ -760,7 +760,7 @@ def test_a_gpu_that_is_too_small_is_told(runs: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("hilum.run.segmentation_loss", full)
     with pytest.raises(OutOfMemoryError, match=r"batch=4 films of 64 x 64 do not fit .*; lower batch="):
-        train(segment(runs / "large"))
+        train(segment(runs / "too-large"))
 
 
 @pytest.mark.parametrize("batch", [4, 64])

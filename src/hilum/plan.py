@@ -158,6 +158,7 @@ def sized(config: TrainConfig) -> None:
 
 def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
     """The network with the weights the configuration starts from, and where those came from."""
+    config = started(config)
     outputs = len(plan.labels) + len(config.auxiliary)
     module = build(
         config.architecture,
