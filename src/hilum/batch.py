@@ -83,7 +83,7 @@ def run(
             sweep(out)
             header = columns(pipeline.labels) if pipeline.labels else segmentation_columns()
             table = out / ("predictions.csv" if pipeline.labels else "segmentation.csv")
-            made_of = _hash("\n".join([mark, pipeline.made_of, *sorted(forms)])) if mark else ""
+            made_of = digest("\n".join([mark, pipeline.made_of, *sorted(forms)])) if mark else ""
             for cells in (rows := _left(out, table, header, made_of, named)):
                 everything &= cells["status"] == "ok"
                 done(Outcome(cells=cells, earlier=True))
@@ -134,7 +134,8 @@ def _left(
     return rows
 
 
-def _hash(text: str) -> str:
+def digest(text: str) -> str:
+    """What tells such a text from others, also where it names files that are no UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 if TYPE_CHECKING:
     from hilum.card import Card
+    from hilum.data.split import Part
     from hilum.types import Sample
 
 UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
@@ -59,7 +60,7 @@ def choose(
     warnings = _unsplit(names, samples, cards)
     if split is not None:
         parts = read_split(split)
-        samples = select(samples, parts, part, fold=fold)  # type: ignore[arg-type]
+        samples = select(samples, parts, cast("Part", part), fold=fold)
         about |= {"part": part, "split_sha256": parts.sha256}
         warnings = _informed(cards, parts.sha256, part, fold)
     for warning in warnings:

@@ -57,9 +57,7 @@ def heatmap(
         mask = cv2.resize(
             mask, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_NEAREST_EXACT
         )
-    seen = slice(None), slice(None)
-    if part is not None:
-        seen = tuple(slice(round(one.start * scale), max(1, round(one.stop * scale))) for one in part)  # type: ignore[assignment]
+    seen = (slice(None), slice(None)) if part is None else _scaled(part, (scale, scale), mask.shape)
     inside, around = (np.ascontiguousarray(one[seen]) for one in (mask, chest_outline(mask)))
     above = _stretched(cells, inside.shape, exact=method == "evidence") - np.float32(baseline)
     room = float(np.count_nonzero(around)) / around.size
@@ -79,8 +77,7 @@ def laid(found: Heatmap, shape: tuple[int, int]) -> Array:
     """A map over so many rows and columns of its film, (h, w) float32 in logit units."""
     if found.part is None:
         return _stretched(found.cells, shape, exact=found.method == "evidence")
-    sizes = zip(found.part, shape, found.shape, strict=True)
-    part = tuple(_scaled(one, size / whole) for one, size, whole in sizes)
+    part = _scaled(found.part, (shape[0] / found.shape[0], shape[1] / found.shape[1]), shape)
     height, width = (one.stop - one.start for one in part)
     values = _stretched(found.cells, (height, width), exact=found.method == "evidence")
     # What the network did not see speaks neither for the label nor against it.
@@ -89,10 +86,15 @@ def laid(found: Heatmap, shape: tuple[int, int]) -> Array:
     return whole
 
 
-def _scaled(part: slice, by: float) -> slice:
-    """The same rows or columns of a film drawn larger or smaller; at least one of them."""
-    start = int(part.start * by)
-    return slice(start, max(start + 1, round(part.stop * by)))
+def _scaled(
+    part: tuple[slice, slice], by: tuple[float, float], shape: tuple[int, ...]
+) -> tuple[slice, slice]:
+    """The same rows and columns of a film that is drawn on so many of them; at least one of each."""
+    found = []
+    for one, scale, size in zip(part, by, shape, strict=True):
+        start = min(round(one.start * scale), size - 1)
+        found.append(slice(start, max(start + 1, round(one.stop * scale))))
+    return found[0], found[1]
 
 
 def _stretched(cells: Array, shape: tuple[int, ...], *, exact: bool) -> Array:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.batch import Outcome
+from hilum.batch import Outcome, digest
 from hilum.errors import DataError
 from hilum.extras import needs
 from hilum.report import columns
@@ -25,9 +24,7 @@ _MORE = ("reasons", "flags", "format", "message")
 
 def part_name(number: int, mark: str) -> str:
     """The name of a portion's part: its place among all, and a hash of what it is made of."""
-    return (
-        f"part-{number:06d}-{hashlib.sha256(mark.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}.parquet"
-    )
+    return f"part-{number:06d}-{digest(mark)[:16]}.parquet"
 
 
 def renumber(parts: Iterable[Path]) -> None:

@@ -96,8 +96,9 @@ def test_wherever_predict_is_killed_files_are_whole_and_a_rerun_completes_the_ta
 
 
 def test_an_interrupted_run_goes_on_and_begins_anew_where_films_models_or_forms_are_others(
-    pipeline: Pipeline, films: Path, tmp_path: Path
+    pipeline: Pipeline, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("hilum.report.now", lambda: "always")  # the JSON of an error tells when it came
     out, whole = tmp_path / "out", tmp_path / "whole"
 
     def run(mark: str = "the same", forms: tuple[str, ...] = FORMS, stop: int = 9) -> int:

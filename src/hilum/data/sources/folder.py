@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hilum.errors import DataError
-from hilum.files import BESIDE, FILMS, film_paths
+from hilum.files import FILMS, beside, film_paths
 from hilum.labels import canonical
 from hilum.types import Listing, Sample
 
@@ -29,11 +29,12 @@ def listing(path: str) -> Listing:
     loose = [
         entry for entry in sorted(folder.iterdir()) if entry.is_file() and not entry.name.startswith(".")
     ]
-    if films := [entry for entry in loose if entry.suffix.lower() in FILMS]:
+    films = [entry for entry in loose if entry.suffix.lower() in FILMS and not beside(entry.name)]
+    if films:
         lie = f"{len(films)} films lie beside its classes' folders, as {films[0].name}"
         raise DataError(f"{folder}: {lie}; move each into its class's folder, or away")
     found = [(film, label) for entry, label in classes.items() for film in film_paths(entry)]
-    beside = [film for film, _ in found if film.suffix.lower() in BESIDE]
+    others = [film for film, _ in found if beside(film.name)]
     site = folder.resolve().name
     samples = tuple(
         Sample(
@@ -44,6 +45,6 @@ def listing(path: str) -> Listing:
             site=site,
         )
         for film, label in found
-        if film.suffix.lower() not in BESIDE
+        if not beside(film.name)
     )
-    return Listing(samples=samples, passed_over={"no film by its ending": len(beside)} if beside else {})
+    return Listing(samples=samples, passed_over={"no film by its ending": len(others)} if others else {})

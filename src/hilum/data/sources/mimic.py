@@ -3,7 +3,8 @@
 Source: Johnson et al., 2019 (377,110 films, 227,827 studies of 65,379 patients). The CheXpert and the NegBio
 labeler read the reports; a label belongs to a study, and so to each of its films. Neither sex nor age is
 told; where MIMIC-IV's patients.csv lies in the folder too, it gives both, ages to a year: a patient is
-anchor_age in the year anchor_year, which is shifted as the dates of studies are. Who was over 89 is 91.
+anchor_age in the year anchor_year, which is shifted as the dates of studies are. None is told of who was
+over 89.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import numpy as np
 
 from hilum.data.masks import mask_of
 from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
-from hilum.files import BESIDE, FILMS
+from hilum.files import FILMS, beside
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.reader import read
 from hilum.types import STRUCTURES, Array, Listing, Radiograph, Sample
@@ -110,7 +110,7 @@ def entries(shard: Path | str, *, strict: bool = True) -> tuple[list[Entry], Dat
                         abouts[str(path.with_suffix(""))] = _json(shard, info, tar)
                 elif info.name.endswith(_MASK):
                     masks[str(path).removesuffix(_MASK)] = info.offset_data, info.size
-                elif path.suffix.lower() not in BESIDE:
+                elif not beside(path.name):
                     films[info.name] = info.offset_data, info.size
             # Where tarfile stops at damage it says nothing.
             why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
