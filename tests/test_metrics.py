@@ -424,6 +424,8 @@ def test_p_values_by_hand() -> None:
     assert two_sided(np.array([-1, 1, 2, 3, 4, 5, 6, 7, 8.0])) == pytest.approx(0.4)
     assert two_sided(np.array([-1, 1.0])) == 1.0
     assert np.isnan(two_sided(np.array([np.nan])))
+    assert np.isnan(two_sided(np.array([1.0, np.nan, np.nan])))  # as the interval of such draws
+    assert two_sided(np.array([1.0, 2.0, np.nan])) == pytest.approx(2 / 3)
     # Three tests: the smallest times three, the next times two but no less than it, the last once.
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

@@ -11,6 +11,7 @@ import pytest
 
 from hilum import study as study_module
 from hilum.card import Card, card_json, read_card
+from hilum.compare import Gain
 from hilum.config import TrainConfig
 from hilum.cost import cost
 from hilum.data import open_data
@@ -18,6 +19,7 @@ from hilum.data.split import make_split, select, write_split
 from hilum.errors import ConfigError
 from hilum.plan import origin
 from hilum.study import Entry, Films, Study, entries, evaluation_of, finished, read_study, run, unseen
+from hilum.study_differences import Difference, difference_table
 from hilum.study_report import line, spread, write_report
 from hilum.verdicts import read_verdicts
 
@@ -419,3 +421,12 @@ def test_folds_are_for_classifiers_scored_on_their_own_fold(
 
 def test_a_figure_without_an_interval_is_told_alone() -> None:
     assert spread([{"value": 0.5, "low": None, "high": None}]) == "0.5000"
+
+
+def test_a_difference_of_too_few_films_has_neither_interval_nor_p_value() -> None:
+    told = []
+    for low in (-0.1, float("nan")):
+        gain = Gain(subject="Edema", films=6, value=0.02, low=low, high=0.14, p=0.2, corrected=0.4)
+        one = Difference(run="a", source="s", test="t", column=("Edema", "AUROC"), gain=gain)
+        told.append(difference_table([one], "b")[1][0][2])
+    assert told == ["+0.0200 (-0.100 to +0.140), P 0.400", "+0.0200 (too few films)"]

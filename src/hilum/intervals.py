@@ -118,10 +118,11 @@ def weighed(statistic: Statistic, weights: Array) -> tuple[float, Array]:
 def two_sided(drawn: Array) -> float:
     """P value of a difference: twice the share of its draws (R,) on the rarer side of zero.
 
+    Draws that are NaN are left out; where they are more than half, it is NaN, as the interval of `around` is.
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 4.4.
     """
     known = drawn[~np.isnan(drawn)]
-    if not len(known):
+    if not len(known) or 2 * len(known) < len(drawn):
         return float("nan")
     rarer = min((known <= 0).sum(), (known >= 0).sum())
     return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))

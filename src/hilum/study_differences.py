@@ -98,6 +98,7 @@ def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[
     rows: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
     for one in differences:
         gain = one.gain
-        told = f"{gain.value:+.4f} ({gain.low:+.3f} to {gain.high:+.3f}), P {gain.corrected:.3f}"
+        interval = f"({gain.low:+.3f} to {gain.high:+.3f}), P {gain.corrected:.3f}"
+        told = f"{gain.value:+.4f} {interval if gain.low == gain.low else '(too few films)'}"
         rows.setdefault((one.run, f"{one.source} to {one.test}"), {})[one.column] = told
     return head, [[*run, *(cells.get(column, "") for column in columns)] for run, cells in rows.items()]
