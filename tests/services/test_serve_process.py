@@ -262,9 +262,11 @@ def test_the_log_is_json_and_tells_no_path_as_it_came(shared: Server) -> None:
     with pytest.raises(urllib.error.HTTPError):
         shared.ask("/Kunigunde?name=Zwetschgenberg")
     shared.ask("/v1/results?search=Zwetschgenberg")
-    entries = [json.loads(line) for line in shared.log.read_text().splitlines()]
+    until = time.monotonic() + 10  # a line is written after its answer has gone out
+    while '"/v1/results"' not in (text := shared.log.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    entries = [json.loads(line) for line in text.splitlines()]
     assert any(entry.get("route") == "/v1/results" for entry in entries)
-    text = shared.log.read_text()
     assert "Kunigunde" not in text and "Zwetschgenberg" not in text
 
 
