@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from hilum.calibrate import FEWEST, fit_platt, fit_temperature_of_classes, probabilities
+from hilum.calibrate import (
+    FEWEST,
+    fit_intercept,
+    fit_platt,
+    fit_temperature,
+    fit_temperature_of_classes,
+    probabilities,
+)
 from hilum.card import Calibration, Card, Preparation
 from hilum.errors import CheckpointError, ConfigError
 from hilum.labels import SIX
@@ -52,6 +59,30 @@ def test_platt_lowers_log_loss_and_calibration_error_on_other_films() -> None:
     assert log_loss(truth, after) < log_loss(truth, before) - 0.1
     assert calibration_error(truth, after) < calibration_error(truth, before) / 3
     assert auroc(truth, after) == auroc(truth, before)
+
+
+def test_a_patient_filmed_again_and_again_has_no_more_say() -> None:
+    logits, truth = simulate(6, 300, 0.7, -1.0)
+    truth[:3] = NAN
+    again = np.repeat(np.arange(300), np.where(np.arange(300) % 9, 1, 40))
+    once, often = (logits, truth, np.arange(300)), (logits[again], truth[again], again)
+
+    def line(fitted: Calibration) -> tuple[float, float]:
+        return fitted.slope, fitted.intercept
+
+    assert line(fit_platt(*often)) == pytest.approx(line(fit_platt(*once)), rel=1e-6)
+    assert line(fit_platt(*once)) == pytest.approx(line(fit_platt(logits, truth)), rel=1e-6)
+    assert fit_platt(*often[:2]).intercept != pytest.approx(fit_platt(*once).intercept, abs=0.05)
+    known, more = ([column[~np.isnan(of[1])] for column in of] for of in (once, often))
+    few, many = (fit_intercept(*of, slope=0.5) for of in (known, more))
+    assert line(many) == pytest.approx(line(few), rel=1e-6)
+    few, many = (fit_temperature(*of, was=Calibration(slope=0.5, intercept=-1)) for of in (known, more))
+    assert line(many) == pytest.approx(line(few), rel=1e-6)
+
+    classes = np.random.default_rng(7).normal(size=(300, 3))
+    which = np.eye(3)[np.argmax(classes + np.random.default_rng(8).normal(size=(300, 3)), axis=1)]
+    few = fit_temperature_of_classes(classes, which, np.arange(300))
+    assert line(fit_temperature_of_classes(classes[again], which[again], again)) == pytest.approx(line(few))
 
 
 def test_platt_agrees_with_scikit_learn() -> None:

@@ -107,13 +107,15 @@ def test_calibration_thresholds_and_metrics_are_those_of_the_graph_on_the_tuning
     assert card.activation == "sigmoid"
     logits, truth = of_graph(chosen.out, plan.tune)
     scores = probabilities(logits, card)
+    patients = np.array([sample.patient for sample in plan.tune.cache.samples])
+    assert len(set(patients.tolist())) < len(patients)  # of whom each counts as one
     assert card.calibration["No Finding"].slope != 1  # films enough to fit one
     for i, label in enumerate(LABELS):
-        platt = fit_platt(logits[:, i], truth[:, i])
+        platt = fit_platt(logits[:, i], truth[:, i], patients)
         assert card.calibration[label].slope == pytest.approx(platt.slope, rel=1e-2)
         assert card.calibration[label].intercept == pytest.approx(platt.intercept, abs=1e-2)
         assert card.calibration[label].events == truth[:, i].sum()
-        threshold = fit_threshold(scores[:, i], truth[:, i])
+        threshold = fit_threshold(scores[:, i], truth[:, i], patients)
         assert card.thresholds[label].value == pytest.approx(threshold.value, abs=1e-2)
         metric = next(metric for metric in card.metrics if metric.name == f"AUROC {label}")
         assert metric.value == pytest.approx(roc_auc_score(truth[:, i], logits[:, i]), abs=1e-2)

@@ -144,6 +144,27 @@ def test_every_patient_counts_once_however_many_films_are_labelled() -> None:
     assert found["Edema", "AUROC by patient", ""].value == pytest.approx(0.5)
 
 
+def test_a_patient_filmed_again_and_again_changes_no_figure_of_probabilities() -> None:
+    truth, said = drawn(3)
+    once = verdicts(truth, said)
+    again = np.repeat(np.arange(len(truth)), np.where(np.arange(len(truth)) % 7, 1, 30))
+    often = replace(
+        once,
+        films=tuple(map(str, range(len(again)))),
+        patients=once.patients[again],
+        truth=truth[again],
+        probabilities=said[again],
+        margins=once.margins[again],
+    )
+    few, many = (by_name(score(one, repeats=20).figures) for one in (once, often))
+    judged = ("Brier score", "Brier skill score", "observed over expected", "AUROC by patient")
+    for measure in (*judged, "calibration slope", "calibration intercept"):
+        key = ("Edema", measure, "")
+        assert many[key].value == pytest.approx(few[key].value, rel=1e-6), measure
+        assert many[key].low == pytest.approx(few[key].low, rel=1e-6), measure
+    assert many["Edema", "AUROC", ""].value != pytest.approx(few["Edema", "AUROC", ""].value, rel=1e-4)
+
+
 def test_films_whose_findings_are_unknown_are_not_of_another_finding() -> None:
     labels = ("Edema", "No Finding")
     rng = np.random.default_rng(0)
@@ -229,7 +250,7 @@ def test_bins_hold_every_known_film_once() -> None:
         margins=said - 0.5,
     )
     bins = score(one, repeats=100).tables["bins"]
-    films = [row["films"] for row in bins]
+    films = [row["patients"] for row in bins]
     assert len(bins) == 10 and sum(films) == 45 and max(films) - min(films) <= 1
     for name, values in (("mean probability", said), ("share positive", truth)):
         assert np.average([row[name] for row in bins], weights=films) == pytest.approx(values[5:].mean())

@@ -254,4 +254,4 @@ def test_on_real_films_the_error_on_other_patients_falls_and_the_order_stays(
     for i, label in enumerate(CARD.labels):
         assert auroc(truth[:, i], after[:, i]) == auroc(truth[:, i], before[:, i]), label
         errors = [calibration_error(truth[:, i], said[:, i], bins=5) for said in (before, after)]
-        assert label not in mended or errors[1] < errors[0] - 0.1, label
+        assert label not in mended or errors[1] < errors[0] / 2, label

@@ -1,4 +1,8 @@
-"""From logits to probabilities: fitted on tuning films, stored in the card by label, applied from there."""
+"""From logits to probabilities: fitted on tuning films, stored in the card by label, applied from there.
+
+Whatever is fitted here may be told each film's patient, (N,). Each patient then counts as one, however many
+films there are, so that a probability speaks of patients, not most of those who are filmed day after day.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,21 @@ import numpy as np
 
 from hilum.card import Calibration, Card
 from hilum.errors import CheckpointError, ConfigError
-from hilum.metrics import labelled
+from hilum.metrics import counted, labelled
 from hilum.types import Array
 
 FEWEST = 20
 """Films of either class below which a slope is not worth fitting."""
 
 
-def fit_platt(logits: Array, truth: Array) -> Calibration:
+def fit_platt(logits: Array, truth: Array, patients: Array | None = None) -> Calibration:
     """Fit probability = sigmoid(slope * logit + intercept) for one label.
 
     Takes logits (N,) and truth (N,) of 0, 1 or NaN (left out). With fewer than FEWEST films of either class,
     or if the slope would not be positive, the slope is 1 and the intercept alone is fitted. The targets are
     drawn in from 0 and 1 (Platt 1999), so that films which the logit parts cleanly give finite numbers.
     """
+    weights = counted(truth, patients)
     truth, logits = labelled(truth, logits)
     if not np.isfinite(logits).all():
         raise ConfigError("a labelled film has an infinite logit; leave failed films out of both arrays")
@@ -29,45 +34,49 @@ def fit_platt(logits: Array, truth: Array) -> Calibration:
         return Calibration()
     events = int(truth.sum())
     others = len(truth) - events
-    target = _drawn_in(truth)
+    target = _drawn_in(truth, weights)
     if min(events, others) >= FEWEST and np.ptp(logits) > 0:
-        slope, intercept = _fit_line(logits, target)
+        slope, intercept = _fit_line(logits, target, weights)
         if slope > 0:
             return Calibration(slope=slope, intercept=intercept, events=events)
-    return Calibration(slope=1.0, intercept=_fit_intercept(logits, target), events=events)
+    return Calibration(slope=1.0, intercept=_fit_intercept(logits, target, weights), events=events)
 
 
-def _drawn_in(truth: Array) -> Array:
+def _drawn_in(truth: Array, weights: Array) -> Array:
     """Targets a little inside 0 and 1, the less the more films there are (Platt 1999)."""
-    events = truth.sum()
-    return np.asarray(np.where(truth == 1, (events + 1) / (events + 2), 1 / (len(truth) - events + 2)))
+    events, others = weights @ truth, weights @ (1 - truth)
+    return np.asarray(np.where(truth == 1, (events + 1) / (events + 2), 1 / (others + 2)))
 
 
-def fit_intercept(logits: Array, truth: Array, *, slope: float) -> Calibration:
+def fit_intercept(logits: Array, truth: Array, patients: Array | None = None, *, slope: float) -> Calibration:
     """Fit the intercept of one label, its slope given; logits (N,) and truth (N,) of 0 and 1.
 
     The targets are drawn in as in `fit_platt`.
     """
-    events = int(truth.sum())
-    target = _drawn_in(truth)
-    return Calibration(slope=slope, intercept=_fit_intercept(slope * logits, target), events=events)
+    weights = counted(truth, patients)
+    target = _drawn_in(truth, weights)
+    intercept = _fit_intercept(slope * logits, target, weights)
+    return Calibration(slope=slope, intercept=intercept, events=int(truth.sum()))
 
 
-def fit_temperature(logits: Array, truth: Array, was: Calibration) -> Calibration:
+def fit_temperature(
+    logits: Array, truth: Array, patients: Array | None = None, *, was: Calibration
+) -> Calibration:
     """Fit what the log-odds of a calibration are divided by, where 0 stays 0 (Guo et al., ICML 2017).
 
     Takes logits (N,) and truth (N,) of 0 and 1.
     """
-    line = was.slope * logits + was.intercept
+    weights, line = counted(truth, patients), was.slope * logits + was.intercept
 
     def loss(cold: float) -> float:
-        return float(np.sum(np.logaddexp(0, np.exp(cold) * line) - truth * np.exp(cold) * line))
+        warm = np.exp(cold) * line
+        return float(weights @ (np.logaddexp(0, warm) - truth * warm))
 
     by = float(np.exp(_lowest(loss)))
     return Calibration(slope=by * was.slope, intercept=by * was.intercept, events=int(truth.sum()))
 
 
-def fit_temperature_of_classes(logits: Array, truth: Array) -> Calibration:
+def fit_temperature_of_classes(logits: Array, truth: Array, patients: Array | None = None) -> Calibration:
     """Fit the one number that all logits (N, C) of classes are multiplied by (Guo et al., ICML 2017).
 
     Of truth (N, C) of 0, 1 or NaN only films count that are known to carry exactly one class. Without any,
@@ -78,9 +87,10 @@ def fit_temperature_of_classes(logits: Array, truth: Array) -> Calibration:
     own, place = np.asarray(logits, np.float64)[films], np.argmax(truth[films], axis=1)
     if not len(own):
         return Calibration()
+    weights = counted(np.where(films, 1, np.nan), patients)
 
     def loss(cold: float) -> float:
-        return float(losses_of_classes(np.exp(cold) * own, place).sum())
+        return float(weights @ losses_of_classes(np.exp(cold) * own, place))
 
     return Calibration(slope=float(np.exp(_lowest(loss))), events=len(own))
 
@@ -102,37 +112,37 @@ def _lowest(loss: Callable[[float], float]) -> float:
     return float((low + high) / 2)
 
 
-def _fit_line(logits: Array, target: Array) -> tuple[float, float]:
+def _fit_line(logits: Array, target: Array, weights: Array) -> tuple[float, float]:
     """Slope and intercept of least log loss, by Newton steps that are halved until they help."""
     centre, scale = logits.mean(), logits.std()
     design = np.stack([(logits - centre) / scale, np.ones_like(logits)], axis=1)
 
-    def loss(weights: Array) -> float:
-        line = design @ weights
-        return float(np.sum(np.logaddexp(0, line) - target * line))
+    def loss(line: Array) -> float:
+        said = design @ line
+        return float(weights @ (np.logaddexp(0, said) - target * said))
 
-    weights = np.array([0.0, logit(target.mean())])
+    line = np.array([0.0, logit(np.average(target, weights=weights))])
     for _ in range(100):
-        probability = sigmoid(design @ weights)
-        gradient = design.T @ (probability - target)
-        hessian = (design.T * (probability * (1 - probability))) @ design
+        probability = sigmoid(design @ line)
+        gradient = design.T @ (weights * (probability - target))
+        hessian = (design.T * (weights * probability * (1 - probability))) @ design
         step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
         size = 1.0
-        while loss(weights - size * step) > loss(weights) and size > 1e-9:
+        while loss(line - size * step) > loss(line) and size > 1e-9:
             size /= 2
-        weights = weights - size * step
+        line = line - size * step
         if np.abs(step).max() < 1e-9:
             break
-    slope = weights[0] / scale
-    return float(slope), float(weights[1] - slope * centre)
+    slope = line[0] / scale
+    return float(slope), float(line[1] - slope * centre)
 
 
-def _fit_intercept(logits: Array, target: Array) -> float:
+def _fit_intercept(logits: Array, target: Array, weights: Array) -> float:
     """The intercept at which mean probability and mean target agree, by halving an interval."""
     low, high = -logits.max() - 40, -logits.min() + 40  # sigmoid(-40) is 4e-18, below any mean target
     for _ in range(80):
         middle = (low + high) / 2
-        if sigmoid(logits + middle).mean() < target.mean():
+        if weights @ (sigmoid(logits + middle) - target) < 0:
             low = middle
         else:
             high = middle

@@ -15,7 +15,7 @@ from hilum.figures import Bench, Figure
 from hilum.labels import NO_FINDING
 from hilum.scores import Statistic
 from hilum.types import Array
-from hilum.verdicts import Verdicts, patient_weights
+from hilum.verdicts import Verdicts
 
 AT_THRESHOLD = "at the threshold"
 BY_POINT = "at the point of "
@@ -139,16 +139,12 @@ def _of_sets(verdicts: Verdicts, bench: Bench, label: str, sets: Sets) -> Iterat
         ("coverage of the sets, present", present, truth == 1),
         ("coverage of the sets, absent", absent, truth == 0),
     ):
-        yield bench.figure(label, name, _by_patient, holds, verdicts.patients, condition=promise, films=films)
+        held = scores.by_patient(scores.average)
+        yield bench.figure(label, name, held, holds, verdicts.patients, condition=promise, films=films)
     single = present != absent
     yield bench.figure(
         label, "sets of one answer", scores.average, single, condition=promise, films=~np.isnan(truth)
     )
-
-
-def _by_patient(values: Array, patients: Array) -> Statistic:
-    """Mean in which every patient counts as one."""
-    return scores.scaled(scores.average(values), patient_weights(patients))
 
 
 def net_benefits(verdicts: Verdicts, bench: Bench) -> list[dict[str, Any]]:

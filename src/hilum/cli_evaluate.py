@@ -61,6 +61,9 @@ def evaluate(
 ) -> None:
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
+    Order and calls (AUROC, sensitivity, ...) are told by film; probabilities (calibration, Brier) by patient,
+    each of whom counts as one, as in the fits of train and calibrate.
+
     Writes into OUT:
       evaluation.json  all figures, and what they are of
       figures.csv      all figures
@@ -237,9 +240,10 @@ def calibrate(
     """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
 
     For each label the correction is taken that does best on patients it was not fitted on: none, another
-    intercept, a temperature, or both (Platt). With fewer than 20 films of either class only the intercept
-    moves. The card gets all operating points, of which --point acts, or else the one that did before, and
-    prediction sets for labels that 20 patients or more have.
+    intercept, a temperature, or both (Platt). Each patient counts as one, however many films. With fewer than
+    20 films of either class only the intercept moves. The card gets all operating points, of which
+    --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
+    have.
 
     Examples:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours

@@ -239,7 +239,7 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
 
     curves, bins = {}, defaultdict(list)
     for row in evaluation.tables[BINS]:
-        bins[row["label"]].append((row["mean probability"], row["share positive"], row["films"]))
+        bins[row["label"]].append((row["mean probability"], row["share positive"], row["patients"]))
     for label, (truth, said, *_) in columns.items():
         known = ~np.isnan(truth)
         if len(set(truth[known].tolist())) < 2:  # films of one class alone tell neither curve
@@ -248,7 +248,9 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
         shares = (np.cumsum(part[::-1]) / max(part.sum(), 1) for part in (well, ill))
         alarms, hits = (np.r_[0.0, share] for share in shares)
         curves[label] = alarms, hits
-    caption = "Films in ten bins of equal number; on the dotted line what is said is what is seen."
+    caption = (
+        "In ten bins of films, each patient counting as one; on the dotted line what is said is what is seen."
+    )
     found = []
     if curves:
         found.append(("Reliability", caption, reliability({label: bins[label] for label in curves})))

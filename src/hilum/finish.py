@@ -128,18 +128,17 @@ def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn
 
 def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     """The card with calibration, thresholds, sets and AUROC, all from the tuning part."""
-    truth = plan.tune.cache.truth(plan.labels)
+    truth, groups = plan.tune.cache.truth(plan.labels), _patients(plan)
     if card.activation == "sigmoid":
-        fitted = {name: fit_platt(logits[:, i], truth[:, i]) for i, name in enumerate(card.labels)}
+        fitted = {name: fit_platt(logits[:, i], truth[:, i], groups) for i, name in enumerate(card.labels)}
     else:
-        fitted = dict.fromkeys(card.labels, fit_temperature_of_classes(logits, truth))
+        fitted = dict.fromkeys(card.labels, fit_temperature_of_classes(logits, truth, groups))
     card = card.model_copy(update={"calibration": fitted})
     scores = probabilities(logits, card)
-    groups = _patients(plan)
     columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))
     if card.activation == "sigmoid":
         points = {
-            point: {name: fit_threshold(*column, point=point) for name, column in columns.items()}
+            point: {name: fit_threshold(*column, groups, point=point) for name, column in columns.items()}
             for point in POINTS
         }
         sets = {name: fit_sets(*column, groups) for name, column in columns.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.slopes import calibration_intercept, calibration_slope
 from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, patient_weights, shown
+from hilum.verdicts import TABLE, Verdicts, mean_auroc, shown
+
+Measure = Callable[[Array, Array], Statistic]
 
 FEWEST = 30
 """Films of a group below which it gets no figure."""
@@ -78,13 +80,15 @@ def _asked(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
 
 
 def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    measures = {
-        "AUROC": scores.auroc,
-        "average precision": scores.average_precision,
+    of_films: dict[str, Measure] = {"AUROC": scores.auroc, "average precision": scores.average_precision}
+    # A probability speaks of patients, each of whom counts as one wherever it is judged.
+    of_patients: dict[str, Measure] = {
+        "AUROC by patient": scores.auroc,
         "Brier score": scores.brier,
         "Brier skill score": scores.brier_skill,
     }
-    calibration = {
+    calibration: dict[str, Measure] = {
+        "calibration error": scores.calibration_error,
         "calibration slope": calibration_slope,
         "calibration intercept": calibration_intercept,
         "observed over expected": scores.observed_expected,
@@ -93,30 +97,34 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
         known = ~np.isnan(truth)
         about: dict[str, Any] = {"films": known, "positives": int((truth == 1).sum())}
-        for name, measure in measures.items():
+        for name, measure in of_films.items():
             yield bench.figure(label, name, measure, truth, said, **about)
         yield _delong(label, truth[known], said[known])
-        yield bench.figure(label, "AUROC by patient", _by_patient, truth, said, verdicts.patients, **about)
+        columns = truth, said, verdicts.patients
+        for name, measure in of_patients.items():
+            yield bench.figure(label, name, scores.by_patient(measure), *columns, **about)
         fewest = min(about["positives"], int((truth == 0).sum()))
-        remark = "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
-        error = scores.calibration_error
-        yield bench.figure(
-            label, "calibration error", error, truth, said, remark=remark, reflected=True, **about
+        about["remark"] = (
+            "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
         )
         for name, measure in calibration.items():
-            yield bench.figure(label, name, measure, truth, said, remark=remark, **about)
+            reflected = name == "calibration error"
+            yield bench.figure(
+                label, name, scores.by_patient(measure), *columns, reflected=reflected, **about
+            )
 
 
 def _bins(verdicts: Verdicts) -> list[dict[str, Any]]:
-    """What was said and what is true on the whole of films in ten bins of equal number, by label."""
+    """What was said and what is true on the whole of patients in ten bins of equal number, by label."""
     rows = []
     for i, label in enumerate(verdicts.labels):
         known = ~np.isnan(verdicts.truth[:, i])
         binned = scores.calibration_bins(verdicts.truth[known, i], verdicts.probabilities[known, i], 10)
-        for films, stated, seen in zip(*(part[0] for part in binned(np.ones((1, known.sum())))), strict=True):
-            if films:
-                shares = {"mean probability": stated / films, "share positive": seen / films}
-                rows.append({"label": label, "films": int(films), **shares})
+        weights = scores.patient_weights(verdicts.patients[known])[None]
+        for patients, stated, seen in zip(*(part[0] for part in binned(weights)), strict=True):
+            if patients:
+                shares = {"mean probability": stated / patients, "share positive": seen / patients}
+                rows.append({"label": label, "patients": round(patients, 1), **shares})
     return rows
 
 
@@ -157,9 +165,8 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
                 continue
             found[group] = bench.figure(label, "AUROC", scores.auroc, truth, said, **about)
             yield found[group]
-            yield bench.figure(
-                label, "observed over expected", scores.observed_expected, truth, said, **about
-            )
+            expected, columns = scores.by_patient(scores.observed_expected), (truth, said, verdicts.patients)
+            yield bench.figure(label, "observed over expected", expected, *columns, **about)
         if len(found) > 1:
             worst, *_, best = sorted(found, key=lambda group: found[group].value)
             yield _gap(label, name, best, worst, found)
@@ -198,8 +205,3 @@ def untold(label: str, measure: str, why: str, *, films: Array, positives: int, 
         positives=positives,
         remark=why,
     )
-
-
-def _by_patient(truth: Array, said: Array, patients: Array) -> Statistic:
-    """AUROC of a label in which every patient counts as one."""
-    return scores.scaled(scores.auroc(truth, said), patient_weights(patients))

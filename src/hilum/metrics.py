@@ -33,12 +33,24 @@ def labelled(truth: Array, score: Array) -> tuple[Array, Array]:
     return truth, score
 
 
-def tally(truth: Array, score: Array) -> tuple[Array, Array, Array]:
-    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,)."""
+def counted(truth: Array, patients: Array | None) -> Array:
+    """What each film of known label counts, (n,): 1, or its share of the films of its patient, (N,)."""
+    known = ~np.isnan(np.asarray(truth, np.float64))
+    if patients is None:
+        return np.ones(int(known.sum()))
+    return scores.patient_weights(np.asarray(patients)[known])
+
+
+def tally(truth: Array, score: Array, patients: Array | None = None) -> tuple[Array, Array, Array]:
+    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,).
+
+    Films count as `counted` says.
+    """
+    weights = counted(truth, patients)
     truth, score = labelled(truth, score)
     values, place = np.unique(score, return_inverse=True)
     positives, negatives = (
-        np.bincount(place, weights=of, minlength=len(values)) for of in (truth, 1 - truth)
+        np.bincount(place, weights=weights * of, minlength=len(values)) for of in (truth, 1 - truth)
     )
     return values, positives, negatives
 

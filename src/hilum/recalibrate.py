@@ -28,12 +28,13 @@ from hilum.evaluate import logits_of
 from hilum.folds import by_patient, rarer
 from hilum.metrics import labelled
 from hilum.runtime import Runtime
+from hilum.scores import patient_weights
 from hilum.types import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What was chosen for one label, and the log loss a film of each way on patients it was not fitted on.
+    """What was chosen for one label, and the mean log loss of each way on patients it was not fitted on.
 
     Losses are NaN where the patients are too few to tell.
     """
@@ -112,7 +113,7 @@ def _refitted(
     fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
     said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
     true = dict(zip(card.labels, truth.T, strict=True))
-    points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
+    points = {name: _thresholds(card, name, fits, said, true, patients, about) for name in POINTS}
     sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
     promised = {label: one.model_copy(update={"films": about}) for label, one in sets.items() if one}
     return fitted.model_copy(update={"thresholds": points[point], "points": points, "sets": promised})
@@ -157,24 +158,27 @@ def _fit(
     was = card.calibration.get(label, Calibration())
     known = ~np.isnan(truth)
     true, own = labelled(truth, logits)
-    folds = by_patient(true, patients[known])
-    ways: dict[str, Callable[[Array, Array], Calibration]] = {"unchanged": lambda *_: was}
+    names = patients[known]
+    ways: dict[str, Callable[[Array, Array, Array], Calibration]] = {"unchanged": lambda *_: was}
+    folds = by_patient(true, names)
     fewest = min((rarer(true[fold]) for fold, _ in folds), default=0)
     if fewest:
         ways["intercept"] = partial(fit_intercept, slope=was.slope)
     if fewest >= FEWEST:
         ways |= {"temperature": partial(fit_temperature, was=was), "Platt": fit_platt}
-    losses = {name: np.full(len(true), np.nan) for name in ways}
+    losses = {}
     for name, fit in ways.items():
+        of_films = np.full(len(true), np.nan)
         for fold, other in folds:
-            losses[name][other] = _loss(fit(own[fold], true[fold]), own[other], true[other])
+            of_films[other] = _loss(fit(own[fold], true[fold], names[fold]), own[other], true[other])
+        losses[name] = _of_patients(of_films, names)
     method = _simplest(losses) if folds else "unchanged"
     if prevalence is not None and method == "unchanged":
         method = "intercept"
         ways[method] = partial(fit_intercept, slope=was.slope)
-    chosen = was if method == "unchanged" else ways[method](own, true)
+    chosen = was if method == "unchanged" else ways[method](own, true, names)
     if prevalence is not None:
-        seen = true.mean()
+        seen = np.average(true, weights=patient_weights(names))
         shift = np.log(prevalence / (1 - prevalence)) - np.log(seen / (1 - seen))
         corrected = {"intercept": float(chosen.intercept + shift), "prevalence": prevalence}
         chosen = chosen.model_copy(update=corrected)
@@ -197,16 +201,18 @@ def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about
     own, true, place = logits[known], truth[known], np.argmax(truth[known], axis=1)
     # Any class will do to deal the patients by: the commonest.
     commonest = (place == np.bincount(place, minlength=1).argmax()).astype(float)
-    folds = by_patient(commonest, patients[known]) if len(own) else []
-    losses = {name: np.full(len(own), np.nan) for name in ("unchanged", "temperature")}
+    names = patients[known]
+    folds = by_patient(commonest, names) if len(own) else []
+    of_films = {name: np.full(len(own), np.nan) for name in ("unchanged", "temperature")}
     for fold, other in folds:
-        losses["unchanged"][other] = losses_of_classes(was.slope * own[other], place[other])
-        slope = fit_temperature_of_classes(own[fold], true[fold]).slope
-        losses["temperature"][other] = losses_of_classes(slope * own[other], place[other])
+        of_films["unchanged"][other] = losses_of_classes(was.slope * own[other], place[other])
+        slope = fit_temperature_of_classes(own[fold], true[fold], names[fold]).slope
+        of_films["temperature"][other] = losses_of_classes(slope * own[other], place[other])
+    losses = {name: _of_patients(one, names) for name, one in of_films.items()}
     method = _simplest(losses) if len(folds) and len(own) >= FEWEST else "unchanged"
     chosen = was
     if method == "temperature":
-        chosen = fit_temperature_of_classes(own, true).model_copy(update={"films": about})
+        chosen = fit_temperature_of_classes(own, true, names).model_copy(update={"films": about})
     return Fit(
         label="all classes",
         films=len(own),
@@ -227,6 +233,12 @@ def _close(more: Array) -> bool:
     return len(more) < 2 or bool(more.mean() <= more.std(ddof=1) / np.sqrt(len(more)))
 
 
+def _of_patients(losses: Array, patients: Array) -> Array:
+    """Each patient's mean over his films."""
+    _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
+    return np.asarray(np.bincount(place, weights=losses) / films)
+
+
 def _loss(fitted: Calibration, logits: Array, truth: Array) -> Array:
     """Log loss of each film."""
     line = fitted.slope * logits + fitted.intercept
@@ -239,13 +251,14 @@ def _thresholds(
     fits: Sequence[Fit],
     said: Mapping[str, Array],
     true: Mapping[str, Array],
+    patients: Array,
     about: str,
 ) -> dict[str, Threshold]:
     """Of an operating point: chosen anew where a label's films suffice, else the old ones moved."""
     found = {}
     for fit in fits:
         if min(fit.events, fit.films - fit.events) >= FEWEST:
-            chosen = fit_threshold(said[fit.label], true[fit.label], point=point)
+            chosen = fit_threshold(said[fit.label], true[fit.label], patients, point=point)
             found[fit.label] = chosen.model_copy(update={"films": about})
         elif old := card.points.get(point, {}).get(fit.label) or card.thresholds.get(fit.label):
             found[fit.label] = _kept(card, fit, old)

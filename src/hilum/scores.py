@@ -185,6 +185,17 @@ def scaled(statistic: Statistic, by: Array) -> Statistic:
     return lambda weights: statistic(weights * by)
 
 
+def by_patient(score: Callable[..., Statistic]) -> Callable[..., Statistic]:
+    """The score in which each patient counts as one, however many films; the last column (N,) names them."""
+    return lambda *columns: scaled(score(*columns[:-1]), patient_weights(columns[-1]))
+
+
+def patient_weights(patients: Array) -> Array:
+    """Weights (N,) float64 with which each patient, however many films, counts as one."""
+    _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
+    return np.asarray(1 / films[place])
+
+
 def _tally(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
     """Weights (R, N) -> those of positives and of negatives at each distinct score, ascending, (R, K)."""
     order = np.argsort(score, kind="stable")

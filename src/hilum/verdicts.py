@@ -120,18 +120,13 @@ def mean_auroc(truth: Array, said: Array, patients: Array | None = None) -> Stat
 
 def _on_known(truth: Array, said: Array, patients: Array | None) -> Statistic:
     known = ~np.isnan(truth)
-    own = scores.auroc(truth[known], said[known])
-    if patients is not None:
-        own = scores.scaled(own, patient_weights(patients[known]))
+    if patients is None:
+        own = scores.auroc(truth[known], said[known])
+    else:
+        own = scores.by_patient(scores.auroc)(truth[known], said[known], patients[known])
     return own if known.all() else lambda weights: own(weights[:, known])
 
 
 def shown(truth: Array, places: Sequence[int]) -> list[int]:
     """Those of the labels of which truth (N, C) has both classes."""
     return [i for i in places if {0.0, 1.0} <= set(truth[:, i].tolist())]
-
-
-def patient_weights(patients: Array) -> Array:
-    """Weights (N,) float64 with which each patient, however many films, counts as one."""
-    _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
-    return np.asarray(1 / films[place])
