@@ -220,19 +220,6 @@ def test_points_are_the_nearest_cuts_that_reach_what_they_ask(seed: int) -> None
     assert found["sensitivity 0.95"] < found["Youden index"] < found["specificity 0.95"]
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_patient_filmed_again_and_again_moves_no_threshold(point: str) -> None:
-    logits, truth = simulate(12, 300, 0.8, -1.0)
-    scores, again = sigmoid(logits), np.repeat(np.arange(300), np.where(np.arange(300) % 8, 1, 50))
-    once = fit_threshold(scores, truth, np.arange(300), point=point)
-    often = fit_threshold(scores[again], truth[again], again, point=point)
-    for bound in ("value", "low", "high"):
-        assert getattr(often, bound) == pytest.approx(getattr(once, bound), rel=1e-6)
-        assert getattr(once, bound) == getattr(fit_threshold(scores, truth, point=point), bound)
-    assert "each patient counting as one" in once.rule
-    assert fit_threshold(scores[again], truth[again], point=point).value != once.value
-
-
 def test_points_that_only_the_ends_reach() -> None:
     # Nothing but calling every film finds all of the ill, nor does less than calling none spare the well.
     scores, truth = [0.2, 0.4, 0.6], [1, 1, 0]

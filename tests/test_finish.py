@@ -115,7 +115,7 @@ def test_calibration_thresholds_and_metrics_are_those_of_the_graph_on_the_tuning
         assert card.calibration[label].slope == pytest.approx(platt.slope, rel=1e-2)
         assert card.calibration[label].intercept == pytest.approx(platt.intercept, abs=1e-2)
         assert card.calibration[label].events == truth[:, i].sum()
-        threshold = fit_threshold(scores[:, i], truth[:, i], patients)
+        threshold = fit_threshold(scores[:, i], truth[:, i])
         assert card.thresholds[label].value == pytest.approx(threshold.value, abs=1e-2)
         metric = next(metric for metric in card.metrics if metric.name == f"AUROC {label}")
         assert metric.value == pytest.approx(roc_auc_score(truth[:, i], logits[:, i]), abs=1e-2)

@@ -240,7 +240,7 @@ def calibrate(
     """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
 
     For each label the correction is taken that does best on patients it was not fitted on: none, another
-    intercept, a temperature, or both (Platt). Each patient counts as one, however many films. With fewer than
+    intercept, a temperature, or both (Platt); each patient counts as one, however many films. With fewer than
     20 films of either class only the intercept moves. The card gets all operating points, of which
     --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
     have.

@@ -21,26 +21,26 @@ from hilum.types import Array, Prediction
 YOUDEN = "Youden index"
 
 _LEAST = 0.95  # of the sensitivity or specificity that a point asks for
-_ALIKE = 1e-9  # by less than this shares and counts do not differ
 
 
 def _youden(positives: Array, negatives: Array) -> int:
-    index = np.cumsum(negatives) / negatives.sum() - np.cumsum(positives) / positives.sum()
-    best = int(np.argmax(index >= index.max() - _ALIKE))
-    return best if index[best] > _ALIKE else len(index) - 1
+    # Youden's index times both counts: whole numbers, so equal cuts compare as equal.
+    index = np.cumsum(negatives) * positives.sum() - np.cumsum(positives) * negatives.sum()
+    best = int(np.argmax(index))
+    return best if index[best] > 0 else len(index) - 1
 
 
 def _sensitive(positives: Array, negatives: Array) -> int:
     """The last cut that leaves enough of the ill above it, -1 where only the one below all scores does."""
     del negatives
     missed = np.cumsum(positives)
-    return int(np.searchsorted(missed, (1 - _LEAST) * positives.sum() + _ALIKE, side="right")) - 1
+    return int(np.searchsorted(missed, (1 - _LEAST) * positives.sum() + 1e-9, side="right")) - 1
 
 
 def _specific(positives: Array, negatives: Array) -> int:
     """The first cut that leaves enough of the well below it."""
     del positives
-    return int(np.searchsorted(np.cumsum(negatives), _LEAST * negatives.sum() - _ALIKE))
+    return int(np.searchsorted(np.cumsum(negatives), _LEAST * negatives.sum() - 1e-9))
 
 
 POINTS: dict[str, Callable[[Array, Array], int]] = {
@@ -48,35 +48,28 @@ POINTS: dict[str, Callable[[Array, Array], int]] = {
     f"sensitivity {_LEAST}": _sensitive,
     f"specificity {_LEAST}": _specific,
 }
-"""Operating points: films of either class, as they count, at each distinct score -> after which to cut."""
+"""Operating points: films of either class at each distinct score, ascending -> after which of them to cut."""
 
 
 def fit_threshold(
-    probabilities: Array,
-    truth: Array,
-    patients: Array | None = None,
-    *,
-    point: str = YOUDEN,
-    abstain: float = 0.1,
+    probabilities: Array, truth: Array, *, point: str = YOUDEN, abstain: float = 0.1
 ) -> Threshold:
     """Choose where one label turns positive, and the band around it that is left open.
 
-    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). Given each film's patient, (N,), each
-    patient counts as one, however many films there are. The value lies midway between the two
+    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). The value lies midway between the two
     neighbouring scores of the cut that the point of POINTS names: the largest Youden index (of equals, the
     most sensitive), or the cut nearest the other class with a sensitivity or specificity of at least 0.95,
     which a specificity cannot reach over scores of exactly 1.
     The band reaches equally far to both sides in log-odds and holds the `abstain` share (0..1) of the
-    labelled films, those nearest to the value; films of equal distance go in or stay out together, which can
-    make it less. Where the films are of one class, or no cut has a Youden index above 0, value, low and
+    labelled films, those nearest to the value; films of equal distance go in or stay out together, so ties
+    can make it less. Where the films are of one class, or no cut has a Youden index above 0, value, low and
     high are 0.5 and the rule says why. Raises ConfigError.
     """
     if not 0 <= abstain < 1:
         raise ConfigError(f"abstain is {abstain:g}; give the share of films to leave open, from 0 up to 1")
     if point not in POINTS:
         raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
-    forecasts(truth, probabilities)
-    values, positives, negatives = tally(truth, probabilities, patients)
+    values, positives, negatives = tally(*forecasts(truth, probabilities))
     if not positives.sum() or not negatives.sum():
         return _unset("0.5: tuning films of both classes are lacking")
     cut = POINTS[point](positives, negatives)
@@ -85,9 +78,8 @@ def fit_threshold(
     edges = np.concatenate([[0.0], values, [1.0]])
     # Midway, and above the lower score even where the two are neighbouring numbers.
     value = max(float((edges[cut + 1] + edges[cut + 2]) / 2), float(np.nextafter(edges[cut + 1], 1)))
-    low, high = _band(values, positives + negatives, value, abstain)
-    whom = "films" if patients is None else "films, each patient counting as one,"
-    rule = f"{point}; the nearest {100 * abstain:g} % of tuning {whom} are left open"
+    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, abstain)
+    rule = f"{point}; the nearest {100 * abstain:g} % of tuning films are left open"
     return Threshold(value=value, low=low, high=high, rule=rule)
 
 
@@ -95,15 +87,15 @@ def _unset(why: str) -> Threshold:
     return Threshold(value=0.5, low=0.5, high=0.5, rule=why)
 
 
-def _band(scores: Array, counts: Array, value: float, share: float) -> tuple[float, float]:
-    """Bounds that lie equally far from value in log-odds and hold this share of the scores, as they count."""
+def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
+    """Bounds that lie equally far from value in log-odds and hold this share of the scores."""
     centre = logit(value)
-    distances, place = np.unique(np.abs(logit(scores) - centre), return_inverse=True)
-    held = np.cumsum(np.bincount(place, weights=counts))
-    inside = min(int(np.searchsorted(held, share * held[-1] + _ALIKE, side="right")), len(held) - 1)
-    if not inside:
+    distances = np.sort(np.abs(logit(scores) - centre))
+    outside = distances[min(round(share * len(scores)), len(scores) - 1)]
+    inside = distances[distances < outside]
+    if not len(inside):
         return value, value
-    reach = (distances[inside - 1] + distances[inside]) / 2
+    reach = (inside[-1] + outside) / 2
     return float(sigmoid(centre - reach)), float(sigmoid(centre + reach))
 
 

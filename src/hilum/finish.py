@@ -138,7 +138,7 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))
     if card.activation == "sigmoid":
         points = {
-            point: {name: fit_threshold(*column, groups, point=point) for name, column in columns.items()}
+            point: {name: fit_threshold(*column, point=point) for name, column in columns.items()}
             for point in POINTS
         }
         sets = {name: fit_sets(*column, groups) for name, column in columns.items()}

@@ -41,16 +41,12 @@ def counted(truth: Array, patients: Array | None) -> Array:
     return scores.patient_weights(np.asarray(patients)[known])
 
 
-def tally(truth: Array, score: Array, patients: Array | None = None) -> tuple[Array, Array, Array]:
-    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,).
-
-    Films count as `counted` says.
-    """
-    weights = counted(truth, patients)
+def tally(truth: Array, score: Array) -> tuple[Array, Array, Array]:
+    """Count the films at each distinct score, ascending: values, positives and negatives, each (K,)."""
     truth, score = labelled(truth, score)
     values, place = np.unique(score, return_inverse=True)
     positives, negatives = (
-        np.bincount(place, weights=weights * of, minlength=len(values)) for of in (truth, 1 - truth)
+        np.bincount(place, weights=of, minlength=len(values)) for of in (truth, 1 - truth)
     )
     return values, positives, negatives
 

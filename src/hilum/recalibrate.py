@@ -113,7 +113,7 @@ def _refitted(
     fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
     said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
     true = dict(zip(card.labels, truth.T, strict=True))
-    points = {name: _thresholds(card, name, fits, said, true, patients, about) for name in POINTS}
+    points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
     sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
     promised = {label: one.model_copy(update={"films": about}) for label, one in sets.items() if one}
     return fitted.model_copy(update={"thresholds": points[point], "points": points, "sets": promised})
@@ -251,14 +251,13 @@ def _thresholds(
     fits: Sequence[Fit],
     said: Mapping[str, Array],
     true: Mapping[str, Array],
-    patients: Array,
     about: str,
 ) -> dict[str, Threshold]:
     """Of an operating point: chosen anew where a label's films suffice, else the old ones moved."""
     found = {}
     for fit in fits:
         if min(fit.events, fit.films - fit.events) >= FEWEST:
-            chosen = fit_threshold(said[fit.label], true[fit.label], patients, point=point)
+            chosen = fit_threshold(said[fit.label], true[fit.label], point=point)
             found[fit.label] = chosen.model_copy(update={"films": about})
         elif old := card.points.get(point, {}).get(fit.label) or card.thresholds.get(fit.label):
             found[fit.label] = _kept(card, fit, old)
