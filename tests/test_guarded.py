@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from hilum.data.phantom import draw
-from hilum.errors import ReadError
+from hilum.errors import ConfigError, ReadError
 from hilum.guarded import Decoder, Decoders
 from hilum.reader import read
 
@@ -213,3 +213,19 @@ def test_a_pool_reads_from_many_threads() -> None:
     assert all(film.pixels.shape == (256, 256) for film in films)
     assert decoders.deaths == 0
     decoders.close()
+
+
+def test_windows_is_refused_and_macos_goes_without_a_bound_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    from hilum import guarded_child
+
+    limits: list[int] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda what, _: limits.append(what))
+    guarded_child._confine(0, 2**30)
+    assert resource.RLIMIT_AS not in limits and resource.RLIMIT_CORE in limits
+    guarded_child._confine(2**20, 2**30)
+    assert resource.RLIMIT_AS in limits
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(ConfigError, match="on Linux or macOS; use a container"):
+        Decoder()

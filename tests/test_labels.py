@@ -125,6 +125,14 @@ def test_a_concluded_no_finding_follows_from_the_settled_findings(
     assert math.isnan(found) if none is None else found == pytest.approx(none)
 
 
+def test_a_finding_of_one_excludes_no_finding_whatever_stands_before_it() -> None:
+    """Most rows of CheXpert begin with findings that are not mentioned."""
+    said = {"Enlarged Cardiomediastinum": NAN, "Edema": UNCERTAIN, "Fracture": NAN, "No Finding": CONCLUDED}
+    assert settle(said, "film", "one")["No Finding"] == 0
+    assert settle(said, "film", {"Edema": "one", "others": "zero"})["No Finding"] == 0
+    assert math.isnan(settle(said, "film", "zero")["No Finding"])
+
+
 def test_a_no_finding_that_is_stated_as_uncertain_follows_its_policy() -> None:
     assert settle({"No Finding": UNCERTAIN, "Edema": 0.0}, "film", "one")["No Finding"] == 1
 

@@ -21,6 +21,10 @@ class ReadError(HilumError):
         return type(self), (self.file, self.reason, self.remedy)
 
 
+class StorageError(ReadError):
+    """A film's disk or network failed while it was read; another attempt may succeed."""
+
+
 class ConfigError(HilumError):
     """A setting, an argument or a configuration file does not make sense."""
 

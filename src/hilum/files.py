@@ -57,6 +57,8 @@ def by_stem(folder: Path) -> dict[str, Path]:
     """File stem -> path for the films of `folder`; raises DataError where two files share a stem."""
     found: dict[str, Path] = {}
     for path in film_paths(folder):
+        if beside(path.name):
+            continue
         if path.stem in found:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
         found[path.stem] = path

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hilum.errors import ReadError
 from hilum.types import Array
 
 SMALLEST_SIDE = 16  # pixels; nothing can be outlined on less
@@ -18,12 +19,13 @@ _PERCENTILES = (0.1, 99.9)
 
 
 class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it into a ReadError that names the source
-    """Why a source is not read as one film, and what to do about it."""
+    """Why a source is not read as one film, what to do about it, and as what error it is told."""
 
-    def __init__(self, reason: str, remedy: str) -> None:
+    def __init__(self, reason: str, remedy: str, kind: type[ReadError] = ReadError) -> None:
         super().__init__(reason, remedy)
         self.reason = reason
         self.remedy = remedy
+        self.kind = kind
 
 
 def check_size(rows: int, columns: int, frames: int, pixel_budget: int) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from hilum.errors import ReadError
+from hilum.errors import ConfigError, ReadError
 from hilum.types import Array, Origin, Radiograph
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Decoder:
     """A child process that reads one film at a time; started when needed, and anew when it died.
 
     `memory` is how many bytes decoding may take, `seconds` how long, `pixel_budget` as of `hilum.read`.
-    `command` starts the child, which is given `memory` as its last argument. For one thread at a time.
+    `command` starts the child, which is given `memory` as its last argument. For one thread at a time. On
+    macOS, which knows no such bound, memory is not limited. Raises ConfigError on Windows.
     """
 
     def __init__(
@@ -45,6 +46,10 @@ class Decoder:
         pixel_budget: int = 100_000_000,
         command: Sequence[str] = COMMAND,
     ) -> None:
+        if sys.platform == "win32":
+            raise ConfigError(
+                "films of others are decoded in a process of its own, on Linux or macOS; use a container"
+            )
         self._command = (*command, str(memory))
         self._seconds, self._pixel_budget = seconds, pixel_budget
         self._child: subprocess.Popen[bytes] | None = None

@@ -37,7 +37,7 @@ def main() -> None:
     allowance = int(sys.argv[1])
     _warm()
     start = _address_space()
-    _confine(start + allowance)
+    _confine(start, allowance)
     while head := asks.read(ASK.size):
         length, size = ASK.unpack(head)
         how = json.loads(asks.read(length))
@@ -74,10 +74,11 @@ def _address_space() -> int:
         return 0
 
 
-def _confine(memory: int) -> None:
+def _confine(start: int, allowance: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if start:  # macOS neither tells the address space nor lets it be bounded: there the alarm alone holds
+        resource.setrlimit(resource.RLIMIT_AS, (start + allowance, start + allowance))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the film and the patient's name
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 

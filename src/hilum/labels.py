@@ -117,8 +117,9 @@ def settle(
             settled[name] = 0.0 if unmentioned == "zero" and math.isnan(value) else value
     if labels.get(NO_FINDING) == CONCLUDED:
         found = [value for name, value in settled.items() if name not in (NO_FINDING, DEVICES)]
-        unknown = 1.0 not in found and any(map(math.isnan, found))
-        settled[NO_FINDING] = math.nan if unknown else 1.0 - max(found)
+        known = [value for value in found if not math.isnan(value)]
+        highest = max(known, default=math.nan)
+        settled[NO_FINDING] = 1.0 - highest if highest == 1 or len(known) == len(found) else math.nan
     return settled
 
 

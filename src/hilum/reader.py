@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.errors import ReadError
+from hilum.errors import ReadError, StorageError
 from hilum.grey import Refused, check_size, finished, graded, luminance
 from hilum.types import Array, Origin, Radiograph
 
@@ -50,7 +50,7 @@ def read(
         with hushed():
             return _read(source, name, pixel_budget)
     except Refused as refusal:
-        raise ReadError(name, refusal.reason, refusal.remedy) from None
+        raise refusal.kind(name, refusal.reason, refusal.remedy) from None
     except MemoryError:
         raise ReadError(name, "not enough memory to decode it", "lower pixel_budget or free memory") from None
     except BaseException as error:  # a decoder written in Rust panics with what is no Exception
@@ -109,7 +109,9 @@ def _load(path: Path, pixel_budget: int) -> bytes:
     except PermissionError:
         raise Refused("permission denied", "let this user read the file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL within the path
-        raise Refused(f"cannot be opened ({type(error).__name__})", "check the path and the disk") from None
+        kind = StorageError if isinstance(error, OSError) else ReadError
+        reason = f"cannot be opened ({type(error).__name__})"
+        raise Refused(reason, "check the path and the disk", kind) from None
 
 
 def _format(data: bytes) -> str:

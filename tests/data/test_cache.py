@@ -20,8 +20,8 @@ import pytest
 
 from hilum.data import cache as module
 from hilum.data import open_data
-from hilum.data.cache import Cache, cached, decode
-from hilum.errors import DataError
+from hilum.data.cache import Cache, attempt, cached, decode
+from hilum.errors import DataError, HilumError, StorageError
 from hilum.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Sample
@@ -343,6 +343,33 @@ def test_what_fails_for_a_moment_is_tried_again_and_what_always_fails_is_told(tm
     made = cached(samples, 16, tmp_path)
     assert len(made.samples) == 31 and made.samples[-1].id == "slow"
     assert made.failures == {"bad": "bad: its mask or film cannot be used (KeyError)"}
+
+
+def test_a_disk_that_fails_for_a_moment_costs_no_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = tmp_path / "film.png"
+    cv2.imwrite(str(film), np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
+    reads, whole = [], Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        reads.append(path)
+        if len(reads) < 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr("hilum.data.cache._PATIENCE", (0.0, 0.0, 0.0))
+    sample = Sample(id="a", patient="a", image=film)
+    assert not isinstance(attempt(sample, 32), HilumError)
+    reads.clear()
+    monkeypatch.setattr("hilum.data.cache._PATIENCE", (0.0, 0.0))
+    found = attempt(sample, 32)
+    assert isinstance(found, StorageError) and "cannot be opened (OSError)" in str(found)
+    # What is wrong with the film itself is not asked twice.
+    monkeypatch.setattr(Path, "read_bytes", whole)
+    film.write_bytes(b"no film")
+    assert not isinstance(attempt(sample, 32), StorageError)
 
 
 def test_a_disk_that_fills_up_meanwhile_costs_no_work(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from hilum.data.masks import read_mask
-from hilum.errors import DataError, HilumError
+from hilum.errors import DataError, HilumError, StorageError
 from hilum.prepare import fit, fit_mask
 from hilum.reader import read
 from hilum.store import write_whole
@@ -109,18 +109,20 @@ def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Arr
 
 def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
     """What `decode` gives, or why a film cannot be had; what may pass, as a network's fault, gets time."""
-    why = ""
+    found = HilumError()
     for wait in _PATIENCE:
         time.sleep(wait)
         try:
             return decode(sample, size, deep=deep)
+        except StorageError as error:
+            found = error
         except HilumError as error:
             return error
         except Exception as error:  # a film's own function may raise anything
-            why = type(error).__name__
+            found = DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
             if isinstance(error, FileNotFoundError) or not isinstance(error, OSError | MemoryError):
                 break
-    return DataError(f"{sample.id}: its mask or film cannot be used ({why})")
+    return found
 
 
 def pixels_of(image: Pixels) -> Array:

@@ -76,3 +76,25 @@ def test_films_in_no_class_are_refused(tmp_path: Path) -> None:
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder; give a folder with one sub-folder a class"):
         listing(str(tmp_path / "nowhere"))
+
+
+def test_masks_within_a_class_and_empty_folders_are_passed_over_and_counted(tmp_path: Path) -> None:
+    """As in the COVID-19 Radiography data set, unpacked on a Mac."""
+    lay(tmp_path, "COVID/images/1.png", "COVID/masks/1.png", "Normal/images/2.png", "Normal/masks/2.png")
+    (tmp_path / "__MACOSX").mkdir()
+    found = listing(str(tmp_path))
+    assert [sample.image.parent.name for sample in found.samples] == ["images", "images"]  # type: ignore[union-attr]
+    assert found.passed_over == {"in a folder of masks": 2, "folder without films": 1}
+    assert {len(sample.labels) for sample in found.samples} == {2}
+
+
+def test_parts_of_a_split_are_no_classes(tmp_path: Path) -> None:
+    lay(
+        tmp_path,
+        *(f"{part}/{name}/1.png" for part in ("train", "test", "val") for name in ("NORMAL", "PNEUMONIA")),
+    )
+    with pytest.raises(
+        DataError, match=r"parts of a split, not classes; give folder:.*test, or folder:.*\+folder:"
+    ):
+        listing(str(tmp_path))
+    assert {next(iter(one.labels)) for one in listing(str(tmp_path / "train")).samples} == {"No Finding"}

@@ -219,6 +219,7 @@ def test_official_lists_and_missing_films_are_told(tmp_path: Path) -> None:
 def test_films_may_lie_in_the_folders_of_the_archives(tmp_path: Path) -> None:
     path = lay(tmp_path, [row("a"), row("b")], [])
     (tmp_path / "images").rmdir()
+    (tmp_path / "images_001.tar.gz").touch()  # an archive that was kept
     for part, film in (("images_001", "a.png"), ("images_002", "b.png")):
         (tmp_path / part / "images").mkdir(parents=True)
         (tmp_path / part / "images" / film).touch()

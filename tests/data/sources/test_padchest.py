@@ -77,3 +77,13 @@ def test_a_list_that_is_none_is_told_with_its_line(tmp_path: Path, lay: Lay) -> 
     file.write_bytes(text.encode())  # not gzipped whatever its name says
     with pytest.raises(DataError, match=r"line 5, column 'Labels': 'unchanged' is no list such as"):
         listing(str(tmp_path))
+
+
+def test_copies_as_jpeg_are_found_by_their_stem(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("padchest", tmp_path))
+    whole = listing(str(folder))
+    for film in folder.rglob("*.png"):
+        film.rename(film.with_suffix(".jpg"))
+    copied = listing(str(folder))
+    assert [one.id for one in copied.samples] == [one.id for one in whole.samples]
+    assert (copied.missing, copied.passed_over) == (whole.missing, whole.passed_over)

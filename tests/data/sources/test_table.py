@@ -209,3 +209,17 @@ def test_a_csv_that_is_not_utf8_or_not_there_is_refused(tmp_path: Path) -> None:
         table(tmp_path, "path\nMüller.png\n", "latin-1")
     with pytest.raises(DataError, match=r"other\.csv: no such csv; check the path"):
         samples(str(tmp_path / "other.csv"))
+
+
+def test_sex_view_and_age_have_one_spelling(tmp_path: Path) -> None:
+    text = "path,sex,view,age\na.png,male,pa,61\nb.png,Female,AP Supine,999\nc.png,other,portable,-1\n"
+    found = [(one.sex, one.view, one.age) for one in table(tmp_path, text)]
+    assert found == [("M", "PA", 61), ("F", "AP", None), (None, None, None)]
+    with pytest.raises(DataError, match="line 2: view 'LATERAL'; films are frontal, so remove the row"):
+        table(tmp_path, "path,view\na.png,LATERAL\n")
+
+
+def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> None:
+    rows = ("a.png,1,nih:17,rsna", "b.png,2,17,rsna", "c.png,3,dicom:a1,ours", "d.png,4,x:1,ours", "")
+    text = "\n".join(("path,id,patient,site", *rows))
+    assert [one.patient for one in table(tmp_path, text)] == ["nih:17", "rsna:17", "dicom:a1", "ours:x:1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from hilum.errors import DataError
@@ -9,42 +10,61 @@ from hilum.files import FILMS, beside, film_paths
 from hilum.labels import canonical
 from hilum.types import Listing, Sample
 
+_PARTS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
+_MASKS = frozenset(("mask", "masks", "segmentation", "segmentations"))
+
 
 def listing(path: str) -> Listing:
     """One sample a film; the class of its sub-folder is 1, the others 0. Each film counts as a patient.
 
-    Raises DataError for films that lie in no class.
+    Passed over are folders without films, and folders of masks within a class. Raises DataError for films
+    that lie in no class, and for folders that are parts of a split.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder with one sub-folder a class")
-    classes = {
-        entry: canonical(entry.name)
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith(".")
-    }
-    labels = sorted(set(classes.values()))
+    within = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    if loose := [entry for entry in within if entry.is_file() and _may_be(entry)]:
+        lie = f"{len(loose)} films lie beside its classes' folders, as {loose[0].name}"
+        raise DataError(f"{folder}: {lie}; move each into its class's folder, or away")
+    passed_over: Counter[str] = Counter()
+    classes = {entry: _films(entry, passed_over) for entry in within if entry.is_dir()}
+    passed_over["folder without films"] = sum(not films for films in classes.values())
+    labels = sorted({canonical(entry.name) for entry, films in classes.items() if films})
+    if labels and _PARTS.issuperset(map(str.lower, labels)):
+        parts = [f"folder:{entry}" for entry, films in classes.items() if films]
+        raise DataError(
+            f"{folder}: its folders are parts of a split, not classes; give {parts[0]}, or {'+'.join(parts)}"
+        )
     if len(labels) < 2:
         raise DataError(f"{folder}: {len(labels)} classes; make a sub-folder for each class, at least two")
-    loose = [
-        entry for entry in sorted(folder.iterdir()) if entry.is_file() and not entry.name.startswith(".")
-    ]
-    films = [entry for entry in loose if entry.suffix.lower() in FILMS and not beside(entry.name)]
-    if films:
-        lie = f"{len(films)} films lie beside its classes' folders, as {films[0].name}"
-        raise DataError(f"{folder}: {lie}; move each into its class's folder, or away")
-    found = [(film, label) for entry, label in classes.items() for film in film_paths(entry)]
-    others = [film for film, _ in found if beside(film.name)]
     site = folder.resolve().name
     samples = tuple(
         Sample(
             id=f"{site}:{film.relative_to(folder).as_posix()}",
             patient=f"{site}:{film.relative_to(folder).as_posix()}",
             image=film,
-            labels={name: float(name == label) for name in labels},
+            labels={name: float(name == canonical(entry.name)) for name in labels},
             site=site,
         )
-        for film, label in found
-        if not beside(film.name)
+        for entry, films in classes.items()
+        for film in films
     )
-    return Listing(samples=samples, passed_over={"no film by its ending": len(others)} if others else {})
+    return Listing(samples=samples, passed_over=+passed_over)
+
+
+def _may_be(path: Path) -> bool:
+    return path.suffix.lower() in FILMS and not beside(path.name)
+
+
+def _films(entry: Path, passed_over: Counter[str]) -> list[Path]:
+    """What a class's folder holds; what is no film is counted."""
+    films = []
+    for path in film_paths(entry):
+        if beside(path.name):
+            passed_over["no film by its ending"] += 1
+        elif _MASKS.intersection(part.lower() for part in path.relative_to(entry).parts[:-1]):
+            passed_over["in a folder of masks"] += 1
+        else:
+            films.append(path)
+    return films

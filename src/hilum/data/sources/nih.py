@@ -67,7 +67,7 @@ def listing(path: str) -> Listing:
 
 def _images(folder: Path) -> dict[str, Path]:
     """File stem -> film, in ``images/`` or in the twelve folders that the archives unpack to."""
-    parts = [] if (folder / "images").is_dir() else sorted(folder.glob("images_*"))
+    parts = [] if (folder / "images").is_dir() else sorted(filter(Path.is_dir, folder.glob("images_*")))
     return {stem: film for part in parts or [folder / "images"] for stem, film in by_stem(part).items()}
 
 

@@ -99,22 +99,23 @@ def listing(path: str) -> Listing:
     """
     folder = Path(path)
     file = table(folder, "PADCHEST_*.csv", "*adchest*.csv", whose="PadChest")
-    films = by_name(folder, [".png", ".jpg", ".dcm"])
+    # By stem: copies are made as JPEG, or smaller, under the same names.
+    films = {film.stem: film for film in by_name(folder, [".png", ".jpg", ".dcm"]).values()}
     samples, missing, listed = [], [], set()
     passed_over: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     for line, row in rows(file, _COLUMNS, _ALSO, whose="PadChest"):
-        name, terms = row["ImageID"], _terms(row["Labels"], file, line)
+        name, terms = Path(row["ImageID"]).stem, _terms(row["Labels"], file, line)
         listed.add(name)
-        if reason := _reason(row, terms):
+        if reason := _reason(row, name, terms):
             passed_over[reason] += 1
         elif name not in films:
-            missing.append(name)
+            missing.append(row["ImageID"])
         else:
             notes.update(_notes(row))
             samples.append(
                 Sample(
-                    id=f"{SITE}:{films[name].stem}",
+                    id=f"{SITE}:{name}",
                     patient=f"{SITE}:{row['PatientID']}",
                     image=films[name],
                     labels=_labels(terms),
@@ -129,18 +130,18 @@ def listing(path: str) -> Listing:
     return Listing(
         samples=tuple(samples),
         missing=tuple(missing),
-        unlisted=tuple(sorted(films.keys() - listed)),
+        unlisted=tuple(sorted(films[name].name for name in films.keys() - listed)),
         passed_over=passed_over,
         notes=notes,
         published=PUBLISHED,
     )
 
 
-def _reason(row: dict[str, str], terms: set[str]) -> str | None:
+def _reason(row: dict[str, str], name: str, terms: set[str]) -> str | None:
     """Why a film is of no use here."""
     if row["Projection"] not in _VIEWS:
         return f"projection {row['Projection'] or 'unknown'}"
-    if row["ImageID"] in BROKEN:
+    if f"{name}.png" in BROKEN:
         return "known to be broken"
     if not terms:
         return "no labels"

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from hilum.data.masks import structures_of
+from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
 from hilum.files import read_csv
 from hilum.labels import canonical
@@ -40,14 +41,16 @@ _PUBLIC = frozenset(
         "shenzhen",
     )
 )
+_LATERAL = frozenset(("LATERAL", "LL", "LLAT", "RLAT", "LLD", "RLD"))
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
 def samples(path: str) -> list[Sample]:
     """One sample a row; paths count from the csv's folder, labels are 0, 1 or empty (unknown).
 
-    Without a patient column each film counts as a patient of its own. Masks are as in `hilum.data.masks`;
-    what they show is told by the masks, or by ``structures``, names with | between.
+    Without a patient column each film counts as a patient of its own; a patient named with a public data set
+    in front, as nih:13, is that one's. Masks are as in `hilum.data.masks`; what they show is told by the
+    masks, or by ``structures``, names with | between.
     """
     file = Path(path)
     if not file.is_file():
@@ -91,19 +94,20 @@ def _sample(
     if not row[image]:
         raise DataError(f"{file}, line {number}: no path; fill it in or remove the row")
     film = said("id") or row[image]
+    patient = said("patient") or film
     mask = file.parent / text if (text := said("mask")) else None
     site = said("site") or site
     return Sample(
         id=f"{site}:{film}",
-        patient=f"{site}:{said('patient') or film}",
+        patient=patient if _whole(patient) else f"{site}:{patient}",
         image=file.parent / row[image],
         masks=mask,
         structures=_structures(file, number, mask, said("structures")) or shown if mask else frozenset(),
         labels={label: _value(row[name], file, number, name) for label, name in labels.items()},
         site=site,
-        sex=said("sex"),
+        sex=sex_of(said("sex")),
         age=_years(said("age"), file, number),
-        view=said("view"),
+        view=_view(said("view"), file, number),
         study=f"{site}:{study}" if (study := said("study")) else None,
         published=said("site") in _PUBLIC and said("id") is not None,
     )
@@ -136,9 +140,23 @@ def _value(text: str | None, file: Path, number: int, column: str) -> float:
     return _VALUES[word]
 
 
+def _whole(patient: str) -> bool:
+    """Whether a patient's name says of itself whose it is: of a public data set, or hashed from a header."""
+    maker, colon, _ = patient.partition(":")
+    return bool(colon) and (maker in _PUBLIC or maker == "dicom")
+
+
 def _years(text: str | None, file: Path, number: int) -> float | None:
     try:
-        years = math.nan if text is None else float(text)
+        float(text or "nan")
     except ValueError:
         raise DataError(f"{file}, line {number}: age {text!r}; write years as a number") from None
-    return None if math.isnan(years) else years
+    return years_of(text)
+
+
+def _view(text: str | None, file: Path, number: int) -> str | None:
+    """AP or PA, of which more may be said (AP SUPINE); None for other words. A lateral film is refused."""
+    words = (text or "").upper().replace("_", " ").split()
+    if _LATERAL.intersection(words):
+        raise DataError(f"{file}, line {number}: view {text!r}; films are frontal, so remove the row")
+    return next((word for word in words if word in ("AP", "PA")), None)
