@@ -24,7 +24,7 @@ def shortcuts(
     ] = None,
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
     films: Annotated[int, typer.Option(min=0, help="look at so many, drawn with the seed; 0: all")] = 0,
-    seed: Annotated[int, typer.Option(help="of the bootstrap, and of the films drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap, and of the films drawn")] = 0,
     repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
     pictures: Annotated[
         bool,

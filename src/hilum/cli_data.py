@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.progress import progress
+from hilum.progress import AGAIN, progress
 
 data = typer.Typer(
     help="Data sets, named KIND:PATH, several with + between: nih, chexpert, mimic, padchest, vindr, rsna, "
@@ -56,8 +56,8 @@ def data_split(
     names: Names,
     out: Annotated[Path, typer.Option("--out", "-o", help="the split file to write (csv: patient, part)")],
     test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
-    folds: Annotated[int, typer.Option(help="folds among the others")] = 5,
-    seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+    folds: Annotated[int, typer.Option(min=1, help="folds among the others")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
     official: Annotated[
         bool, typer.Option("--official", help="test patients are those of the data set's own test part")
     ] = False,
@@ -98,7 +98,7 @@ def data_split(
 @data.command("cache")
 def data_cache(
     names: Names,
-    size: Annotated[int, typer.Option(help="side of the square films, pixels")],
+    size: Annotated[int, typer.Option(min=1, help="side of the square films, pixels")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder of caches")] = Path("runs/.hilum-cache"),
 ) -> None:
     """Decode films once, to train from memory-mapped arrays."""
@@ -167,8 +167,8 @@ def data_check(
 @data.command("phantom")
 def data_phantom(
     out: Out,
-    count: Annotated[int, typer.Option(help="films to draw")] = 20,
-    seed: Annotated[int, typer.Option(help="the same seed draws the same films")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="films to draw")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed draws the same films")] = 0,
 ) -> None:
     """Draw chest films with known lungs, heart and findings: images/, masks/ and labels.csv."""
     from hilum.data.phantom import write
@@ -190,7 +190,7 @@ def data_outline(
     """Outline what no mask shows and keep the films that can be trusted, to train on as csv:OUT/outlined.csv.
 
     A film's own mask stays as it is; the model adds the structures that it lacks where the two agree on the
-    others.
+    others. A killed run goes on where it stood.
 
     Examples:
       hilum data outline nih:films --split splits/nih.csv --out runs/pseudo
@@ -211,9 +211,9 @@ def data_outline(
     else:
         parts = read_split(split)
         samples = [s for part in ("train", "tune") for s in select(samples, parts, part)]
-    runtime = Runtime(find(model))
-    with progress("outlining") as tick:
-        counts = outline_films(runtime, samples, out, least=least, tick=tick)
+    runtime = Runtime(find(model), threads=1)  # a film a core
+    with progress("outlining", again=AGAIN) as tick:
+        counts, failures = outline_films(runtime, samples, out, least=least, tick=tick)
     about = {
         "model": identity(runtime.card),
         "data": [short(name) for name in names],
@@ -224,6 +224,8 @@ def data_outline(
     (out / "outlined.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     for what, count in counts.items():
         print(f"{what}\t{count}")
+    for why in failures:
+        print(f"unreadable\t{why}")
 
 
 @data.command("import")

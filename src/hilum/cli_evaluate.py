@@ -29,7 +29,7 @@ def evaluate(
         str | None, typer.Option(help="part of the split: test (unless you say), tune or train")
     ] = None,
     fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
-    seed: Annotated[int, typer.Option(help="of the bootstrap")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
     specialist: Annotated[
         str | None, typer.Option(help="a second classifier, as for predict; of the same size")
     ] = None,

@@ -33,14 +33,14 @@ def data_audit(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="show doubtful pairs on the page, which then goes no further")
     ] = False,
-    seed: Annotated[int, typer.Option(help="of the probes' bootstrap")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the probes' bootstrap")] = 0,
     repeats: Annotated[int, typer.Option(min=100, help="resamples of the probes' bootstrap")] = 1000,
 ) -> None:
     """Look for one film, patient or study in several data sets, or on several sides of a split.
 
     Films are compared by file, by pixels, and by what they show, whatever their size, coding, contrast and
-    (within a tenth) crop. With --strict the exit code is 1 where two parts of the split share something or,
-    without --split, two of the data sets.
+    (within a tenth) crop. With --strict the exit code is 1 where two parts of the split share something, or
+    its test part and films of patients whom it does not name, or, without --split, two of the data sets.
 
     Example:
       hilum data audit nih:films nih:more --split splits/nih.csv --out runs/audit

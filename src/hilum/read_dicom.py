@@ -102,6 +102,11 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
     else:
         little = syntax != uids.ExplicitVRBigEndian
         pixels = look_up(grey, levels_of(dataset, grey, layout.stored, layout.photometric, little, notes))
+        if pixels.min() == pixels.max() and grey.min() < grey.max():
+            raise Refused(
+                "its window or lookup table shows all of its values alike",
+                "correct WindowCenter and WindowWidth, or remove them",
+            )
     return Radiograph(
         pixels=finished(pixels),
         spacing=spacing_of(dataset, notes),

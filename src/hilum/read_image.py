@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # TIFF 6.0; the first one stands in EXIF too
 _STORED = ((273, 279), (324, 325))  # offsets and byte counts, of strips and of tiles
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+WHOLE = ("Hilum levels", "whole")
+"""Text in a PNG of 16 bits whose levels from 0 to 65,535 are those of a film that was read already."""
+
 _AGAIN = "export the film again from its source"
 
 # How the stored pixels are turned upright, by the value of the orientation tag.
@@ -43,8 +46,10 @@ def read_image(data: bytes, kind: str, *, path: str, sha256: str, pixel_budget: 
 
     notes: list[str] = []
     stream = BytesIO(data)
+    whole = False
     if kind == "PNG":
         png = PngImagePlugin.PngImageFile(stream)
+        whole = png.info.get(WHOLE[0]) == WHOLE[1]
         check_size(png.height, png.width, png.n_frames, pixel_budget)
         grey = _grey(png, data[24], data, notes)  # IHDR: width, height, bit depth
     elif kind == "JPEG":
@@ -61,8 +66,13 @@ def read_image(data: bytes, kind: str, *, path: str, sha256: str, pixel_budget: 
             notes.append("WhiteIsZero inverted")
             if grey.itemsize == 2:  # up to 8 bits, Pillow has inverted them
                 grey = ~grey
-    pixels = finished(graded(grey, notes))
+    pixels = finished(_levels(grey, notes) if whole and grey.dtype == np.uint16 else graded(grey, notes))
     return Radiograph(pixels=pixels, origin=Origin(path=path, sha256=sha256, format=kind), notes=tuple(notes))
+
+
+def _levels(grey: Array, notes: list[str]) -> Array:
+    notes.append("grey levels: 16 bits divided by 65535, as hilum data import wrote them")
+    return np.divide(grey, np.float32(65535), dtype=np.float32)
 
 
 def _check_tiff(tiff: TiffImageFile, length: int) -> None:

@@ -146,6 +146,21 @@ def test_what_stands_on_both_sides_of_a_split_or_of_data_sets_leaks(phantoms: li
     assert any("The split holds" in said for said in sentences(leaking))
 
 
+def test_a_copy_of_a_test_film_under_a_name_that_the_split_does_not_know_leaks(phantoms: list[Array]) -> None:
+    """An outside set checked against frozen test films: what the split does not name is no safe place."""
+    films = [sample(phantoms[0], "nih:1"), sample(phantoms[1], "nih:2")]
+    for copied, strict in ((phantoms[0], True), (phantoms[1], False), (phantoms[2], False)):
+        outside = sample(copied, "rsna:9")
+        split = replace(make_split(films), parts={"nih:1": "test", "nih:2": "0"})
+        placed = listed({"nih:x": films, "rsna:y": [outside]}, split)
+        found = audit(placed, gather([*films, outside]), split=True)
+        assert bool(leaks(found)) == strict
+        assert (
+            any("does not name share 1 picture with its test part" in one for one in sentences(found))
+            == strict
+        )
+
+
 def test_copies_of_one_film_count_among_themselves_too(phantoms: list[Array]) -> None:
     # Each copy is paired with the first film alone, which lies in the other data set.
     copies = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,6 +20,9 @@ from hilum.data.split import Split
 from hilum.data.ties import tied
 from hilum.duplicates import LEAST
 from hilum.types import Sample
+
+OUTSIDE = "not in the split"
+"""The side on which patients stand whom the split does not name."""
 
 FILE, PIXELS, PICTURE = "file", "pixels", "picture"
 """How two films are the same: every byte of the file; size and grey levels; what they show."""
@@ -66,7 +69,7 @@ class Audit:
     pairs: tuple[Pair, ...]
     groups: tuple[tuple[int, ...], ...]  # films of one picture each, by place; two or more
     data_sets: tuple[Shared, ...]  # every two of them that share something
-    parts: tuple[Shared, ...]  # likewise; none without a split
+    parts: tuple[Shared, ...]  # likewise, and of the test part and OUTSIDE; none without a split
     split: bool  # whether there is one
     named_alike: int  # names borne by films of two data sets or more
     of_one_picture: int  # those of them whose films are all found to be the same
@@ -110,11 +113,19 @@ def audit(
         pairs=tuple(sorted(pairs, key=lambda pair: (pair.one, pair.other))),
         groups=tuple(map(tuple, groups.values())),
         data_sets=_shared(films, groups.values(), lambda film: film.data_set),
-        parts=_shared(films, groups.values(), lambda film: film.part),
+        parts=_parts(films, groups.values()) if split else (),
         split=split,
         named_alike=len(alike),
         of_one_picture=sum(len({picture.get(place, -place - 1) for place in some}) == 1 for some in alike),
         failures=tuple(looks.failures.values()),
+    )
+
+
+def _parts(films: Sequence[Film], groups: Collection[Sequence[int]]) -> tuple[Shared, ...]:
+    """What parts of the split share, and its test part with films of patients whom it does not name."""
+    found = _shared(films, groups, lambda film: film.part or OUTSIDE)
+    return tuple(
+        one for one in found if OUTSIDE not in (one.one, one.other) or "test" in (one.one, one.other)
     )
 
 
@@ -165,7 +176,7 @@ def _alike(looks: Looks, known: set[int], least: float, tick: Tick | None) -> li
 def _shared(
     films: Sequence[Film], groups: Iterable[Sequence[int]], side: Callable[[Film], str]
 ) -> tuple[Shared, ...]:
-    """For every two sides how many pictures, patients and studies stand on both; "" is no side."""
+    """For every two sides how many pictures, patients and studies stand on both."""
     members: dict[str, list[set[str]]] = {
         "pictures": [{side(films[place]) for place in group} for group in groups],
         "patients": _sides(films, side, lambda film: film.sample.patient),
@@ -174,7 +185,7 @@ def _shared(
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(members, 0))
     for what, some in members.items():
         for sides in some:
-            for pair in combinations(sorted(sides - {""}), 2):
+            for pair in combinations(sorted(sides), 2):
                 counts[pair][what] += 1
     return tuple(Shared(one=one, other=other, **count) for (one, other), count in sorted(counts.items()))
 

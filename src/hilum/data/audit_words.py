@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from hilum.data.audit import FILE, PICTURE, PIXELS, Audit, Film, Shared
+from hilum.data.audit import FILE, OUTSIDE, PICTURE, PIXELS, Audit, Film, Shared
 
 
 def counts(found: Audit) -> dict[str, int]:
@@ -62,6 +62,12 @@ def _between(found: Audit) -> Iterator[str]:
 
 def _across(found: Audit) -> Iterator[str]:
     for shared in found.parts:
+        if OUTSIDE in (shared.one, shared.other):
+            yield (
+                f"Films of patients whom the split does not name share {_what(shared)} with its test part: "
+                "never learn from those; split all anew with 'hilum data split --together duplicates.csv'."
+            )
+            continue
         yield (
             f"The split leaks: its parts {shared.one} and {shared.other} share {_what(shared)}; "
             "make a new one with 'hilum data split --together duplicates.csv'."

@@ -81,7 +81,7 @@ def cached(
     place = folder / _key(samples, size, deep)
     if not (place / "index.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        sweep(folder)
         with _draft(folder, place.name) as draft:
             _build(samples, size, deep, draft, tick)
             _publish(draft, place)
@@ -271,12 +271,15 @@ def _publish(draft: Path, place: Path) -> None:
         (place / name).unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed builds left behind, once it is a day old."""
-    for draft in folder.glob(".*-*"):
+def sweep(folder: Path, drafts: str = ".*-*") -> None:
+    """Remove what killed builds left behind, files or folders, once it is a day old."""
+    for draft in folder.glob(drafts):
         with suppress(FileNotFoundError):  # another process has just published or removed it
             if time.time() - draft.stat().st_mtime > 86_400:
-                shutil.rmtree(draft, ignore_errors=True)
+                if draft.is_dir():
+                    shutil.rmtree(draft, ignore_errors=True)
+                else:
+                    draft.unlink()
 
 
 def _key(samples: Sequence[Sample], size: int, deep: bool) -> str:

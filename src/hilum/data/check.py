@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +58,20 @@ def check(listing: Listing, *, every: bool = False, tick: Tick | None = None) ->
 def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
     """Why films could not be read."""
     failures = []
-    for done, sample in enumerate(chosen, 1):
-        found = attempt(sample, 64)
-        if isinstance(found, HilumError):
-            failures.append(str(found))
-        if tick:
-            tick(done, len(chosen), "opening films")
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for done, why in enumerate(pool.map(_why, chosen), 1):
+            failures += [why] if why else []
+            if tick:
+                tick(done, len(chosen), "opening films")
+    finally:
+        pool.shutdown(cancel_futures=True)
     return tuple(failures)
+
+
+def _why(sample: Sample) -> str:
+    found = attempt(sample, 64)
+    return str(found) if isinstance(found, HilumError) else ""
 
 
 def _figures(listing: Listing) -> Counter[str]:

@@ -32,6 +32,7 @@ from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError, ReadError
 from hilum.gate import admit
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
+from hilum.read_image import WHOLE
 from hilum.reader import read
 from hilum.runtime import Runtime
 from hilum.runtime import find as model
@@ -67,7 +68,6 @@ class _Opened:
     why: str = ""
     header: StudyHeader | None = None
     film: Radiograph | None = None
-    data: bytes = b""
     flagged: str = ""
 
 
@@ -153,19 +153,19 @@ def _open(file: Found) -> _Opened:
     if file.why:
         return _Opened(why=file.why)
     try:
-        data = file.path.read_bytes()
-        header = study_header(data)
+        with file.path.open("rb") as opened:
+            header = study_header(opened)
         if header is None:
             return _Opened(why="no DICOM file")
         if header.left_out:
             return _Opened(why=header.left_out, header=header)
-        film = read(data)
+        film = read(file.path)
         flagged = header.flagged or ("letters in the picture" if words(film.pixels) else "")
     except ReadError:
         return _Opened(why=UNREADABLE)
     except Exception as error:  # other people's files: one must not stop the rest
         return _Opened(why=f"{UNREADABLE} ({type(error).__name__})")
-    return _Opened(header=header, film=film, data=data, flagged=flagged)
+    return _Opened(header=header, film=film, flagged=flagged)
 
 
 def _settled(
@@ -195,7 +195,7 @@ def _settled(
         if reasons:
             return entry | {"why": REFUSED + reasons[0].code}
         row = _row(header, film, name, key, options) | {"flagged": opened.flagged}
-        files = _files(opened, row, key, options)
+        files = _files(file.path, opened, row, key, options)
     except Exception as error:  # as in _open
         return entry | {"why": f"{UNREADABLE} ({type(error).__name__})"}
     for path, content in files.items():
@@ -219,17 +219,19 @@ def _row(header: StudyHeader, film: Radiograph, name: str, key: Key, options: Op
     }
 
 
-def _files(opened: _Opened, row: Mapping[str, str], key: Key, options: Options) -> dict[str, bytes]:
+def _files(
+    source: Path, opened: _Opened, row: Mapping[str, str], key: Key, options: Options
+) -> dict[str, bytes]:
     """Path -> content: a PNG, of 16 bits where the source has more than 8, and the DICOM copy."""
     header, film = opened.header, opened.film
     if header is None or film is None:
         raise TypeError("a film that was not opened")
     kind = np.uint16 if header.bits > 8 else np.uint8
     grey = np.rint(_sized(film.pixels, options.size) * np.iinfo(kind).max).astype(kind)
-    files = {row["path"]: cv2.imencode(".png", grey)[1].tobytes()}
+    files = {row["path"]: _png(grey)}
     if options.keep_dicom:
         files[f"dicom/{row['id']}.dcm"] = dicom_copy.deidentified(
-            opened.data,
+            source.read_bytes(),
             key,
             header,
             film=row["id"],
@@ -238,6 +240,17 @@ def _files(opened: _Opened, row: Mapping[str, str], key: Key, options: Options) 
             flagged=bool(opened.flagged),
         )
     return files
+
+
+def _png(grey: Array) -> bytes:
+    """A PNG; one of 16 bits says that its levels are not to be stretched again."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    about, file = PngInfo(), io.BytesIO()
+    about.add_text(*WHOLE)
+    Image.fromarray(grey).save(file, "PNG", pnginfo=about if grey.dtype == np.uint16 else None)
+    return file.getvalue()
 
 
 def _sized(pixels: Array, longest: int) -> Array:

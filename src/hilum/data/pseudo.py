@@ -3,101 +3,160 @@
 from __future__ import annotations
 
 import csv
-import shutil
+import hashlib
+import io
+import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
-from hilum.data.cache import Tick
+from hilum.card import Card
+from hilum.data.cache import Tick, stamp
 from hilum.data.masks import read_mask, shown
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
 from hilum.metrics import dice
 from hilum.reader import read
+from hilum.report import identity
 from hilum.runtime import Runtime
 from hilum.segment import segment
+from hilum.store import write_whole
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample
 
 _COLUMNS = ("path", "id", "patient", "site", "view", "mask", "structures", "quality")
+_JOURNAL = ".outlined.jsonl"
+
+Result = dict[str, Any]
+"""What came of a film: "what", one of WHATS, with its "row" of the table or "why" it is unreadable."""
+
+WHATS = ("kept", "unsure", "complete", "unreadable")
 
 
 def outline_films(
-    runtime: Runtime, samples: Sequence[Sample], out: Path, *, least: float, tick: Tick | None = None
-) -> dict[str, int]:
+    runtime: Runtime,
+    samples: Sequence[Sample],
+    out: Path,
+    *,
+    least: float,
+    threads: int | None = None,
+    tick: Tick | None = None,
+) -> tuple[dict[str, int], tuple[str, ...]]:
     """Write ``out/outlined.csv``, a data set for ``csv:``, and the masks of the films that are kept.
 
     Kept are films on which every structure the model knows has at least the quality `least` and both lungs
     are plausible. What a film's own mask shows stays as it is there: instead of the quality, the Dice between
     it and the model's outline must be at least `least`, and it may cut no more than that off the others.
-    Films whose own masks show all that the model knows are not outlined anew.
+    Films whose own masks show all that the model knows are not outlined anew. As many films are outlined side
+    by side as there are `threads`, by default a core each. A run that was killed goes on where it stood.
 
-    Returns how many were kept, unsure, complete and unreadable. Raises ConfigError where the model's card
-    does not tell how far its outlines can be trusted.
+    Returns how many were kept, unsure, complete and unreadable, and why the last are. Raises ConfigError
+    where the model's card does not tell how far its outlines can be trusted, and for films that are no files.
     """
     known = [name for name in STRUCTURES if name in runtime.card.reliability]
     if not known:
         raise ConfigError(f"{runtime.card.name}: its card has no reliability; train it with this version")
+    if made := next((sample for sample in samples if callable(sample.image)), None):
+        raise ConfigError(f"{made.id}: no file of its own that a csv could name; give films from files")
     _spare(samples, out)
-    # Under other names until all is done: a table that stands is a whole one, and its masks are its own.
-    masks, table = out / "masks.part", out / "outlined.csv.part"
-    shutil.rmtree(masks, ignore_errors=True)
-    masks.mkdir(parents=True)
-    counts = {"kept": 0, "unsure": 0, "complete": 0, "unreadable": 0}
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for done, sample in enumerate(samples, 1):
-            # Numbered: two films' names may differ only in what no file name can hold.
-            result = _outlined(runtime, sample, known, least, masks / f"{done:06d}.png")
-            if isinstance(result, str):
-                counts[result] += 1
-            else:
-                counts["kept"] += 1
-                writer.writerow(result)
-            if tick:
-                tick(done, len(samples), f"{counts['kept']} kept")
-    (out / "outlined.csv").unlink(missing_ok=True)
-    shutil.rmtree(out / "masks", ignore_errors=True)
-    masks.rename(out / "masks")
-    table.replace(out / "outlined.csv")
-    return counts
+    (out / "masks").mkdir(parents=True, exist_ok=True)
+    # By what it shows: no mask is written over another, and a table that stands keeps its own.
+    places = [out / "masks" / f"{_key(runtime.card, sample)}.png" for sample in samples]
+    done = _begun(out / _JOURNAL, {"model": identity(runtime.card), "least": least})
+    counts, rows, failures = dict.fromkeys(WHATS, 0), [], []
+    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    try:
+        todo = {
+            place.name: pool.submit(_outlined, runtime, sample, known, least, place)
+            for place, sample in zip(places, samples, strict=True)
+            if place.name not in done
+        }
+        with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+            for number, place in enumerate(places, 1):
+                result = done.get(place.name) or todo.pop(place.name).result()
+                if place.name not in done:
+                    journal.write(json.dumps([place.name, result]) + "\n")
+                    journal.flush()
+                counts[result["what"]] += 1
+                rows += [result["row"]] if "row" in result else []
+                failures += [result["why"]] if "why" in result else []
+                if tick:
+                    tick(number, len(samples), f"{counts['kept']} kept")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    _publish(out, rows)
+    return counts, tuple(failures)
+
+
+def _key(card: Card, sample: Sample) -> str:
+    """A name for a film's mask that says what it is made of."""
+    told = f"{identity(card)} {sample.id} {stamp(sample.image)} {stamp(sample.masks)}"
+    return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def _begun(journal: Path, head: dict[str, Any]) -> dict[str, Result]:
+    """What a run that was killed has done already, by the masks' names; of other settings nothing counts."""
+    first = json.dumps(head)
+    lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.is_file() else []
+    whole = lines[1:] if lines[:1] == [first] else []
+    write_whole(journal, "".join(f"{line}\n" for line in (first, *whole)).encode())
+    return dict(json.loads(line) for line in whole)
+
+
+def _publish(out: Path, rows: Sequence[Result]) -> None:
+    """Put the table there in one step; then the masks that it does not name go, and the journal."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(out / "outlined.csv", text.getvalue().encode())
+    named = {row["mask"] for row in rows}
+    for mask in (out / "masks").iterdir():
+        if f"masks/{mask.name}" not in named:
+            mask.unlink()
+    (out / _JOURNAL).unlink()
 
 
 def _spare(samples: Sequence[Sample], out: Path) -> None:
     """Refuse to write over masks that are read here, or that nothing says were written by an earlier run."""
     masks = (out / "masks").resolve()
     within = any(isinstance(s.masks, Path) and s.masks.resolve().is_relative_to(masks) for s in samples)
-    if within or (masks.exists() and not (out / "outlined.csv").is_file()):
+    ours = (out / "outlined.csv").is_file() or (out / _JOURNAL).is_file()
+    if within or (masks.exists() and not ours):
         raise ConfigError(f"{out / 'masks'}: holds masks that would be lost; choose another --out")
 
 
-def _outlined(
-    runtime: Runtime, sample: Sample, known: list[str], least: float, place: Path
-) -> dict[str, object] | str:
-    """The film's row, its mask being written to `place`; or why it is not kept."""
-    if callable(sample.image) or callable(sample.masks):
-        raise ConfigError(f"{sample.id}: a generated film has its own mask; give films from files")
+def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, place: Path) -> Result:
+    """What comes of a film, its mask being written to `place` if it is kept."""
     try:
-        own = read_mask(sample.masks) if sample.masks else None
+        own = None
+        if sample.masks is not None:
+            own = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
         told = frozenset[str]() if own is None else shown(sample.structures, own)
         if told.issuperset(known):
-            return "complete"
-        film = read(sample.image)
-    except HilumError:
-        return "unreadable"
+            return {"what": "complete"}
+        film = read(cast("Path", sample.image))
+    except HilumError as error:
+        return {"what": "unreadable", "why": str(error)}
     if admit(film):
-        return "unsure"
+        return {"what": "unsure"}
     anatomy = segment(runtime, film.pixels)
     mask = anatomy.mask if own is None else _completed(own, anatomy.mask, told)
     quality = min(_trust(name, anatomy, own, mask, told) for name in known)
     if quality < least or not anatomy.unreliable.isdisjoint(_added(known, told)) or implausible(anatomy):
-        return "unsure"
-    if not cv2.imwrite(str(place), mask):
-        raise ConfigError(f"{place}: cannot be written; choose another folder or free some space")
-    return {
-        "path": sample.image.resolve(),
+        return {"what": "unsure"}
+    try:
+        write_whole(place, cv2.imencode(".png", mask)[1].tobytes())
+    except OSError as error:
+        raise ConfigError(
+            f"{place}: {error.strerror or error}; make room, or mend the folder, and run it again"
+        ) from None
+    row = {
+        "path": str(Path(cast("Path", sample.image)).resolve()),
         "id": sample.id.removeprefix(f"{sample.site}:"),
         "patient": sample.patient.removeprefix(f"{sample.site}:"),
         "site": sample.site,
@@ -106,6 +165,7 @@ def _outlined(
         "structures": "|".join(name for name in STRUCTURES if name in told or name in known),
         "quality": f"{quality:.4f}",
     }
+    return {"what": "kept", "row": row}
 
 
 def _trust(name: str, anatomy: Anatomy, own: Array | None, mask: Array, told: frozenset[str]) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hilum.data.cache import Tick, pixels_of, stamp
+from hilum.data.cache import Tick, pixels_of, stamp, sweep
 from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
@@ -36,6 +36,7 @@ def write(
     one of other films or another size is refused. Returns why some films cannot be read. Raises DataError.
     """
     out.mkdir(parents=True, exist_ok=True)
+    sweep(out, ".films-*.tar-*")
     failures: dict[str, str] = {}
     for number, start in enumerate(range(0, len(samples), films)):
         part, place = samples[start : start + films], out / f"films-{number:05d}.tar"

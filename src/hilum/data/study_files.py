@@ -100,7 +100,8 @@ def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> No
         header = None
         if not found.why:
             try:
-                header = study_header(found.path.read_bytes())
+                with found.path.open("rb") as opened:
+                    header = study_header(opened)
             except OSError:
                 header = None
         said = (header.patient, header.study, header.uid) if header else ("", "", "")

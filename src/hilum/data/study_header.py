@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from hilum.age import years
 from hilum.dicom_header import header_of
@@ -54,15 +53,16 @@ class StudyHeader:
     flagged: str = ""  # why it may carry burnt-in words
 
 
-def study_header(data: bytes) -> StudyHeader | None:
-    """What a file's bytes say of it; None where they are no DICOM."""
-    found = header_of(BytesIO(data), _TAGS)
+def study_header(file: BinaryIO) -> StudyHeader | None:
+    """What an open file says of itself, its pixels not being read; None where it is no DICOM."""
+    found = header_of(file, _TAGS)
     if found is None:
         return None
     with hushed():  # an element is understood when it is asked for
         said = {tag: _text(found, tag) for tag in _TAGS}
         meaning = _meaning(found)
-    if data[128:132] != b"DICM" and not (said["SOPClassUID"] or said["Rows"]):
+    file.seek(128)
+    if file.read(4) != b"DICM" and not (said["SOPClassUID"] or said["Rows"]):
         return None
     view = _FRONTAL.get(said["ViewPosition"].upper()) or _FRONTAL.get(meaning) or ""
     part = said["BodyPartExamined"].upper()

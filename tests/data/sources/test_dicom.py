@@ -35,7 +35,8 @@ def test_films_of_every_modality_that_import_takes_unflagged_are_read(
     film.Modality = modality
     film.save_as(folder / "one" / "a.dcm")
     assert listing(str(folder)).samples[0].id == "ward:one/a.dcm"
-    header = study_header((folder / "one" / "a.dcm").read_bytes())
+    with (folder / "one" / "a.dcm").open("rb") as file:
+        header = study_header(file)
     assert header is not None and not header.left_out and not header.flagged
 
 

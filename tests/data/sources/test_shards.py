@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 from hilum.data import listing, open_data
 from hilum.data.cache import cached, decode
 from hilum.data.shard_writer import write
-from hilum.errors import DataError
+from hilum.data.sources.shards import film_of
+from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.types import Array, Sample
 
@@ -218,3 +220,17 @@ def test_a_shard_cut_short_and_a_folder_without_any_are_refused(tmp_path: Path) 
         open_data(f"shards:{tmp_path / 'films'}")
     with pytest.raises(DataError, match="no tar file"):
         open_data(f"shards:{tmp_path / 'none.tar'}")
+
+
+def test_an_empty_member_is_a_film_that_cannot_be_read() -> None:
+    with pytest.raises(ReadError, match="not the film that was written"):
+        film_of(b"", whole=True)
+
+
+def test_a_draft_that_a_killed_run_left_is_swept(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".films-00000.tar-{name}" for name in ("old", "new"))
+    for draft in (old, new):
+        draft.touch()
+    os.utime(old, (0, 0))
+    write([], tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)

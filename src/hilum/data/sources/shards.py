@@ -223,7 +223,8 @@ def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
     """A member's film, called `name`; `whole` is one with every grey level as written. Raises ReadError."""
     if not whole:
         return read(data, name=name)
-    coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    # Of nothing at all OpenCV raises an error of its own.
+    coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
         raise ReadError(name, "not the film that was written", "fetch the shard again")
     return read(np.asarray(coded.astype(np.float32) / np.float32(65535)), name=name)
