@@ -198,3 +198,13 @@ def test_the_temperature_of_classes_is_the_one_they_were_drawn_with() -> None:
 def test_logits_must_fit_the_card(logits: np.ndarray) -> None:
     with pytest.raises(CheckpointError, match="the card that was written with this model"):
         probabilities(logits, card())
+
+
+def test_films_of_few_patients_fit_no_slope() -> None:
+    """Forty films of one ill patient say how he looks, not how the ill do."""
+    logits, truth = simulate(9, 400, 1.0, -3.0)
+    ill = np.flatnonzero(truth)[: FEWEST - 1]
+    again = np.concatenate([np.flatnonzero(truth == 0), np.repeat(ill, 30)])
+    few = fit_platt(logits[again], truth[again], again)
+    assert few.slope == 1 and few.events == 30 * len(ill)
+    assert fit_platt(logits[again], truth[again]).slope != 1

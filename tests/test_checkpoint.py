@@ -192,3 +192,15 @@ def test_a_network_that_hardly_fits_is_refused_and_left_alone(arguments: dict[st
     with pytest.raises(CheckpointError, match="does not fit"):
         checkpoint.transplant(module, saved)
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_a_head_moves_label_by_label(saved: Path) -> None:
+    known = checkpoint.load(saved)[1].labels
+    theirs = checkpoint.load(saved)[0].state_dict()["head.weight"]
+    module = unet(seed=9, labels=4)
+    own = module.get_parameter("head.weight").clone()
+    labels = (known[2], "Fracture", known[0], "Hernia")
+    assert checkpoint.transplant(module, saved, labels, {"head.weight", "head.bias"})[1] == []
+    moved = module.get_parameter("head.weight")
+    assert torch.equal(moved[0], theirs[2]) and torch.equal(moved[2], theirs[0])
+    assert torch.equal(moved[1], own[1]) and torch.equal(moved[3], own[3])

@@ -49,5 +49,12 @@ def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
     for wrong in ({"part": "tune"}, {"fold": 1}):
         with pytest.raises(typer.BadParameter, match="give --split"):
             choose([nih], [], split=None, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(typer.BadParameter, match="has 0"):
+        choose([nih], [], split=file, part="tune", fold=9)
+    heir = CARD.model_copy(
+        update={"split_sha256": str(chosen.about["split_sha256"]), "informed": "hilum-six knows"}
+    )
+    (warning,) = choose([nih], [heir], split=file).about["warnings"]  # type: ignore[misc]
+    assert warning == "hilum-six: hilum-six knows; its figures may be too good"
     with pytest.raises(typer.BadParameter, match="must be one of test, tune, train"):
         choose([nih], [], split=file, part="half")

@@ -116,3 +116,33 @@ def test_evidence_is_shared_only_where_all_members_give_it_on_one_grid() -> None
     pair = [{"architecture": "mobilenetv2"}, {"architecture": "cnn", "arguments": {"grid": 4}}]
     outputs = build("ensemble", 2, seed=0, members=pair).eval()(torch.zeros(1, 1, 64, 64))
     assert outputs.keys() == {"logits", "features"}
+
+
+def test_members_of_another_segmenters_outlines_are_refused(members: Path, tmp_path: Path) -> None:
+    shutil.copytree(members / "two" / "checkpoint", tmp_path / "old")
+    card = read_card(tmp_path / "old").model_copy(update={"outlines_sha256": "0" * 64})
+    (tmp_path / "old" / "card.json").write_text(card_json(card))
+    split = members / "one" / "split.csv"
+    with pytest.raises(ConfigError, match="its outlines_sha256 is not"):
+        ensemble([members / "one", tmp_path / "old"], split=split, out=tmp_path / "both", name="both")
+
+
+def test_who_begins_from_what_knows_the_patients_says_so_ever_after(
+    members: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    split = members / "one" / "split.csv"
+    labels = list(read_card(members / "one" / "checkpoint").labels)
+    about = {"split": split, "labels": labels}
+    honest = train(config(tmp_path / "honest", start=str(members / "one"), **about))
+    assert (honest.informed, honest.unlearned) == ("", {0}) and "flatter" not in caplog.text
+    # Of another fold on the same split, of another split of the same data, and what began from those.
+    fold = train(config(tmp_path / "fold", start=str(members / "three"), **about))
+    assert "learned from fold 0, which tunes here" in fold.informed and fold.unlearned == frozenset()
+    assert "scores on those will flatter it" in caplog.text
+    (tmp_path / "other").mkdir()
+    other = train(config(tmp_path / "other" / "run", start=str(members / "one"), seed=5, labels=labels))
+    assert "trained by another split, may have learned from patients held back here" in other.informed
+    heir = train(config(tmp_path / "heir", start=str(tmp_path / "fold"), **about))
+    assert heir.informed == fold.informed
+    both = ensemble([tmp_path / "heir", tmp_path / "fold"], split=split, out=tmp_path / "both", name="both")
+    assert both.informed == fold.informed

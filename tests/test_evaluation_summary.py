@@ -71,7 +71,7 @@ def test_probabilities_are_off_only_where_an_interval_leaves_1_out() -> None:
     (sentence,) = said(*held, *high, *few)
     off, unjudged = sentence.split("; ")
     assert off == "Probabilities are off for Mass (too high and too extreme), and hold for the others"
-    assert unjudged == "not judged, for want of films: Nodule."
+    assert unjudged == "not judged, for want of patients: Nodule."
     assert said(*calibration("Mass", (1.1, 1.9), (1.2, 1.8))) == [
         "Probabilities are off for Mass (too low and too timid)."
     ]

@@ -138,6 +138,7 @@ def test_the_document_says_what_was_measured_and_has_null_for_the_unknown(tmp_pa
     assert json.loads(text, parse_constant=strict) == {
         "model": "stub",
         "data": ["phantom:2"],
+        "tables": [],
         "figures": [
             {
                 "subject": "heart",

@@ -230,3 +230,25 @@ def test_the_commit_is_that_of_the_code_not_of_what_lies_around_it(
     assert re.fullmatch("[0-9a-f]{40}", finishing._commit())
     code.write_text("# changed")
     assert finishing._commit().endswith("-dirty")
+
+
+def test_classes_that_exclude_one_another_are_scored_by_what_the_model_says(tmp_path: Path) -> None:
+    """A shift that all classes of a film share means nothing: it cancels in the softmax."""
+    chosen = config(tmp_path, data="phantom:100", task="classify", activation="softmax")
+    plan = make_plan(chosen)
+
+    class Shifted(nn.Module):
+        def __init__(self, shift: float) -> None:
+            super().__init__()
+            self.module, self.shift = build("dots", len(plan.labels), seed=1).eval(), shift
+
+        def forward(self, films: Tensor) -> dict[str, Tensor]:
+            logits = self.module(films)["logits"]
+            noise = films.mean(dim=(1, 2, 3), keepdim=False)[:, None] * self.shift
+            return {"logits": logits + noise}
+
+    def loss(outputs: Outputs, _: Batch) -> Tensor:
+        return outputs["logits"].mean()
+
+    plain, shifted = (score(Shifted(shift), plan, loss, torch.device("cpu"))[1] for shift in (0.0, 50.0))
+    assert shifted == pytest.approx(plain, abs=1e-6)

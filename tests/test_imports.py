@@ -58,9 +58,9 @@ FLOORS = """
     pacs
     batch cost selftest
     parts
-    data.cache data.sources.folder data.sources.outlined data.sources.rows data.sources.table
+    data.cache data.sources.folder data.sources.outlined data.sources.rows
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
-    data.sources.nih data.sources.padchest data.sources.readings data.sources.shards
+    data.sources.nih data.sources.padchest data.sources.readings data.sources.shards data.sources.table
     data.shard_writer inputs
     ray_predict
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
@@ -74,11 +74,12 @@ FLOORS = """
     batches data.audit evaluate_outlines faithful reliability
     data.audit_words evaluate evaluate_pictures evaluation_page
     export recalibrate shortcuts teach
-    data.traces plan shortcuts_page
+    data.traces plan shortcuts_page study_films
     data.audit_page
-    finish run
+    finish starts
+    run
     train cli_data cli_films cli_hub cli_selftest ensemble
-    cli_evaluate cli_export cli_leaks cli_predict study tune
+    cli_calibrate cli_evaluate cli_export cli_leaks cli_predict study tune
     cli_audit cli_pacs cli_serve study_differences
     study_report
     cli_train
@@ -162,8 +163,9 @@ sys.meta_path.insert(0, Absent())
 """
 
 TRAINING = {
-    "models", "batches", "losses", "state", "stages", "plan", "finish", "run", "train", "checkpoint", "cost",
-    "needs_train", "study", "study_report", "study_differences", "tune", "ensemble", "teach",
+    "models", "batches", "losses", "state", "stages", "plan", "starts", "finish", "run", "train",
+    "checkpoint", "cost", "needs_train", "study", "study_films", "study_report", "study_differences",
+    "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

@@ -75,7 +75,7 @@ def test_who_says_what_is_true_is_calibrated_and_told_whether_that_can_be_judged
     assert found["Edema", "Brier skill score", ""].low > 0.2
     few = by_name(score(verdicts(*drawn(0, 60)), repeats=20).figures)["Edema", "calibration slope", ""]
     rarer = min(few.positives or 0, 60 - (few.positives or 0))
-    assert few.remark == f"not assessable: {rarer} films, fewer than {ASSESSABLE}"
+    assert few.remark == f"not assessable: {rarer} patients, fewer than {ASSESSABLE}"
 
 
 def test_both_intervals_of_the_auroc_agree_where_films_are_patients() -> None:
@@ -146,7 +146,7 @@ def test_every_patient_counts_once_however_many_films_are_labelled() -> None:
 
 def test_a_patient_filmed_again_and_again_changes_no_figure_of_probabilities() -> None:
     truth, said = drawn(3)
-    once = verdicts(truth, said)
+    once = verdicts(truth, said, threshold=0.3)
     again = np.repeat(np.arange(len(truth)), np.where(np.arange(len(truth)) % 7, 1, 30))
     often = replace(
         once,
@@ -157,11 +157,25 @@ def test_a_patient_filmed_again_and_again_changes_no_figure_of_probabilities() -
         margins=once.margins[again],
     )
     few, many = (by_name(score(one, repeats=20).figures) for one in (once, often))
-    judged = ("Brier score", "Brier skill score", "observed over expected", "AUROC by patient")
+    judged = (
+        "calibration error",
+        "Brier score",
+        "Brier skill score",
+        "observed over expected",
+        "AUROC by patient",
+    )
     for measure in (*judged, "calibration slope", "calibration intercept"):
         key = ("Edema", measure, "")
         assert many[key].value == pytest.approx(few[key].value, rel=1e-6), measure
         assert many[key].low == pytest.approx(few[key].low, rel=1e-6), measure
+    curves = [score(one, repeats=20).tables["decision"] for one in (once, often)]
+    for few_, many_ in zip(*curves, strict=True):
+        for column in ("net benefit", "low", "acting on all"):
+            assert many_[column] == pytest.approx(few_[column], abs=1e-9)
+    bins = [score(one, repeats=20).tables["bins"] for one in (once, often)]
+    assert [row["share positive"] for row in bins[1]] == pytest.approx(
+        [row["share positive"] for row in bins[0]]
+    )
     assert many["Edema", "AUROC", ""].value != pytest.approx(few["Edema", "AUROC", ""].value, rel=1e-4)
 
 
@@ -255,3 +269,22 @@ def test_bins_hold_every_known_film_once() -> None:
     for name, values in (("mean probability", said), ("share positive", truth)):
         assert np.average([row[name] for row in bins], weights=films) == pytest.approx(values[5:].mean())
     assert [row["mean probability"] for row in bins] == sorted(row["mean probability"] for row in bins)
+
+
+def test_patients_of_a_class_decide_whether_a_calibration_can_be_judged() -> None:
+    truth, said = drawn(5, 900)
+    ill = np.flatnonzero(truth[:, 0])
+    one = verdicts(truth, said)
+    told = by_name(score(one, repeats=20).figures)["Edema", "calibration slope", ""]
+    assert told.remark == "" and len(ill) > ASSESSABLE
+    names = one.patients.copy()
+    names[ill] = np.array([f"ill{i % 3}" for i in range(len(ill))])  # three patients on intensive care
+    few = by_name(score(replace(one, patients=names), repeats=20).figures)["Edema", "calibration slope", ""]
+    assert few.remark == f"not assessable: 3 patients, fewer than {ASSESSABLE}"
+
+
+@pytest.mark.parametrize("patients", [20, 100, 1000])
+def test_bins_hold_like_numbers_of_patients(patients: int) -> None:
+    said = np.random.default_rng(0).random((patients, 1))
+    bins = score(verdicts((said > 0.5).astype(float), said), repeats=20).tables["bins"]
+    assert [row["patients"] for row in bins] == [patients / 10] * 10

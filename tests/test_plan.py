@@ -20,7 +20,8 @@ from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
-from hilum.plan import Plan, class_weights, make_plan, network, started
+from hilum.plan import Plan, class_weights, make_plan
+from hilum.starts import network, sized, started
 from hilum.toml_files import read_toml
 from hilum.types import STRUCTURES, Listing
 
@@ -473,3 +474,37 @@ def test_the_split_is_the_same_under_every_policy(tmp_path: Path, monkeypatch: p
         for policy in ("ignore", "one")
     }
     assert len(hashes) == 1
+
+
+def test_one_label_alone_excludes_nothing_and_none_stands_twice(tmp_path: Path) -> None:
+    data = table(tmp_path / "ward", edema("01" * 8))
+    split = tuned_by(tmp_path / "ward", 16, 4)
+    with pytest.raises(ConfigError, match="Edema alone excludes nothing; set activation=sigmoid"):
+        make_plan(config(tmp_path, data=[data], split=split, labels=["Edema"], activation="softmax"))
+    with pytest.raises(ConfigError, match="one stands there twice"):
+        make_plan(config(tmp_path, data=[data], split=split, labels=["Edema", "Edema"]))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("cnn", {"dropout": 2}),
+        ("cnn", {"width": 0, "grid": 4, "depth": 2}),
+        ("cnn", {"dense": -1}),
+        ("cnn", {"grid": 0}),
+        ("vit", {"patch": 0}),
+        ("vit", {"backbone": "nosuch"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_arguments_that_no_network_can_have_are_told_before_any_work(
+    tmp_path: Path, architecture: str, arguments: dict[str, Any]
+) -> None:
+    wrong = config(tmp_path, data=["phantom:9"], architecture=architecture, arguments=arguments)
+    with pytest.raises(ConfigError, match=f"architecture='{architecture}'.*{next(iter(arguments))}"):
+        sized(wrong)
+
+
+def test_a_task_that_is_no_word_is_refused() -> None:
+    with pytest.raises(ConfigError, match="must be one of"):
+        train_config({"task": ["classify"], "data": ["phantom:9"]})

@@ -17,10 +17,12 @@ from hilum.cost import cost
 from hilum.data import open_data
 from hilum.data.split import make_split, select, write_split
 from hilum.errors import ConfigError
-from hilum.plan import origin
-from hilum.study import Entry, Films, Study, entries, evaluation_of, finished, read_study, run, unseen
+from hilum.starts import origin
+from hilum.study import Entry, Study, entries, evaluation_of, finished, read_study, run
 from hilum.study_differences import Difference, difference_table
+from hilum.study_films import Films, unseen
 from hilum.study_report import line, spread, write_report
+from hilum.types import Sample
 from hilum.verdicts import read_verdicts
 
 STUDY = """
@@ -107,19 +109,23 @@ def test_a_wrong_setting_of_a_run_is_named(file: Path) -> None:
 
 def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     entry = entries(read_study(file))[0]
-    films = {sample.id for sample in unseen(entry, Films(data=("phantom:16",), parts=("train", "tune")))}
+    films = {
+        sample.id for sample in unseen(entry.config, Films(data=("phantom:16",), parts=("train", "tune")))
+    }
     samples = open_data("phantom:16")
     assert entry.config.split is not None
     split = study_module.read_split(entry.config.split)
     assert films == {sample.id for sample in select(samples, split, "tune")}
     # What extra says of the data's own films trains only where they train.
     fuller = replace(entry, config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
-    assert {s.id for s in unseen(fuller, Films(data=("phantom:16",), parts=("train", "tune")))} == films
+    assert {
+        s.id for s in unseen(fuller.config, Films(data=("phantom:16",), parts=("train", "tune")))
+    } == films
     # A source of other patients is unseen as a whole.
     moved = entry.config.model_copy(update={"data": ("phantom:16",), "fold": 1})
     other = replace(entry, config=moved)
     assert films.isdisjoint(
-        sample.id for sample in unseen(other, Films(data=("phantom:16",), parts=("tune",)))
+        sample.id for sample in unseen(other.config, Films(data=("phantom:16",), parts=("tune",)))
     )
 
 
@@ -227,6 +233,42 @@ def test_the_folds_of_a_run_judge_every_film_once_and_none_that_they_learned(
     assert figure["films"] == len(whole.films) == sum(len(part.films) for part in parts)
 
 
+def test_what_is_scored_is_scored_anew_where_its_films_or_labels_have_changed(
+    folded: tuple[Study, list[Entry]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, done = folded
+    monkeypatch.setattr(study_module, "train", None)  # nothing is trained
+    told = done[0].config.out / "test-held" / "evaluation.json"
+    before = told.stat().st_mtime_ns
+    run(study)
+    assert told.stat().st_mtime_ns == before
+    opened = open_data
+
+    def mended(name: str) -> list[Sample]:
+        return [
+            replace(one, labels={name: 1 - value for name, value in one.labels.items()})
+            for one in opened(name)
+        ]
+
+    monkeypatch.setattr(study_module, "open_data", mended)
+    auroc = [figure["value"] for figure in (evaluation_of(told.parent) or {})["figures"]][:1]
+    run(study)
+    turned = [figure["value"] for figure in (evaluation_of(told.parent) or {})["figures"]][:1]
+    assert turned == [pytest.approx(1 - auroc[0])]
+    monkeypatch.setattr(study_module, "open_data", opened)
+    run(study)
+    assert [figure["value"] for figure in (evaluation_of(told.parent) or {})["figures"]][:1] == auroc
+
+
+def test_a_run_on_other_data_is_not_taken_for_this_ones(folded: tuple[Study, list[Entry]]) -> None:
+    study, done = folded
+    other = done[0].config.model_copy(update={"data": ("phantom:61",)})
+    with pytest.raises(ConfigError, match="was trained on phantom:60; move that run away"):
+        _ = replace(done[0], config=other).finished
+    with pytest.raises(ConfigError, match="task=pretrain has no labels to score"):
+        entries(study.model_copy(update={"base": {**study.base, "task": "pretrain"}, "folds": ()}))
+
+
 def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[Entry]]) -> None:
     study, done = folded
     table = write_report(study, done).read_text()
@@ -312,7 +354,7 @@ def test_a_study_without_a_split_is_refused(file: Path) -> None:
     entry = entries(study.model_copy(update={"base": base}))[0]
     assert isinstance(entry.config, TrainConfig)
     with pytest.raises(ConfigError, match="split="):
-        unseen(entry, study.tests["here"])
+        unseen(entry.config, study.tests["here"])
 
 
 def test_cost_counts_what_can_be_counted_by_hand(file: Path) -> None:
@@ -391,10 +433,10 @@ def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(
     for setting in ({"start": str(one.config.out)}, {"teachers": (str(one.config.out),)}):
         informed = replace(zero, config=zero.config.model_copy(update=setting))
         with pytest.raises(ConfigError, match="learned from fold 0"):
-            unseen(informed, held)
-        assert unseen(informed, held.model_copy(update={"parts": ("test",)}))
+            unseen(informed.config, held)
+        assert unseen(informed.config, held.model_copy(update={"parts": ("test",)}))
     fellow = replace(zero, config=zero.config.model_copy(update={"start": str(zero.config.out)}))
-    assert unseen(fellow, held)
+    assert unseen(fellow.config, held)
     # One of another fold may teach where it was kept from the fold that is scored.
     card = read_card(one.config.out / "checkpoint")
     apart = tmp_path / "apart"
@@ -402,7 +444,7 @@ def test_what_starts_or_teaches_a_run_has_not_learned_its_fold(
     kept = card.model_copy(update={"config": card.config | {"held": [0]}})
     (apart / "card.json").write_text(card_json(kept))
     pupil = replace(zero, config=zero.config.model_copy(update={"teachers": (str(apart),)}))
-    assert unseen(pupil, held)
+    assert unseen(pupil.config, held)
 
 
 def test_folds_are_for_classifiers_scored_on_their_own_fold(

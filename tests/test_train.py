@@ -33,9 +33,10 @@ from hilum.errors import CheckpointError, ConfigError, OutOfMemoryError, Trainin
 from hilum.finish import finish, score
 from hilum.losses import segmentation_loss
 from hilum.models import MODELS, TASKS
-from hilum.plan import Plan, make_plan, network
+from hilum.plan import Plan, make_plan
 from hilum.run import Run, begin, fabric_for, objective
 from hilum.runtime import Runtime, find
+from hilum.starts import network
 from hilum.train import train
 from hilum.types import STRUCTURES
 
@@ -603,7 +604,7 @@ def test_a_resumed_run_needs_nothing_of_what_it_started_from(
 
     config = segment(runs / "moved", start="somewhere", epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr("hilum.plan.transplant", lambda *_: (read_card(find("hilum-lungs")), []))
+        patch.setattr("hilum.starts.transplant", lambda *_: (read_card(find("hilum-lungs")), []))
         patch.setattr(loop, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config)

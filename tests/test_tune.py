@@ -12,7 +12,7 @@ import pytest
 from hilum import tune as module
 from hilum.config import TrainConfig, train_config
 from hilum.errors import ConfigError, DivergedError, OutOfMemoryError, TrainingError
-from hilum.plan import sized
+from hilum.starts import sized
 from hilum.toml_files import read_toml
 from hilum.tune import Search, read_search, tune
 
@@ -234,3 +234,16 @@ def test_another_space_or_base_is_another_search(tmp_path: Path, trainer: Traine
     with pytest.raises(ConfigError, match="trains on one"):
         tune(search(tmp_path / "x", base={"task": "classify", "data": ["phantom:9"], "devices": 2}))
     assert len(trainer.configs) == 1
+
+
+@pytest.mark.usefixtures("trainer")
+def test_settings_with_names_in_words_can_be_read_again(tmp_path: Path) -> None:
+    base = {"task": "classify", "data": ["phantom:9"], "preparation": {"size": 32}}
+    named = search(tmp_path / "out", base=base | {"uncertain": {"Pleural Effusion": "one"}}, trials=1)
+    tune(named)
+    assert read_toml(tmp_path / "out" / "best.toml")["uncertain"] == {"Pleural Effusion": "one"}
+
+
+def test_a_logarithm_needs_a_low_above_zero(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="log = true: give a low above 0"):
+        search(tmp_path, space={"decay": {"low": 0.0, "high": 0.1, "log": True}})

@@ -12,30 +12,33 @@ import numpy as np
 
 from hilum.card import Calibration, Card
 from hilum.errors import CheckpointError, ConfigError
+from hilum.folds import rarer
 from hilum.metrics import counted, labelled
 from hilum.types import Array
 
 FEWEST = 20
-"""Films of either class below which a slope is not worth fitting."""
+"""Patients with a film of either class, or films, below which a slope is not worth fitting."""
 
 
 def fit_platt(logits: Array, truth: Array, patients: Array | None = None) -> Calibration:
     """Fit probability = sigmoid(slope * logit + intercept) for one label.
 
-    Takes logits (N,) and truth (N,) of 0, 1 or NaN (left out). With fewer than FEWEST films of either class,
-    or if the slope would not be positive, the slope is 1 and the intercept alone is fitted. The targets are
-    drawn in from 0 and 1 (Platt 1999), so that films which the logit parts cleanly give finite numbers.
+    Takes logits (N,) and truth (N,) of 0, 1 or NaN (left out). With fewer than FEWEST patients of either
+    class (films, where no patients are told), or if the slope would not be positive, the slope is 1 and the
+    intercept alone is fitted. The targets are drawn in from 0 and 1 (Platt 1999), so that films which the
+    logit parts cleanly give finite numbers.
     """
     weights = counted(truth, patients)
+    known = ~np.isnan(np.asarray(truth, np.float64))
+    names = None if patients is None else np.asarray(patients)[known]
     truth, logits = labelled(truth, logits)
     if not np.isfinite(logits).all():
         raise ConfigError("a labelled film has an infinite logit; leave failed films out of both arrays")
     if not len(truth):
         return Calibration()
     events = int(truth.sum())
-    others = len(truth) - events
     target = _drawn_in(truth, weights)
-    if min(events, others) >= FEWEST and np.ptp(logits) > 0:
+    if rarer(truth, names) >= FEWEST and np.ptp(logits) > 0:
         slope, intercept = _fit_line(logits, target, weights)
         if slope > 0:
             return Calibration(slope=slope, intercept=intercept, events=events)

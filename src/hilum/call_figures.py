@@ -150,18 +150,21 @@ def _of_sets(verdicts: Verdicts, bench: Bench, label: str, sets: Sets) -> Iterat
 def net_benefits(verdicts: Verdicts, bench: Bench) -> list[dict[str, Any]]:
     """The decision curve: for each label and probability from which someone acts, what that is worth.
 
-    Net benefit is the share of films rightly acted on less that of those wrongly acted on, which weighs as
+    Net benefit is the share of patients rightly acted on less that of those wrongly acted on, which weighs as
     much as the probability's odds (Vickers and Elkin, Med Decis Making 2006); beside it that of acting on
-    all.
+    all. Each patient counts as one.
     """
+    benefit = scores.by_patient(scores.average)
     rows = []
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
         known = ~np.isnan(truth)
         for harm in _HARMS:
             worth = np.where(truth == 1, 1.0, -harm / (1 - harm))
-            own = bench.figure(label, "", scores.average, worth * (said >= harm), films=known)
-            everyone = float(worth[known].mean()) if known.any() else float("nan")
+            acted = worth * (said >= harm)
+            own = bench.figure(label, "", benefit, acted, verdicts.patients, films=known)
+            weights = np.ones((1, int(known.sum())))
+            everyone = float(benefit(worth[known], verdicts.patients[known])(weights)[0])
             rows.append(
                 {
                     "label": label,

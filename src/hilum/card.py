@@ -168,6 +168,10 @@ class Card(Strict):
     weights: str = Field(
         default="", description="that training began from: a package, a hub or a checkpoint; empty: random"
     )
+    informed: str = Field(
+        default="",
+        description="what its start or teachers may know of the patients held back; empty: nothing",
+    )
     commit: str = ""
     seed: int = 0
     packages: dict[str, str] = Field(default_factory=dict)
@@ -181,7 +185,9 @@ class Card(Strict):
 
     @property
     def unlearned(self) -> frozenset[int]:
-        """The folds of its split that it did not learn from."""
+        """The folds of its split that it did not learn from; none where what it began from may have."""
+        if self.informed:
+            return frozenset()
         return frozenset(
             fold for fold in (self.config.get("fold"), *self.config.get("held", ())) if fold is not None
         )

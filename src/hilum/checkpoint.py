@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import tempfile
 import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,14 @@ def load(name: str | Path) -> tuple[nn.Module, Card]:
     return module.eval(), card
 
 
-def transplant(module: nn.Module, name: str | Path) -> tuple[Card, list[str]]:
+def transplant(
+    module: nn.Module, name: str | Path, labels: Sequence[str] = (), head: Collection[str] = ()
+) -> tuple[Card, list[str]]:
     """Copy into `module` every weight of a checkpoint that fits by name and shape.
 
-    Returns the checkpoint's card, and the names of the weights that stay as they are.
+    Of the weights `head`, with a row for each of `labels`, a row is copied where the checkpoint knows its
+    label, wherever it stands there. Returns the checkpoint's card, and the names of the weights that stay as
+    they are.
 
     Raises CheckpointError when fewer than half fit: the checkpoint is of another architecture.
     """
@@ -85,6 +90,8 @@ def transplant(module: nn.Module, name: str | Path) -> tuple[Card, list[str]]:
     first = next((key for key, value in own.items() if value.ndim == 4), None)
     if first in theirs and theirs[first].shape[1] != own[first].shape[1]:
         theirs[first] = _widened(theirs[first], own[first].shape[1])
+    for key in set(head) & set(theirs):
+        theirs[key] = _relabelled(own[key], labels, theirs[key], card.labels)
     fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
         raise CheckpointError(
@@ -93,6 +100,16 @@ def transplant(module: nn.Module, name: str | Path) -> tuple[Card, list[str]]:
         )
     module.load_state_dict(own | fitting)
     return card, sorted(set(own) - set(fitting))
+
+
+def _relabelled(own: Tensor, labels: Sequence[str], theirs: Tensor, known: Sequence[str]) -> Tensor:
+    """The own rows of a head, those of labels that the other one knows being its own."""
+    rows = own.clone()
+    if rows.shape[1:] == theirs.shape[1:] and len(theirs) == len(known):
+        for i, label in enumerate(labels):
+            if label in known:
+                rows[i] = theirs[known.index(label)]
+    return rows
 
 
 def _widened(kernel: Tensor, channels: int) -> Tensor:

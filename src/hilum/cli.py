@@ -13,8 +13,9 @@ import typer
 
 from hilum import __version__
 from hilum.cli_audit import shortcuts
+from hilum.cli_calibrate import calibrate
 from hilum.cli_data import data
-from hilum.cli_evaluate import calibrate, evaluate
+from hilum.cli_evaluate import evaluate
 from hilum.cli_export import export
 from hilum.cli_hub import push
 from hilum.cli_leaks import data_audit

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hilum.progress import AGAIN, progress
+
+if TYPE_CHECKING:
+    from hilum.card import Card
 
 data = typer.Typer(
     help="Data sets, named KIND:PATH, several with + between: nih, chexpert, mimic, padchest, vindr, rsna, "
@@ -48,6 +51,18 @@ def shares(given: list[str] | None, option: str) -> dict[str, float]:
             found[label] = -1.0
         if not label or not 0 <= found[label] <= 1:
             raise typer.BadParameter(f"{one!r}: give a label, =, and a number from 0 to 1", param_hint=option)
+    return found
+
+
+def prevalences(given: list[str] | None, card: Card) -> dict[str, float]:
+    """Those of labels of the card, between 0 and 1."""
+    found = shares(given, "--prevalence")
+    for label, share in found.items():
+        if label not in card.labels or not 0 < share < 1:
+            raise typer.BadParameter(
+                f"{label}={share:g}: give one of {', '.join(card.labels)}, =, and a share between 0 and 1",
+                param_hint="--prevalence",
+            )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The verbs that score a model on labelled films, and fit its probabilities to them: evaluate, calibrate."""
+"""The verb that scores a model on labelled or outlined films: evaluate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli_data import Names, Operating, Out, Thresholds, shares
+from hilum.cli_data import Names, Operating, Out, Thresholds, prevalences, shares
 from hilum.cli_films import choose
 from hilum.progress import progress
 
 if TYPE_CHECKING:
-    from hilum.card import Card
     from hilum.figures import Evaluation, Figure
 
 
@@ -97,9 +96,11 @@ def evaluate(
     of_labels: dict[str, object] = {"--by": by, "--prevalence": prevalence, "--specialist": specialist}
     of_labels |= {"--compare": compare, "--point": point, "--threshold": threshold, "--maps": maps}
     _refuse_foreign(runtime.card.task, classify=of_labels, segment={"--stress": stress})
+    if other and not set(runtime.card.labels) & set(other.card.labels):
+        raise typer.BadParameter("shares no label with the model", param_hint="--compare")
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # before films are read, for what is asked wrongly
-    elsewhere = _prevalences(prevalence, runtime.card)
+    elsewhere = prevalences(prevalence, runtime.card)
     if carded and not maps:
         raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
     own = shares(threshold, "--threshold")
@@ -134,26 +135,27 @@ def evaluate(
             repeats=repeats,
             tick=tick,
         )
-        if maps:
-            readable = {sample.id for sample in cache.samples}
-            evaluation = joined(
-                evaluation,
-                judge_maps(
-                    runtime,
-                    [sample for sample in chosen.samples if sample.id in readable],
-                    films=maps,
-                    bias=head_bias(find(model)),
-                    seed=seed,
-                    repeats=repeats,
-                    tick=tick,
-                ),
-            )
     missing = [name for name, column in columns.items() if not any(column)]
     about |= {"groups": groups, "not available": missing}
     for name in missing:
         print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
+    if maps:  # which take long: what is told stays, should they not come to their end
+        readable = {sample.id for sample in cache.samples}
+        seen = [sample for sample in chosen.samples if sample.id in readable]
+        with progress("judging maps") as tick:
+            more = judge_maps(
+                runtime,
+                seen,
+                films=maps,
+                bias=head_bias(find(model)),
+                seed=seed,
+                repeats=repeats,
+                tick=tick,
+            )
+        evaluation = joined(evaluation, more)
+        write(evaluation, about, out)
     if runtime.card.task == "classify":
         print(f"page\t{write_page(evaluation, about, cache, out)}")
     else:
@@ -218,82 +220,3 @@ def _interval(figure: Figure) -> str:
     if figure.low != figure.low or (figure.positives is not None and too_few(figure.films, figure.positives)):
         return f"{figure.value:.3f} (too few films)"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-
-
-def calibrate(
-    model: Annotated[
-        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
-    ],
-    dataset: Names,
-    out: Out,
-    split: Annotated[
-        Path | None,
-        typer.Option(help="patient split, of which the tuning part is used; without it all films"),
-    ] = None,
-    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
-    prevalence: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL=SHARE", help="how frequent a label is where the model will work"),
-    ] = None,
-    point: Operating = "",
-) -> None:
-    """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
-
-    For each label the correction is taken that does best on patients it was not fitted on: none, another
-    intercept, a temperature, or both (Platt); each patient counts as one, however many films. With fewer than
-    20 films of either class only the intercept moves. The card gets all operating points, of which
-    --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
-    have.
-
-    Examples:
-      hilum calibrate hilum-six csv:ours.csv --out runs/ours
-      hilum predict films/ --out results --model runs/ours
-    """
-    from hilum.card import read_card
-    from hilum.data import short
-    from hilum.decide import YOUDEN
-    from hilum.evaluate import films_for
-    from hilum.recalibrate import ready, recalibrate
-    from hilum.runtime import find
-
-    folder = find(model)
-    card = read_card(folder)
-    elsewhere = _prevalences(prevalence, card)
-    ready(card, out, elsewhere)
-    chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
-    data = " + ".join(short(name) for name in dataset)
-    if split is not None:
-        data += f", tuning fold {fold} of split {str(chosen.about['split_sha256'])[:12]}"
-    acting = point or next((name for name, at in card.points.items() if at == card.thresholds), YOUDEN)
-    with progress("calibrating") as tick:
-        cache = films_for([card], chosen.samples, out.parent / ".hilum-cache", tick=tick)
-        fitted, fits = recalibrate(
-            folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick
-        )
-    print("label\tfilms\tpositive\tcorrection\tlog loss before\tafter\tslope\tintercept")
-    for one in fits:
-        losses = "\t".join(_loss(one.losses.get(way)) for way in ("unchanged", one.method))
-        line = f"{one.calibration.slope:.3f}\t{one.calibration.intercept:+.3f}"
-        print(f"{one.label}\t{one.films}\t{one.events}\t{one.method}\t{losses}\t{line}")
-    if lost := card.sets.keys() - fitted.sets.keys():
-        print(
-            f"no prediction sets any more, too few patients here: {', '.join(sorted(lost))}", file=sys.stderr
-        )
-    print(f"checkpoint\t{out / 'checkpoint'}")
-
-
-def _loss(loss: float | None) -> str:
-    """As the table has it; where the patients are too few to tell it, so."""
-    return "too few patients" if loss is None or loss != loss else f"{loss:.4f}"
-
-
-def _prevalences(given: list[str] | None, card: Card) -> dict[str, float]:
-    """Those of labels of the card, between 0 and 1."""
-    found = shares(given, "--prevalence")
-    for label, share in found.items():
-        if label not in card.labels or not 0 < share < 1:
-            raise typer.BadParameter(
-                f"{label}={share:g}: give one of {', '.join(card.labels)}, =, and a share between 0 and 1",
-                param_hint="--prevalence",
-            )
-    return found

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import typer
@@ -45,7 +44,7 @@ def choose(
     or fold that is no such, or that no split is given for.
     """
     from hilum.data import join, open_data, short
-    from hilum.data.split import read_split, select
+    from hilum.data.split import may_know, read_split, select
 
     if split is None and (part or fold):
         raise typer.BadParameter("is of a split; give --split", param_hint="--part" if part else "--fold")
@@ -57,33 +56,18 @@ def choose(
     # As `join` takes films: of one that stands in several data sets, the first.
     sources = {sample.id: name for name, some in reversed(given) for sample in some}
     about: dict[str, object] = {"data": [name for name, _ in given]}
-    warnings = _unsplit(names, samples, cards)
+    learned = [source.name for card in cards for source in card.sources]
+    warnings = [UNSPLIT] if may_know(learned, names, samples) else []
     if split is not None:
         parts = read_split(split)
+        if (known := sorted({*parts.parts.values()} - {"test"}, key=int)) and str(fold) not in known:
+            raise typer.BadParameter(f"{split} has {', '.join(known)}", param_hint="--fold")
         samples = select(samples, parts, cast("Part", part), fold=fold)
         about |= {"part": part, "split_sha256": parts.sha256}
         warnings = _informed(cards, parts.sha256, part, fold)
     for warning in warnings:
         print(warning, file=sys.stderr)
     return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings})
-
-
-_NAMED = {"nih": r"\d{8}_\d{3}", "jsrt": r"JPC(LN|NN)\d{3}", "shenzhen": r"CHNCXR_\d{4}_[01]"}
-"""Published films by the names of their files, without the ending."""
-
-
-def _unsplit(names: Sequence[str], samples: Sequence[Sample], cards: Sequence[Card]) -> list[str]:
-    """A warning where a model learned from a data set of the same kind, or with films of such names."""
-    kinds = {name.partition(":")[0] for name in names}
-    learned = {name for card in cards for one in card.sources for name in one.name.split(" + ")}
-    called = {PurePath(sample.id.rpartition(":")[2]).stem for sample in samples}
-    known = any(
-        re.fullmatch(pattern, stem)
-        for source, pattern in _NAMED.items()
-        if source in " ".join(learned).lower()
-        for stem in called
-    )
-    return [UNSPLIT] if known or kinds & {name.partition(":")[0] for name in learned} else []
 
 
 def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
@@ -94,4 +78,6 @@ def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[s
             found.append(f"{card.name}: trained by another split, it may have learned from these films")
         elif part == "train" or (part == "tune" and fold not in card.unlearned):
             found.append(f"{card.name}: learned from these films; its figures are too good")
+        elif card.informed:
+            found.append(f"{card.name}: {card.informed}; its figures may be too good")
     return found

@@ -216,7 +216,7 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
             nested = {part: nested}
         merged = _merge(merged, nested)
     task = merged.get("task")
-    if task not in _DEFAULTS:
+    if not isinstance(task, str) or task not in _DEFAULTS:
         raise ConfigError(
             f"task={task!r}: must be one of {', '.join(_DEFAULTS)}; give --task and --data, or a TOML file"
         )

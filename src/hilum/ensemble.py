@@ -14,7 +14,7 @@ from hilum.finish import finish
 from hilum.models.ensemble import Ensemble
 from hilum.plan import make_plan
 
-_SHARED = ("labels", "activation", "preparation", "split_sha256")
+_SHARED = ("labels", "activation", "preparation", "split_sha256", "outlines_sha256")
 
 
 def ensemble(
@@ -55,7 +55,9 @@ def ensemble(
     plan = make_plan(config, tick)
     if plan.split.sha256 != cards[0].split_sha256:
         raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
-    return finish(Ensemble([module for module, _ in loaded], mirrored=mirrored).eval(), config, plan)
+    informed = "; ".join(dict.fromkeys(card.informed for card in cards if card.informed))
+    whole = Ensemble([module for module, _ in loaded], mirrored=mirrored).eval()
+    return finish(whole, config, plan, informed=informed)
 
 
 def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:

@@ -43,7 +43,7 @@ _ABSTAINS = (
     "coverage is the share called."
 )
 _WORTH = (
-    "Net benefit, in true positives a film, of acting on films from a probability up (blue, with its "
+    "Net benefit, in true positives a patient, of acting on films from a probability up (blue, with its "
     "interval), of acting on all (grey) and on none (0)."
 )
 _NONE = (

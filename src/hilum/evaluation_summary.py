@@ -50,7 +50,7 @@ def _calibration(figures: Sequence[Figure]) -> Iterator[str]:
     if not sums:
         return
     if not judged:
-        yield "Whether probabilities hold cannot be judged: each label has too few films of a class."
+        yield "Whether probabilities hold cannot be judged: each label has too few patients of a class."
         return
     off = {
         label: " and ".join(
@@ -63,7 +63,7 @@ def _calibration(figures: Sequence[Figure]) -> Iterator[str]:
     }
     wrong = [f"{label} ({how})" for label, how in off.items() if how]
     unjudged = [label for label in sums if label not in judged]
-    left = f"; not judged, for want of films: {', '.join(unjudged)}" if unjudged else ""
+    left = f"; not judged, for want of patients: {', '.join(unjudged)}" if unjudged else ""
     if wrong:
         rest = ", and hold for the others" if len(wrong) < len(judged) else ""
         yield f"Probabilities are off for {', '.join(wrong)}{rest}{left}."

@@ -56,14 +56,26 @@ def joined(one: Evaluation, other: Evaluation) -> Evaluation:
 def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
     """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables.
 
-    Each is written whole or not at all, ``evaluation.json`` last: where it stands, the others do.
+    Each is written whole or not at all, ``evaluation.json`` last: where it stands, the others do. Tables of
+    an evaluation that stood there before, and which this one has not, go.
     """
     out.mkdir(parents=True, exist_ok=True)
-    document = {**about, "confusion": evaluation.confusion}
-    for stem, table in evaluation.tables.items():
-        if table:
-            _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
+    tables = {stem: table for stem, table in evaluation.tables.items() if table}
+    document = {**about, "tables": list(tables), "confusion": evaluation.confusion}
+    for stem in _tables_of(out / "evaluation.json") - set(tables):
+        (out / f"{stem}.csv").unlink(missing_ok=True)
+    for stem, table in tables.items():
+        _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
     write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")
+
+
+def _tables_of(document: Path) -> set[str]:
+    """The tables beside an evaluation.json, as it names them."""
+    try:
+        named = json.loads(document.read_text(encoding="utf-8"))["tables"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {stem for stem in named if isinstance(stem, str) and stem == Path(stem).name}
 
 
 def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:

@@ -58,17 +58,20 @@ def score(
         )
         return loss_of_all, float((one * other).mean())
     if plan.train.labels:
-        truth = plan.tune.cache.truth(plan.labels)
-        by_label = [auroc(truth[:, i], table[:, i]) for i in range(len(plan.labels))]
+        truth, said = plan.tune.cache.truth(plan.labels), table[:, : len(plan.labels)].astype(np.float64)
+        if plan.activation == "softmax":  # of classes that exclude one another a logit alone means nothing
+            said = said - np.logaddexp.reduce(said, axis=1, keepdims=True)
+        by_label = [auroc(truth[:, i], said[:, i]) for i in range(len(plan.labels))]
     else:
         by_label = [mean(column) for column in table.T]
     return loss_of_all, mean(np.array(by_label))
 
 
-def finish(module: nn.Module, config: TrainConfig, plan: Plan, start: str = "") -> Card:
+def finish(module: nn.Module, config: TrainConfig, plan: Plan, start: str = "", informed: str = "") -> Card:
     """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``.
 
-    `start` tells where the weights came from that training began with.
+    `start` tells where the weights came from that training began with, `informed` what those or teachers may
+    know of the patients held back.
     """
     device = next(module.parameters()).device
     module = _without_auxiliary(module, config, plan).to(device)
@@ -86,6 +89,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan, start: str = "") 
         split_sha256=plan.split.sha256,
         config=config.model_dump(mode="json", exclude={"out", "split"}),
         weights=start,
+        informed=informed,
         commit=_commit(),
         seed=config.seed,
         packages={"hilum": __version__} | {d.name: d.version for d in distributions() if d.name in _PACKAGES},

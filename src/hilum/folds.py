@@ -24,6 +24,8 @@ def by_patient(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
     return folds if all(rarer(truth[fold]) for fold, _ in folds) else []
 
 
-def rarer(truth: Array) -> int:
-    """Films of the rarer class; truth is (N,) of 0 and 1."""
-    return int(min(truth.sum(), len(truth) - truth.sum()))
+def rarer(truth: Array, patients: Array | None = None) -> int:
+    """Films of the rarer class, or how many `patients` (N,) show it; truth is (N,) of 0 and 1."""
+    if patients is None:
+        return int(min(truth.sum(), len(truth) - truth.sum()))
+    return min(len(np.unique(np.asarray(patients)[truth == value])) for value in (0, 1))

@@ -13,6 +13,7 @@ from hilum.call_figures import figures_of_calls, net_benefits
 from hilum.card import Card
 from hilum.delong import delong_interval
 from hilum.figures import Bench, Evaluation, Figure
+from hilum.folds import rarer
 from hilum.intervals import Interval
 from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
@@ -35,7 +36,7 @@ BINS = "bins"
 """Stem of the csv that holds what was said and seen in bins of equal number."""
 
 ASSESSABLE = 100
-"""Positive films below which a calibration cannot be judged (Van Calster et al., J Clin Epidemiol 2016)."""
+"""Patients of either class below which a calibration cannot be judged (after Van Calster et al., 2016)."""
 
 
 def score(
@@ -103,9 +104,9 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         columns = truth, said, verdicts.patients
         for name, measure in of_patients.items():
             yield bench.figure(label, name, scores.by_patient(measure), *columns, **about)
-        fewest = min(about["positives"], int((truth == 0).sum()))
+        fewest = rarer(truth[known], verdicts.patients[known])
         about["remark"] = (
-            "" if fewest >= ASSESSABLE else f"not assessable: {fewest} films, fewer than {ASSESSABLE}"
+            "" if fewest >= ASSESSABLE else f"not assessable: {fewest} patients, fewer than {ASSESSABLE}"
         )
         for name, measure in calibration.items():
             reflected = name == "calibration error"

@@ -7,24 +7,29 @@ import hilum.needs_train  # noqa: F401
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hilum.batches import Films, balanced
-from hilum.card import Card
-from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
 from hilum.data import join, listing, settled
 from hilum.data.cache import Cache, Tick, cached
 from hilum.data.regions import regional
-from hilum.data.split import Part, Split, first_patients, make_split, read_split, select, write_split
+from hilum.data.split import (
+    Part,
+    Split,
+    first_patients,
+    make_split,
+    read_split,
+    select,
+    write_split,
+)
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
-from hilum.models import MODELS, TASKS, build
+from hilum.models import TASKS
 from hilum.teach import taught
 from hilum.types import STRUCTURES, Array, Sample
 
@@ -137,53 +142,6 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
     )
 
 
-def started(config: TrainConfig) -> TrainConfig:
-    """The settings with their start named: ImageNet's weights where an architecture has some, else random."""
-    if config.start != "auto":
-        return config
-    make = MODELS.get(config.architecture)
-    has = hasattr(make.func if isinstance(make, partial) else make, "load_imagenet")
-    return config.model_copy(update={"start": "imagenet" if has else "random"})
-
-
-def sized(config: TrainConfig) -> None:
-    """Raises ConfigError where the network cannot take films of that size, before any of them is read."""
-    channels, side = config.preparation.channels, config.preparation.size
-    module = build(
-        config.architecture, max(3, len(config.labels)), seed=0, channels=channels, **config.arguments
-    )
-    with torch.no_grad():
-        module.eval()(torch.zeros(1, channels, side, side))
-
-
-def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
-    """The network with the weights the configuration starts from, and where those came from."""
-    config = started(config)
-    outputs = len(plan.labels) + len(config.auxiliary)
-    module = build(
-        config.architecture,
-        outputs,
-        seed=config.seed,
-        channels=config.preparation.channels,
-        **config.arguments,
-    )
-    if config.start == "imagenet":
-        if not hasattr(module, "load_imagenet"):
-            raise ConfigError(
-                f"start='imagenet': {config.architecture} has no ImageNet weights; use 'random'"
-            )
-        return module, f"ImageNet, {module.load_imagenet()}"  # type: ignore[operator]
-    if config.start != "random":
-        card, _ = transplant(module, config.start)
-        return module, origin(card)
-    return module, ""
-
-
-def origin(card: Card) -> str:
-    """How a card tells of the checkpoint that its own training began from."""
-    return f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}"
-
-
 def class_weights(plan: Plan, weighting: str) -> Tensor:
     """One weight a label that makes rare positives count more, (C,) float32; at most 20.
 
@@ -265,6 +223,8 @@ def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
         raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
     known -= set(config.auxiliary)
     six = tuple(name for name in SIX if name in known)
+    if len({*config.labels}) < len(config.labels):
+        raise ConfigError(f"labels={list(config.labels)}: one stands there twice; leave it out")
     labels = config.labels or (six if six == SIX else six + tuple(sorted(known - set(six))))
     if not labels:
         raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
@@ -284,6 +244,10 @@ def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, .
     if chosen == "auto":
         chosen = "softmax" if exclusive and len(labels) > 1 else "sigmoid"
     if chosen == "softmax":
+        if len(labels) < 2:
+            raise ConfigError(
+                f"activation=softmax: {labels[0]} alone excludes nothing; set activation=sigmoid"
+            )
         for name in ("auxiliary", "teachers"):
             if getattr(config, name):
                 raise ConfigError(f"{name}: only for labels that may stand together; set activation=sigmoid")

@@ -87,13 +87,15 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     figure = _figure(2.9 * columns, 2.0 * rows)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     scores = [float(row["score"]) for history in histories.values() for row in history]
+    told = [score for score in scores if math.isfinite(score)]  # a tuning part of one class has none
     for axes, (name, history) in zip(grid.flat, histories.items(), strict=False):
         epochs = [int(row["epoch"]) for row in history]
         for loss, style in (("loss", "-"), ("tune_loss", "--")):
             axes.plot(epochs, [float(row[loss]) for row in history], color=_COLOURS[0], lw=1, ls=style)
         right = axes.twinx()
         right.plot(epochs, [float(row["score"]) for row in history], ".", color=_COLOURS[1], ms=4)
-        right.set_ylim(min(scores) - 0.01, max(scores) + 0.01)
+        if told:
+            right.set_ylim(min(told) - 0.01, max(told) + 0.01)
         axes.set_title(name, fontsize=8)
         for side in (axes, right):
             side.tick_params(labelsize=7)

@@ -60,7 +60,7 @@ def recalibrate(
     """Write the checkpoint of `folder` to ``out/checkpoint`` with all that these films say of its outputs.
 
     Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
-    was not fitted on as well as the best, to within a standard error. With fewer than 20 films of either
+    was not fitted on as well as the best, to within a standard error. With fewer than 20 patients of either
     class to fit on the intercept alone moves, and thresholds stay where they are on the logit; of labels with
     too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
     the card; `prevalences` are those of the place where the model will work, where they differ from the
@@ -161,7 +161,7 @@ def _fit(
     names = patients[known]
     ways: dict[str, Callable[[Array, Array, Array], Calibration]] = {"unchanged": lambda *_: was}
     folds = by_patient(true, names)
-    fewest = min((rarer(true[fold]) for fold, _ in folds), default=0)
+    fewest = min((rarer(true[fold], names[fold]) for fold, _ in folds), default=0)
     if fewest:
         ways["intercept"] = partial(fit_intercept, slope=was.slope)
     if fewest >= FEWEST:

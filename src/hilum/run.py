@@ -22,8 +22,9 @@ from hilum.config import TrainConfig
 from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
 from hilum.losses import Outputs, agreement_loss, multilabel_loss, segmentation_loss, single_label_loss
-from hilum.plan import Plan, class_weights, network
+from hilum.plan import Plan, class_weights
 from hilum.stages import backbones, groups
+from hilum.starts import informed, network
 from hilum.state import State, load_state, save_state
 
 STATE = "state.safetensors"
@@ -81,7 +82,9 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     best = copy.deepcopy(shadow)
     optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
     state, settings = State(start=origin), _settings(config, plan)
-    if resumes:
+    if not resumes:
+        state.informed = informed(config, plan)
+    else:
         modules = {"module": module, "shadow": shadow, "best": best}
         state = load_state(config.out / STATE, settings, modules, optimizer)
     # Convolutions on a CPU and on tensor cores run faster on channels-last memory.

@@ -95,7 +95,7 @@ def calibration_bins(
     def binned(weights: Array) -> tuple[Array, Array, Array]:
         positives, negatives = tally(weights)
         films = positives + negatives
-        middle = np.maximum(np.cumsum(films, axis=1) - (films + 1) / 2, 0)  # mid-rank from 0
+        middle = np.cumsum(films, axis=1) - films / 2
         total = np.maximum(films.sum(axis=1, keepdims=True), 1e-12)
         place = np.minimum((middle * bins / total + 1e-9).astype(int), bins - 1)
         place += bins * np.arange(len(films))[:, None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,23 @@ from pydantic import Field, ValidationError
 
 from hilum.card import Strict, read_card
 from hilum.config import TrainConfig, train_config
-from hilum.data import join, open_data, short
+from hilum.data import open_data, short
 from hilum.data.cache import Tick
-from hilum.data.split import Part, read_split, select
+from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import evaluate, films_for
 from hilum.figures import write
 from hilum.label_figures import score
-from hilum.plan import origin, started
 from hilum.progress import within
 from hilum.report import identity, provenance
 from hilum.run import STATE
 from hilum.runtime import Runtime, find
+from hilum.starts import origin, started
+from hilum.study_films import Films, digest, unseen
 from hilum.toml_files import read_plan
 from hilum.train import train
 from hilum.types import Sample, now
 from hilum.verdicts import TABLE, pool, read_verdicts
-
-
-class Films(Strict):
-    """Films every run is scored on; those that a run has trained on are left out for it."""
-
-    data: tuple[str, ...] = Field(min_length=1)
-    parts: tuple[Part, ...] = ("tune",)
-    split: Path | None = Field(
-        default=None, description="of the test's films, where the runs' does not deal them"
-    )
-    stress: bool = False
 
 
 class Study(Strict):
@@ -76,7 +67,7 @@ _WITHOUT_SAY = {
     "citations",
     "data",
 }
-"""Settings that change nothing, or (data) are compared as the study names them."""
+"""Settings that change nothing, and data, whose folder may have moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +96,11 @@ class Entry:
             raise ConfigError(
                 f"{self.config.out}: began from {card.weights or 'random weights'}, and "
                 f"{self.config.start} is {began} now; move that run away, or give the study another out"
+            )
+        if (data := [*map(short, was["data"])]) != [*map(short, now_["data"])]:
+            raise ConfigError(
+                f"{self.config.out}: was trained on {', '.join(data)}; move that run away, or give the study "
+                "another out"
             )
         if changed := [key for key in now_ if was[key] != now_[key] and key not in _WITHOUT_SAY]:
             raise ConfigError(
@@ -159,6 +155,10 @@ def entries(study: Study) -> list[Entry]:
                     config = started(train_config({**settings, "name": name.lower(), "seed": seed, **place}))
                     if config.devices != 1 or config.nodes != 1:
                         raise ConfigError("devices: a study trains on one; run its trainings by themselves")
+                    if config.task == "pretrain":
+                        raise ConfigError(
+                            f"runs.{name}: task=pretrain has no labels to score; hilum train it"
+                        )
                     if study.folds and config.task != "classify":
                         raise ConfigError("folds: only for classifiers; leave them out to study outlines")
                     found.append(Entry(name=name, source=source, config=config, group=group))
@@ -187,13 +187,14 @@ def run(
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
     finished(study)  # a run that is not this study's is told before anything is trained
+    opened = cache(open_data)  # most runs name the same data
     chosen = [entry for entry in entries(study) if not only or entry.name in only]
     for done, entry in enumerate(chosen):
         own = within(tick, done, len(chosen), entry.config.out.relative_to(study.out).as_posix())
         if not entry.finished:
             train(entry.config, resume=True, tick=own)
         for name, test in study.tests.items():
-            _score(entry, name, test, own)
+            _score(entry, name, test, unseen(entry.config, test, opened), own)
         fellows = [other for other in chosen if other.group == entry.group]
         if study.folds and entry is fellows[-1]:
             for name in study.tests:
@@ -210,8 +211,8 @@ def finished(study: Study) -> list[Entry]:
     return [entry for entry in whole if entry.group not in left]
 
 
-def _score(entry: Entry, name: str, test: Films, tick: Tick | None) -> None:
-    """Evaluate a run on a test, unless that has been done with the same weights and films."""
+def _score(entry: Entry, name: str, test: Films, samples: Sequence[Sample], tick: Tick | None) -> None:
+    """Evaluate a run on a test, unless that has been done with the same weights, films and labels."""
     out = entry.config.out / f"test-{name}"
     runtime = Runtime(find(entry.config.out))
     about: dict[str, Any] = {
@@ -219,14 +220,14 @@ def _score(entry: Entry, name: str, test: Films, tick: Tick | None) -> None:
         "data": [short(data) for data in test.data],
         "parts": list(test.parts),
         "stress": test.stress,
+        "films_sha256": digest(samples),
     }
     kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
     if kept and (said := evaluation_of(out)) and about.items() <= said.items():
         return
-    samples = unseen(entry, test)
     # One cache for the whole study: its runs see the same films.
-    cache = films_for([runtime.card], samples, entry.group.parent / ".hilum-cache", tick=tick)
-    evaluation = evaluate(runtime, cache, stress=test.stress, tick=tick)
+    films = films_for([runtime.card], samples, entry.group.parent / ".hilum-cache", tick=tick)
+    evaluation = evaluate(runtime, films, stress=test.stress, tick=tick)
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 
 
@@ -238,45 +239,13 @@ def _pool(fellows: Sequence[Entry], name: str) -> None:
         "models": [part["model"] for part in parts],
         "data": parts[0]["data"],
         "parts": parts[0]["parts"],
+        "films_sha256": [part["films_sha256"] for part in parts],
     }
     out = fellows[0].group / f"test-{name}"
     if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():
         return
     verdicts = pool([read_verdicts(folder / f"{TABLE}.csv") for folder in folders])
     write(score(verdicts), {**about, "seed": 0, **provenance(now())}, out)
-
-
-def unseen(entry: Entry, test: Films) -> list[Sample]:
-    """The test's films but those of patients that the run trained on."""
-    config = entry.config
-    if config.split is None:
-        raise ConfigError("a study needs split= in [base]: one split for all of its runs")
-    if test.parts != ("test",):
-        _refuse_informed(config)
-    samples = join([open_data(name) for name in test.data])
-    own = join([open_data(name) for name in config.data])
-    split = read_split(config.split)
-    learned = {s.patient for s in select(own, split, "train", fold=config.fold, held=config.held)}
-    # What extra says of the data's own films is used where they train, and only there.
-    names = {sample.id for sample in own}
-    extra = [sample for name in config.extra for sample in open_data(name)]
-    learned |= {sample.patient for sample in extra if sample.id not in names}
-    parts = read_split(test.split or config.split)
-    chosen = [s for part in test.parts for s in select(samples, parts, part, fold=config.fold)]
-    return [sample for sample in chosen if sample.patient not in learned]
-
-
-def _refuse_informed(config: TrainConfig) -> None:
-    """Raise ConfigError where a start or teacher learned from the fold that a run is scored on."""
-    assert config.split is not None  # noqa: S101 - asked for before
-    split = read_split(config.split)
-    for name in {config.start, *config.teachers} - {"random", "imagenet"}:
-        card = read_card(find(name))
-        if card.split_sha256 == split.sha256 and config.fold not in card.unlearned:
-            raise ConfigError(
-                f"{name}: learned from fold {config.fold}, on which {config.out.name} is scored; give one of "
-                f'that fold or with held=[{config.fold}], or score with parts = ["test"]'
-            )
 
 
 def evaluation_of(out: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import hilum.needs_train  # noqa: F401
 
 import copy
 import gc
+import logging
 import math
 import sys
 import time
@@ -24,11 +25,14 @@ from hilum.data.cache import Tick
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
-from hilum.plan import make_plan, sized, started
+from hilum.plan import make_plan
 from hilum.run import Run, begin, claim, fabric_for
 from hilum.stages import freeze, learning
+from hilum.starts import sized, started
 from hilum.state import State
 from hilum.store import alone
+
+_logger = logging.getLogger(__name__)
 
 _PATIENCE = 15.0  # seconds; what loads films for a run that was killed outlives it by some
 
@@ -58,8 +62,10 @@ def train(
         plan = make_plan(config, tick)
         fabric.launch()
         run = begin(config, plan, fabric, resume)
+        if run.state.informed:
+            _logger.warning("%s: scores on those will flatter it", run.state.informed)
         _epochs(run, tick, watch)
-        card = finish(run.best, config, plan, run.state.start)
+        card = finish(run.best, config, plan, run.state.start, run.state.informed)
         run.path.unlink(missing_ok=True)
         return card
 
@@ -86,7 +92,7 @@ def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> N
         ) from None
     except TrainingError:
         if first and run.state.best_epoch >= 0:
-            finish(run.best, config, run.plan, run.state.start)
+            finish(run.best, config, run.plan, run.state.start, run.state.informed)
         raise
     finally:
         _part(run)
@@ -101,7 +107,7 @@ def _snapshot(run: Run) -> None:
     if not left and cycle < run.config.cycles:
         out = run.config.out / f"snapshot-{cycle}"
         config = run.config.model_copy(update={"out": out})
-        finish(copy.deepcopy(run.shadow), config, run.plan, run.state.start)
+        finish(copy.deepcopy(run.shadow), config, run.plan, run.state.start, run.state.informed)
 
 
 def _part(run: Run) -> None:
@@ -210,6 +216,7 @@ def _score(run: Run) -> None:
         best_epoch=best_epoch,
         history=[*state.history, row],
         start=state.start,
+        informed=state.informed,
     )
 
 

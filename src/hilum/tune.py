@@ -21,9 +21,9 @@ from hilum.card import Strict
 from hilum.config import TrainConfig, train_config
 from hilum.data.cache import Tick
 from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
-from hilum.plan import sized
 from hilum.progress import within
 from hilum.run import STATE
+from hilum.starts import sized
 from hilum.toml_files import read_plan
 from hilum.train import train
 
@@ -48,6 +48,8 @@ class Range(Strict):
         bounds = self.low is not None and self.high is not None
         if bounds == bool(self.choices) or (bounds and not self.low < self.high):  # type: ignore[operator]
             raise ValueError("give choices = [...], or low and a larger high")
+        if bounds and self.log and self.low <= 0:  # type: ignore[operator]
+            raise ValueError("log = true: give a low above 0")
         return self
 
 
@@ -210,5 +212,5 @@ def _toml(settings: Mapping[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + " }"
     return json.dumps(value)

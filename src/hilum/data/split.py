@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
@@ -121,6 +122,27 @@ def select(
         if belongs == part and where not in out:
             chosen.append(sample)
     return chosen
+
+
+_NAMED = {"nih": r"\d{8}_\d{3}", "jsrt": r"JPC(LN|NN)\d{3}", "shenzhen": r"CHNCXR_\d{4}_[01]"}
+"""Published films by the names of their files, without the ending."""
+
+
+def may_know(learned: Iterable[str], names: Sequence[str], samples: Sequence[Sample]) -> bool:
+    """Whether who learned from data sets of such names may have seen these films, which stand in `names`.
+
+    So it may where a data set is of the same kind, or the films are called as one's are.
+    """
+    theirs = {name for one in learned for name in one.split(" + ")}
+    called = {PurePath(sample.id.rpartition(":")[2]).stem for sample in samples}
+    known = any(
+        re.fullmatch(pattern, stem)
+        for source, pattern in _NAMED.items()
+        if source in " ".join(theirs).lower()
+        for stem in called
+    )
+    kinds = {one.partition(":")[0] for name in names for one in name.split("+")}
+    return known or bool(kinds & {name.partition(":")[0] for name in theirs})
 
 
 def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -> list[Sample]:

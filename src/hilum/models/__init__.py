@@ -78,7 +78,8 @@ def build(architecture: str, labels: int, *, seed: int, channels: int = 1, **arg
         try:
             more = {} if channels == 1 else {"channels": channels}
             return MODELS[architecture](labels, **more, **arguments)
-        except TypeError as error:
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise ConfigError(
-                f"architecture={architecture!r}: {error}; see its arguments in hilum.models"
+                f"architecture={architecture!r}, arguments={arguments}: {error}; "
+                "'hilum train --settings' lists its arguments"
             ) from None
