@@ -192,3 +192,12 @@ def test_each_table_becomes_a_file_of_its_own_and_an_empty_one_none(tmp_path: Pa
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "figures.csv", "ratios.csv"}
     assert json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))["figures"] == []
+
+
+def test_tables_of_an_evaluation_that_stood_there_before_go(tmp_path: Path) -> None:
+    """An older comparison beside new figures would be taken for theirs."""
+    (tmp_path / "notes.csv").write_text("mine")
+    row = {"film": "a", "value": 1.0}
+    write(Evaluation(figures=(), tables={"films": [row], "differences": [row]}), {}, tmp_path)
+    write(Evaluation(figures=(), tables={"films": [row], "maps": []}), {}, tmp_path)
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"films.csv", "figures.csv", "notes.csv"}
