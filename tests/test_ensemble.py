@@ -134,15 +134,19 @@ def test_who_begins_from_what_knows_the_patients_says_so_ever_after(
     labels = list(read_card(members / "one" / "checkpoint").labels)
     about = {"split": split, "labels": labels}
     honest = train(config(tmp_path / "honest", start=str(members / "one"), **about))
-    assert (honest.informed, honest.unlearned) == ("", {0}) and "flatter" not in caplog.text
+    assert (honest.informed, honest.unlearned) == ((), {0}) and "flatter" not in caplog.text
     # Of another fold on the same split, of another split of the same data, and what began from those.
     fold = train(config(tmp_path / "fold", start=str(members / "three"), **about))
-    assert "learned from fold 0, which tunes here" in fold.informed and fold.unlearned == frozenset()
-    assert "scores on those will flatter it" in caplog.text
+    assert (fold.informed, fold.unlearned) == (("0",), frozenset())
+    assert "learned from fold 0, which this run holds back: scores on it will flatter" in caplog.text
     (tmp_path / "other").mkdir()
     other = train(config(tmp_path / "other" / "run", start=str(members / "one"), seed=5, labels=labels))
-    assert "trained by another split, may have learned from patients held back here" in other.informed
+    assert (other.informed, other.unlearned) == (("any",), frozenset())
+    assert "was trained by another split and may have learned from patients whom" in caplog.text
     heir = train(config(tmp_path / "heir", start=str(tmp_path / "fold"), **about))
-    assert heir.informed == fold.informed
+    assert heir.informed == ("0",)
+    # A fold that is only held is one that the start may have learned, too.
+    held = train(config(tmp_path / "held", start=str(members / "one"), held=[1], **about))
+    assert (held.informed, held.unlearned) == (("1",), {0})
     both = ensemble([tmp_path / "heir", tmp_path / "fold"], split=split, out=tmp_path / "both", name="both")
-    assert both.informed == fold.informed
+    assert both.informed == ("0",)

@@ -139,6 +139,10 @@ class Source(Strict):
     patients: int
 
 
+ANY = "any"
+"""In the place of a fold: all, for the start of a training knew another split."""
+
+
 class Card(Strict):
     """Everything a user of a checkpoint must know; the file ``card.json``."""
 
@@ -168,9 +172,10 @@ class Card(Strict):
     weights: str = Field(
         default="", description="that training began from: a package, a hub or a checkpoint; empty: random"
     )
-    informed: str = Field(
-        default="",
-        description="what its start or teachers may know of the patients held back; empty: nothing",
+    informed: tuple[str, ...] = Field(
+        default=(),
+        description="folds held back here that its start or teachers learned from; ANY: trained by another "
+        "split, they may have learned from whomever",
     )
     commit: str = ""
     seed: int = 0
@@ -185,9 +190,12 @@ class Card(Strict):
 
     @property
     def unlearned(self) -> frozenset[int]:
-        """The folds of its split that it did not learn from; none where what it began from may have."""
-        if self.informed:
-            return frozenset()
+        """The folds of its split that neither it nor what it began from learned."""
+        return frozenset() if ANY in self.informed else self.kept - {int(fold) for fold in self.informed}
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """The folds of its split that it did not train on itself."""
         return frozenset(
             fold for fold in (self.config.get("fold"), *self.config.get("held", ())) if fold is not None
         )

@@ -80,7 +80,7 @@ def transplant(
 
     Of the weights `head`, with a row for each of `labels`, a row is copied where the checkpoint knows its
     label, wherever it stands there. Returns the checkpoint's card, and the names of the weights that stay as
-    they are.
+    they are, be it in part.
 
     Raises CheckpointError when fewer than half fit: the checkpoint is of another architecture.
     """
@@ -92,6 +92,7 @@ def transplant(
         theirs[first] = _widened(theirs[first], own[first].shape[1])
     for key in set(head) & set(theirs):
         theirs[key] = _relabelled(own[key], labels, theirs[key], card.labels)
+    drawn = set(head) if set(labels) - set(card.labels) else set()
     fitting = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
         raise CheckpointError(
@@ -99,7 +100,7 @@ def transplant(
             f"arguments={card.arguments}"
         )
     module.load_state_dict(own | fitting)
-    return card, sorted(set(own) - set(fitting))
+    return card, sorted((set(own) - set(fitting)) | drawn)
 
 
 def _relabelled(own: Tensor, labels: Sequence[str], theirs: Tensor, known: Sequence[str]) -> Tensor:

@@ -71,7 +71,7 @@ def data_split(
     names: Names,
     out: Annotated[Path, typer.Option("--out", "-o", help="the split file to write (csv: patient, part)")],
     test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
-    folds: Annotated[int, typer.Option(min=1, help="folds among the others")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="folds among the others")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
     official: Annotated[
         bool, typer.Option("--official", help="test patients are those of the data set's own test part")
@@ -205,7 +205,7 @@ def data_outline(
     """Outline what no mask shows and keep the films that can be trusted, to train on as csv:OUT/outlined.csv.
 
     A film's own mask stays as it is; the model adds the structures that it lacks where the two agree on the
-    others. A killed run goes on where it stood.
+    others. A killed run goes on where it stood. Exit code 1: some films could not be read.
 
     Examples:
       hilum data outline nih:films --split splits/nih.csv --out runs/pseudo
@@ -237,10 +237,11 @@ def data_outline(
     }
     about["split_sha256"] = parts.sha256 if split is not None else None
     (out / "outlined.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    for what, count in counts.items():
-        print(f"{what}\t{count}")
+    for what in ("kept", "unsure", "complete"):
+        print(f"{what}\t{counts[what]}")
     for why in failures:
         print(f"unreadable\t{why}")
+    raise typer.Exit(1 if failures else 0)
 
 
 @data.command("import")

@@ -141,25 +141,20 @@ def evaluate(
         print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
-    if maps:  # which take long: what is told stays, should they not come to their end
-        readable = {sample.id for sample in cache.samples}
-        seen = [sample for sample in chosen.samples if sample.id in readable]
-        with progress("judging maps") as tick:
-            more = judge_maps(
-                runtime,
-                seen,
-                films=maps,
-                bias=head_bias(find(model)),
-                seed=seed,
-                repeats=repeats,
-                tick=tick,
-            )
-        evaluation = joined(evaluation, more)
-        write(evaluation, about, out)
-    if runtime.card.task == "classify":
-        print(f"page\t{write_page(evaluation, about, cache, out)}")
-    else:
+    if runtime.card.task == "segment":
         write_pictures(runtime, cache, evaluation, out, seed=seed)
+    else:
+        page = write_page(evaluation, about, cache, out)
+        if maps:  # which take long: what is told stays, should they not come to their end
+            readable = {sample.id for sample in cache.samples}
+            seen = [sample for sample in chosen.samples if sample.id in readable]
+            bias = head_bias(find(model))
+            with progress("judging maps") as tick:
+                more = judge_maps(runtime, seen, films=maps, bias=bias, seed=seed, repeats=repeats, tick=tick)
+            evaluation = joined(evaluation, more)
+            write(evaluation, about, out)
+            page = write_page(evaluation, about, cache, out)
+        print(f"page\t{page}")
     if carded:
         films = str(about.get("part", "given"))
         print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")

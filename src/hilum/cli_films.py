@@ -60,7 +60,8 @@ def choose(
     warnings = [UNSPLIT] if may_know(learned, names, samples) else []
     if split is not None:
         parts = read_split(split)
-        if (known := sorted({*parts.parts.values()} - {"test"}, key=int)) and str(fold) not in known:
+        known = sorted({*parts.parts.values()} - {"test"}, key=int)
+        if part != "test" and known and str(fold) not in known:
             raise typer.BadParameter(f"{split} has {', '.join(known)}", param_hint="--fold")
         samples = select(samples, parts, cast("Part", part), fold=fold)
         about |= {"part": part, "split_sha256": parts.sha256}
@@ -72,12 +73,19 @@ def choose(
 
 def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
     """Warnings of models that may have learned from the films, for all that the cards tell."""
+    from hilum.card import ANY
+
     found = []
     for card in cards:
         if card.split_sha256 != split:
-            found.append(f"{card.name}: trained by another split, it may have learned from these films")
-        elif part == "train" or (part == "tune" and fold not in card.unlearned):
-            found.append(f"{card.name}: learned from these films; its figures are too good")
-        elif card.informed:
-            found.append(f"{card.name}: {card.informed}; its figures may be too good")
+            why = "trained by another split, it may have learned from these films"
+        elif part == "train" or (part == "tune" and fold not in card.kept):
+            why = "learned from these films; its figures are too good"
+        elif part == "tune" and str(fold) in card.informed:
+            why = "its start or a teacher learned from these films; its figures are too good"
+        elif ANY in card.informed:
+            why = "its start or a teacher, trained by another split, may have learned from these films"
+        else:
+            continue
+        found.append(f"{card.name}: {why}")
     return found

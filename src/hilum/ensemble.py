@@ -55,7 +55,7 @@ def ensemble(
     plan = make_plan(config, tick)
     if plan.split.sha256 != cards[0].split_sha256:
         raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
-    informed = "; ".join(dict.fromkeys(card.informed for card in cards if card.informed))
+    informed = sorted({fold for card in cards for fold in card.informed})
     whole = Ensemble([module for module, _ in loaded], mirrored=mirrored).eval()
     return finish(whole, config, plan, informed=informed)
 

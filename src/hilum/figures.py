@@ -62,8 +62,10 @@ def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     tables = {stem: table for stem, table in evaluation.tables.items() if table}
     document = {**about, "tables": list(tables), "confusion": evaluation.confusion}
-    for stem in _tables_of(out / "evaluation.json") - set(tables):
-        (out / f"{stem}.csv").unlink(missing_ok=True)
+    if stale := _tables_of(out / "evaluation.json") - set(tables):
+        (out / "evaluation.json").unlink()
+        for stem in stale:
+            (out / f"{stem}.csv").unlink(missing_ok=True)
     for stem, table in tables.items():
         _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
     write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")

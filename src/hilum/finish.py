@@ -5,7 +5,7 @@ from __future__ import annotations
 import hilum.needs_train  # noqa: F401
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -67,11 +67,12 @@ def score(
     return loss_of_all, mean(np.array(by_label))
 
 
-def finish(module: nn.Module, config: TrainConfig, plan: Plan, start: str = "", informed: str = "") -> Card:
+def finish(
+    module: nn.Module, config: TrainConfig, plan: Plan, start: str = "", informed: Sequence[str] = ()
+) -> Card:
     """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``.
 
-    `start` tells where the weights came from that training began with, `informed` what those or teachers may
-    know of the patients held back.
+    `start` tells where the weights came from that training began with; `informed` is the card's.
     """
     device = next(module.parameters()).device
     module = _without_auxiliary(module, config, plan).to(device)
@@ -89,7 +90,7 @@ def finish(module: nn.Module, config: TrainConfig, plan: Plan, start: str = "", 
         split_sha256=plan.split.sha256,
         config=config.model_dump(mode="json", exclude={"out", "split"}),
         weights=start,
-        informed=informed,
+        informed=tuple(informed),
         commit=_commit(),
         seed=config.seed,
         packages={"hilum": __version__} | {d.name: d.version for d in distributions() if d.name in _PACKAGES},

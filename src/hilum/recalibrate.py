@@ -61,7 +61,8 @@ def recalibrate(
 
     Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
     was not fitted on as well as the best, to within a standard error. With fewer than 20 patients of either
-    class to fit on the intercept alone moves, and thresholds stay where they are on the logit; of labels with
+    class to fit on the intercept alone moves; with fewer than 20 films thresholds stay where they are on the
+    logit; of labels with
     too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
     the card; `prevalences` are those of the place where the model will work, where they differ from the
     films'. Labels that exclude one another share a temperature, or stay as they are. Raises ConfigError, also
@@ -209,7 +210,7 @@ def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about
         slope = fit_temperature_of_classes(own[fold], true[fold], names[fold]).slope
         of_films["temperature"][other] = losses_of_classes(slope * own[other], place[other])
     losses = {name: _of_patients(one, names) for name, one in of_films.items()}
-    method = _simplest(losses) if len(folds) and len(own) >= FEWEST else "unchanged"
+    method = _simplest(losses) if len(folds) and len(np.unique(names)) >= FEWEST else "unchanged"
     chosen = was
     if method == "temperature":
         chosen = fit_temperature_of_classes(own, true, names).model_copy(update={"films": about})

@@ -83,7 +83,7 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
     state, settings = State(start=origin), _settings(config, plan)
     if not resumes:
-        state.informed = informed(config, plan)
+        state.informed = [*informed(config, plan)]
     else:
         modules = {"module": module, "shadow": shadow, "best": best}
         state = load_state(config.out / STATE, settings, modules, optimizer)

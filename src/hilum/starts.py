@@ -9,11 +9,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from hilum.card import Card, read_card
+from hilum.card import ANY, Card, read_card
 from hilum.checkpoint import transplant
 from hilum.config import TrainConfig
 from hilum.data.split import may_know
-from hilum.errors import ConfigError
+from hilum.errors import ConfigError, HilumError
 from hilum.models import MODELS, build
 from hilum.plan import Plan
 from hilum.runtime import find
@@ -37,7 +37,9 @@ def sized(config: TrainConfig) -> None:
     try:
         with torch.no_grad():
             module.eval()(torch.zeros(1, channels, side, side))
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+    except HilumError:
+        raise
+    except Exception as error:  # as of `build`
         raise ConfigError(
             f"architecture={config.architecture!r}, arguments={config.arguments}: cannot take films of "
             f"{side} x {side} ({error}); change preparation.size, or the arguments"
@@ -77,22 +79,18 @@ def _head(module: nn.Module, config: TrainConfig, outputs: int) -> set[str]:
     return {key for key, value in module.state_dict().items() if larger[key].shape != value.shape}
 
 
-def informed(config: TrainConfig, plan: Plan) -> str:
-    """What the run's start or teachers may know of patients whom its split holds back; empty if nothing."""
+def informed(config: TrainConfig, plan: Plan) -> tuple[str, ...]:
+    """The folds held back from the run that its start or teachers learned, or ANY, as `Card.informed`."""
     names = {config.start, *config.teachers} - {"random", "imagenet", "auto"}
     samples = [*plan.train.cache.samples, *plan.tune.cache.samples]
-    told = []
-    for card in (read_card(find(name)) for name in sorted(names)):
-        if card.informed:
-            told.append(card.informed)
-        elif card.split_sha256 == plan.split.sha256:
-            if config.fold not in card.unlearned:
-                told.append(f"{card.name} learned from fold {config.fold}, which tunes here")
+    found: set[str] = set()
+    for card in (read_card(find(name)) for name in names):
+        if card.split_sha256 == plan.split.sha256:
+            found |= {str(fold) for fold in {config.fold, *config.held} - card.unlearned}
+            found |= {ANY} & set(card.informed)
         elif may_know([source.name for source in card.sources], config.data, samples):
-            told.append(
-                f"{card.name}, trained by another split, may have learned from patients held back here"
-            )
-    return "; ".join(told)
+            found.add(ANY)
+    return (ANY,) if ANY in found else tuple(sorted(found, key=int))
 
 
 def origin(card: Card) -> str:

@@ -31,7 +31,7 @@ class State:
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = ""  # where the first weights came from
-    informed: str = ""  # what start or teachers may know of the patients held back
+    informed: list[str] = field(default_factory=list)  # as of the card
     scaler: dict[str, float] = field(default_factory=dict)  # of half precision's gradients
 
 

@@ -20,7 +20,7 @@ from hilum.config import TrainConfig, train_config
 from hilum.data import open_data, short
 from hilum.data.cache import Tick
 from hilum.data.split import read_split
-from hilum.errors import CheckpointError, ConfigError
+from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.evaluate import evaluate, films_for
 from hilum.figures import write
 from hilum.label_figures import score
@@ -194,7 +194,7 @@ def run(
         if not entry.finished:
             train(entry.config, resume=True, tick=own)
         for name, test in study.tests.items():
-            _score(entry, name, test, unseen(entry.config, test, opened), own)
+            _score(entry, name, test, opened, own)
         fellows = [other for other in chosen if other.group == entry.group]
         if study.folds and entry is fellows[-1]:
             for name in study.tests:
@@ -211,7 +211,9 @@ def finished(study: Study) -> list[Entry]:
     return [entry for entry in whole if entry.group not in left]
 
 
-def _score(entry: Entry, name: str, test: Films, samples: Sequence[Sample], tick: Tick | None) -> None:
+def _score(
+    entry: Entry, name: str, test: Films, opened: Callable[[str], Sequence[Sample]], tick: Tick | None
+) -> None:
     """Evaluate a run on a test, unless that has been done with the same weights, films and labels."""
     out = entry.config.out / f"test-{name}"
     runtime = Runtime(find(entry.config.out))
@@ -220,10 +222,18 @@ def _score(entry: Entry, name: str, test: Films, samples: Sequence[Sample], tick
         "data": [short(data) for data in test.data],
         "parts": list(test.parts),
         "stress": test.stress,
-        "films_sha256": digest(samples),
     }
     kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
-    if kept and (said := evaluation_of(out)) and about.items() <= said.items():
+    said = evaluation_of(out) or {}
+    scored = kept and about.items() <= said.items()
+    try:
+        samples = unseen(entry.config, test, opened)
+    except HilumError:
+        if scored:  # films, or what the run began from, are gone: what was scored stands
+            return
+        raise
+    about["films_sha256"] = digest(samples)
+    if scored and said.get("films_sha256", about["films_sha256"]) == about["films_sha256"]:
         return
     # One cache for the whole study: its runs see the same films.
     films = films_for([runtime.card], samples, entry.group.parent / ".hilum-cache", tick=tick)
@@ -239,7 +249,7 @@ def _pool(fellows: Sequence[Entry], name: str) -> None:
         "models": [part["model"] for part in parts],
         "data": parts[0]["data"],
         "parts": parts[0]["parts"],
-        "films_sha256": [part["films_sha256"] for part in parts],
+        "films_sha256": [part.get("films_sha256", "") for part in parts],
     }
     out = fellows[0].group / f"test-{name}"
     if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():

@@ -57,15 +57,16 @@ def unseen(
 
 
 def _refuse_informed(config: TrainConfig) -> None:
-    """Raise ConfigError where a start or teacher learned from the fold that a run is scored on."""
+    """Raise ConfigError where a start or teacher learned, or may have, from the fold that scores a run."""
     assert config.split is not None  # noqa: S101 - asked for before
     split = read_split(config.split)
     for name in {config.start, *config.teachers} - {"random", "imagenet"}:
         card = read_card(find(name))
         if card.split_sha256 == split.sha256 and config.fold not in card.unlearned:
+            may = "may have learned" if config.fold in card.kept else "learned"
             raise ConfigError(
-                f"{name}: learned from fold {config.fold}, on which {config.out.name} is scored; give one of "
-                f'that fold or with held=[{config.fold}], or score with parts = ["test"]'
+                f"{name}: {may} from fold {config.fold}, on which {config.out.name} is scored; give one that "
+                f'was kept from it (held=[{config.fold}]), or score with parts = ["test"]'
             )
 
 

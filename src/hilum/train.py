@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from hilum.batches import Shuffled, loader, mixed, patched
-from hilum.card import Card
+from hilum.card import ANY, Card
 from hilum.config import TrainConfig
 from hilum.data.cache import Tick
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
@@ -63,9 +63,9 @@ def train(
         fabric.launch()
         run = begin(config, plan, fabric, resume)
         if run.state.informed:
-            _logger.warning("%s: scores on those will flatter it", run.state.informed)
+            _logger.warning(_flattered(run.state.informed))
         _epochs(run, tick, watch)
-        card = finish(run.best, config, plan, run.state.start, run.state.informed)
+        card = _finished(run, run.best, config)
         run.path.unlink(missing_ok=True)
         return card
 
@@ -92,7 +92,7 @@ def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> N
         ) from None
     except TrainingError:
         if first and run.state.best_epoch >= 0:
-            finish(run.best, config, run.plan, run.state.start, run.state.informed)
+            _finished(run, run.best, config)
         raise
     finally:
         _part(run)
@@ -107,7 +107,25 @@ def _snapshot(run: Run) -> None:
     if not left and cycle < run.config.cycles:
         out = run.config.out / f"snapshot-{cycle}"
         config = run.config.model_copy(update={"out": out})
-        finish(copy.deepcopy(run.shadow), config, run.plan, run.state.start, run.state.informed)
+        _finished(run, copy.deepcopy(run.shadow), config)
+
+
+def _finished(run: Run, module: nn.Module, config: TrainConfig) -> Card:
+    """Weights of the run as a checkpoint."""
+    return finish(module, config, run.plan, run.state.start, run.state.informed)
+
+
+def _flattered(informed: Sequence[str]) -> str:
+    """What to know of a run whose start or teachers know more than its split lets it."""
+    if ANY in informed:
+        return (
+            "the start or a teacher was trained by another split and may have learned from patients whom "
+            "this one holds back: scores on them will flatter this run"
+        )
+    return (
+        f"the start or a teacher learned from fold {', '.join(informed)}, which this run holds back: scores "
+        "on it will flatter this run"
+    )
 
 
 def _part(run: Run) -> None:

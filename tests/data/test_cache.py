@@ -429,3 +429,18 @@ def test_a_draft_that_vanishes_while_sweeping_is_no_failure(
 ) -> None:
     monkeypatch.setattr(Path, "glob", lambda *_: [tmp_path / ".published-meanwhile"])
     assert len(cached(lay(tmp_path, 2), 16, tmp_path / "cache").films) == 2
+
+
+def test_nothing_but_drafts_is_swept(tmp_path: Path) -> None:
+    """A cache may be asked for in a folder that holds other things."""
+    draft = tmp_path / ".0123456789abcdef-x1y2z3"
+    draft.mkdir()
+    others = [
+        tmp_path / name for name in (".git-credentials", ".pre-commit-config.yaml", "0123456789abcdef-a")
+    ]
+    for path in others:
+        path.touch()
+    for path in (draft, *others):
+        os.utime(path, (0, 0))
+    cached([Sample(id="a", patient="a", image=partial(picture, 1))], 16, tmp_path)
+    assert not draft.exists() and all(path.exists() for path in others)

@@ -19,8 +19,9 @@ from hilum.data.cache import decode
 from hilum.data.masks import structures_of
 from hilum.data.phantom import samples as phantoms
 from hilum.data.pseudo import outline_films
-from hilum.errors import ConfigError
-from hilum.types import STRUCTURES, Array, Sample
+from hilum.errors import ConfigError, ReadError
+from hilum.reader import read as read_film
+from hilum.types import STRUCTURES, Array, Radiograph, Sample
 
 SIZE = 64  # of the network
 FILM = 128  # of the films
@@ -370,3 +371,23 @@ def test_a_model_whose_quality_was_never_fitted_is_refused(films: list[Sample], 
 def test_a_generated_film_needs_no_pseudo_label(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no file of its own that a csv could name; give films from files"):
         run(Stub([GOOD]), phantoms("1"), tmp_path / "out")
+
+
+def test_what_a_killed_run_could_not_read_or_lost_is_looked_at_again(
+    films: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> Radiograph:
+        if path == films[0].image:
+            raise ReadError(str(path), "damaged", "export it again")
+        return read_film(path)
+
+    with monkeypatch.context() as patch, pytest.raises(IndexError):
+        patch.setattr("hilum.data.pseudo.read", failing)
+        run(Stub([GOOD]), films, tmp_path / "out")
+    (mask,) = (tmp_path / "out" / "masks").iterdir()
+    mask.unlink()
+    # The same films under another patient's name: the rows are those of now.
+    renamed = [replace(film, patient="ward:other") for film in films]
+    assert run(Stub([GOOD] * 4), renamed, tmp_path / "out")["kept"] == 4
+    assert {row["patient"] for row in rows(tmp_path / "out")} == {"other"}
+    assert all((tmp_path / "out" / row["mask"]).is_file() for row in rows(tmp_path / "out"))

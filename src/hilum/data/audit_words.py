@@ -98,7 +98,10 @@ def _unseen(found: Audit) -> Iterator[str]:
     if found.failures:
         yield f"{len(found.failures)} films cannot be read: nothing is known of them."
     if outside := sum(not film.part for film in found.films) if found.split else 0:
-        yield f"{outside} films are of patients that the split does not name, and were left out of its parts."
+        yield (
+            f"{outside} films are of patients that the split does not name; they were compared with its test "
+            "part alone."
+        )
 
 
 def _what(shared: Shared) -> str:

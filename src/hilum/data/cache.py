@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from hilum.prepare import fit, fit_mask
 from hilum.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Pixels, Sample
+
+_T = TypeVar("_T")
 
 _FORMAT = 3  # raise when the way films are decoded or stored changes
 
@@ -108,21 +111,27 @@ def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Arr
 
 
 def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
-    """What `decode` gives, or why a film cannot be had; what may pass, as a network's fault, gets time."""
-    found = HilumError()
+    """What `decode` gives, or why a film cannot be had."""
+    try:
+        return patiently(partial(decode, sample, size, deep=deep))
+    except HilumError as error:
+        return error
+    except Exception as error:  # a film's own function may raise anything
+        return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
+
+
+def patiently(do: Callable[[], _T]) -> _T:
+    """What a function gives; a disk's or network's fault, which may pass, is given time."""
+    last: Exception = OSError()
     for wait in _PATIENCE:
         time.sleep(wait)
         try:
-            return decode(sample, size, deep=deep)
-        except StorageError as error:
-            found = error
-        except HilumError as error:
-            return error
-        except Exception as error:  # a film's own function may raise anything
-            found = DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
-            if isinstance(error, FileNotFoundError) or not isinstance(error, OSError | MemoryError):
-                break
-    return found
+            return do()
+        except FileNotFoundError:
+            raise
+        except (StorageError, OSError, MemoryError) as error:
+            last = error
+    raise last
 
 
 def pixels_of(image: Pixels) -> Array:
@@ -271,11 +280,11 @@ def _publish(draft: Path, place: Path) -> None:
         (place / name).unlink(missing_ok=True)
 
 
-def sweep(folder: Path, drafts: str = ".*-*") -> None:
-    """Remove what killed builds left behind, files or folders, once it is a day old."""
-    for draft in folder.glob(drafts):
-        with suppress(FileNotFoundError):  # another process has just published or removed it
-            if time.time() - draft.stat().st_mtime > 86_400:
+def sweep(folder: Path, drafts: str = r"\.[0-9a-f]{16}-\w+") -> None:
+    """Remove what killed builds left behind, once it is a day old; `drafts`: the pattern of their names."""
+    for draft in folder.iterdir():
+        with suppress(OSError):  # another process has just published or removed it, or it is another user's
+            if re.fullmatch(drafts, draft.name) and time.time() - draft.stat().st_mtime > 86_400:
                 if draft.is_dir():
                     shutil.rmtree(draft, ignore_errors=True)
                 else:

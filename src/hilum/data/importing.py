@@ -11,10 +11,12 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ import numpy as np
 from hilum import __version__
 from hilum.data import dicom_copy
 from hilum.data.burnt_in import words
-from hilum.data.cache import Tick
+from hilum.data.cache import Tick, patiently
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_files import Found, find, patient_of
 from hilum.data.study_header import StudyHeader, study_header
@@ -44,6 +46,9 @@ _COLUMNS = (
     "path", "id", "patient", "study", "sex", "age", "view", "modality", "laterality", "position", "row_mm",
     "column_mm",
 )  # fmt: skip
+_FORMAT = 2  # of 1, PNG of 16 bits do not say that their levels are whole
+_HEAD = 33  # bytes of a PNG's signature and first chunk, IHDR
+
 _THREADS = min(4, os.cpu_count() or 1)
 
 UNREADABLE = "cannot be read: truncated, damaged, or coded in a way that has no decoder"
@@ -110,7 +115,7 @@ def rejected(why: str) -> bool:
 
 def _begun(out: Path, key: Key, options: Options) -> list[dict[str, Any]]:
     """The journal's entries so far; a new journal where there is none."""
-    head = {"format": 1, "key": pseudonym(key, "key", ""), "options": asdict(options)}
+    head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
     journal = out / _JOURNAL
     if not journal.is_file():
         if out.exists() and (not out.is_dir() or any(out.glob("[!.]*"))):
@@ -121,6 +126,11 @@ def _begun(out: Path, key: Key, options: Options) -> list[dict[str, Any]]:
     first, *rest = journal.read_text(encoding="utf-8").split("\n")
     begun = json.loads(first)
     for what in ("format", "key", "options"):
+        if what == "format" and begun[what] != _FORMAT:
+            raise ConfigError(
+                "--out: was made by an older Hilum, whose films are read with other grey levels; import all "
+                "into another folder"
+            )
         if begun[what] != head[what]:
             raise ConfigError(f"--out: was made with another {what}; give the same again, or another folder")
     whole = rest[:-1]  # a kill may have cut the last line off
@@ -159,7 +169,7 @@ def _open(file: Found) -> _Opened:
             return _Opened(why="no DICOM file")
         if header.left_out:
             return _Opened(why=header.left_out, header=header)
-        film = read(file.path)
+        film = patiently(partial(read, file.path))
         flagged = header.flagged or ("letters in the picture" if words(film.pixels) else "")
     except ReadError:
         return _Opened(why=UNREADABLE)
@@ -244,13 +254,12 @@ def _files(
 
 def _png(grey: Array) -> bytes:
     """A PNG; one of 16 bits says that its levels are not to be stretched again."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    about, file = PngInfo(), io.BytesIO()
-    about.add_text(*WHOLE)
-    Image.fromarray(grey).save(file, "PNG", pnginfo=about if grey.dtype == np.uint16 else None)
-    return file.getvalue()
+    coded = cv2.imencode(".png", grey)[1].tobytes()
+    if grey.dtype == np.uint8:
+        return coded
+    chunk = b"tEXt" + "\0".join(WHOLE).encode("latin-1")
+    size, check = (len(chunk) - 4).to_bytes(4, "big"), zlib.crc32(chunk).to_bytes(4, "big")
+    return coded[:_HEAD] + size + chunk + check + coded[_HEAD:]
 
 
 def _sized(pixels: Array, longest: int) -> Array:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 
 from hilum.card import Card
-from hilum.data.cache import Tick, stamp
+from hilum.data.cache import Tick, patiently, stamp
 from hilum.data.masks import read_mask, shown
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
@@ -25,14 +26,14 @@ from hilum.reader import read
 from hilum.report import identity
 from hilum.runtime import Runtime
 from hilum.segment import segment
-from hilum.store import write_whole
+from hilum.store import alone, write_whole
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample
 
 _COLUMNS = ("path", "id", "patient", "site", "view", "mask", "structures", "quality")
 _JOURNAL = ".outlined.jsonl"
 
 Result = dict[str, Any]
-"""What came of a film: "what", one of WHATS, with its "row" of the table or "why" it is unreadable."""
+"""What came of a film: "what", one of WHATS; of a kept one "quality" and "structures", else perhaps "why"."""
 
 WHATS = ("kept", "unsure", "complete", "unreadable")
 
@@ -62,8 +63,23 @@ def outline_films(
         raise ConfigError(f"{runtime.card.name}: its card has no reliability; train it with this version")
     if made := next((sample for sample in samples if callable(sample.image)), None):
         raise ConfigError(f"{made.id}: no file of its own that a csv could name; give films from files")
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out, "outlines films"):
+        return _all(runtime, samples, out, known, least, threads, tick)
+
+
+def _all(
+    runtime: Runtime,
+    samples: Sequence[Sample],
+    out: Path,
+    known: list[str],
+    least: float,
+    threads: int | None,
+    tick: Tick | None,
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The work of `outline_films`, in a folder that is this process's alone."""
     _spare(samples, out)
-    (out / "masks").mkdir(parents=True, exist_ok=True)
+    (out / "masks").mkdir(exist_ok=True)
     # By what it shows: no mask is written over another, and a table that stands keeps its own.
     places = [out / "masks" / f"{_key(runtime.card, sample)}.png" for sample in samples]
     done = _begun(out / _JOURNAL, {"model": identity(runtime.card), "least": least})
@@ -73,16 +89,17 @@ def outline_films(
         todo = {
             place.name: pool.submit(_outlined, runtime, sample, known, least, place)
             for place, sample in zip(places, samples, strict=True)
-            if place.name not in done
+            if not _stands(done, place)
         }
         with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
-            for number, place in enumerate(places, 1):
-                result = done.get(place.name) or todo.pop(place.name).result()
-                if place.name not in done:
-                    journal.write(json.dumps([place.name, result]) + "\n")
+            for number, (place, sample) in enumerate(zip(places, samples, strict=True), 1):
+                if place.name in todo:
+                    done[place.name] = todo.pop(place.name).result()
+                    journal.write(json.dumps([place.name, done[place.name]]) + "\n")
                     journal.flush()
+                result = done[place.name]
                 counts[result["what"]] += 1
-                rows += [result["row"]] if "row" in result else []
+                rows += [_row(sample, place, result)] if result["what"] == "kept" else []
                 failures += [result["why"]] if "why" in result else []
                 if tick:
                     tick(number, len(samples), f"{counts['kept']} kept")
@@ -94,8 +111,15 @@ def outline_films(
 
 def _key(card: Card, sample: Sample) -> str:
     """A name for a film's mask that says what it is made of."""
-    told = f"{identity(card)} {sample.id} {stamp(sample.image)} {stamp(sample.masks)}"
+    own = f"{stamp(sample.image)} {stamp(sample.masks)} {sorted(sample.structures)}"
+    told = f"{identity(card)} {sample.id} {own}"
     return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def _stands(done: dict[str, Result], place: Path) -> bool:
+    """Whether a film needs no second look; one that could not be read may be readable now."""
+    what = done.get(place.name, {}).get("what", "unreadable")
+    return what != "unreadable" and (what != "kept" or place.is_file())
 
 
 def _begun(journal: Path, head: dict[str, Any]) -> dict[str, Result]:
@@ -107,7 +131,7 @@ def _begun(journal: Path, head: dict[str, Any]) -> dict[str, Result]:
     return dict(json.loads(line) for line in whole)
 
 
-def _publish(out: Path, rows: Sequence[Result]) -> None:
+def _publish(out: Path, rows: Sequence[dict[str, str]]) -> None:
     """Put the table there in one step; then the masks that it does not name go, and the journal."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -118,7 +142,7 @@ def _publish(out: Path, rows: Sequence[Result]) -> None:
     for mask in (out / "masks").iterdir():
         if f"masks/{mask.name}" not in named:
             mask.unlink()
-    (out / _JOURNAL).unlink()
+    (out / _JOURNAL).unlink(missing_ok=True)
 
 
 def _spare(samples: Sequence[Sample], out: Path) -> None:
@@ -139,7 +163,7 @@ def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, 
         told = frozenset[str]() if own is None else shown(sample.structures, own)
         if told.issuperset(known):
             return {"what": "complete"}
-        film = read(cast("Path", sample.image))
+        film = patiently(partial(read, cast("Path", sample.image)))
     except HilumError as error:
         return {"what": "unreadable", "why": str(error)}
     if admit(film):
@@ -155,17 +179,22 @@ def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, 
         raise ConfigError(
             f"{place}: {error.strerror or error}; make room, or mend the folder, and run it again"
         ) from None
-    row = {
+    shows = "|".join(name for name in STRUCTURES if name in told or name in known)
+    return {"what": "kept", "quality": f"{quality:.4f}", "structures": shows}
+
+
+def _row(sample: Sample, place: Path, result: Result) -> dict[str, str]:
+    """A kept film's row of the table."""
+    return {
         "path": str(Path(cast("Path", sample.image)).resolve()),
         "id": sample.id.removeprefix(f"{sample.site}:"),
         "patient": sample.patient.removeprefix(f"{sample.site}:"),
         "site": sample.site,
         "view": sample.view or "",
         "mask": f"masks/{place.name}",
-        "structures": "|".join(name for name in STRUCTURES if name in told or name in known),
-        "quality": f"{quality:.4f}",
+        "structures": result["structures"],
+        "quality": result["quality"],
     }
-    return {"what": "kept", "row": row}
 
 
 def _trust(name: str, anatomy: Anatomy, own: Array | None, mask: Array, told: frozenset[str]) -> float:

@@ -36,7 +36,7 @@ def write(
     one of other films or another size is refused. Returns why some films cannot be read. Raises DataError.
     """
     out.mkdir(parents=True, exist_ok=True)
-    sweep(out, ".films-*.tar-*")
+    sweep(out, r"\.films-\d{5}\.tar-\w+")
     failures: dict[str, str] = {}
     for number, start in enumerate(range(0, len(samples), films)):
         part, place = samples[start : start + films], out / f"films-{number:05d}.tar"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from hilum.errors import ConfigError
+from hilum.errors import ConfigError, HilumError
 from hilum.models.cnn import CNN
 from hilum.models.ensemble import Ensemble
 from hilum.models.transfer import Transfer, TransferUNet
@@ -78,7 +78,9 @@ def build(architecture: str, labels: int, *, seed: int, channels: int = 1, **arg
         try:
             more = {} if channels == 1 else {"channels": channels}
             return MODELS[architecture](labels, **more, **arguments)
-        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        except HilumError:
+            raise
+        except Exception as error:  # of wrong arguments torch and timm raise whatever they come to
             raise ConfigError(
                 f"architecture={architecture!r}, arguments={arguments}: {error}; "
                 "'hilum train --settings' lists its arguments"

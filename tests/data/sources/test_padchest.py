@@ -87,3 +87,10 @@ def test_copies_as_jpeg_are_found_by_their_stem(tmp_path: Path, lay: Lay) -> Non
     copied = listing(str(folder))
     assert [one.id for one in copied.samples] == [one.id for one in whole.samples]
     assert (copied.missing, copied.passed_over) == (whole.missing, whole.passed_over)
+    # Of two copies of one name none is chosen for you; a film under its own name is.
+    twice = next(folder.rglob("*.jpg"))
+    twice.with_suffix(".dcm").touch()
+    with pytest.raises(DataError, match="has the same name; keep one of them"):
+        listing(str(folder))
+    twice.with_suffix(".png").touch()
+    assert twice.with_suffix(".png") in [one.image for one in listing(str(folder)).samples]

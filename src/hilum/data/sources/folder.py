@@ -34,7 +34,8 @@ def listing(path: str) -> Listing:
     if labels and _PARTS.issuperset(map(str.lower, labels)):
         parts = [f"folder:{entry}" for entry, films in classes.items() if films]
         raise DataError(
-            f"{folder}: its folders are parts of a split, not classes; give {parts[0]}, or {'+'.join(parts)}"
+            f"{folder}: its folders are parts of a split, not classes; give "
+            + (f"{parts[0]}, or {'+'.join(parts)}" if len(parts) > 1 else parts[0])
         )
     if len(labels) < 2:
         raise DataError(f"{folder}: {len(labels)} classes; make a sub-folder for each class, at least two")

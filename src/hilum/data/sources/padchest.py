@@ -8,8 +8,8 @@ labelled by physicians, the rest by a network (column MethodLabel).
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hilum.data.sources.rows import by_name, rows, sex_of, table, years_of
@@ -99,8 +99,10 @@ def listing(path: str) -> Listing:
     """
     folder = Path(path)
     file = table(folder, "PADCHEST_*.csv", "*adchest*.csv", whose="PadChest")
-    # By stem: copies are made as JPEG, or smaller, under the same names.
-    films = {film.stem: film for film in by_name(folder, [".png", ".jpg", ".dcm"]).values()}
+    films = by_name(folder, [".png", ".jpg", ".dcm"])
+    copies: dict[str, list[Path]] = defaultdict(list)
+    for found in films.values():
+        copies[found.stem].append(found)
     samples, missing, listed = [], [], set()
     passed_over: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -109,7 +111,7 @@ def listing(path: str) -> Listing:
         listed.add(name)
         if reason := _reason(row, name, terms):
             passed_over[reason] += 1
-        elif name not in films:
+        elif (film := films.get(row["ImageID"]) or _copy(copies[name])) is None:
             missing.append(row["ImageID"])
         else:
             notes.update(_notes(row))
@@ -117,7 +119,7 @@ def listing(path: str) -> Listing:
                 Sample(
                     id=f"{SITE}:{name}",
                     patient=f"{SITE}:{row['PatientID']}",
-                    image=films[name],
+                    image=film,
                     labels=_labels(terms),
                     study=f"{SITE}:{row['StudyID']}" if row.get("StudyID") else None,
                     site=SITE,
@@ -130,11 +132,18 @@ def listing(path: str) -> Listing:
     return Listing(
         samples=tuple(samples),
         missing=tuple(missing),
-        unlisted=tuple(sorted(films[name].name for name in films.keys() - listed)),
+        unlisted=tuple(sorted(name for name in films if Path(name).stem not in listed)),
         passed_over=passed_over,
         notes=notes,
         published=PUBLISHED,
     )
+
+
+def _copy(found: Sequence[Path]) -> Path | None:
+    """A film under its name with another ending, as copies are made: JPEG, say."""
+    if len(found) > 1:
+        raise DataError(f"{found[1]}: {found[0]} has the same name; keep one of them")
+    return found[0] if found else None
 
 
 def _reason(row: dict[str, str], name: str, terms: set[str]) -> str | None:

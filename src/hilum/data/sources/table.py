@@ -9,6 +9,7 @@ from hilum.data.masks import structures_of
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
 from hilum.files import read_csv
+from hilum.gate import LATERAL
 from hilum.labels import canonical
 from hilum.types import STRUCTURES, Sample
 
@@ -41,7 +42,7 @@ _PUBLIC = frozenset(
         "shenzhen",
     )
 )
-_LATERAL = frozenset(("LATERAL", "LL", "LLAT", "RLAT", "LLD", "RLD"))
+_LATERAL = LATERAL | {"L", "LLAT", "RLAT"}
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
