@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hilum.age import years
+from hilum.age import lived, years
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,18 @@ from hilum.age import years
 )
 def test_an_age_is_told_in_years(said: str, told: float | None) -> None:
     assert years(said) == (None if told is None else pytest.approx(told))
+
+
+@pytest.mark.parametrize(
+    ("born", "made", "told"),
+    [
+        ("20200102", "20240102", 4),
+        ("20200102", "20240101", 3),
+        ("18000101", "20240101", None),
+        ("20240102", "20240101", None),
+        ("", "20240101", None),
+        ("2020", "20240101", None),
+    ],
+)
+def test_years_from_birth_to_film(born: str, made: str, told: int | None) -> None:
+    assert lived(born, made) == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -224,3 +225,27 @@ def test_a_film_with_odd_outlines_stays_whole_for_classifiers_that_see_the_chest
     good, odd = anatomy(0.2, 0.2), anatomy(0.2, 0.001)
     assert shown(good, crop) is good.mask and shown(odd, whole) is odd.mask
     assert not shown(odd, crop).any()
+
+
+@pytest.mark.parametrize("view", ["LAO", "RPO", "OBLIQUE", "LL"])
+def test_a_stated_view_that_is_not_frontal_is_refused(view: str) -> None:
+    (reason,) = admit(film(view=view))
+    assert reason.code == "lateral" and f"the header says view {view}" in reason.sentence
+
+
+@pytest.mark.parametrize("modality", ["XA", "XC", "CT"])
+def test_what_is_no_radiograph_is_refused(modality: str) -> None:
+    assert codes(admit(film(header={"Modality": modality}))) == ["not-radiograph"]
+
+
+def test_the_headers_directions_tell_lateral_and_mirrored_films() -> None:
+    def towards(side: str, view: str | None = None) -> Radiograph:
+        one = film(view=view)
+        return replace(one, origin=replace(one.origin, row_towards=side))
+
+    assert codes(admit(towards("A"))) == codes(admit(towards("P"))) == ["lateral"]
+    assert admit(towards("A", "PA")) == admit(towards("L")) == admit(towards("R")) == ()
+    right = {"frontal": 1.0}
+    assert codes(flag(towards("R"), right, None)) == ["mirrored"]
+    assert "PatientOrientation" in flag(towards("R"), right, None)[0].sentence
+    assert flag(towards("L"), right, None) == ()

@@ -174,6 +174,13 @@ def test_overlay_shows_the_label_asked_for() -> None:
         overlay(report, label="Fracture")
 
 
+def test_what_must_be_known_of_a_film_stands_in_the_legend() -> None:
+    flags = (Reason(code="child", sentence="the patient is a child"),)
+    plain = overlay(make_report())
+    for warned in (make_report(flags=flags), make_report(notes=("AP film: the ratio is magnified",))):
+        assert overlay(warned).shape != plain.shape or (overlay(warned) != plain).any()
+
+
 def test_a_rejected_film_is_shown_with_its_reason() -> None:
     brief, wordy = (overlay(rejected(reason)) for reason in ("lateral", "lateral view " * 60))
     assert (brief[: SHAPE[0], : SHAPE[1]] == FILM).all()

@@ -612,3 +612,44 @@ def test_a_deflated_file_cut_short_is_refused() -> None:
     data = dicom(RAMP8, uid.DeflatedExplicitVRLittleEndian)
     for length in range(400, len(data) - 2, 20):
         assert refusal(data[:length])
+
+
+def coded(value: str, meaning: str) -> list[Dataset]:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
+    return [item]
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "view"),
+    [
+        (None, ("399348003", "antero-posterior"), "AP"),
+        (None, ("R-10214", "postero-anterior"), "PA"),
+        (None, ("272479007", "von hinten nach vorn"), "PA"),  # by its number, whatever the language
+        (None, ("399067008", "lateral projection"), "LATERAL"),
+        (None, ("1", "antero-posterior oblique"), "OBLIQUE"),
+        (None, ("1", "something else"), None),
+        ("PA", ("399067008", "lateral projection"), "PA"),
+        ("", ("399067008", "lateral projection"), "LATERAL"),
+    ],
+)
+def test_a_view_that_only_its_code_tells_is_read(
+    position: str | None, code: tuple[str, str], view: str | None
+) -> None:
+    said = {} if position is None else {"ViewPosition": position}
+    assert read(dicom(ViewCodeSequence=coded(*code), **said)).view == view
+
+
+@pytest.mark.parametrize(
+    ("orientation", "towards"),
+    [(["L", "F"], "L"), (["R", "F"], "R"), (["A", "F"], "A"), (["PL", "F"], "P"), ("", ""), (["X", "F"], "")],
+)
+def test_a_rows_direction_is_read(orientation: object, towards: str) -> None:
+    assert read(dicom(PatientOrientation=orientation)).origin.row_towards == towards
+
+
+def test_an_age_that_is_unsaid_is_counted_from_the_birth_date() -> None:
+    dates = {"PatientBirthDate": "20200101", "StudyDate": "20240630"}
+    assert read(dicom(**dates)).origin.age == 4
+    assert read(dicom(**dates, PatientAge="058Y")).origin.age == 58
+    assert read(dicom(PatientBirthDate="20200101")).origin.age is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 _UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how many make a year
 _OLDEST = 120  # years; more is a slip of the pen
 
@@ -11,3 +13,13 @@ def years(text: str) -> float | None:
     digits, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "Y")
     told = int(digits) / _UNITS[unit] if digits.isdecimal() else None
     return told if told is not None and told <= _OLDEST else None
+
+
+def lived(born: str, made: str) -> int | None:
+    """Whole years between two days as 20200131 (PS3.5 section 6.2, DA); None where one of them is none."""
+    try:
+        first, last = date.fromisoformat(born), date.fromisoformat(made)
+    except ValueError:
+        return None
+    age = last.year - first.year - ((last.month, last.day) < (first.month, first.day))
+    return age if 0 <= age <= _OLDEST else None

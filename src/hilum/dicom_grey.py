@@ -22,6 +22,15 @@ VIEWS = {
 }
 """Views that results may name; any other word might be a patient's name."""
 
+_VIEW_CODES = {
+    "399348003": "AP",
+    "R-10206": "AP",
+    "272479007": "PA",
+    "R-10214": "PA",
+    "399067008": "LATERAL",
+}
+"""SNOMED CT's codes, and those before them, of PS3.16 CID 4010."""
+
 _AGAIN = "export the film again from its source"
 
 
@@ -61,11 +70,42 @@ def spacing_of(dataset: Dataset, notes: list[str]) -> tuple[float, float] | None
 
 
 def view_of(dataset: Dataset, notes: list[str]) -> str | None:
-    """How the patient stood to the plate, in upper case; None where it is not said in a word of VIEWS."""
+    """How the patient stood to the plate, in upper case; None where it is not said in a word of VIEWS.
+
+    Where ViewPosition does not say it, ViewCodeSequence does, which DX films must have (PS3.3 C.8.11.5).
+    """
     if (said := text(dataset, "ViewPosition")) in VIEWS:
         return said
     notes += ["ViewPosition is unknown and ignored"] if said else []
-    return None
+    if view := coded_view(dataset):
+        notes.append("view: ViewCodeSequence")
+    return view or None
+
+
+def coded_view(dataset: Dataset) -> str:
+    """What the view's code means: AP, PA, LATERAL or OBLIQUE; "" for anything else.
+
+    By its meaning first, for the codes of one view differ between schemes.
+    """
+    try:
+        item = dataset.ViewCodeSequence[0]
+    except Exception:  # missing, empty or malformed
+        return ""
+    meaning = text(item, "CodeMeaning").replace(" ", "-")
+    for word in ("OBLIQUE", "LATERAL"):
+        if word in meaning and "BILATERAL" not in meaning:
+            return word
+    known = {"ANTERO-POSTERIOR": "AP", "AP": "AP", "POSTERO-ANTERIOR": "PA", "PA": "PA"}
+    return known.get(meaning) or _VIEW_CODES.get(text(item, "CodeValue"), "")
+
+
+def sides_of(dataset: Dataset) -> str:
+    """Towards which side of the patient a row of the picture runs (PS3.3 C.7.6.1.1.1), by a letter or "".
+
+    L on a film as it is looked at; R on a mirrored one; A, P, H or F on one that is lateral or turned.
+    """
+    value = text(dataset, "PatientOrientation").strip("[]'\" ")
+    return value[:1] if value[:1] in ("L", "R", "A", "P", "H", "F") else ""
 
 
 def levels_of(

@@ -22,9 +22,10 @@ _SMALLEST = 64  # pixels a side; the models were never shown less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
 RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "RF", ""})  # "" where a header does not say
 CAPTURES = frozenset({"OT", "SC"})  # any picture; a radiograph may be one
-_MODALITIES = RADIOGRAPHS | CAPTURES | {"XA", "XC"}
+_MODALITIES = RADIOGRAPHS | CAPTURES
 CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
 LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
+OBLIQUE = {"LLO", "RLO", "LPO", "RPO", "LAO", "RAO", "OBLIQUE"}
 _ADULT = 18  # years
 _LEAST_RANGE = 0.02  # between the 1st and the 99th percentile of grey levels; less is a blank plate
 _LEAST_LUNG = 0.02  # of the image's area, either lung
@@ -66,8 +67,11 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
     if max(height, width) > _LONGEST * min(height, width):
         reasons.append(_reason("long", f"{size} is too long for a chest film; crop it to the chest"))
     view, origin = radiograph.view or "", radiograph.origin
-    if view.upper() in LATERAL:
+    if view.upper() in LATERAL | OBLIQUE:
         said = f"the header says view {view}; the models read frontal films only"
+        reasons.append(_reason("lateral", said))
+    elif not view and origin.row_towards in ("A", "P"):
+        said = "the header's PatientOrientation is a lateral film's; the models read frontal films only"
         reasons.append(_reason("lateral", said))
     if origin.modality not in _MODALITIES:
         # A code of two letters, as all of images are (PS3.3 C.7.3.1.1.1); other words may be anything.
@@ -146,7 +150,12 @@ def flag(
             _reason("child", "the header says that the patient is a child; the models learned from adults")
         )
     points_left = measurements is not None and is_mirrored(measurements)
-    if _mirrored(kinds, points_left):
+    if radiograph.origin.row_towards == "R":
+        said = (
+            "the header's PatientOrientation is a mirrored film's; right and left are named as if it were not"
+        )
+        flags.append(_reason("mirrored", said))
+    elif _mirrored(kinds, points_left):
         said = (
             "the film may be mirrored, or the heart lies on the right; right and left are named as if neither"
         )

@@ -245,6 +245,7 @@ def _found(
             body_part=str(said["body_part"]),
             supine=bool(said["supine"]),
             age=None if age is None else float(age),
+            row_towards=str(said["row_towards"])[:1],
         ),
         notes=tuple(str(note) for note in said["notes"]),
     )

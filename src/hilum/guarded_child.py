@@ -111,6 +111,7 @@ def _described(film: Radiograph, lost: bool) -> dict[str, Any]:
         "body_part": origin.body_part,
         "supine": origin.supine,
         "age": origin.age,
+        "row_towards": origin.row_towards,
     }
 
 

@@ -92,6 +92,8 @@ def _legend(report: Report, heatmap: Heatmap | None, scores: bool) -> list[_Line
     if report.status == "rejected":
         lines += [_Line(text="Rejected", size=1.3)]
         lines += [line for reason in report.reasons for line in (_Line(text=reason.sentence), _Line())]
+    for warning in (*(flag.sentence for flag in report.flags), *report.notes):
+        lines += [_Line(text=f"{warning[0].upper()}{warning[1:]}."), _Line()]
     if report.anatomy is not None:
         lines += [_Line(text="Outlines", value="quality", colour=_DIM)]
         lines += [_named_outline(name, report.anatomy) for name in STRUCTURES]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from hilum import __version__, decide
 from hilum.classify import Judgement, classify, explained
@@ -123,6 +123,8 @@ class Pipeline:
                 )
         if missing := set(STRUCTURES) - set(segmenter.card.labels):
             raise CheckpointError(f"{segmenter.card.name}: does not outline {min(missing)}; train it on all")
+        if explain not in get_args(Explain):
+            raise ConfigError(f"explain={explain!r}: choose from {', '.join(get_args(Explain))}")
         self.segmenter, self.classifier, self.specialist = segmenter, classifier, specialist
         self.gate = gate
         self.explain: Explain = explain
@@ -196,6 +198,8 @@ class Pipeline:
             film = source() if callable(source) else read(source)
         except HilumError as error:
             return error
+        except Exception as error:  # of others' shards and stores one may fail in ways of its own
+            return ReadError("a film", f"cannot be had ({type(error).__name__})", "fetch it again")
         return self.analyse_apart(film)
 
     def analyse_apart(self, film: Radiograph) -> Report | HilumError:

@@ -14,10 +14,10 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from hilum.age import years
+from hilum.age import lived, years
 from hilum.codestream import check_scans, checked
 from hilum.dicom_bounds import lighten, sparing
-from hilum.dicom_grey import levels_of, numbers, spacing_of, text, view_of
+from hilum.dicom_grey import levels_of, numbers, sides_of, spacing_of, text, view_of
 from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
 
@@ -119,7 +119,8 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
             modality=text(dataset, "Modality"),
             body_part=text(dataset, "BodyPartExamined"),
             supine=_is_supine(dataset),
-            age=years(text(dataset, "PatientAge")),
+            age=_age(dataset),
+            row_towards=sides_of(dataset),
         ),
         notes=tuple(notes),
     )
@@ -133,6 +134,15 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     dataset, syntax = _parse(data, pixel_budget, notes)
     layout = _layout(dataset, pixel_budget, notes)
     return dataset, syntax, layout, _decode(dataset, syntax, layout, notes)
+
+
+def _age(dataset: Dataset) -> float | None:
+    """Years, as said or else from birth to the film."""
+    said = years(text(dataset, "PatientAge"))
+    if said is not None:
+        return said
+    made = text(dataset, "StudyDate") or text(dataset, "AcquisitionDate")
+    return lived(text(dataset, "PatientBirthDate"), made)
 
 
 def _is_supine(dataset: Dataset) -> bool:

@@ -48,7 +48,7 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "notes": (*radiograph.notes, *report.notes),
         "models": {task: identity(card) for task, card in report.cards.items()},
-        "thresholds": _thresholds(classifier) if classifier else None,
+        "thresholds": _thresholds(report, classifier) if classifier else None,
         **provenance(report.created),
     }
     cleaned: dict[str, Any] = _clean(document)
@@ -77,10 +77,15 @@ def identity(card: Card) -> dict[str, str]:
     }
 
 
-def _thresholds(card: Card) -> dict[str, Any]:
-    labels = {label: threshold.model_dump() for label, threshold in card.thresholds.items()}
+def _thresholds(report: Report, card: Card) -> dict[str, Any]:
+    """Each label's, of the model that had the last word on it."""
+    rules = dict(card.thresholds)
+    if second := report.cards.get("specialist"):
+        rules = {label: rule for label, rule in rules.items() if label not in second.labels}
+        rules |= second.thresholds
+    labels = {label: rules[label].model_dump() for label in card.labels if label in rules}
     sets = {label: promised.model_dump() for label, promised in card.sets.items()}
-    films = dict.fromkeys(one.films or card.threshold_data for one in card.thresholds.values())
+    films = dict.fromkeys(one.films or card.threshold_data for one in rules.values())
     return {"data": "; ".join(films), "labels": labels, "sets": sets}
 
 

@@ -51,6 +51,7 @@ class Origin:
     body_part: str = ""  # likewise
     supine: bool = False  # whether the header says that the patient lay on the back
     age: float | None = None  # years, as the header says
+    row_towards: str = ""  # L, R, A, P, H, F: towards which side of the patient a row runs; "" where unsaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,7 @@ class Prediction:
             raise UnknownLabelError(f"{label!r}: no label of this model; it scores {', '.join(self.labels)}")
         i = found[0]
         return Score(
-            label=label,
+            label=self.labels[i],
             probability=self.probabilities[i],
             threshold=self.thresholds[i],
             positive=self.positive[i],

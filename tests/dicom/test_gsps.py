@@ -89,6 +89,9 @@ def test_words_are_calls_and_the_disclaimer(dicom_film: Film, judged: Judge) -> 
     assert "Cardiomegaly 0.71 (threshold 0.42): positive" in said
     assert "Pleural Effusion 0.33 (threshold 0.33): left open" in said
     assert "Atelectasis 0.08 (threshold 0.22): negative" in said
+    warned = judged(dicom_film(), flags=(Reason(code="child", sentence="the patient is a child"),))
+    said = words(state(replace(warned, notes=("AP film: the ratio is magnified",))))
+    assert said[1:3] == ["Note: the patient is a child", "Note: AP film: the ratio is magnified"]
     why = (Reason(code="turned", sentence="lies on its side; turn it"),)
     refused = state(judged(dicom_film(), status="rejected", reasons=why, prediction=None))
     assert words(refused) == [DISCLAIMER, "Rejected: lies on its side; turn it"]

@@ -219,6 +219,7 @@ def test_a_film_kept_no_longer_leaves_its_result(serve: Callable[..., Any], dico
     client = serve()
     id_ = client.predict(dicom())["id"]
     client.service.recent.drop(id_)
+    assert client.service.films.sweep(0, {id_}, {id_}) == []  # it waits in a job
     assert client.service.films.sweep(0, {id_}) == [id_]
     answer = client.get(f"/v1/results/{id_}/film.npy")
     assert answer.status_code == 410 and answer.json()["error"]["code"] == "expired"

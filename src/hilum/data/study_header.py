@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any, BinaryIO
 
-from hilum.age import years
+from hilum.age import lived, years
 from hilum.dicom_header import header_of
 from hilum.gate import CAPTURES, CHEST, LATERAL, RADIOGRAPHS
 from hilum.reader import hushed
@@ -116,12 +115,7 @@ def _years(said: Mapping[str, str]) -> int | None:
     age = years(said["PatientAge"].upper())
     if age is not None:
         return int(age)
-    try:
-        born, made = (date.fromisoformat(said[tag]) for tag in ("PatientBirthDate", "StudyDate"))
-    except ValueError:
-        return None
-    lived = made.year - born.year - ((made.month, made.day) < (born.month, born.day))
-    return lived if 0 <= lived <= 120 else None
+    return lived(said["PatientBirthDate"], said["StudyDate"])
 
 
 def _useless(said: Mapping[str, str], view: str, meaning: str) -> str:

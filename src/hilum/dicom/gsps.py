@@ -108,10 +108,10 @@ def _said(report: Report) -> Iterator[str]:
     if report.status == "rejected":
         yield from (f"Rejected: {reason.sentence}" for reason in report.reasons)
         return
+    yield from (f"Note: {flag.sentence}" for flag in report.flags)
+    yield from (f"Note: {note}" for note in report.notes)
     if report.measurements is not None and report.measurements.cardiothoracic_ratio is not None:
         yield f"Cardiothoracic ratio {report.measurements.cardiothoracic_ratio:.2f}"
-    for name in sorted(report.anatomy.unreliable) if report.anatomy is not None else ():
-        yield f"{name.replace('_', ' ').capitalize()}: outline not reliable"
     if report.prediction is None:
         return
     most_probable = ranked(report)

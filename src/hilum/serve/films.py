@@ -48,13 +48,18 @@ class Films:
         """Delete the film of a result, if it is there."""
         (self._kept / result).unlink(missing_ok=True)
 
-    def sweep(self, days: float, known: Collection[str]) -> list[str]:
-        """Delete films older than so many days, and those that are not `known`; the ids of them."""
+    def sweep(self, days: float, known: Collection[str], waiting: Collection[str] = ()) -> list[str]:
+        """Delete films older than so many days, and those that are not `known`; the ids of them.
+
+        Those that are `waiting` to be analysed stay, however old.
+        """
         now, gone = time.time(), []
         for path in self._kept.iterdir():
             try:
                 age = now - path.stat().st_mtime
             except FileNotFoundError:  # deleted by somebody meanwhile
+                continue
+            if path.name in waiting:
                 continue
             if age > days * _DAY or (age > _ORPHANED and path.name not in known):
                 path.unlink(missing_ok=True)

@@ -124,10 +124,11 @@ class Runner:
         service = self._service
         days = service.settings.keep_days
         waiting = service.jobs.waiting()  # first: a film leaves them when it becomes a result
-        gone = service.films.sweep(days, waiting | service.results.ids())
+        gone = service.films.sweep(days, service.results.ids(), waiting)
         for result in gone:
             service.recent.drop(result)
         if gone:
             service.audit.append("deleted old films", films=len(gone))
         service.sessions.sweep()
-        service.jobs.sweep(stamp(datetime.now(UTC) - timedelta(days=days)))
+        # Who sent a job asks how it went, even where films are not kept.
+        service.jobs.sweep(stamp(datetime.now(UTC) - timedelta(days=max(days, 1))))

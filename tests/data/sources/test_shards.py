@@ -223,8 +223,12 @@ def test_a_shard_cut_short_and_a_folder_without_any_are_refused(tmp_path: Path) 
 
 
 def test_an_empty_member_is_a_film_that_cannot_be_read() -> None:
-    with pytest.raises(ReadError, match="not the film that was written"):
+    with pytest.raises(ReadError, match="fetch the shard again"):
         film_of(b"", whole=True)
+    huge = bytearray(cv2.imencode(".png", np.zeros((64, 64), np.uint16))[1].tobytes())
+    huge[16:24] = (100_000).to_bytes(4, "big") * 2
+    with pytest.raises(ReadError, match="more than the pixel budget"):
+        film_of(bytes(huge), whole=True)
 
 
 def test_a_draft_that_a_killed_run_left_is_swept(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.age import years
+from hilum.age import lived, years
 from hilum.data.sources.rows import sex_of, view_of
+from hilum.dicom_grey import coded_view
 from hilum.dicom_header import header_of
 from hilum.reader import hushed
 
@@ -19,6 +20,9 @@ _TAGS = (
     "PatientSex",
     "PatientAge",
     "ViewPosition",
+    "ViewCodeSequence",
+    "PatientBirthDate",
+    "StudyDate",
     "Rows",
     "Columns",
     "NumberOfFrames",
@@ -52,14 +56,16 @@ def _header(path: Path) -> Header | None:
     if found is None:
         return None
     with hushed():  # an element is understood when it is asked for
-        said = {tag: str(found.get(tag, "") or "").strip() for tag in _TAGS}
+        said = {tag: str(found.get(tag, "") or "").strip() for tag in _TAGS if tag != "ViewCodeSequence"}
+        stated = said["ViewPosition"].upper() or coded_view(found)
+        age = years(said["PatientAge"])
     return Header(
         patient=said["PatientID"],
         study=said["StudyInstanceUID"],
-        view=view_of(said["ViewPosition"]),
-        stated_view=said["ViewPosition"].upper(),
+        view=view_of(stated),
+        stated_view=stated,
         sex=sex_of(said["PatientSex"]),
-        age=years(said["PatientAge"]),
+        age=lived(said["PatientBirthDate"], said["StudyDate"]) if age is None else age,
         size=(_whole(said["Rows"]), _whole(said["Columns"])),
         frames=_whole(said["NumberOfFrames"]),
         modality=said["Modality"].upper(),

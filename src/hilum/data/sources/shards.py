@@ -26,6 +26,7 @@ import numpy as np
 from hilum.data.masks import mask_of
 from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
 from hilum.files import FILMS, beside
+from hilum.grey import Refused, check_size
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.reader import read
 from hilum.types import STRUCTURES, Array, Listing, Radiograph, Sample
@@ -219,12 +220,22 @@ def _film(shard: _Shard, name: str, start: int, size: int, whole: bool) -> Array
         raise DataError(f"{plain(shard)}, {name}: {error}") from None
 
 
+_BUDGET = 100_000_000  # pixels, as of `hilum.read`
+
+
 def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
     """A member's film, called `name`; `whole` is one with every grey level as written. Raises ReadError."""
     if not whole:
         return read(data, name=name)
-    # Of nothing at all OpenCV raises an error of its own.
-    coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    again = "fetch the shard again"
+    try:
+        # A PNG, whose first chunk tells its size: more than any film is not decoded.
+        check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 1, _BUDGET)
+        coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Refused as refused:
+        raise ReadError(name, refused.reason, again) from None
+    except cv2.error:
+        coded = None
     if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
         raise ReadError(name, "not the film that was written", "fetch the shard again")
     return read(np.asarray(coded.astype(np.float32) / np.float32(65535)), name=name)
