@@ -16,12 +16,13 @@ import hilum
 from hilum.card import read_card
 from hilum.data.phantom import draw
 from hilum.data.wrong import KINDS, photographed
-from hilum.errors import CheckpointError, ReadError
+from hilum.errors import CheckpointError, ConfigError, ReadError
 from hilum.labels import SIX
 from hilum.metrics import dice
 from hilum.pipeline import GATE, Pipeline
+from hilum.reader import read
 from hilum.runtime import Runtime, find
-from hilum.types import Array, Reason, Report
+from hilum.types import Array, Radiograph, Reason, Report
 
 RG1 = ["RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI"]
 
@@ -268,3 +269,17 @@ def test_results_of_other_models_and_settings_are_told_apart() -> None:
     made_of = [hilum.load(threads=1, **way).made_of for way in ways]
     assert len(set(made_of)) == len(ways)
     assert hilum.load(threads=2).made_of == made_of[0]
+
+
+def test_a_way_to_explain_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="explain='Evidence': choose from evidence, occlusion, none"):
+        hilum.load(explain="Evidence")  # type: ignore[arg-type]
+
+
+def test_one_film_that_fails_in_a_way_of_its_own_stops_no_other(pipeline: Pipeline) -> None:
+    def broken() -> Radiograph:
+        raise MemoryError
+
+    first, second = pipeline.stream([broken, partial(read, draw(3, size=256).pixels)])
+    assert isinstance(first, ReadError) and "cannot be had (MemoryError)" in str(first)
+    assert isinstance(second, Report)

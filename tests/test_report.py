@@ -772,3 +772,28 @@ def test_a_report_of_maps_that_tell_little_says_how_to_get_better_ones() -> None
     assert remedy in told
     assert remedy not in words(metric("evidence", 0.1), metric("occlusion", 0.1))
     assert remedy not in words(metric("evidence", 0.1))
+
+
+def test_thresholds_are_those_of_the_model_that_had_the_last_word() -> None:
+    """And of a label that is called for being the most probable there is none."""
+    second = make_card("classify").model_copy(
+        update={
+            "labels": ("Edema",),
+            "thresholds": {"Edema": Threshold(value=0.6, low=0.55, high=0.65, rule="the second's")},
+        }
+    )
+    report = make_report()
+    both = replace(report, cards={**report.cards, "specialist": second})
+    told = forms.to_json(both)["thresholds"]["labels"]
+    assert told["Edema"]["rule"] == "the second's"
+    assert told["Cardiomegaly"] == forms.to_json(report)["thresholds"]["labels"]["Cardiomegaly"]
+    ranks = make_card("classify").model_copy(update={"activation": "softmax", "thresholds": {}})
+    ranked = forms.to_json(replace(report, cards={"classify": ranks}))
+    assert {score["threshold"] for score in ranked["prediction"].values()} == {None}
+    assert ranked["thresholds"]["labels"] == {}
+
+
+def test_a_score_bears_its_labels_own_name() -> None:
+    prediction = make_report().prediction
+    assert prediction is not None
+    assert prediction["pleural_effusion"].label == prediction["Pleural Effusion"].label == "Pleural Effusion"

@@ -37,7 +37,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "spacing_mm": radiograph.spacing,
             "view": radiograph.view,
         },
-        "prediction": _scores(prediction) if prediction else None,
+        "prediction": _scores(report, prediction) if prediction else None,
         "stage": prediction.stage if prediction else None,
         "measurements": asdict(report.measurements) if report.measurements else None,
         "quality": anatomy.quality if anatomy else None,
@@ -60,9 +60,15 @@ def provenance(created: str) -> dict[str, Any]:
     return {"created": created, "hilum": __version__, "disclaimer": DISCLAIMER}
 
 
-def _scores(prediction: Prediction) -> dict[str, dict[str, Any]]:
+def _scores(report: Report, prediction: Prediction) -> dict[str, dict[str, Any]]:
+    """Each label's score; its threshold is None where the most probable label is called."""
+    most_probable = ranked(report)
     scores = (asdict(prediction[label]) for label in prediction.labels)
-    return {score.pop("label"): score for score in scores}
+    found = {score.pop("label"): score for score in scores}
+    return {
+        label: score | {"threshold": None} if label in most_probable else score
+        for label, score in found.items()
+    }
 
 
 def identity(card: Card) -> dict[str, str]:
