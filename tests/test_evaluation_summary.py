@@ -76,7 +76,7 @@ def test_probabilities_are_off_only_where_an_interval_leaves_1_out() -> None:
         "Probabilities are off for Mass (too low and too timid)."
     ]
     assert said(*few) == [
-        "Whether probabilities hold cannot be judged: each label has too few films of a class."
+        "Whether probabilities hold cannot be judged: each label has too few patients of a class."
     ]
 
 

@@ -161,7 +161,9 @@ class Kept:
         self.weights: list[Weights] = []
         self.plans: list[Plan] = []
 
-    def __call__(self, module: nn.Module, _config: TrainConfig, plan: Plan, _start: str) -> None:
+    def __call__(
+        self, module: nn.Module, _config: TrainConfig, plan: Plan, _start: str, _informed: list[str]
+    ) -> None:
         self.weights.append(copied(module))
         self.plans.append(plan)
 
@@ -392,7 +394,7 @@ def test_it_starts_where_the_other_stood(runs: Path, segmented: tuple[TrainConfi
     assert kept.weights
 
 
-def test_other_labels_keep_the_backbone_and_get_a_head_of_their_own(
+def test_other_labels_keep_the_backbone_and_what_the_head_knows_of_them(
     runs: Path, films: Path, segmented: tuple[TrainConfig, Card], kept: Kept
 ) -> None:
     data, split = labelled(films, {"Edema": "", "Cardiomegaly": ""})
@@ -403,11 +405,18 @@ def test_other_labels_keep_the_backbone_and_get_a_head_of_their_own(
     start = str(runs / "two")
     data, split = labelled(films, {"Edema": "", "Cardiomegaly": "", "No Finding": ""})
     second = classify(runs / "three", data, split, start=start, epochs=1)
-    module, _ = network(second, make_plan(second))
-    theirs = checkpoint.load(start)[0].state_dict()
+    plan = make_plan(second)
+    module, _ = network(second, plan)
+    trained, card = checkpoint.load(start)
+    theirs = trained.state_dict()
     own = network(second.model_copy(update={"start": "random"}), make_plan(second))[0].state_dict()
     for key, value in module.state_dict().items():
-        assert torch.equal(value, own[key] if key.startswith("head.") else theirs[key]), key
+        if not key.startswith("head."):
+            assert torch.equal(value, theirs[key]), key
+            continue
+        for label, row, new in zip(plan.labels, value, own[key], strict=True):
+            known = label in card.labels
+            assert torch.equal(row, theirs[key][card.labels.index(label)] if known else new), label
     train(second)
     assert kept.weights[-1]["head.bias"].shape == (3,)
     misfit = replace_out(second, runs / "misfit").model_copy(update={"start": str(segmented[0].out)})
@@ -486,7 +495,9 @@ def test_a_network_pretrained_on_films_alone_goes_on_to_labels(runs: Path) -> No
         pipeline.load(out)
 
 
-def finish_quickly(module: nn.Module, config: TrainConfig, plan: Plan, _start: str) -> Card:
+def finish_quickly(
+    module: nn.Module, config: TrainConfig, plan: Plan, _start: str, _informed: list[str]
+) -> Card:
     card = Card(
         name="quick",
         version="0",
@@ -605,6 +616,7 @@ def test_a_resumed_run_needs_nothing_of_what_it_started_from(
     config = segment(runs / "moved", start="somewhere", epochs=2)
     with monkeypatch.context() as patch:
         patch.setattr("hilum.starts.transplant", lambda *_: (read_card(find("hilum-lungs")), []))
+        patch.setattr("hilum.starts.find", lambda _: find("hilum-lungs"))
         patch.setattr(loop, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config)

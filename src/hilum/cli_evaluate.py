@@ -96,7 +96,7 @@ def evaluate(
     of_labels: dict[str, object] = {"--by": by, "--prevalence": prevalence, "--specialist": specialist}
     of_labels |= {"--compare": compare, "--point": point, "--threshold": threshold, "--maps": maps}
     _refuse_foreign(runtime.card.task, classify=of_labels, segment={"--stress": stress})
-    if other and not set(runtime.card.labels) & set(other.card.labels):
+    if other and other.card.task == "classify" and not set(runtime.card.labels) & set(other.card.labels):
         raise typer.BadParameter("shares no label with the model", param_hint="--compare")
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # before films are read, for what is asked wrongly
