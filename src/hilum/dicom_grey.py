@@ -22,6 +22,9 @@ VIEWS = {
 }
 """Views that results may name; any other word might be a patient's name."""
 
+FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
+"""The frontal views, by their words."""
+
 _VIEW_CODES = {
     "399348003": "AP",
     "R-10206": "AP",
@@ -74,8 +77,9 @@ def view_of(dataset: Dataset, notes: list[str]) -> str | None:
 
     Where ViewPosition does not say it, ViewCodeSequence does, which DX films must have (PS3.3 C.8.11.5).
     """
-    if (said := text(dataset, "ViewPosition")) in VIEWS:
-        return said
+    said = text(dataset, "ViewPosition")
+    if (view := FRONTAL.get(said, said)) in VIEWS:
+        return view
     notes += ["ViewPosition is unknown and ignored"] if said else []
     if view := coded_view(dataset):
         notes.append("view: ViewCodeSequence")
@@ -95,8 +99,7 @@ def coded_view(dataset: Dataset) -> str:
     for word in ("OBLIQUE", "LATERAL"):
         if word in meaning and "BILATERAL" not in meaning:
             return word
-    known = {"ANTERO-POSTERIOR": "AP", "AP": "AP", "POSTERO-ANTERIOR": "PA", "PA": "PA"}
-    return known.get(meaning) or _VIEW_CODES.get(text(item, "CodeValue"), "")
+    return FRONTAL.get(meaning) or _VIEW_CODES.get(text(item, "CodeValue"), "")
 
 
 def sides_of(dataset: Dataset) -> str:

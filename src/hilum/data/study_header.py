@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from hilum.age import lived, years
+from hilum.dicom_grey import FRONTAL, coded_view
 from hilum.dicom_header import header_of
 from hilum.gate import CAPTURES, CHEST, LATERAL, RADIOGRAPHS
 from hilum.reader import hushed
@@ -28,7 +29,6 @@ _TAGS = (
 _RADIOGRAPHS = RADIOGRAPHS | CAPTURES
 _OTHERS = {"CT", "MR", "US", "MG", "NM", "PT", "XA", "SR", "PR", "KO", "IO", "PX", "DOC", "REG", "SEG", "ECG",
            "ES", "OP", "BMD", "RTIMAGE", "RTSTRUCT", "RTPLAN", "RTDOSE", "OCT", "XC", "SM", "GM"}  # fmt: skip
-_FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
 _POSITIONS = {"HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"}  # PS3.3 C.7.3.1.1.2
 _SIDES = {"L", "R", "B", "U"}
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage and its multi-frame kin
@@ -59,11 +59,11 @@ def study_header(file: BinaryIO) -> StudyHeader | None:
         return None
     with hushed():  # an element is understood when it is asked for
         said = {tag: _text(found, tag) for tag in _TAGS}
-        meaning = _meaning(found)
+        coded = coded_view(found) or ("OTHER" if found.get("ViewCodeSequence") else "")
     file.seek(128)
     if file.read(4) != b"DICM" and not (said["SOPClassUID"] or said["Rows"]):
         return None
-    view = _FRONTAL.get(said["ViewPosition"].upper()) or _FRONTAL.get(meaning) or ""
+    view = FRONTAL.get(said["ViewPosition"].upper()) or FRONTAL.get(coded) or ""
     part = said["BodyPartExamined"].upper()
     return StudyHeader(
         patient=said["PatientID"],
@@ -74,7 +74,7 @@ def study_header(file: BinaryIO) -> StudyHeader | None:
         view=view,
         told=bool(view) and any(word in part for word in CHEST),
         bits=int(said["BitsStored"]) if said["BitsStored"].isdecimal() else 0,
-        left_out=_useless(said, view, meaning),
+        left_out=_useless(said, view, coded),
         flagged=_flagged(said),
     )
 
@@ -86,12 +86,6 @@ def _text(found: Any, tag: str) -> str:
         return ""
     several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     return ("\\".join(str(one) for one in value) if several else str(value)).strip()
-
-
-def _meaning(found: Any) -> str:
-    """What the view's code means, upper case: AP and PA have different codes in different schemes."""
-    items = found.get("ViewCodeSequence") or ()
-    return str(items[0].get("CodeMeaning", "") or "").strip().upper().replace(" ", "-") if items else ""
 
 
 def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
@@ -118,7 +112,7 @@ def _years(said: Mapping[str, str]) -> int | None:
     return lived(said["PatientBirthDate"], said["StudyDate"])
 
 
-def _useless(said: Mapping[str, str], view: str, meaning: str) -> str:
+def _useless(said: Mapping[str, str], view: str, coded: str) -> str:
     """Why a file is no frontal chest film, in words of this program alone."""
     modality = said["Modality"].upper()
     if modality not in _RADIOGRAPHS:
@@ -132,9 +126,9 @@ def _useless(said: Mapping[str, str], view: str, meaning: str) -> str:
     if part and not any(word in part for word in CHEST):
         return "another body part"
     stated = said["ViewPosition"].upper()
-    if stated in LATERAL or (not view and "LATERAL" in meaning):
+    if stated in LATERAL or (not view and coded == "LATERAL"):
         return "lateral view"
-    if not view and (stated or meaning):
+    if not view and (stated or coded):
         return "another view than AP or PA"
     typed = f"{said['SeriesDescription']} {said['ProtocolName']}".upper()
     words = set("".join(one if one.isalpha() else " " for one in typed).split())

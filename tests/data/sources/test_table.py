@@ -215,8 +215,9 @@ def test_sex_view_and_age_have_one_spelling(tmp_path: Path) -> None:
     text = "path,sex,view,age\na.png,male,pa,61\nb.png,Female,AP Supine,999\nc.png,other,portable,-1\n"
     found = [(one.sex, one.view, one.age) for one in table(tmp_path, text)]
     assert found == [("M", "PA", 61), ("F", "AP", None), (None, None, None)]
-    with pytest.raises(DataError, match="line 2: view 'LATERAL'; films are frontal, so remove the row"):
-        table(tmp_path, "path,view\na.png,LATERAL\n")
+    for view in ("LATERAL", "LAO", "lat"):
+        with pytest.raises(DataError, match=f"line 2: view '{view}'; films are frontal, so remove the row"):
+            table(tmp_path, f"path,view\na.png,{view}\n")
 
 
 def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> None:

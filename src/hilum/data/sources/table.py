@@ -9,7 +9,7 @@ from hilum.data.masks import structures_of
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
 from hilum.files import read_csv
-from hilum.gate import LATERAL
+from hilum.gate import LATERAL, OBLIQUE
 from hilum.labels import canonical
 from hilum.types import STRUCTURES, Sample
 
@@ -42,7 +42,7 @@ _PUBLIC = frozenset(
         "shenzhen",
     )
 )
-_LATERAL = LATERAL | {"L", "LLAT", "RLAT"}
+_NOT_FRONTAL = LATERAL | OBLIQUE | {"L", "LLAT", "RLAT"}
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -156,8 +156,8 @@ def _years(text: str | None, file: Path, number: int) -> float | None:
 
 
 def _view(text: str | None, file: Path, number: int) -> str | None:
-    """AP or PA, of which more may be said (AP SUPINE); None for other words. A lateral film is refused."""
+    """AP or PA, of which more may be said (AP SUPINE); None for other words. Other views are refused."""
     words = (text or "").upper().replace("_", " ").split()
-    if _LATERAL.intersection(words):
+    if _NOT_FRONTAL.intersection(words):
         raise DataError(f"{file}, line {number}: view {text!r}; films are frontal, so remove the row")
     return next((word for word in words if word in ("AP", "PA")), None)
