@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.errors import TrainingError
+from hilum.errors import ConfigError, TrainingError
 from hilum.models import MODELS, build, imagenet
 from hilum.models.transfer import Transfer, TransferUNet
 from hilum.models.vit import ViT
@@ -125,6 +125,13 @@ def test_backbones_without_a_wheel_come_from_the_hub(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(imagenet, "timm", lambda: SimpleNamespace(create_model=reached))
     assert module.load_imagenet() == "timm mobilenetv2_050.lamb_in1k"
     assert (module.backbone.state_dict()["bn1.weight"] == 0.25).all()
+
+
+def test_a_stem_of_convolutions_has_no_imagenet_start() -> None:
+    module = build("vit", 2, seed=0, patch=8, stem="convolutions")
+    assert isinstance(module, ViT)
+    with pytest.raises(ConfigError, match=r"stem='convolutions'; use start='random'"):
+        module.load_imagenet()
 
 
 def test_timm_imports_in_a_fresh_process_whatever_torchvision_was_built_for() -> None:

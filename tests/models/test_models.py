@@ -28,6 +28,7 @@ OWN = {"unet": SMALL, "cnn": {"grid": 4}, "ensemble": {"members": PAIR}}  # the 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, OWN.get(name, {})) for name in MODELS},
     "mobilenetv2, stages": ("mobilenetv2", {"stages": 4}),
+    "vit, convolutions": ("vit", {"patch": 8, "stem": "convolutions"}),
     "unet, stride": ("unet", SMALL | {"stride": 2}),
     "unet, attention": ("unet", SMALL | {"attention": True}),
     "unet, deep": ("unet", SMALL | {"deep": True}),
@@ -187,6 +188,8 @@ def test_every_architecture_has_a_task() -> None:
         ("unet", {"width": "16"}),
         ("mobilenetv2", {"width": 4}),
         ("vit", {"width": 4}),
+        ("vit", {"stem": "stone"}),
+        ("vit", {"stem": "convolutions", "patch": 12}),
         ("cnn", {"norm": True}),
     ],
 )
@@ -236,6 +239,7 @@ def test_arguments_are_told_by_architecture_with_their_defaults() -> None:
         ("unet-mobilenetv2", {}, 32),
         ("cnn", {"grid": 4, "depth": 3}, 32),
         ("vit", {}, 16),
+        ("vit", {"stem": "convolutions", "patch": 8}, 8),
         ("stacked", {"backbone": "mobilenetv2_050+mobilenetv2_100"}, 32),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -16,7 +18,10 @@ class ViT(nn.Module):
     Input (N, channels, S, S) with S divisible by `patch`, the patches' side; the grid of learned positions is
     scaled to that of the film's patches, so that one network takes any size. Outputs as of `Evidence`.
     `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
-    Source: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580.
+    With `stem` "convolutions" a patch, whose side is then a power of two, comes of several small convolutions
+    in place of a single large one, which lets few films teach it; there are no ImageNet weights for that.
+    Sources: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580; the stem of
+    Xiao et al., NeurIPS 2021.
     """
 
     def __init__(
@@ -26,6 +31,7 @@ class ViT(nn.Module):
         channels: int = 1,
         backbone: str = "vit_tiny_patch16_224",
         patch: int = 16,
+        stem: Literal["patches", "convolutions"] = "patches",
         drop_path: float = 0.1,
     ) -> None:
         super().__init__()
@@ -41,6 +47,10 @@ class ViT(nn.Module):
             fc_norm=False,
             drop_path_rate=drop_path,
         )
+        if stem == "convolutions":
+            self.backbone.patch_embed.proj = _convolutions(channels, patch, self.backbone.num_features)
+        elif stem != "patches":
+            raise ConfigError(f"arguments.stem={stem!r}: must be 'patches' or 'convolutions'")
         self.head = Evidence(self.backbone.num_features, labels)
         self._name = backbone
 
@@ -57,5 +67,22 @@ class ViT(nn.Module):
         return outputs
 
     def load_imagenet(self) -> str:
-        """Fill the backbone with ImageNet weights; returns where they came from. Raises TrainingError."""
+        """Fill the backbone with ImageNet weights; returns where they came from.
+
+        Raises TrainingError, and ConfigError for a stem that has none.
+        """
+        if not isinstance(self.backbone.patch_embed.proj, nn.Conv2d):
+            raise ConfigError("start='imagenet': none for arguments.stem='convolutions'; use start='random'")
         return imagenet.fill(self.backbone, self._name)
+
+
+def _convolutions(channels: int, patch: int, features: int) -> nn.Sequential:
+    """Steps of stride 2 that make `patch` x `patch` pixels one vector, each twice as wide as the last."""
+    if patch < 2 or patch & (patch - 1):
+        raise ConfigError(f"arguments.patch={patch}: must be a power of two for stem='convolutions'")
+    layers: list[nn.Module] = []
+    for halvings in reversed(range(patch.bit_length() - 1)):
+        width = features >> halvings
+        layers += [nn.Conv2d(channels, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
+        channels = width
+    return nn.Sequential(*layers[:-1])
