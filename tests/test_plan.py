@@ -20,7 +20,8 @@ from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
-from hilum.plan import Plan, class_weights, make_plan
+from hilum.plan import Plan, class_weights, log_odds, make_plan
+from hilum.run import objective
 from hilum.starts import network, sized, started
 from hilum.toml_files import read_toml
 from hilum.types import STRUCTURES, Listing
@@ -283,6 +284,31 @@ def test_softmax_weights_are_the_inverse_shares(tmp_path: Path) -> None:
     data = table(tmp_path / "films", rows)
     plan = make_plan(config(tmp_path, data=[data], split=tuned_by(tmp_path / "films", 24, 4)))
     assert class_weights(plan, "balanced").tolist() == pytest.approx([20 / 15 / 2, 20 / 5 / 2])
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_the_adjusted_loss_asks_for_what_frequency_alone_does_not_tell(
+    activation: str, tmp_path: Path
+) -> None:
+    rows: Rows = [{"A": int(i % 4 > 0), "B": int(i % 4 == 0)} for i in range(24)]
+    data = table(tmp_path / "films", rows)
+    settings = config(
+        tmp_path,
+        data=[data],
+        split=tuned_by(tmp_path / "films", 24, 4),
+        activation=activation,
+        loss="adjusted",
+        weighting="none",
+    )
+    plan = make_plan(settings)  # 20 train, 15 with A, 5 with B
+    shares = torch.tensor([0.75, 0.25])
+    logits = shares.logit() if activation == "sigmoid" else shares.log()
+    assert log_odds(plan).tolist() == pytest.approx(logits.tolist())
+    # So a network that says nothing has the loss of one that knows the frequencies: their entropy.
+    truth = torch.tensor([[1.0, 0.0]] * 15 + [[0.0, 1.0]] * 5)
+    entropy = -(shares * shares.log()).sum().item()
+    loss = objective(settings, plan, torch.device("cpu"))
+    assert loss({"logits": torch.zeros(20, 2)}, {"labels": truth}).item() == pytest.approx(entropy)
 
 
 def test_few_unreadable_films_are_set_aside_and_listed(tmp_path: Path) -> None:

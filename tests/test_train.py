@@ -322,7 +322,7 @@ def test_a_frozen_backbone_waits_for_its_epoch(
     about |= {"architecture": "cnn", "arguments": {"grid": 2}}
     with pytest.raises(ConfigError, match="cnn has no backbone; leave frozen, thaw and first_rate out"):
         train(classify(runs / "frozen-cnn", data, split, **about))
-    with pytest.raises(ConfigError, match="'focal': labels that exclude one another"):
+    with pytest.raises(ConfigError, match="'focal': only for labels that may stand together"):
         train(classify(runs / "focal", data, split, activation="softmax", loss="focal"))
 
 

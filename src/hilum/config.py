@@ -98,8 +98,10 @@ class TrainConfig(Strict):
         default="best", description="the weights of the epoch that tunes best, or of the last one"
     )
     weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
-    loss: Literal["cross-entropy", "focal", "asymmetric"] = Field(
-        default="cross-entropy", description="of labels that may stand together"
+    loss: Literal["cross-entropy", "adjusted", "focal", "asymmetric"] = Field(
+        default="cross-entropy",
+        description="'adjusted': by how frequent a label is, and leave weighting out; 'focal', 'asymmetric': "
+        "of labels that may stand together",
     )
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
     sampling: Literal["even", "balanced"] = Field(

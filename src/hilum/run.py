@@ -22,7 +22,7 @@ from hilum.config import TrainConfig
 from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
 from hilum.losses import Outputs, agreement_loss, multilabel_loss, segmentation_loss, single_label_loss
-from hilum.plan import Plan, class_weights
+from hilum.plan import Plan, class_weights, log_odds
 from hilum.stages import backbones, groups
 from hilum.starts import informed, network
 from hilum.state import State, load_state, save_state
@@ -175,18 +175,20 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
         return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
     if config.task == "pretrain":
         return lambda outputs, _: agreement_loss(outputs["logits"])
-    weights = class_weights(plan, config.weighting).to(device)
-    if plan.activation == "softmax":
-        if config.loss != "cross-entropy":
-            raise ConfigError(
-                f"loss={config.loss!r}: labels that exclude one another have the cross-entropy alone; "
-                "set loss=cross-entropy, or activation=sigmoid"
-            )
-        return lambda outputs, batch: single_label_loss(
-            outputs["logits"], batch["labels"], weights, smoothing=config.smoothing
+    weights, smoothing = class_weights(plan, config.weighting).to(device), config.smoothing
+    moved = log_odds(plan).to(device) if config.loss == "adjusted" else 0.0
+    kind = "cross-entropy" if config.loss == "adjusted" else config.loss
+    if plan.activation == "sigmoid":
+        return lambda outputs, batch: multilabel_loss(
+            outputs["logits"] + moved, batch["labels"], weights, kind=kind, smoothing=smoothing
         )
-    return lambda outputs, batch: multilabel_loss(
-        outputs["logits"], batch["labels"], weights, kind=config.loss, smoothing=config.smoothing
+    if kind != "cross-entropy":
+        raise ConfigError(
+            f"loss={kind!r}: only for labels that may stand together; "
+            "set loss=cross-entropy or adjusted, or activation=sigmoid"
+        )
+    return lambda outputs, batch: single_label_loss(
+        outputs["logits"] + moved, batch["labels"], weights, smoothing=smoothing
     )
 
 
