@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hilum import augment as module
-from hilum.augment import augment, mirror, outlined
+from hilum.augment import augment, geometry, intensity, mirror, outlined
 from hilum.data.phantom import draw
 from hilum.types import Array
 
@@ -37,6 +37,27 @@ def test_strength_zero_changes_nothing(chest: tuple[Array, Array]) -> None:
     assert mask is not None
     np.testing.assert_array_equal(mask, chest[1])
     assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_its_halves_move_the_film_or_change_its_greys(chest: tuple[Array, Array]) -> None:
+    film, mask = chest
+    for seed in SEEDS:
+        turned, followed = geometry(film, mask, np.random.default_rng(seed))
+        shaded, stayed = intensity(film, mask, np.random.default_rng(seed))
+        assert followed is not None
+        assert stayed is mask
+        assert not np.array_equal(followed, mask)
+        # A lung is as grey as it was.
+        assert np.median(turned[followed == 1]) == pytest.approx(np.median(film[mask == 1]), abs=0.05)
+        assert not np.array_equal(shaded, film)
+        # One after the other they are the whole.
+        rng = np.random.default_rng(seed)
+        both = intensity(*geometry(film, mask, rng), rng)
+        np.testing.assert_array_equal(both[0], changed(*chest, seed)[0])
+    for half in (geometry, intensity):
+        still, same = half(film, mask, np.random.default_rng(0), strength=0)
+        assert still is film
+        assert same is mask
 
 
 def test_the_generator_decides_and_nothing_else(chest: tuple[Array, Array]) -> None:

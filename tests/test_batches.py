@@ -88,10 +88,10 @@ def test_equal_films_are_changed_each_in_its_own_way(cache: Cache, outlined: Fil
     assert not np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("recipe", ["general", "outlines"])
+@pytest.mark.parametrize("recipe", ["general", "geometry", "intensity", "outlines"])
 def test_the_recipe_names_the_augmentation(cache: Cache, outlined: Films, recipe: str) -> None:
     assert cache.masks is not None
-    change = augment.outlined if recipe == "outlines" else augment.augment
+    change = augment.CHANGES.get(recipe, augment.outlined)
     film, mask = change(
         cache.films[5].astype(np.float32) / 255,
         np.array(cache.masks[5]),

@@ -19,9 +19,23 @@ def augment(
 
     `strength` 1 is meant for masks and small sets, 0.5 for large ones; 0 changes nothing.
     """
+    film, mask = geometry(film, mask, rng, strength=strength)
+    return intensity(film, mask, rng, strength=strength)
+
+
+def geometry(
+    film: Array, mask: Array | None, rng: np.random.Generator, *, strength: float = 1.0
+) -> tuple[Array, Array | None]:
+    """Of the changes that `augment` makes those that move the film: turned, scaled, sheared and shifted."""
+    return (film, mask) if strength == 0 else _warp(film, mask, rng, strength)
+
+
+def intensity(
+    film: Array, mask: Array | None, rng: np.random.Generator, *, strength: float = 1.0
+) -> tuple[Array, Array | None]:
+    """Of the changes that `augment` makes those of its greys: tone, shade, noise, borders and markers."""
     if strength == 0:
         return film, mask
-    film, mask = _warp(film, mask, rng, strength)
     film = _tone(film, rng, strength)
     if rng.random() < 0.5 * strength:
         film = _shade(film, rng, strength)
@@ -58,6 +72,10 @@ def few(
         else:
             film = _letter(film, rng)
     return film, mask
+
+
+CHANGES = {"general": augment, "geometry": geometry, "intensity": intensity, "few": few}
+"""Recipes for a film and its mask, whatever is learned of them."""
 
 
 def view(film: Array, rng: np.random.Generator, *, strength: float = 1.0) -> Array:

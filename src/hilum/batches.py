@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hilum.augment import augment, few, outlined, view
+from hilum.augment import CHANGES, augment, outlined, view
 from hilum.card import Preparation
 from hilum.data.cache import Cache
 from hilum.data.masks import shown
@@ -38,7 +38,7 @@ class Films(Dataset[dict[str, Array]]):
     labels: tuple[str, ...]  # empty: the targets are masks
     preparation: Preparation
     strength: float  # of the augmentation
-    recipe: str = "general"  # of the augmentation, or "few", "outlines", "views"
+    recipe: str = "general"  # of the augmentation: one of CHANGES, or "outlines", "views"
     seed: int
     views: int = 1
     targets: Array | None = None  # (N, C) float32 in the place of the labels: what teachers say
@@ -58,12 +58,10 @@ class Films(Dataset[dict[str, Array]]):
         whole = None if masks is None else np.array(masks[i])
         if self.recipe == "views":
             film, mask = view(film, rng, strength=self.strength), None
-        elif self.recipe == "few":
-            film, mask = few(film, whole, rng, strength=self.strength)
-        elif whole is None or self.labels or self.recipe == "general":
-            film, mask = augment(film, whole, rng, strength=self.strength)
-        else:
+        elif self.recipe == "outlines" and whole is not None and not self.labels:
             film, mask = outlined(film, whole, rng, strength=self.strength)
+        else:
+            film, mask = CHANGES.get(self.recipe, augment)(film, whole, rng, strength=self.strength)
         item: dict[str, Array] = {"films": compose(film, mask, self.preparation)}
         if self.labels or mask is None or whole is None:
             carried = [sample.labels.get(name, np.nan) for name in self.labels]

@@ -114,10 +114,10 @@ class TrainConfig(Strict):
     )
     trust: float = Field(default=0.5, gt=0, le=1, description="the teachers' share of what is learned")
     augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
-    recipe: Literal["general", "few", "outlines", "views"] = Field(
+    recipe: Literal["general", "geometry", "intensity", "few", "outlines", "views"] = Field(
         default="general",
-        description="of the augmentation; 'few' makes two of its changes at a time, 'outlines' also bends "
-        "and mirrors, 'views' cuts parts out",
+        description="of the augmentation; 'geometry' and 'intensity' are its halves, 'few' makes two of its "
+        "changes at a time, 'outlines' also bends and mirrors, 'views' cuts parts out",
     )
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
