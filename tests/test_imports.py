@@ -58,7 +58,7 @@ FLOORS = """
     pacs
     batch cost selftest
     parts
-    data.cache data.sources.folder data.sources.outlined data.sources.rows
+    data.cache data.journal data.sources.folder data.sources.outlined data.sources.rows
     data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards data.sources.table
     data.shard_writer inputs

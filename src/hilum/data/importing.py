@@ -28,6 +28,7 @@ from hilum import __version__
 from hilum.data import dicom_copy
 from hilum.data.burnt_in import words
 from hilum.data.cache import Tick, patiently
+from hilum.data.journal import appending, entries_of
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_files import Found, find, patient_of
 from hilum.data.study_header import StudyHeader, study_header
@@ -87,21 +88,21 @@ def import_studies(
     if options.keep_dicom:
         dicom_copy.check_installed()
     files = find(places, out, key)
-    entries = _begun(out, key, options)
-    for folder in ("films", "dicom") if options.keep_dicom else ("films",):
-        (out / folder).mkdir(exist_ok=True)
+    head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
+    entries = _begun(out, head)
     seen = {entry["file"] for entry in entries}
     todo = [file for file in files if file.token not in seen]
     kept = Counter(_traces(entries))
     pipeline = Pipeline(Runtime(model(SEGMENTER)), None, gate=Runtime(model(GATE)))
     films = sum(1 for entry in entries if entry["row"])
-    with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+    with appending(out / _JOURNAL, head, entries) as add:
+        for folder in ("films", "dicom") if options.keep_dicom else ("films",):
+            (out / folder).mkdir(exist_ok=True)
         for done, (file, opened) in enumerate(_opened(todo), 1):
             entry = _settled(file, opened, out, key, options, kept, pipeline)
             kept.update(_traces([entry]))
             entries.append(entry)
-            journal.write(json.dumps(entry) + "\n")
-            journal.flush()
+            add(entry)
             films += bool(entry["row"])
             if tick:
                 tick(len(files) - len(todo) + done, len(files), f"{films} films")
@@ -113,18 +114,14 @@ def rejected(why: str) -> bool:
     return why.startswith(("cannot be", BURNT_IN, REFUSED))
 
 
-def _begun(out: Path, key: Key, options: Options) -> list[dict[str, Any]]:
-    """The journal's entries so far; a new journal where there is none."""
-    head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
-    journal = out / _JOURNAL
-    if not journal.is_file():
+def _begun(out: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The journal's entries so far; none in a new folder, which is made."""
+    begun, entries = entries_of(out / _JOURNAL)
+    if begun is None:
         if out.exists() and (not out.is_dir() or any(out.glob("[!.]*"))):
             raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(journal, (json.dumps(head) + "\n").encode())
         return []
-    first, *rest = journal.read_text(encoding="utf-8").split("\n")
-    begun = json.loads(first)
     for what in ("format", "key", "options"):
         if what == "format" and begun[what] != _FORMAT:
             raise ConfigError(
@@ -133,9 +130,7 @@ def _begun(out: Path, key: Key, options: Options) -> list[dict[str, Any]]:
             )
         if begun[what] != head[what]:
             raise ConfigError(f"--out: was made with another {what}; give the same again, or another folder")
-    whole = rest[:-1]  # a kill may have cut the last line off
-    write_whole(journal, "".join(f"{line}\n" for line in [first, *whole]).encode())
-    return [json.loads(line) for line in whole]
+    return entries
 
 
 def _traces(entries: Sequence[Mapping[str, Any]]) -> list[str]:

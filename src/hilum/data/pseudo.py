@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 
 from hilum.card import Card
 from hilum.data.cache import Tick, patiently, stamp
+from hilum.data.journal import appending, entries_of
 from hilum.data.masks import read_mask, shown
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
@@ -79,32 +79,35 @@ def _all(
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """The work of `outline_films`, in a folder that is this process's alone."""
     _spare(samples, out)
-    (out / "masks").mkdir(exist_ok=True)
     # By what it shows: no mask is written over another, and a table that stands keeps its own.
     places = [out / "masks" / f"{_key(runtime.card, sample)}.png" for sample in samples]
-    done = _begun(out / _JOURNAL, {"model": identity(runtime.card), "least": least})
+    head = {"model": identity(runtime.card), "least": least}
+    begun, entries = entries_of(out / _JOURNAL)
+    entries = entries if begun == head else []  # of other settings nothing counts
+    done: dict[str, Result] = dict(entries)
     counts, rows, failures = dict.fromkeys(WHATS, 0), [], []
     pool = ThreadPoolExecutor(threads or os.cpu_count())
-    try:
-        todo = {
-            place.name: pool.submit(_outlined, runtime, sample, known, least, place)
-            for place, sample in zip(places, samples, strict=True)
-            if not _stands(done, place)
-        }
-        with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+    # The journal first: it says whose masks those are.
+    with appending(out / _JOURNAL, head, entries) as add:
+        (out / "masks").mkdir(exist_ok=True)
+        try:
+            todo = {
+                place.name: pool.submit(_outlined, runtime, sample, known, least, place)
+                for place, sample in zip(places, samples, strict=True)
+                if not _stands(done, place)
+            }
             for number, (place, sample) in enumerate(zip(places, samples, strict=True), 1):
                 if place.name in todo:
                     done[place.name] = todo.pop(place.name).result()
-                    journal.write(json.dumps([place.name, done[place.name]]) + "\n")
-                    journal.flush()
+                    add([place.name, done[place.name]])
                 result = done[place.name]
                 counts[result["what"]] += 1
                 rows += [_row(sample, place, result)] if result["what"] == "kept" else []
                 failures += [result["why"]] if "why" in result else []
                 if tick:
                     tick(number, len(samples), f"{counts['kept']} kept")
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
     _publish(out, rows)
     return counts, tuple(failures)
 
@@ -120,15 +123,6 @@ def _stands(done: dict[str, Result], place: Path) -> bool:
     """Whether a film needs no second look; one that could not be read may be readable now."""
     what = done.get(place.name, {}).get("what", "unreadable")
     return what != "unreadable" and (what != "kept" or place.is_file())
-
-
-def _begun(journal: Path, head: dict[str, Any]) -> dict[str, Result]:
-    """What a run that was killed has done already, by the masks' names; of other settings nothing counts."""
-    first = json.dumps(head)
-    lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.is_file() else []
-    whole = lines[1:] if lines[:1] == [first] else []
-    write_whole(journal, "".join(f"{line}\n" for line in (first, *whole)).encode())
-    return dict(json.loads(line) for line in whole)
 
 
 def _publish(out: Path, rows: Sequence[dict[str, str]]) -> None:
