@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
 from hilum.calibrate import (
     FEWEST,
+    fit_classes,
     fit_intercept,
     fit_platt,
     fit_temperature,
     fit_temperature_of_classes,
+    lines,
     probabilities,
 )
 from hilum.card import Calibration, Card, Preparation
@@ -81,8 +84,10 @@ def test_a_patient_filmed_again_and_again_has_no_more_say() -> None:
 
     classes = np.random.default_rng(7).normal(size=(300, 3))
     which = np.eye(3)[np.argmax(classes + np.random.default_rng(8).normal(size=(300, 3)), axis=1)]
-    few = fit_temperature_of_classes(classes, which, np.arange(300))
-    assert line(fit_temperature_of_classes(classes[again], which[again], again)) == pytest.approx(line(few))
+    for fit in (fit_classes, partial(fit_temperature_of_classes, was=[Calibration()] * 3)):
+        once_each = fit(classes, which, np.arange(300))
+        many_times = fit(classes[again], which[again], again)
+        assert [line(one) for one in many_times] == [pytest.approx(line(one), rel=1e-6) for one in once_each]
 
 
 def test_platt_agrees_with_scikit_learn() -> None:
@@ -188,10 +193,52 @@ def test_the_temperature_of_classes_is_the_one_they_were_drawn_with() -> None:
     truth = np.eye(4)[[rng.choice(4, p=row) for row in chances]]
     truth[:500] = np.nan  # unknown
     truth[500:600] = 1  # all at once
-    fitted = fit_temperature_of_classes(logits, truth)
-    assert fitted.slope == pytest.approx(0.4, rel=0.05)
-    assert (fitted.intercept, fitted.events) == (0, 3400)
-    assert fit_temperature_of_classes(logits[:9], truth[:9]) == Calibration()
+    fitted = fit_temperature_of_classes(logits, truth, was=[Calibration()] * 4)
+    assert {one.intercept for one in fitted} == {0}
+    assert [one.slope for one in fitted] == pytest.approx([0.4] * 4, rel=0.05)
+    assert [one.events for one in fitted] == (truth[600:] == 1).sum(axis=0).tolist()
+    # One that leans is warmed whole.
+    was = [Calibration(slope=2.0, intercept=i - 1.5) for i in range(4)]
+    warmed = fit_temperature_of_classes((logits - [one.intercept for one in was]) / 2, truth, was=was)
+    assert [one.slope for one in warmed] == pytest.approx([0.8] * 4, rel=0.05)
+    assert [one.intercept for one in warmed] == pytest.approx([0.4 * (i - 1.5) for i in range(4)], rel=0.05)
+    assert fit_temperature_of_classes(logits[:9], truth[:9], was=was) == tuple(was)
+
+
+def test_classes_get_back_how_rare_they_are() -> None:
+    """A network taught with rare classes counting more gives probabilities that hold all the same."""
+    rng = np.random.default_rng(0)
+    told = rng.normal(0, 2, (6000, 3)) + np.log([0.9, 0.08, 0.02])
+    chances = np.exp(told) / np.exp(told).sum(axis=1, keepdims=True)
+    truth = np.eye(3)[[rng.choice(3, p=row) for row in chances]]
+    truth[:500] = np.nan  # unknown
+    truth[500:600] = 1  # all at once
+    logits = (told - np.log([0.9, 0.08, 0.02])) / 0.5
+    fitted = fit_classes(logits, truth)
+    assert sum(one.intercept for one in fitted) == pytest.approx(0, abs=1e-9)
+    assert [one.events for one in fitted] == (truth[600:] == 1).sum(axis=0).tolist()
+    said = probabilities(
+        logits,
+        card(
+            labels=("A", "B", "C"),
+            activation="softmax",
+            calibration=dict(zip("ABC", fitted, strict=True)),
+        ),
+    )
+    np.testing.assert_allclose(said, chances, atol=0.05)
+    assert said[600:].mean(axis=0) == pytest.approx(truth[600:].mean(axis=0), abs=0.002)
+
+
+def test_classes_that_the_logits_part_cleanly_or_that_never_occur_have_finite_numbers() -> None:
+    truth = np.eye(3)[np.arange(90) % 2]  # the third class never
+    clean = fit_classes(10 * truth, truth)
+    assert all(0 < one.slope < 20 and abs(one.intercept) < 10 for one in clean)
+    assert [one.events for one in clean] == [45, 45, 0]
+    wrong = fit_classes(-truth, truth)  # what it says is the other way round
+    said = np.exp(lines(wrong, -truth))
+    said /= said.sum(axis=1, keepdims=True)
+    assert said.mean(axis=0) == pytest.approx([0.49, 0.49, 0.02], abs=0.01)
+    assert fit_classes(truth, np.full((90, 3), np.nan)) == (Calibration(),) * 3
 
 
 @pytest.mark.parametrize("logits", [np.zeros((2, 5)), np.zeros(6)])

@@ -167,6 +167,8 @@ def test_softmax_without_thresholds_calls_the_most_probable_label() -> None:
     assert result.positive == (False, True, False, False, False, False)
     assert not any(result.abstained)
     assert set(result.thresholds) == {max(result.probabilities)}
+    with_none = predict(np.array([-1e4, 0.0, 0, 0, 0, 0]), card(activation="softmax"))
+    assert with_none.probabilities[0] == 0 and not with_none.positive[0]
 
 
 def test_of_classes_a_call_is_as_sure_as_the_next_likeliest_is_far() -> None:
@@ -178,6 +180,28 @@ def test_of_classes_a_call_is_as_sure_as_the_next_likeliest_is_far() -> None:
         [True, False, False], [True, False, False], [False, False, True], [True, True, False]
     ]  # fmt: skip
     assert np.argsort(above.max(axis=1)).tolist() == [3, 1, 0, 2]  # from the least sure on
+
+
+def test_a_card_that_leans_calls_what_ranks_first_and_says_how_probable_it_is() -> None:
+    leans = card(labels=("A", "B", "C"), activation="softmax", leaning={"A": -2.0, "B": 1.0, "C": 1.0})
+    scores = np.array([[0.7, 0.2, 0.1], [0.98, 0.01, 0.01], [0.3, 0.3, 0.4]])
+    above = margins(scores, leans)
+    assert (above >= 0).tolist() == [[False, True, False], [True, False, False], [False, False, True]]
+    worth = scores * np.exp([-2.0, 1.0, 1.0])
+    worth /= worth.sum(axis=1, keepdims=True)
+    plain = margins(worth, leans.model_copy(update={"leaning": {}}))
+    np.testing.assert_allclose(above, plain)
+    for row, expected in zip(np.log(scores), above, strict=True):
+        result = predict(row, leans)
+        assert result.positive == tuple((expected >= 0).tolist())
+        assert not any(result.abstained)
+        assert [p >= t for p, t in zip(result.probabilities, result.thresholds, strict=True)] == [
+            *result.positive
+        ]
+    first = predict(np.log(scores[0]), leans)
+    assert first.probabilities == pytest.approx((0.7, 0.2, 0.1))
+    # What A would need: to be worth as much as B is.
+    assert first.thresholds == (1.0, first.probabilities[1], pytest.approx(0.2))
 
 
 def test_softmax_with_thresholds_uses_them() -> None:

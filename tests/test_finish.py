@@ -17,17 +17,18 @@ from torch import Tensor, nn
 import hilum
 from hilum import finish as finishing
 from hilum.batches import Batch, Films, in_order
-from hilum.calibrate import fit_platt, probabilities
-from hilum.card import Card, read_card
+from hilum.calibrate import fit_classes, fit_platt, of_one_class, probabilities
+from hilum.card import Calibration, Card, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.data import open_data
 from hilum.data.split import Split, write_split
-from hilum.decide import fit_threshold
+from hilum.decide import fit_threshold, margins
 from hilum.finish import finish, score
 from hilum.losses import Outputs, multilabel_loss, segmentation_loss
 from hilum.models import MODELS, TASKS, build
 from hilum.plan import Plan, make_plan
 from hilum.runtime import Runtime
+from hilum.scores import patient_weights
 from hilum.types import STRUCTURES, Array
 
 SIZE = 32
@@ -156,16 +157,34 @@ def test_a_label_that_the_tuning_part_cannot_score_costs_its_figure_not_the_run(
     assert Runtime(chosen.out / "checkpoint", threads=1).card == card
 
 
-def test_exclusive_classes_share_a_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bent label by label, the most probable class might be another one."""
+@pytest.mark.parametrize("weighting", ["none", "sqrt"])
+def test_classes_are_as_probable_as_they_are_frequent_and_called_as_training_meant(
+    weighting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(finishing, "save", lambda _folder, _module, card: card)
-    card, plan = finished(config(tmp_path, task="classify", activation="softmax"))
+    seen: list[np.ndarray] = []
+
+    def seeing(logits: np.ndarray, *others: Any) -> tuple[Calibration, ...]:
+        seen.append(logits)
+        return fit_classes(logits, *others)
+
+    monkeypatch.setattr(finishing, "fit_classes", seeing)
+    card, plan = finished(config(tmp_path, task="classify", activation="softmax", weighting=weighting))
     assert plan.activation == card.activation == "softmax"
     assert card.calibration.keys() == set(card.labels)
-    (shared,) = set(card.calibration.values())
-    assert shared.intercept == 0 and shared.slope > 0
+    assert len({one.slope for one in card.calibration.values()}) == 1
     assert not card.thresholds
     assert len(card.metrics) == len(LABELS)
+    (logits,) = seen
+    said = probabilities(logits, card)
+    truth = plan.tune.cache.truth(plan.labels)
+    one = of_one_class(truth)
+    by_patient = patient_weights(np.array([sample.patient for sample in plan.tune.cache.samples])[one])
+    found, expected = (np.average(of[one], axis=0, weights=by_patient) for of in (said, truth))
+    assert found == pytest.approx(expected, abs=0.1)
+    meant = logits if weighting == "sqrt" else said
+    np.testing.assert_array_equal(margins(said, card).argmax(axis=1), meant.argmax(axis=1))
+    assert bool(card.leaning) == (weighting == "sqrt")
 
 
 def test_outlines_are_measured_by_dice_on_the_tuning_films(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hilum.card import Calibration, Card, copied, read_card
 from hilum.data import open_data
 from hilum.data.cache import Cache
 from hilum.data.split import read_split, select
-from hilum.decide import moved
+from hilum.decide import margins, moved
 from hilum.errors import ConfigError
 from hilum.evaluate import films_for, logits_of
 from hilum.metrics import auroc, calibration_error
@@ -184,17 +184,43 @@ def test_classes_share_a_temperature_where_that_helps(
     odds = np.exp(0.4 * logits)
     truth = np.eye(6)[[rng.choice(6, p=row / row.sum()) for row in odds]]
     card, fits = run(monkeypatch, tmp_path / "ours", logits, truth)
-    fit = fits["all classes"]
-    assert (fit.method, fit.films) == ("temperature", 600)
-    assert fit.losses["temperature"] < fit.losses["unchanged"] - 0.1
-    assert {one.slope for one in card.calibration.values()} == {fit.calibration.slope}
-    assert fit.calibration.slope == pytest.approx(0.4, rel=0.2)
+    assert {(fit.method, fit.films) for fit in fits.values()} == {("temperature", 600)}
+    assert [fit.events for fit in fits.values()] == truth.sum(axis=0).tolist()
+    for fit in fits.values():
+        assert fit.losses["temperature"] < fit.losses["unchanged"] - 0.1
+        assert fit.calibration.slope == pytest.approx(0.4, rel=0.2)
+        assert fit.calibration == card.calibration[fit.label]
     said = probabilities(logits, card)
     np.testing.assert_array_equal(said.argmax(axis=1), logits.argmax(axis=1))
     few, fits = run(monkeypatch, tmp_path / "few", logits[:10], truth[:10])
-    assert fits["all classes"].method == "unchanged" and few.calibration == exclusive.calibration | {
-        label: Calibration() for label in CARD.labels
-    }
+    assert {fit.method for fit in fits.values()} == {"unchanged"}
+    assert few.calibration == dict.fromkeys(CARD.labels, Calibration())
+
+
+def test_classes_of_a_site_where_they_are_rarer_are_so_said_and_called_as_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "classes"
+    was = {label: Calibration(slope=0.5, intercept=0.2 * i - 0.5) for i, label in enumerate(CARD.labels)}
+    leaning = {label: -one.intercept for label, one in was.items()}
+    none = {"thresholds": {}, "points": {}, "sets": {}}
+    leans = CARD.model_copy(update={"activation": "softmax", "calibration": was, "leaning": leaning} | none)
+    copied(SIX, folder, leans)
+    monkeypatch.setattr(sys.modules[__name__], "SIX", folder)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (900, 6))
+    odds = np.exp(0.5 * logits + np.log([0.01, 0.04, 0.05, 0.1, 0.1, 0.7]))
+    truth = np.eye(6)[[rng.choice(6, p=row / row.sum()) for row in odds]]
+    card, fits = run(monkeypatch, tmp_path / "ours", logits, truth)
+    assert {fit.method for fit in fits.values()} == {"Platt"}
+    said = probabilities(logits, card)
+    assert said.mean(axis=0) == pytest.approx(truth.mean(axis=0), abs=0.01)
+    np.testing.assert_array_equal(margins(said, card).argmax(axis=1), logits.argmax(axis=1))
+    straight = leans.model_copy(update={"leaning": {}})
+    copied(SIX, tmp_path / "straight", straight)
+    monkeypatch.setattr(sys.modules[__name__], "SIX", tmp_path / "straight")
+    card, _ = run(monkeypatch, tmp_path / "ours too", logits, truth)
+    assert card.leaning == {}
 
 
 def test_what_cannot_be_calibrated_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

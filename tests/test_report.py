@@ -540,7 +540,7 @@ def test_a_label_that_is_called_for_being_the_most_probable_has_no_threshold() -
     report = replace(report, prediction=prediction, cards={**report.cards, "classify": card})
     text = html(report)
     words = " ".join(Page(text).words.split())
-    assert "Most probable: Cardiomegaly (39 %)." in words
+    assert "Called: Cardiomegaly (39 %)." in words
     assert "Cardiomegaly 0.393 positive" in words
     assert "threshold" not in words and 'class="tick"' not in text
     # Where a specialist with thresholds spoke, its labels have one.

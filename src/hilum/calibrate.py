@@ -6,7 +6,7 @@ films there are, so that a probability speaks of patients, not most of those who
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -79,30 +79,100 @@ def fit_temperature(
     return Calibration(slope=by * was.slope, intercept=by * was.intercept, events=int(truth.sum()))
 
 
-def fit_temperature_of_classes(logits: Array, truth: Array, patients: Array | None = None) -> Calibration:
-    """Fit the one number that all logits (N, C) of classes are multiplied by (Guo et al., ICML 2017).
+def of_one_class(truth: Array) -> Array:
+    """Films, (N,) bool, of truth (N, C) of 0, 1 or NaN, that are known to carry exactly one class."""
+    return np.asarray(((truth == 1).sum(axis=1) == 1) & ~np.isnan(truth).any(axis=1))
 
-    Of truth (N, C) of 0, 1 or NaN only films count that are known to carry exactly one class. Without any,
-    nothing is changed.
+
+def fit_temperature_of_classes(
+    logits: Array, truth: Array, patients: Array | None = None, *, was: Sequence[Calibration]
+) -> tuple[Calibration, ...]:
+    """Fit what the log-odds of the classes' calibrations are all divided by (Guo et al., ICML 2017).
+
+    Takes logits (N, C) and truth (N, C), of which only films `of_one_class` count. Without any, nothing is
+    changed.
     """
-    films = (truth == 1).sum(axis=1) == 1
-    films &= ~np.isnan(truth).any(axis=1)
-    own, place = np.asarray(logits, np.float64)[films], np.argmax(truth[films], axis=1)
+    films = of_one_class(truth)
+    own, place = lines(was, np.asarray(logits, np.float64)[films]), np.argmax(truth[films], axis=1)
     if not len(own):
-        return Calibration()
+        return tuple(was)
     weights = counted(np.where(films, 1, np.nan), patients)
+    by = np.exp(_lowest(lambda cold: float(weights @ losses_of_classes(np.exp(cold) * own, place))))
+    return tuple(
+        Calibration(slope=float(by * one.slope), intercept=float(by * one.intercept), events=int(events))
+        for one, events in zip(was, np.bincount(place, minlength=len(was)), strict=True)
+    )
 
-    def loss(cold: float) -> float:
-        return float(weights @ losses_of_classes(np.exp(cold) * own, place))
 
-    return Calibration(slope=float(np.exp(_lowest(loss))), events=len(own))
+def fit_classes(logits: Array, truth: Array, patients: Array | None = None) -> tuple[Calibration, ...]:
+    """Fit one slope for all logits (N, C) of classes, and an intercept for each; of these the sum is 0.
+
+    So probabilities hold also where training made rare classes count more (Alexandari et al., ICML 2020).
+    Of truth (N, C) only films `of_one_class` count; without any, nothing is changed. The targets are drawn in
+    from 0 and 1 as in `fit_platt`, to all other classes alike.
+    """
+    films, classes = of_one_class(truth), int(truth.shape[1])
+    if not films.any():
+        return (Calibration(),) * classes
+    own, weights = np.asarray(logits, np.float64)[films], counted(np.where(films, 1, np.nan), patients)
+    true = np.asarray(truth, np.float64)[films]
+    off = true @ (1 / (weights @ true + 2))  # of each film, what its own class does not get
+    target = np.where(true == 1, 1 - off[:, None], off[:, None] / (classes - 1))
+    slope = np.exp(_lowest(lambda cold: float(weights @ _cost(np.exp(cold) * own, target))))
+
+    def line(found: Array) -> Array:
+        return np.asarray(
+            found[0] * own + np.append(found[1:], 0)
+        )  # the last class's intercept is as good as any
+
+    def loss(found: Array) -> float:
+        return float(weights @ _cost(line(found), target))
+
+    def derivatives(found: Array) -> tuple[Array, Array]:
+        said = line(found)
+        said = np.exp(said - said.max(axis=1, keepdims=True))
+        said /= said.sum(axis=1, keepdims=True)
+        mean = (said * own).sum(axis=1, keepdims=True)
+        gradient = np.append(weights @ ((said - target) * own).sum(axis=1), weights @ (said - target))
+        hessian = np.empty((classes + 1, classes + 1))
+        hessian[0, 0] = weights @ (said * (own - mean) ** 2).sum(axis=1)
+        hessian[0, 1:] = hessian[1:, 0] = weights @ (said * (own - mean))
+        hessian[1:, 1:] = np.diag(weights @ said) - (said.T * weights) @ said
+        return gradient[:-1], hessian[:-1, :-1]
+
+    found = _descend(np.append(slope, np.zeros(classes - 1)), loss, derivatives)
+    if found[0] <= 0:  # what they say is the other way round: the intercepts alone
+
+        def derivatives_of_the_others(others: Array) -> tuple[Array, Array]:
+            gradient, hessian = derivatives(np.append(slope, others))
+            return gradient[1:], hessian[1:, 1:]
+
+        others = np.zeros(classes - 1)
+        others = _descend(others, lambda at: loss(np.append(slope, at)), derivatives_of_the_others)
+        found = np.append(slope, others)
+    intercepts = np.append(found[1:], 0) - np.append(found[1:], 0).mean()
+    return tuple(
+        Calibration(slope=float(found[0]), intercept=float(one), events=int(events))
+        for one, events in zip(intercepts, true.sum(axis=0), strict=True)
+    )
+
+
+def _cost(logits: Array, target: Array) -> Array:
+    """Log loss of each film (N,) from logits (N, C) and the shares of its classes, (N, C)."""
+    top = logits.max(axis=1)
+    whole = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return np.asarray(whole - (target * logits).sum(axis=1))
+
+
+def lines(calibrations: Sequence[Calibration], logits: Array) -> Array:
+    """Logits (N, C) as their labels' calibrations bend them, before they are made to probabilities."""
+    slopes, intercepts = ([getattr(one, part) for one in calibrations] for part in ("slope", "intercept"))
+    return np.asarray(logits * slopes + intercepts)
 
 
 def losses_of_classes(logits: Array, place: Array) -> Array:
     """Log loss of each film (N,) from logits (N, C) and its class's number (N,)."""
-    top = logits.max(axis=1)
-    whole = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return np.asarray(whole - logits[np.arange(len(logits)), place])
+    return _cost(logits, np.eye(logits.shape[1])[place])
 
 
 def _lowest(loss: Callable[[float], float]) -> float:
@@ -116,7 +186,7 @@ def _lowest(loss: Callable[[float], float]) -> float:
 
 
 def _fit_line(logits: Array, target: Array, weights: Array) -> tuple[float, float]:
-    """Slope and intercept of least log loss, by Newton steps that are halved until they help."""
+    """Slope and intercept of least log loss."""
     centre, scale = logits.mean(), logits.std()
     design = np.stack([(logits - centre) / scale, np.ones_like(logits)], axis=1)
 
@@ -124,20 +194,31 @@ def _fit_line(logits: Array, target: Array, weights: Array) -> tuple[float, floa
         said = design @ line
         return float(weights @ (np.logaddexp(0, said) - target * said))
 
-    line = np.array([0.0, logit(np.average(target, weights=weights))])
-    for _ in range(100):
+    def derivatives(line: Array) -> tuple[Array, Array]:
         probability = sigmoid(design @ line)
         gradient = design.T @ (weights * (probability - target))
-        hessian = (design.T * (weights * probability * (1 - probability))) @ design
-        step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
-        size = 1.0
-        while loss(line - size * step) > loss(line) and size > 1e-9:
-            size /= 2
-        line = line - size * step
-        if np.abs(step).max() < 1e-9:
-            break
+        return gradient, (design.T * (weights * probability * (1 - probability))) @ design
+
+    start = np.array([0.0, logit(np.average(target, weights=weights))])
+    line = _descend(start, loss, derivatives)
     slope = line[0] / scale
     return float(slope), float(line[1] - slope * centre)
+
+
+def _descend(
+    at: Array, loss: Callable[[Array], float], derivatives: Callable[[Array], tuple[Array, Array]]
+) -> Array:
+    """Where a convex loss is least, by Newton steps from gradient and Hessian, halved until they help."""
+    for _ in range(100):
+        gradient, hessian = derivatives(at)
+        step = np.linalg.solve(hessian + 1e-9 * np.eye(len(at)), gradient)
+        size = 1.0
+        while loss(at - size * step) > loss(at) and size > 1e-9:
+            size /= 2
+        at = at - size * step
+        if np.abs(step).max() < 1e-9:
+            break
+    return at
 
 
 def _fit_intercept(logits: Array, target: Array, weights: Array) -> float:
@@ -167,8 +248,7 @@ def probabilities(logits: Array, card: Card) -> Array:
         )
     if not np.isfinite(logits).all():
         raise CheckpointError(f"{card.name}: a logit is not finite; check the film, then the model's files")
-    scales = [card.calibration.get(label, Calibration()) for label in card.labels]
-    line = logits * [scale.slope for scale in scales] + [scale.intercept for scale in scales]
+    line = lines([card.calibration.get(label, Calibration()) for label in card.labels], logits)
     if card.activation == "softmax":
         odds = np.exp(line - line.max(axis=1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))

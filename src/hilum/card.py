@@ -155,6 +155,11 @@ class Card(Strict):
     arguments: dict[str, Any] = Field(default_factory=dict)
     preparation: Preparation
     calibration: dict[str, Calibration] = Field(default_factory=dict)
+    leaning: dict[str, float] = Field(
+        default_factory=dict,
+        description="of labels that exclude one another: added to the logs of their probabilities before the "
+        "largest is called, where training made rare ones count more",
+    )
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     points: dict[str, dict[str, Threshold]] = Field(
         default_factory=dict, description="operating point -> label -> threshold; one of them acts"
@@ -207,7 +212,7 @@ class Card(Strict):
 
     @property
     def ranks(self) -> bool:
-        """Whether it calls the most probable label, for want of thresholds."""
+        """Whether it calls the label that ranks first, for want of thresholds."""
         return self.activation == "softmax" and not self.thresholds
 
     @property

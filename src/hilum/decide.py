@@ -112,7 +112,7 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
             known = ", ".join(card.points) or "none; fit some with hilum calibrate"
             raise ConfigError(f"{card.name} has no operating point {point!r}; its points: {known}")
         chosen |= card.points[point]
-    if thresholds and card.activation == "softmax" and not card.thresholds:
+    if thresholds and card.ranks:
         raise ConfigError(f"{card.name}: calls the most probable label and has no thresholds to set")
     for label, value in (thresholds or {}).items():
         if label not in card.labels or not 0 <= value <= 1:
@@ -138,12 +138,22 @@ def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
 
 
 def margins(scores: Array, card: Card) -> Array:
-    """How far probabilities (N, C) lie above the label's threshold, or the likeliest other one, in logits."""
-    if card.activation == "softmax" and not card.thresholds and scores.shape[1] > 1:
-        second, first = np.sort(scores, axis=1)[:, -2:, None].transpose(1, 0, 2)
-        return np.asarray(logit(scores) - logit(np.where(scores == first, second, first)))
+    """How far probabilities (N, C) lie above the label's threshold, or the likeliest other one, in logits.
+
+    Of a card that ranks its labels the latter, by what they are worth to it, `Card.leaning` and all.
+    """
+    if card.ranks and scores.shape[1] > 1:
+        odds = scores * _weights(card)
+        worth = odds / odds.sum(axis=1, keepdims=True) if card.leaning else scores
+        second, first = np.sort(worth, axis=1)[:, -2:, None].transpose(1, 0, 2)
+        return np.asarray(logit(worth) - logit(np.where(worth == first, second, first)))
     levels = [card.thresholds[name].value if name in card.thresholds else 0.5 for name in card.labels]
     return np.asarray(logit(scores) - logit(np.array(levels)))
+
+
+def _weights(card: Card) -> Array:
+    """What each label's probability counts for when the largest is called, (C,): 1 unless the card leans."""
+    return np.asarray(np.exp([card.leaning.get(label, 0.0) for label in card.labels]))
 
 
 def called(margins: Array, labels: tuple[str, ...]) -> Array:
@@ -161,24 +171,32 @@ def called(margins: Array, labels: tuple[str, ...]) -> Array:
 def predict(logits_row: Array, card: Card) -> Prediction:
     """Judge one film from its logits (C,): positive from the threshold up, abstained within its band.
 
-    A label without a threshold turns positive at 0.5. A softmax card without any thresholds calls the most
-    probable label: every label's threshold is then the largest probability of this film. Each label is
-    judged for itself; `settled` makes the calls agree.
+    A label without a threshold turns positive at 0.5. A softmax card without any thresholds calls the label
+    that ranks first, the most probable one unless the card leans: a label's threshold is then what it would
+    take, on this film, to rank as high. Each label is judged for itself; `settled` makes the calls agree.
     """
-    row = probabilities(np.asarray(logits_row)[None], card)[0].tolist()
-    middle = max(row) if card.activation == "softmax" and not card.thresholds else 0.5
-    unset = Threshold(value=middle, low=middle, high=middle, rule="")
-    rules = [card.thresholds.get(label, unset) for label in card.labels]
+    scores = probabilities(np.asarray(logits_row)[None], card)
+    row, rules = scores[0].tolist(), [_rule(card, label) for label in card.labels]
+    levels = np.array([rule.value for rule in rules])
+    calls = scores[0] >= levels
+    if card.ranks:
+        odds = scores[0] * _weights(card)
+        calls = odds == odds.max()
+        levels = np.where(calls, scores[0], np.minimum(odds.max() / _weights(card), 1))
     return Prediction(
         labels=card.labels,
         probabilities=tuple(row),
-        thresholds=tuple(rule.value for rule in rules),
-        positive=tuple(p >= rule.value for p, rule in zip(row, rules, strict=True)),
+        thresholds=tuple(levels.tolist()),
+        positive=tuple(calls.tolist()),
         abstained=tuple(rule.low <= p < rule.high for p, rule in zip(row, rules, strict=True)),
         plausible=tuple(
             plausible(p, card.sets.get(label)) for p, label in zip(row, card.labels, strict=True)
         ),
     )
+
+
+def _rule(card: Card, label: str) -> Threshold:
+    return card.thresholds.get(label, Threshold(value=0.5, low=0.5, high=0.5, rule=""))
 
 
 def settled(prediction: Prediction) -> Prediction:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hilum import __version__
 from hilum.batches import Batch, Films, in_order
-from hilum.calibrate import fit_platt, fit_temperature_of_classes, probabilities
+from hilum.calibrate import fit_classes, fit_platt, probabilities
 from hilum.card import Card, Metric, Source
 from hilum.checkpoint import save
 from hilum.config import TrainConfig
@@ -105,7 +105,7 @@ def finish(
     ]
     table = np.concatenate(values)
     if config.task == "classify":
-        card = _calibrated(card, plan, table)
+        card = _calibrated(card, config, plan, table)
     else:
         metrics = _dice_metrics(table, _patients(plan), config.seed)
         trusted = reliabilities(
@@ -131,14 +131,18 @@ def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn
     return smaller.eval()
 
 
-def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
+def _calibrated(card: Card, config: TrainConfig, plan: Plan, logits: Array) -> Card:
     """The card with calibration, thresholds, sets and AUROC, all from the tuning part."""
     truth, groups = plan.tune.cache.truth(plan.labels), _patients(plan)
+    leaning: dict[str, float] = {}
     if card.activation == "sigmoid":
         fitted = {name: fit_platt(logits[:, i], truth[:, i], groups) for i, name in enumerate(card.labels)}
     else:
-        fitted = dict.fromkeys(card.labels, fit_temperature_of_classes(logits, truth, groups))
-    card = card.model_copy(update={"calibration": fitted})
+        fitted = dict(zip(card.labels, fit_classes(logits, truth, groups), strict=True))
+        if config.weighting != "none" or config.sampling != "even" or config.loss == "adjusted":
+            # Probabilities are those of the tuning films; calls stay as training meant them.
+            leaning = {name: -found.intercept for name, found in fitted.items()}
+    card = card.model_copy(update={"calibration": fitted, "leaning": leaning})
     scores = probabilities(logits, card)
     columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))
     if card.activation == "sigmoid":

@@ -12,11 +12,14 @@ import numpy as np
 
 from hilum.calibrate import (
     FEWEST,
+    fit_classes,
     fit_intercept,
     fit_platt,
     fit_temperature,
     fit_temperature_of_classes,
+    lines,
     losses_of_classes,
+    of_one_class,
     probabilities,
 )
 from hilum.card import Calibration, Card, Threshold, copied
@@ -39,7 +42,7 @@ class Fit:
     Losses are NaN where the patients are too few to tell.
     """
 
-    label: str  # or "all classes", of labels that exclude one another
+    label: str
     films: int
     events: int
     method: str
@@ -65,7 +68,8 @@ def recalibrate(
     logit; of labels with
     too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
     the card; `prevalences` are those of the place where the model will work, where they differ from the
-    films'. Labels that exclude one another share a temperature, or stay as they are. Raises ConfigError, also
+    films'. Labels that exclude one another are corrected together, by a temperature, or an intercept each
+    beside it ("Platt"); where the card leans its calls stay. Raises ConfigError, also
     where there is no label that its films could tell anything of.
     """
     runtime = Runtime(folder)
@@ -85,9 +89,10 @@ def recalibrate(
     patients = np.array([sample.patient for sample in cache.samples])
     about = f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}"
     if card.activation == "softmax":
-        fit = _fit_classes(card, logits, truth, patients, about)
-        fitted = card.model_copy(update={"calibration": dict.fromkeys(card.labels, fit.calibration)})
-        return _written(folder, out, card, fitted), [fit]
+        fits = _fit_classes(card, logits, truth, patients, about)
+        fitted = {one.label: one.calibration for one in fits}
+        now = card.model_copy(update={"calibration": fitted, "leaning": _leaning(card, fits)})
+        return _written(folder, out, card, now), fits
     fits = [
         _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
         for i, label in enumerate(card.labels)
@@ -195,33 +200,53 @@ def _fit(
     )
 
 
-def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about: str) -> Fit:
-    """The best correction of labels that exclude one another: none, or one temperature for all."""
-    was = card.calibration.get(card.labels[0], Calibration())
-    known = ((truth == 1).sum(axis=1) == 1) & ~np.isnan(truth).any(axis=1)
-    own, true, place = logits[known], truth[known], np.argmax(truth[known], axis=1)
+def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about: str) -> list[Fit]:
+    """The best correction of labels that exclude one another, one fit a label: all are corrected together."""
+    was = tuple(card.calibration.get(label, Calibration()) for label in card.labels)
+    known = of_one_class(truth)
+    own, true, names = logits[known], truth[known], patients[known]
+    place = np.argmax(true, axis=1)
+    ways: dict[str, Callable[[Array, Array, Array], Sequence[Calibration]]] = {
+        "unchanged": lambda *_: was,
+        "temperature": partial(fit_temperature_of_classes, was=was),
+        "Platt": fit_classes,
+    }
     # Any class will do to deal the patients by: the commonest.
     commonest = (place == np.bincount(place, minlength=1).argmax()).astype(float)
-    names = patients[known]
     folds = by_patient(commonest, names) if len(own) else []
-    of_films = {name: np.full(len(own), np.nan) for name in ("unchanged", "temperature")}
-    for fold, other in folds:
-        of_films["unchanged"][other] = losses_of_classes(was.slope * own[other], place[other])
-        slope = fit_temperature_of_classes(own[fold], true[fold], names[fold]).slope
-        of_films["temperature"][other] = losses_of_classes(slope * own[other], place[other])
-    losses = {name: _of_patients(one, names) for name, one in of_films.items()}
-    method = _simplest(losses) if len(folds) and len(np.unique(names)) >= FEWEST else "unchanged"
+    losses = {}
+    for name, fit in ways.items():
+        of_films = np.full(len(own), np.nan)
+        for fold, other in folds:
+            bent = lines(fit(own[fold], true[fold], names[fold]), own[other])
+            of_films[other] = losses_of_classes(bent, place[other])
+        losses[name] = _of_patients(of_films, names)
+    method = _simplest(losses) if folds and len(np.unique(names)) >= FEWEST else "unchanged"
     chosen = was
-    if method == "temperature":
-        chosen = fit_temperature_of_classes(own, true, names).model_copy(update={"films": about})
-    return Fit(
-        label="all classes",
-        films=len(own),
-        events=len(own),
-        method=method,
-        losses={name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()},
-        calibration=chosen,
-    )
+    if method != "unchanged":
+        fitted = ways[method](own, true, names)
+        chosen = tuple(one.model_copy(update={"films": about}) for one in fitted)
+    return [
+        Fit(
+            label=label,
+            films=len(own),
+            events=int(true[:, i].sum()),
+            method=method,
+            losses={way: float(loss.mean()) if len(loss) else float("nan") for way, loss in losses.items()},
+            calibration=chosen[i],
+        )
+        for i, label in enumerate(card.labels)
+    ]
+
+
+def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
+    """What keeps the calls of a card that leans as they are: they are the network's, whatever the films."""
+    now = {one.label: one.calibration for one in fits}
+    slope = now[card.labels[0]].slope / card.calibration.get(card.labels[0], Calibration()).slope
+    return {
+        label: slope * (lean + card.calibration.get(label, Calibration()).intercept) - now[label].intercept
+        for label, lean in card.leaning.items()
+    }
 
 
 def _simplest(losses: Mapping[str, Array]) -> str:

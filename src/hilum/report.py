@@ -61,13 +61,12 @@ def provenance(created: str) -> dict[str, Any]:
 
 
 def _scores(report: Report, prediction: Prediction) -> dict[str, dict[str, Any]]:
-    """Each label's score; its threshold is None where the most probable label is called."""
-    most_probable = ranked(report)
+    """Each label's score; its threshold is None where the label that ranks first is called."""
+    without = ranked(report)
     scores = (asdict(prediction[label]) for label in prediction.labels)
     found = {score.pop("label"): score for score in scores}
     return {
-        label: score | {"threshold": None} if label in most_probable else score
-        for label, score in found.items()
+        label: score | {"threshold": None} if label in without else score for label, score in found.items()
     }
 
 
@@ -96,7 +95,7 @@ def _thresholds(report: Report, card: Card) -> dict[str, Any]:
 
 
 def ranked(report: Report) -> frozenset[str]:
-    """The labels that were called by being a film's most probable, and so have no threshold of their own."""
+    """The labels that were called by ranking first on a film, and so have no threshold of their own."""
     found: set[str] = set()
     for task in ("classify", "specialist"):  # whose word is the last
         if card := report.cards.get(task):

@@ -61,7 +61,7 @@ def _calls(prediction: Prediction, ranked: Collection[str]) -> list[str]:
     settled = [score for score in scores if score.positive and not score.abstained]
     findings = [score for score in settled if score.label != NO_FINDING]
     if settled and settled[0].label in ranked:
-        said = [f"Most probable: {_listed([_sized(score) for score in settled])}."]
+        said = [f"Called: {_listed([_sized(score) for score in settled])}."]
     elif findings:
         above = "Above its threshold" if len(findings) == 1 else "Each above its threshold"
         said = [f"{above}: {_listed([_sized(score) for score in findings])}."]

@@ -61,7 +61,7 @@ function calls(scores) {
   const findings = settled.filter(([label]) => label !== NO_FINDING);
   const sized = ([label, score]) => `${label} (${percent(score.probability)})`;
   const said = [];
-  if (settled.length && settled[0][1].threshold === null) said.push(`Most probable: ${listed(settled.map(sized))}.`);
+  if (settled.length && settled[0][1].threshold === null) said.push(`Called: ${listed(settled.map(sized))}.`);
   else if (findings.length) {
     const above = findings.length === 1 ? "Above its threshold" : "Each above its threshold";
     said.push(`${above}: ${listed(findings.map(sized))}.`);
