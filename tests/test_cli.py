@@ -388,7 +388,10 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
 def test_settings_name_all_with_their_choices() -> None:
     told = dict(line.split("\t", 1) for line in hilum("train", "--settings").stdout.splitlines())
     assert "one of film, crop, lungs, outlines, crop-outlines" in told["preparation.region"]
-    assert told["preparation.size"].startswith("128\t") and "one of cross-entropy, adjusted, focal" in told["loss"]
+    assert (
+        told["preparation.size"].startswith("128\t")
+        and "one of cross-entropy, adjusted, focal" in told["loss"]
+    )
     assert all(line.partition("\t")[2] for name, line in told.items() if not name.startswith("architecture="))
 
 

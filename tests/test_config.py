@@ -73,6 +73,7 @@ def test_a_start_is_left_to_the_architecture() -> None:
         (["arguments.channels=3"], "arguments.channels: follow from preparation.region"),
         (["task=classify", "mixup=1", "cutmix=1"], "cutmix: films are blended already"),
         (["task=classify", "sampling=balanced", 'extra=["phantom:3"]'], "sampling: not beside extra films"),
+        (["task=classify", "loss=adjusted"], "weighting: .*set weighting=none"),
         (["task=segment", "preparation.region=crop"], "preparation.region: 'crop' only for task 'classify'"),
         (["task=pretrain", "preparation.region=lungs"], "preparation.region: 'lungs' only for task"),
         (["task=classify", "preparation.region=outlines", "recipe=views"], "leave region 'outlines' out"),

@@ -277,7 +277,7 @@ def test_an_unknown_point_is_named() -> None:
 
 
 def test_a_model_that_calls_the_most_probable_label_has_no_thresholds_to_set() -> None:
-    with pytest.raises(ConfigError, match="calls the most probable label"):
+    with pytest.raises(ConfigError, match="calls the label that ranks first"):
         operated(card(activation="softmax"), thresholds={"Edema": 0.5})
 
 

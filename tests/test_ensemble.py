@@ -99,6 +99,21 @@ def test_members_must_share_what_keeps_the_calibration_honest(members: Path) -> 
         ensemble([members / "one", members / "two"], split=other, out=members / "x", name="x")
 
 
+def test_classes_are_weighed_alike_by_all_members_or_by_none(members: Path, tmp_path: Path) -> None:
+    folders = []
+    for name, weighting in (("one", "sqrt"), ("two", "none")):
+        folders.append(tmp_path / name)
+        shutil.copytree(members / name / "checkpoint", folders[-1])
+        card = read_card(folders[-1])
+        config = card.config | {"weighting": weighting}
+        classes = card.model_copy(update={"activation": "softmax", "config": config})
+        (folders[-1] / "card.json").write_text(card_json(classes))
+    with pytest.raises(
+        ConfigError, match=r"two: was taught that rare classes count otherwise.*weighting=none"
+    ):
+        ensemble(folders, split=members / "one" / "split.csv", out=tmp_path / "both", name="both")
+
+
 def test_what_one_of_the_members_learned_the_ensemble_learned(members: Path, tmp_path: Path) -> None:
     split = members / "one" / "split.csv"
     folders = []

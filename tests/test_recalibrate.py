@@ -216,7 +216,17 @@ def test_classes_of_a_site_where_they_are_rarer_are_so_said_and_called_as_before
     said = probabilities(logits, card)
     assert said.mean(axis=0) == pytest.approx(truth.mean(axis=0), abs=0.01)
     np.testing.assert_array_equal(margins(said, card).argmax(axis=1), logits.argmax(axis=1))
-    straight = leans.model_copy(update={"leaning": {}})
+    # An older card that leans does not say so: its calls stay, too.
+    older = leans.model_copy(update={"leaning": {}, "calibration": {}})
+    copied(SIX, tmp_path / "older", older)
+    monkeypatch.setattr(sys.modules[__name__], "SIX", tmp_path / "older")
+    card, _ = run(monkeypatch, tmp_path / "ours, older", logits, truth)
+    np.testing.assert_array_equal(
+        margins(probabilities(logits, card), card).argmax(axis=1), logits.argmax(axis=1)
+    )
+    straight = leans.model_copy(
+        update={"leaning": {}, "config": leans.config | {"weighting": "none", "sampling": "even"}}
+    )
     copied(SIX, tmp_path / "straight", straight)
     monkeypatch.setattr(sys.modules[__name__], "SIX", tmp_path / "straight")
     card, _ = run(monkeypatch, tmp_path / "ours too", logits, truth)

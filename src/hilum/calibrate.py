@@ -114,6 +114,8 @@ def fit_classes(logits: Array, truth: Array, patients: Array | None = None) -> t
     films, classes = of_one_class(truth), int(truth.shape[1])
     if not films.any():
         return (Calibration(),) * classes
+    if not np.isfinite(logits[films]).all():
+        raise ConfigError("a labelled film has an infinite logit; leave failed films out of both arrays")
     own, weights = np.asarray(logits, np.float64)[films], counted(np.where(films, 1, np.nan), patients)
     true = np.asarray(truth, np.float64)[films]
     off = true @ (1 / (weights @ true + 2))  # of each film, what its own class does not get
@@ -213,8 +215,10 @@ def _descend(
         gradient, hessian = derivatives(at)
         step = np.linalg.solve(hessian + 1e-9 * np.eye(len(at)), gradient)
         size = 1.0
-        while loss(at - size * step) > loss(at) and size > 1e-9:
+        while size > 1e-9 and not loss(at - size * step) <= loss(at):
             size /= 2
+        if size <= 1e-9:  # none helps: this is as far as the numbers go
+            break
         at = at - size * step
         if np.abs(step).max() < 1e-9:
             break

@@ -62,7 +62,10 @@ class Preparation(Strict):
 
 
 class Calibration(Strict):
-    """Platt scaling of one label: probability = sigmoid(slope * logit + intercept)."""
+    """Platt scaling of one label: probability = sigmoid(slope * logit + intercept).
+
+    Of labels that exclude one another the softmax of all of these.
+    """
 
     slope: float = Field(default=1.0, gt=0)
     intercept: float = 0.0
@@ -214,6 +217,12 @@ class Card(Strict):
     def ranks(self) -> bool:
         """Whether it calls the label that ranks first, for want of thresholds."""
         return self.activation == "softmax" and not self.thresholds
+
+    @property
+    def weighed(self) -> bool:
+        """Whether training made rare labels count more than their films."""
+        ways = ("weighting", "none"), ("sampling", "even"), ("loss", "cross-entropy")
+        return any(self.config.get(name, plain) != plain for name, plain in ways)
 
     @property
     def preprocessing(self) -> str:

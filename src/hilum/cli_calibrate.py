@@ -36,7 +36,8 @@ def calibrate(
     intercept, a temperature, or both (Platt); each patient counts as one, however many films. With fewer than
     20 patients of either class only the intercept moves. The card gets all operating points, of which
     --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
-    have.
+    have. Labels that exclude one another are corrected together, by nothing, a temperature, or an intercept
+    each beside it (Platt); they have no operating points, and their calls stay.
 
     Examples:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours

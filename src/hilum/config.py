@@ -100,7 +100,7 @@ class TrainConfig(Strict):
     weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
     loss: Literal["cross-entropy", "adjusted", "focal", "asymmetric"] = Field(
         default="cross-entropy",
-        description="'adjusted': by how frequent a label is, and leave weighting out; 'focal', 'asymmetric': "
+        description="'adjusted': to how frequent a label is, with weighting=none; 'focal', 'asymmetric': "
         "of labels that may stand together",
     )
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
@@ -144,6 +144,10 @@ class TrainConfig(Strict):
             raise ValueError(f"cycles: {self.cycles} do not divide {self.epochs} epochs; change one of them")
         if self.mixup and self.cutmix:
             raise ValueError("cutmix: films are blended already; leave mixup out")
+        if self.loss == "adjusted" and self.weighting != "none":
+            raise ValueError(
+                "weighting: the adjusted loss makes rare labels count already; set weighting=none"
+            )
         if self.sampling == "balanced" and self.extra:
             raise ValueError("sampling: not beside extra films, which are drawn by a rule of their own")
         if self.fold in self.held:

@@ -20,6 +20,7 @@ from hilum.types import Array, Prediction
 
 YOUDEN = "Youden index"
 
+_FURTHEST = 100.0  # that a card leans, in log-odds: a number can still hold it
 _LEAST = 0.95  # of the sensitivity or specificity that a point asks for
 
 
@@ -103,8 +104,8 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
     """The card with the thresholds of one of its operating points, and with some of the user's own.
 
     `thresholds` are probabilities, 0..1, by label; nothing around them is left open. Raises ConfigError for a
-    point or label that the card does not have, and for own thresholds of a model that calls the most probable
-    label.
+    point or label that the card does not have, and for own thresholds of a model that ranks its
+    labels.
     """
     chosen = dict(card.thresholds)
     if point:
@@ -113,7 +114,7 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
             raise ConfigError(f"{card.name} has no operating point {point!r}; its points: {known}")
         chosen |= card.points[point]
     if thresholds and card.ranks:
-        raise ConfigError(f"{card.name}: calls the most probable label and has no thresholds to set")
+        raise ConfigError(f"{card.name}: calls the label that ranks first and has no thresholds to set")
     for label, value in (thresholds or {}).items():
         if label not in card.labels or not 0 <= value <= 1:
             raise ConfigError(
@@ -152,8 +153,9 @@ def margins(scores: Array, card: Card) -> Array:
 
 
 def _weights(card: Card) -> Array:
-    """What each label's probability counts for when the largest is called, (C,): 1 unless the card leans."""
-    return np.asarray(np.exp([card.leaning.get(label, 0.0) for label in card.labels]))
+    """What each label's probability counts for where the largest is called, (C,): 1 unless the card leans."""
+    leaning = np.array([card.leaning.get(label, 0.0) for label in card.labels])
+    return np.asarray(np.exp(np.clip(leaning, -_FURTHEST, _FURTHEST)))
 
 
 def called(margins: Array, labels: tuple[str, ...]) -> Array:

@@ -71,5 +71,10 @@ def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
                 raise ConfigError(
                     f"{model}: its {field} is not {models[0]}'s; an ensemble's members share it"
                 )
+        if card.activation == "softmax" and card.weighed != first.weighed:
+            raise ConfigError(
+                f"{model}: was taught that rare classes count otherwise than to {models[0]}; train both with "
+                "weighting=none, or neither"
+            )
         if card.config.get("fold") != first.config.get("fold"):
             raise ConfigError(f"{model}: learned from films that {models[0]} was tuned on; share the fold")

@@ -105,7 +105,7 @@ def finish(
     ]
     table = np.concatenate(values)
     if config.task == "classify":
-        card = _calibrated(card, config, plan, table)
+        card = _calibrated(card, plan, table)
     else:
         metrics = _dice_metrics(table, _patients(plan), config.seed)
         trusted = reliabilities(
@@ -131,7 +131,7 @@ def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn
     return smaller.eval()
 
 
-def _calibrated(card: Card, config: TrainConfig, plan: Plan, logits: Array) -> Card:
+def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     """The card with calibration, thresholds, sets and AUROC, all from the tuning part."""
     truth, groups = plan.tune.cache.truth(plan.labels), _patients(plan)
     leaning: dict[str, float] = {}
@@ -139,7 +139,7 @@ def _calibrated(card: Card, config: TrainConfig, plan: Plan, logits: Array) -> C
         fitted = {name: fit_platt(logits[:, i], truth[:, i], groups) for i, name in enumerate(card.labels)}
     else:
         fitted = dict(zip(card.labels, fit_classes(logits, truth, groups), strict=True))
-        if config.weighting != "none" or config.sampling != "even" or config.loss == "adjusted":
+        if card.weighed:
             # Probabilities are those of the tuning films; calls stay as training meant them.
             leaning = {name: -found.intercept for name, found in fitted.items()}
     card = card.model_copy(update={"calibration": fitted, "leaning": leaning})

@@ -128,7 +128,7 @@ def _refitted(
 def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
     """The new card, written beside the old model's files: another model to whoever reads its results."""
     # The graph is the same, what it says is not.
-    said = repr((now.calibration, now.thresholds, now.points, now.sets))
+    said = repr((now.calibration, now.thresholds, now.points, now.sets, *([now.leaning] * bool(now.leaning))))
     mark = hashlib.sha256(said.encode()).hexdigest()[:8]
     card = now.model_copy(update={"version": f"{was.version.partition('+')[0]}+{mark}"})
     copied(folder, out / "checkpoint", card)
@@ -240,12 +240,16 @@ def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about
 
 
 def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
-    """What keeps the calls of a card that leans as they are: they are the network's, whatever the films."""
+    """What keeps the calls as training meant them, where it made rare classes count more.
+
+    Cards of older versions lean without saying so: they had no intercepts.
+    """
+    was = card.leaning or (dict.fromkeys(card.labels, 0.0) if card.weighed else {})
     now = {one.label: one.calibration for one in fits}
     slope = now[card.labels[0]].slope / card.calibration.get(card.labels[0], Calibration()).slope
     return {
         label: slope * (lean + card.calibration.get(label, Calibration()).intercept) - now[label].intercept
-        for label, lean in card.leaning.items()
+        for label, lean in was.items()
     }
 
 

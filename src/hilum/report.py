@@ -91,7 +91,8 @@ def _thresholds(report: Report, card: Card) -> dict[str, Any]:
     labels = {label: rules[label].model_dump() for label in card.labels if label in rules}
     sets = {label: promised.model_dump() for label, promised in card.sets.items()}
     films = dict.fromkeys(one.films or card.threshold_data for one in rules.values())
-    return {"data": "; ".join(films), "labels": labels, "sets": sets}
+    told = {"data": "; ".join(films), "labels": labels, "sets": sets}
+    return told | ({"leaning": dict(card.leaning)} if card.ranks and card.leaning else {})
 
 
 def ranked(report: Report) -> frozenset[str]:

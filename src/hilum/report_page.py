@@ -31,6 +31,7 @@ def html(report: Report) -> str:
         place=_place,
         doubt=_doubt,
         ranked=ranked(report),
+        leans=bool(classifier and classifier.leaning),
         bar=data_url(bar(240, 12)),
         trust=trust({m.method for m in report.heatmaps}, report.cards.get("specialist", classifier)),
     )

@@ -71,7 +71,7 @@ MEASURES: dict[str, Callable[[SixWay], Statistic]] = {
         six.actual, six.by_threshold, six.names
     ),
 }
-"""How often the one label is the one that was called."""
+"""How often the one label is the most probable one, or, "by threshold", the one that is called first."""
 
 
 def figures_of_six(six: SixWay, bench: Bench) -> Iterator[Figure]:

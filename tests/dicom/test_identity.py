@@ -82,6 +82,7 @@ def test_another_model_version_threshold_or_film_makes_another_object(
             {"files": {"model.onnx": "ab" * 32}},
             {"version": "99"},
             {"reliability": {}},
+            {"leaning": {"lungs": 1.0}},
             {"build": "onnxruntime-int8"},  # its figures differ a little from the graph's
         )
     ]

@@ -17,7 +17,7 @@ IMPLEMENTATION = UID("2.25.114766126589252684913310879347120102356")  # PS3.7 D.
 VERSION_NAME = f"HILUM {__version__}"[:16]
 
 # Of a card, what decides on a result; another value of any of these makes another object.
-_DECIDES = {"name", "version", "calibration", "thresholds", "sets", "reliability", "preparation"}
+_DECIDES = {"name", "version", "calibration", "leaning", "thresholds", "sets", "reliability", "preparation"}
 
 
 def uid(*parts: str) -> UID:

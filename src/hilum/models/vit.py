@@ -20,8 +20,8 @@ class ViT(nn.Module):
     `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
     With `stem` "convolutions" a patch, whose side is then a power of two, comes of several small convolutions
     in place of a single large one, which lets few films teach it; there are no ImageNet weights for that.
-    Sources: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580; the stem of
-    Xiao et al., NeurIPS 2021.
+    Sources: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580; the stem
+    after Xiao et al., NeurIPS 2021, without their last convolution of 1 x 1.
     """
 
     def __init__(
