@@ -16,6 +16,9 @@ from hilum.folds import rarer
 from hilum.metrics import counted, labelled
 from hilum.types import Array
 
+_Loss = Callable[[Array], float]
+_Derivatives = Callable[[Array], tuple[Array, Array]]
+
 FEWEST = 20
 """Patients with a film of either class, or films, below which a slope is not worth fitting."""
 
@@ -121,42 +124,45 @@ def fit_classes(logits: Array, truth: Array, patients: Array | None = None) -> t
     off = true @ (1 / (weights @ true + 2))  # of each film, what its own class does not get
     target = np.where(true == 1, 1 - off[:, None], off[:, None] / (classes - 1))
     slope = np.exp(_lowest(lambda cold: float(weights @ _cost(np.exp(cold) * own, target))))
-
-    def line(found: Array) -> Array:
-        return np.asarray(
-            found[0] * own + np.append(found[1:], 0)
-        )  # the last class's intercept is as good as any
-
-    def loss(found: Array) -> float:
-        return float(weights @ _cost(line(found), target))
-
-    def derivatives(found: Array) -> tuple[Array, Array]:
-        said = line(found)
-        said = np.exp(said - said.max(axis=1, keepdims=True))
-        said /= said.sum(axis=1, keepdims=True)
-        mean = (said * own).sum(axis=1, keepdims=True)
-        gradient = np.append(weights @ ((said - target) * own).sum(axis=1), weights @ (said - target))
-        hessian = np.empty((classes + 1, classes + 1))
-        hessian[0, 0] = weights @ (said * (own - mean) ** 2).sum(axis=1)
-        hessian[0, 1:] = hessian[1:, 0] = weights @ (said * (own - mean))
-        hessian[1:, 1:] = np.diag(weights @ said) - (said.T * weights) @ said
-        return gradient[:-1], hessian[:-1, :-1]
-
+    loss, derivatives = _of_lines(own, target, weights)
     found = _descend(np.append(slope, np.zeros(classes - 1)), loss, derivatives)
     if found[0] <= 0:  # what they say is the other way round: the intercepts alone
 
-        def derivatives_of_the_others(others: Array) -> tuple[Array, Array]:
-            gradient, hessian = derivatives(np.append(slope, others))
+        def of_intercepts(at: Array) -> tuple[Array, Array]:
+            gradient, hessian = derivatives(np.append(slope, at))
             return gradient[1:], hessian[1:, 1:]
 
-        others = np.zeros(classes - 1)
-        others = _descend(others, lambda at: loss(np.append(slope, at)), derivatives_of_the_others)
-        found = np.append(slope, others)
+        alone = _descend(np.zeros(classes - 1), lambda at: loss(np.append(slope, at)), of_intercepts)
+        found = np.append(slope, alone)
     intercepts = np.append(found[1:], 0) - np.append(found[1:], 0).mean()
     return tuple(
         Calibration(slope=float(found[0]), intercept=float(one), events=int(events))
         for one, events in zip(intercepts, true.sum(axis=0), strict=True)
     )
+
+
+def _of_lines(logits: Array, target: Array, weights: Array) -> tuple[_Loss, _Derivatives]:
+    """Log loss, and its gradient and Hessian, of a slope and of all classes' intercepts but the last, 0."""
+
+    def lines(at: Array) -> Array:
+        return np.asarray(at[0] * logits + np.append(at[1:], 0))
+
+    def loss(at: Array) -> float:
+        return float(weights @ _cost(lines(at), target))
+
+    def derivatives(at: Array) -> tuple[Array, Array]:
+        said = lines(at)
+        said = np.exp(said - said.max(axis=1, keepdims=True))
+        said /= said.sum(axis=1, keepdims=True)
+        mean = (said * logits).sum(axis=1, keepdims=True)
+        gradient = np.append(weights @ ((said - target) * logits).sum(axis=1), weights @ (said - target))
+        hessian = np.empty((len(gradient), len(gradient)))
+        hessian[0, 0] = weights @ (said * (logits - mean) ** 2).sum(axis=1)
+        hessian[0, 1:] = hessian[1:, 0] = weights @ (said * (logits - mean))
+        hessian[1:, 1:] = np.diag(weights @ said) - (said.T * weights) @ said
+        return gradient[:-1], hessian[:-1, :-1]
+
+    return loss, derivatives
 
 
 def _cost(logits: Array, target: Array) -> Array:
@@ -207,9 +213,7 @@ def _fit_line(logits: Array, target: Array, weights: Array) -> tuple[float, floa
     return float(slope), float(line[1] - slope * centre)
 
 
-def _descend(
-    at: Array, loss: Callable[[Array], float], derivatives: Callable[[Array], tuple[Array, Array]]
-) -> Array:
+def _descend(at: Array, loss: _Loss, derivatives: _Derivatives) -> Array:
     """Where a convex loss is least, by Newton steps from gradient and Hessian, halved until they help."""
     for _ in range(100):
         gradient, hessian = derivatives(at)

@@ -79,7 +79,6 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     """
     if find_spec("optuna") is None:
         raise MissingExtraError("tuning", "tune")
-    import optuna
     from optuna.trial import TrialState
 
     # What is asked wrongly is told here, once, and not by every trial.
@@ -88,22 +87,7 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     )
     if not any(name.startswith(("preparation.", "arguments.", "architecture")) for name in search.space):
         sized(first)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
-    search.out.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{search.out / 'tune.db'}",
-        study_name=search.name,
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST),
-        load_if_exists=True,
-    )
-    about = hashlib.sha256(search.model_dump_json(include={"base", "space"}).encode()).hexdigest()
-    if study.user_attrs.get(_ABOUT, about) != about:
-        raise ConfigError(f"{search.out}: holds a search with another base or space; choose another out")
-    study.set_user_attr(_ABOUT, about)
-    # A search that goes on must not draw again what it began with.
-    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
-    _take_up(study)
+    study = _opened(search)
 
     def objective(trial: optuna.Trial) -> float:
         done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
@@ -127,6 +111,29 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     settings = best.model_dump(mode="json", exclude={"out"})
     (search.out / "best.toml").write_text(_toml(settings), encoding="utf-8")
     return {"score": study.best_value, **study.best_params}
+
+
+def _opened(search: Search) -> optuna.Study:
+    """The search as it stands in its folder, or a new one; raises ConfigError where that is another's."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
+    search.out.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{search.out / 'tune.db'}",
+        study_name=search.name,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST),
+        load_if_exists=True,
+    )
+    about = hashlib.sha256(search.model_dump_json(include={"base", "space"}).encode()).hexdigest()
+    if study.user_attrs.get(_ABOUT, about) != about:
+        raise ConfigError(f"{search.out}: holds a search with another base or space; choose another out")
+    study.set_user_attr(_ABOUT, about)
+    # A search that goes on must not draw again what it began with.
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
+    _take_up(study)
+    return study
 
 
 def _take_up(study: optuna.Study) -> None:
