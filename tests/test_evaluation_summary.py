@@ -40,6 +40,19 @@ def test_it_says_what_was_judged_on_what() -> None:
     ]
 
 
+def test_what_groups_are_told_apart_by_is_no_merit() -> None:
+    whole = figure("mean of 5 findings", "AUROC", 0.83, 0.81, 0.85)
+    within = figure("mean of 5 findings", "AUROC", 0.79, 0.77, 0.81, condition="pairs of one data set")
+    unknown = figure("mean of 5 findings", "AUROC", NAN, NAN, NAN, condition="pairs of one view")
+    label = figure("Edema", "AUROC", 0.8, 0.7, 0.9, condition="pairs of one data set")
+    _, told, *_ = said(whole, within, unknown, label)
+    assert told == (
+        "Where only films of one data set are compared with each other, it is 0.790 (0.770 to 0.810): what "
+        "lies above that may be owed to which data set a film is of."
+    )
+    assert not any("view" in sentence for sentence in said(whole, within, unknown, label))
+
+
 @pytest.mark.parametrize(
     ("value", "low", "high", "told"),
     [

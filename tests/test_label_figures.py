@@ -106,6 +106,26 @@ def test_groups_have_figures_of_their_own_and_a_gap() -> None:
     assert not any(condition.endswith("sex ") for _, _, condition in found)
 
 
+def test_what_tells_groups_apart_does_not_count_within_them() -> None:
+    """A score that only knows which of two hospitals is iller is no better than chance in either."""
+    rng = np.random.default_rng(0)
+    of = np.repeat(["a", "b", ""], [300, 300, 100])
+    truth = (rng.random((700, 1)) < np.where(of == "a", 0.5, 0.1)[:, None]).astype(float)
+    truth[:10] = np.nan
+    said = np.where(of == "a", 0.5, 0.1)[:, None] + 0.01 * rng.random((700, 1))
+    found = by_name(score(verdicts(truth, said), groups={"site": of}, repeats=100).figures)
+    within = found["Edema", "AUROC", "pairs of one site"]
+    assert found["Edema", "AUROC", ""].value > 0.7
+    assert within.low < 0.5 < within.high
+    assert (within.films, within.positives) == (590, int((truth[10:600] == 1).sum()))
+    mean = found["mean of 1 findings", "AUROC", "pairs of one site"]
+    assert (mean.value, mean.low) == (within.value, within.low)
+    lone = by_name(score(verdicts(truth, said), groups={"site": np.full(700, "a")}, repeats=100).figures)
+    assert not any(condition.startswith("pairs") for _, _, condition in lone)
+    few = by_name(score(verdicts(truth[290:320], said[290:320]), groups={"site": of[290:320]}).figures)
+    assert few["Edema", "AUROC", "pairs of one site"].remark.startswith("too few")
+
+
 def test_contradictions_are_counted() -> None:
     labels = ("Edema", "No Finding")
     said = np.array([[0.9, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.1], [0.2, 0.1]])

@@ -27,6 +27,7 @@ def classes(truth: Array, score: Array) -> tuple[Array, Array]:
 
 EVERY: dict[str, Callable[[Array, Array], Statistic]] = {
     "auroc": scores.auroc,
+    "auroc_within": lambda truth, score: scores.auroc_within(truth, score, np.round(score * 50) % 2),
     "average_precision": scores.average_precision,
     "brier": scores.brier,
     "brier_skill": scores.brier_skill,
@@ -82,6 +83,18 @@ def test_films_that_cannot_tell_give_nan_and_spoil_no_other_row(name: str) -> No
 def test_without_a_positive_film_there_is_nothing_to_tell(name: str) -> None:
     truth, score = films(3)
     assert np.isnan(EVERY[name](truth, score)((truth == 0)[None].astype(float))[0])
+
+
+def test_pairs_within_groups_by_hand() -> None:
+    truth, score = np.array([1, 0, 0, 1, 0, 1]), np.array([0.9, 0.1, 0.95, 0.2, 0.2, 0.3])
+    groups = np.array(["a", "a", "a", "b", "b", "b"])
+    # a: one of two pairs won; b: a tie and a win. Across the groups nothing counts.
+    assert scores.auroc_within(truth, score, groups)(np.ones((1, 6))) == pytest.approx(2.5 / 4)
+    # A film that stands twice is in twice the pairs; a group without both classes is in none.
+    assert scores.auroc_within(truth, score, groups)(np.array([[2.0, 1, 1, 0, 0, 1]])) == pytest.approx(2 / 4)
+    assert scores.auroc_within(truth, score, np.full(6, "a"))(np.ones((1, 6))) == pytest.approx(
+        scores.auroc(truth, score)(np.ones((1, 6)))
+    )
 
 
 def test_rates_by_hand() -> None:

@@ -61,7 +61,8 @@ def evaluate(
     """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
 
     Order and calls (AUROC, sensitivity, ...) are told by film; probabilities (calibration, Brier) by patient,
-    each of whom counts as one, as in the fits of train and calibrate.
+    each of whom counts as one, as in the fits of train and calibrate. --by also compares films of one group
+    with each other alone: what a model gains by telling data sets or sites apart is not in that AUROC.
 
     Writes into OUT:
       evaluation.json  all figures, and what they are of

@@ -15,7 +15,7 @@ from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.data.cache import Cache
 from hilum.evaluation_summary import summary
 from hilum.faithful import BY_METHOD
-from hilum.figures import Evaluation, Figure
+from hilum.figures import WITHIN, Evaluation, Figure
 from hilum.label_figures import BINS, DECISION
 from hilum.metrics import tally
 from hilum.page import data_url, template
@@ -179,11 +179,16 @@ def _table(title: str, caption: str, figures: Sequence[Figure]) -> Grid:
 
 
 def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
-    """Labels down, groups across, and last the widest gap between two of them."""
-    own = [one for one in figures if one.measure == measure and one.condition.startswith(f"{name} ")]
+    """Labels down, groups across, then pairs within them, and last the widest gap between two of them."""
+    within = WITHIN + name
+    own = [
+        one
+        for one in figures
+        if one.measure == measure and (one.condition.startswith(f"{name} ") or one.condition == within)
+    ]
     gaps = {one.subject: one for one in own if " more than " in one.condition}
     cells = {(one.subject, one.condition): one for one in own if " more than " not in one.condition}
-    columns = sorted({condition for _, condition in cells})
+    columns = sorted({condition for _, condition in cells}, key=lambda column: (column == within, column))
     rows = []
     for subject in dict.fromkeys(one.subject for one in own):
         row = [subject, *(cell(cells.get((subject, column))) for column in columns)]
@@ -193,7 +198,10 @@ def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
         rows.append(row)
     head = [column.removeprefix(f"{name} ") for column in columns]
     title = f"{measure[0].upper()}{measure[1:]} by {name}"
-    return title, "", ["", *head, *(["largest gap"] if gaps else [])], rows
+    caption = (
+        f"Pairs of one {name}: only its films are compared with each other." if within in columns else ""
+    )
+    return title, caption, ["", *head, *(["largest gap"] if gaps else [])], rows
 
 
 def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:

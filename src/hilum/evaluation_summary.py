@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hilum.figures import Figure
+from hilum.figures import WITHIN, Figure
 
 _BETWEEN = " more than "
 
@@ -38,6 +38,14 @@ def _ranking(figures: Sequence[Figure]) -> Iterator[str]:
             yield (
                 f"AUROC, {one.subject}: {told}{chance}; of a film with a finding and one without it, the "
                 f"first has the higher probability {100 * one.value:.0f} % of the time."
+            )
+    for one in figures:
+        if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.value == one.value:
+            group = one.condition.removeprefix(WITHIN)
+            yield (
+                f"Where only films of one {group} are compared with each other, it is {one.value:.3f} "
+                f"({one.low:.3f} to {one.high:.3f}): what lies above that may be owed to which {group} a "
+                "film is of."
             )
 
 

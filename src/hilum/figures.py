@@ -18,6 +18,9 @@ from hilum.scores import Statistic
 from hilum.store import write_whole
 from hilum.types import Array
 
+WITHIN = "pairs of one "
+"""Begins the condition of a figure for which only films of one group are compared: its name follows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from hilum import scores
 from hilum.call_figures import figures_of_calls, net_benefits
 from hilum.card import Card
 from hilum.delong import delong_interval
-from hilum.figures import Bench, Evaluation, Figure
+from hilum.figures import WITHIN, Bench, Evaluation, Figure
 from hilum.folds import rarer
 from hilum.intervals import Interval
 from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.slopes import calibration_intercept, calibration_slope
 from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, shown
+from hilum.verdicts import TABLE, Verdicts, mean_auroc, mean_auroc_within, shown
 
 Measure = Callable[[Array, Array], Statistic]
 
@@ -145,19 +145,24 @@ def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     places = shown(verdicts.truth, verdicts.findings)
     if not places:
         return
-    subject = f"mean of {len(places)} findings"
+    subject = _mean_of(places)
     columns = verdicts.truth[:, places], verdicts.probabilities[:, places]
     known = np.asarray(~np.isnan(columns[0]).all(axis=1))
     yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
     yield bench.figure(subject, "AUROC by patient", mean_auroc, *columns, verdicts.patients, films=known)
 
 
+def _mean_of(places: Sequence[int]) -> str:
+    return f"mean of {len(places)} findings"
+
+
 def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
     """AUROC and calibration of each label in each group, and the widest gap between two groups' AUROCs."""
+    names = sorted({str(one) for one in of} - {""})
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
         found: dict[str, Figure] = {}
-        for group in sorted({str(one) for one in of} - {""}):
+        for group in names:
             films = (of == group) & ~np.isnan(truth)
             about: dict[str, Any] = {"films": films, "condition": f"{name} {group}"}
             about["positives"] = positives = int((truth[films] == 1).sum())
@@ -171,6 +176,26 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
         if len(found) > 1:
             worst, *_, best = sorted(found, key=lambda group: found[group].value)
             yield _gap(label, name, best, worst, found)
+    if len(names) > 1:
+        yield from _within(verdicts, bench, name, of)
+
+
+def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
+    """The AUROC over pairs of films of one group, which nothing that tells the groups apart can raise."""
+    for i, label in enumerate(verdicts.labels):
+        truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
+        films = (of != "") & ~np.isnan(truth)
+        about: dict[str, Any] = {"films": films, "condition": WITHIN + name}
+        about["positives"] = positives = int((truth[films] == 1).sum())
+        if why := too_few(int(films.sum()), positives):
+            yield untold(label, "AUROC", why, **about)
+        else:
+            yield bench.figure(label, "AUROC", scores.auroc_within, truth, said, of, **about)
+    if places := shown(verdicts.truth, verdicts.findings):
+        columns = verdicts.truth[:, places], verdicts.probabilities[:, places], of
+        films = (of != "") & ~np.isnan(columns[0]).all(axis=1)
+        about = {"films": films, "condition": WITHIN + name}
+        yield bench.figure(_mean_of(places), "AUROC", mean_auroc_within, *columns, **about)
 
 
 def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figure]) -> Figure:

@@ -20,15 +20,37 @@ def auroc(truth: Array, score: Array) -> Statistic:
 
     The Mann-Whitney statistic (Hanley and McNeil 1982).
     """
-    tally = _tally(truth, score)
+    wins = _wins(truth, score)
+    return lambda weights: _ratio(*wins(weights))
+
+
+def auroc_within(truth: Array, score: Array, groups: Array) -> Statistic:
+    """Chance that a positive film outscores a negative one of its own group: 0..1; `groups` (N,) names them.
+
+    What tells one group from another has no part in it, however much iller the one is: a data set known by
+    its sharpness, say. Each pair counts alike, so that large groups say most. Source: the AUROC adjusted for
+    a covariate, Janes and Pepe, Biometrika 2009, here over pairs in the place of positive films.
+    """
+    parts = [(groups == group) for group in np.unique(groups)]
+    each = [(own, _wins(truth[own], score[own])) for own in parts]
 
     def statistic(weights: Array) -> Array:
-        positives, negatives = tally(weights)
-        beaten = np.cumsum(negatives, axis=1) - negatives / 2
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        return _ratio((positives * beaten).sum(axis=1), pairs)
+        won, pairs = np.sum([wins(weights[:, own]) for own, wins in each], axis=0)
+        return _ratio(won, pairs)
 
     return statistic
+
+
+def _wins(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
+    """Weights (R, N) -> pairs that the positive film wins, a tie counting half, and all pairs, (R,) each."""
+    tally = _tally(truth, score)
+
+    def counted(weights: Array) -> tuple[Array, Array]:
+        positives, negatives = tally(weights)
+        beaten = np.cumsum(negatives, axis=1) - negatives / 2
+        return (positives * beaten).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1)
+
+    return counted
 
 
 def average_precision(truth: Array, score: Array) -> Statistic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,15 +115,23 @@ def mean_auroc(truth: Array, said: Array, patients: Array | None = None) -> Stat
 
     Given `patients` (N,), each of them counts as one, of every label anew.
     """
-    return scores.mean_of([_on_known(*pair, patients) for pair in zip(truth.T, said.T, strict=True)])
-
-
-def _on_known(truth: Array, said: Array, patients: Array | None) -> Statistic:
-    known = ~np.isnan(truth)
     if patients is None:
-        own = scores.auroc(truth[known], said[known])
-    else:
-        own = scores.by_patient(scores.auroc)(truth[known], said[known], patients[known])
+        return _mean(scores.auroc, truth, said)
+    return _mean(scores.by_patient(scores.auroc), truth, said, patients)
+
+
+def mean_auroc_within(truth: Array, said: Array, groups: Array) -> Statistic:
+    """Mean over labels of `hilum.scores.auroc_within`: truth and probabilities (N, C), groups (N,)."""
+    return _mean(scores.auroc_within, truth, said, groups)
+
+
+def _mean(score: Callable[..., Statistic], truth: Array, said: Array, *others: Array) -> Statistic:
+    return scores.mean_of([_on_known(score, *pair, *others) for pair in zip(truth.T, said.T, strict=True)])
+
+
+def _on_known(score: Callable[..., Statistic], truth: Array, *columns: Array) -> Statistic:
+    known = ~np.isnan(truth)
+    own = score(truth[known], *(column[known] for column in columns))
     return own if known.all() else lambda weights: own(weights[:, known])
 
 
