@@ -260,6 +260,30 @@ def test_what_is_scored_is_scored_anew_where_its_films_or_labels_have_changed(
     assert [figure["value"] for figure in (evaluation_of(told.parent) or {})["figures"]][:1] == auroc
 
 
+def test_figures_are_told_by_group_and_what_was_scored_without_is_scored_anew(
+    folded: tuple[Study, list[Entry]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, done = folded
+    monkeypatch.setattr(study_module, "train", None)  # nothing is trained
+    (held,) = study.tests.values()
+    test = held.model_copy(update={"by": ("view", "data set")})
+    column = ("mean of 5 findings", "AUROC", "pairs of one view")
+    by = study.model_copy(update={"tests": {"held": test}, "columns": (column,)})
+    run(by)
+    for folder in (done[0].config.out, done[0].group):
+        said = evaluation_of(folder / "test-held") or {}
+        assert said["groups"] == ["view", "data set"]
+        found = {(one["subject"], one["condition"]) for one in said["figures"] if one["measure"] == "AUROC"}
+        assert {("Edema", "data set phantom:60"), (column[0], column[2])} <= found
+    table = write_report(by, finished(by)).read_text()
+    assert "mean of 5 findings AUROC pairs of one view, held" in table
+    wrong = study.model_copy(update={"tests": {"held": held.model_copy(update={"by": ("weight",)})}})
+    with pytest.raises(ConfigError, match="by 'weight'"):
+        run(wrong)
+    run(study)
+    assert "groups" not in (evaluation_of(done[0].group / "test-held") or {})
+
+
 def test_a_run_on_other_data_is_not_taken_for_this_ones(folded: tuple[Study, list[Entry]]) -> None:
     study, done = folded
     other = done[0].config.model_copy(update={"data": ("phantom:61",)})

@@ -29,7 +29,7 @@ from hilum.report import identity, provenance
 from hilum.run import STATE
 from hilum.runtime import Runtime, find
 from hilum.starts import origin, started
-from hilum.study_films import Films, digest, unseen
+from hilum.study_films import Films, digest, groups, unseen
 from hilum.toml_files import read_plan
 from hilum.train import train
 from hilum.types import Sample, now
@@ -52,7 +52,7 @@ class Study(Strict):
     tests: dict[str, Films] = Field(min_length=1)
     columns: tuple[tuple[str, str] | tuple[str, str, str], ...] = Field(
         min_length=1,
-        description="subject, measure and, for films that were changed, condition of the table's figures",
+        description="subject, measure and, of groups or changed films, condition of the table's figures",
     )
 
 
@@ -186,6 +186,8 @@ def run(
     """
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
+    for test in study.tests.values():
+        groups((), test, lambda _: ())  # a word that names no group is told now, not after a training
     finished(study)  # a run that is not this study's is told before anything is trained
     opened = cache(open_data)  # most runs name the same data
     chosen = [entry for entry in entries(study) if not only or entry.name in only]
@@ -198,7 +200,7 @@ def run(
         fellows = [other for other in chosen if other.group == entry.group]
         if study.folds and entry is fellows[-1]:
             for name in study.tests:
-                _pool(fellows, name)
+                _pool(fellows, name, study.tests[name], opened)
         if tell and entry is fellows[-1]:
             tell(entry)
     return finished(study)
@@ -222,7 +224,10 @@ def _score(
         "data": [short(data) for data in test.data],
         "parts": list(test.parts),
         "stress": test.stress,
+        **({"groups": list(test.by)} if test.by else {}),
     }
+    if test.by and runtime.card.task == "segment":
+        raise ConfigError(f"tests.{name}.by: figures of outlines are not told by group; leave it out")
     kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
     said = evaluation_of(out) or {}
     scored = kept and about.items() <= said.items()
@@ -237,11 +242,14 @@ def _score(
         return
     # One cache for the whole study: its runs see the same films.
     films = films_for([runtime.card], samples, entry.group.parent / ".hilum-cache", tick=tick)
-    evaluation = evaluate(runtime, films, stress=test.stress, tick=tick)
+    own = groups([sample.id for sample in films.samples], test, opened)
+    evaluation = evaluate(runtime, films, groups=own, stress=test.stress, tick=tick)
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 
 
-def _pool(fellows: Sequence[Entry], name: str) -> None:
+def _pool(
+    fellows: Sequence[Entry], name: str, test: Films, opened: Callable[[str], Sequence[Sample]]
+) -> None:
     """Score the verdicts of all folds of a run together, each film judged by a model that never saw it."""
     folders = [entry.config.out / f"test-{name}" for entry in fellows]
     parts = [evaluation_of(folder) or {} for folder in folders]
@@ -250,12 +258,14 @@ def _pool(fellows: Sequence[Entry], name: str) -> None:
         "data": parts[0]["data"],
         "parts": parts[0]["parts"],
         "films_sha256": [part.get("films_sha256", "") for part in parts],
+        **({"groups": list(test.by)} if test.by else {}),
     }
     out = fellows[0].group / f"test-{name}"
     if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():
         return
     verdicts = pool([read_verdicts(folder / f"{TABLE}.csv") for folder in folders])
-    write(score(verdicts), {**about, "seed": 0, **provenance(now())}, out)
+    own = groups(verdicts.films, test, opened)
+    write(score(verdicts, groups=own), {**about, "seed": 0, **provenance(now())}, out)
 
 
 def evaluation_of(out: Path) -> dict[str, Any] | None:

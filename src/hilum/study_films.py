@@ -12,12 +12,13 @@ from pydantic import Field
 
 from hilum.card import Strict, read_card
 from hilum.config import TrainConfig
-from hilum.data import join, open_data
+from hilum.data import join, open_data, short
 from hilum.data.cache import stamp
 from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
+from hilum.evaluate import groups_of
 from hilum.runtime import find
-from hilum.types import Sample
+from hilum.types import Array, Sample
 
 
 class Films(Strict):
@@ -29,6 +30,9 @@ class Films(Strict):
         default=None, description="of the test's films, where the runs' does not deal them"
     )
     stress: bool = False
+    by: tuple[str, ...] = Field(
+        default=(), description="figures of labels also by sex, age, view, site or data set"
+    )
 
 
 def unseen(
@@ -68,6 +72,18 @@ def _refuse_informed(config: TrainConfig) -> None:
                 f"{name}: {may} from fold {config.fold}, on which {config.out.name} is scored; give one that "
                 f'was kept from it (held=[{config.fold}]), or score with parts = ["test"]'
             )
+
+
+def groups(
+    films: Sequence[str], test: Films, opened: Callable[[str], Sequence[Sample]] = open_data
+) -> dict[str, Array]:
+    """Of films by their names, (N,), the groups that the test tells figures of, as `evaluate.groups_of`."""
+    samples, sources = dict[str, Sample](), dict[str, str]()
+    for name in test.data:
+        for sample in opened(name):
+            samples.setdefault(sample.id, sample)
+            sources.setdefault(sample.id, short(name))
+    return groups_of([samples[film] for film in films], test.by, sources)
 
 
 def digest(samples: Sequence[Sample]) -> str:

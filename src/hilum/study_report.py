@@ -53,7 +53,7 @@ def line(study: Study, entry: Entry) -> str:
     """One finished run's figures, for people who watch."""
     found = _figures(study, entry)
     said = [
-        f"{' '.join(column[:2])}, {test} {spread(_under(found, test, column))}"
+        f"{' '.join(column)}, {test} {spread(_under(found, test, column))}"
         for test in study.tests
         for column in study.columns
     ]
@@ -131,7 +131,7 @@ def _table(
     several = len(study.sources) > 1
     head = ["run", *["source"] * several, "start", "seeds", "parameters, M", "GFLOP a film", "ms a film"]
     head += ["minutes of training"]
-    head += [f"{' '.join(column[:2])}, {test}" for test in study.tests for column in study.columns]
+    head += [f"{' '.join(column)}, {test}" for test in study.tests for column in study.columns]
     cells = []
     for row in rows:
         line = [row.name, *[row.source] * several, row.start, str(row.seeds)]
@@ -202,7 +202,7 @@ def _page(
         if (six := six_way(verdicts))
     }
     pictures = [
-        ("Quality against cost", "", pareto(points, f"{' '.join(column[:2])}, {test}")),
+        ("Quality against cost", "", pareto(points, f"{' '.join(column)}, {test}")),
         (
             "Learning curves",
             "Loss in training (line) and on the tuning films (broken), and the tuning score (dots).",
