@@ -109,7 +109,7 @@ def test_classes_are_weighed_alike_by_all_members_or_by_none(members: Path, tmp_
         classes = card.model_copy(update={"activation": "softmax", "config": config})
         (folders[-1] / "card.json").write_text(card_json(classes))
     with pytest.raises(
-        ConfigError, match=r"two: was taught that rare classes count otherwise.*weighting=none"
+        ConfigError, match=r"two: was taught that rare classes count otherwise.*same weighting"
     ):
         ensemble(folders, split=members / "one" / "split.csv", out=tmp_path / "both", name="both")
 

@@ -47,8 +47,8 @@ def test_what_groups_are_told_apart_by_is_no_merit() -> None:
     label = figure("Edema", "AUROC", 0.8, 0.7, 0.9, condition="pairs of one data set")
     _, told, *_ = said(whole, within, unknown, label)
     assert told == (
-        "Where only films of one data set are compared with each other, it is 0.790 (0.770 to 0.810): what "
-        "lies above that may be owed to which data set a film is of."
+        "AUROC, mean of 5 findings, with films compared only with those of the same data set: 0.790 "
+        "(0.770 to 0.810)."
     )
     assert not any("view" in sentence for sentence in said(whole, within, unknown, label))
 

@@ -122,6 +122,22 @@ def test_what_tells_groups_apart_does_not_count_within_them() -> None:
     assert (mean.value, mean.low) == (within.value, within.low)
     lone = by_name(score(verdicts(truth, said), groups={"site": np.full(700, "a")}, repeats=100).figures)
     assert not any(condition.startswith("pairs") for _, _, condition in lone)
+    # Positive films that no negative one of their group stands beside do not make up the number.
+    alone = np.where(of[10:600] == "a", 1.0, 0.0)[:, None]
+    alone[-1] = 1.0
+    one = by_name(score(verdicts(alone, said[10:600]), groups={"site": of[10:600]}, repeats=100).figures)
+    assert one["Edema", "AUROC", "pairs of one site"].remark == "too few: 1 positive, fewer than 10"
+    # A finding that no film of a known group tells of, beside one that they do.
+    two = np.concatenate([truth, np.where(of[:, None] == "", (said > 0.105), np.nan)], axis=1)
+    both = by_name(
+        score(
+            verdicts(two, np.concatenate([said, said], axis=1), ("Edema", "Mass")),
+            groups={"site": of},
+            repeats=100,
+        ).figures
+    )
+    assert both["Mass", "AUROC", "pairs of one site"].remark.startswith("too few: 0 films")
+    assert both["mean of 1 findings", "AUROC", "pairs of one site"].value == pytest.approx(within.value)
     few = by_name(score(verdicts(truth[290:320], said[290:320]), groups={"site": of[290:320]}).figures)
     assert few["Edema", "AUROC", "pairs of one site"].remark.startswith("too few")
 

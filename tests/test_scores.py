@@ -88,10 +88,13 @@ def test_without_a_positive_film_there_is_nothing_to_tell(name: str) -> None:
 def test_pairs_within_groups_by_hand() -> None:
     truth, score = np.array([1, 0, 0, 1, 0, 1]), np.array([0.9, 0.1, 0.95, 0.2, 0.2, 0.3])
     groups = np.array(["a", "a", "a", "b", "b", "b"])
-    # a: one of two pairs won; b: a tie and a win. Across the groups nothing counts.
-    assert scores.auroc_within(truth, score, groups)(np.ones((1, 6))) == pytest.approx(2.5 / 4)
-    # A film that stands twice is in twice the pairs; a group without both classes is in none.
-    assert scores.auroc_within(truth, score, groups)(np.array([[2.0, 1, 1, 0, 0, 1]])) == pytest.approx(2 / 4)
+    # Of a's one positive film half of the negative ones are beaten; b's two tie and win. Across the groups
+    # nothing counts.
+    assert scores.auroc_within(truth, score, groups)(np.ones((1, 6))) == pytest.approx((0.5 + 0.5 + 1) / 3)
+    # A positive film that stands twice counts twice; one whose group has no negative film says nothing.
+    twice = np.array([[2.0, 1, 1, 1, 1, 1], [2.0, 1, 1, 0, 0, 1], [0, 0, 0, 1, 0, 1]])
+    expected = [(2 * 0.5 + 0.5 + 1) / 4, 0.5, np.nan]
+    assert scores.auroc_within(truth, score, groups)(twice) == pytest.approx(expected, nan_ok=True)
     assert scores.auroc_within(truth, score, np.full(6, "a"))(np.ones((1, 6))) == pytest.approx(
         scores.auroc(truth, score)(np.ones((1, 6)))
     )

@@ -74,7 +74,7 @@ def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
         if card.activation == "softmax" and card.weighed != first.weighed:
             raise ConfigError(
                 f"{model}: was taught that rare classes count otherwise than to {models[0]}; train both with "
-                "weighting=none, or neither"
+                "the same weighting, sampling and loss"
             )
         if card.config.get("fold") != first.config.get("fold"):
             raise ConfigError(f"{model}: learned from films that {models[0]} was tuned on; share the fold")

@@ -40,12 +40,10 @@ def _ranking(figures: Sequence[Figure]) -> Iterator[str]:
                 f"first has the higher probability {100 * one.value:.0f} % of the time."
             )
     for one in figures:
-        if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.value == one.value:
-            group = one.condition.removeprefix(WITHIN)
+        if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.low == one.low:
             yield (
-                f"Where only films of one {group} are compared with each other, it is {one.value:.3f} "
-                f"({one.low:.3f} to {one.high:.3f}): what lies above that may be owed to which {group} a "
-                "film is of."
+                f"AUROC, {one.subject}, with films compared only with those of the same "
+                f"{one.condition.removeprefix(WITHIN)}: {one.value:.3f} ({one.low:.3f} to {one.high:.3f})."
             )
 
 

@@ -181,19 +181,21 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterat
 
 
 def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
-    """The AUROC over pairs of films of one group, which nothing that tells the groups apart can raise."""
+    """The AUROC with films compared within a group alone: nothing that tells groups apart can raise it."""
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
-        films = (of != "") & ~np.isnan(truth)
+        told = [(of == group) & ~np.isnan(truth) for group in np.unique(of[of != ""])]
+        films = np.any([own for own in told if {0.0, 1.0} <= set(truth[own])] or [of != of], axis=0)
         about: dict[str, Any] = {"films": films, "condition": WITHIN + name}
         about["positives"] = positives = int((truth[films] == 1).sum())
         if why := too_few(int(films.sum()), positives):
             yield untold(label, "AUROC", why, **about)
         else:
             yield bench.figure(label, "AUROC", scores.auroc_within, truth, said, of, **about)
-    if places := shown(verdicts.truth, verdicts.findings):
+    known = of != ""
+    if places := shown(verdicts.truth[known], verdicts.findings):
         columns = verdicts.truth[:, places], verdicts.probabilities[:, places], of
-        films = (of != "") & ~np.isnan(columns[0]).all(axis=1)
+        films = known & ~np.isnan(columns[0]).all(axis=1)
         about = {"films": films, "condition": WITHIN + name}
         yield bench.figure(_mean_of(places), "AUROC", mean_auroc_within, *columns, **about)
 

@@ -247,10 +247,11 @@ def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
     was = card.leaning or (dict.fromkeys(card.labels, 0.0) if card.weighed else {})
     now = {one.label: one.calibration for one in fits}
     slope = now[card.labels[0]].slope / card.calibration.get(card.labels[0], Calibration()).slope
-    return {
+    leaning = {
         label: slope * (lean + card.calibration.get(label, Calibration()).intercept) - now[label].intercept
         for label, lean in was.items()
     }
+    return leaning if any(leaning.values()) else {}
 
 
 def _simplest(losses: Mapping[str, Array]) -> str:

@@ -21,34 +21,42 @@ def auroc(truth: Array, score: Array) -> Statistic:
     The Mann-Whitney statistic (Hanley and McNeil 1982).
     """
     wins = _wins(truth, score)
-    return lambda weights: _ratio(*wins(weights))
+
+    def statistic(weights: Array) -> Array:
+        won, positives, negatives = wins(weights)
+        return _ratio(won, positives * negatives)
+
+    return statistic
 
 
 def auroc_within(truth: Array, score: Array, groups: Array) -> Statistic:
     """Chance that a positive film outscores a negative one of its own group: 0..1; `groups` (N,) names them.
 
-    What tells one group from another has no part in it, however much iller the one is: a data set known by
-    its sharpness, say. Each pair counts alike, so that large groups say most. Source: the AUROC adjusted for
-    a covariate, Janes and Pepe, Biometrika 2009, here over pairs in the place of positive films.
+    What tells one group from another has no part in it, however much iller the one is. Groups without a
+    negative film say nothing. Source: the AUROC adjusted for a covariate, Janes and Pepe, Biometrika 2009.
     """
-    parts = [(groups == group) for group in np.unique(groups)]
+    parts = [groups == group for group in np.unique(groups)]
     each = [(own, _wins(truth[own], score[own])) for own in parts]
 
     def statistic(weights: Array) -> Array:
-        won, pairs = np.sum([wins(weights[:, own]) for own, wins in each], axis=0)
-        return _ratio(won, pairs)
+        shares, ill = np.zeros(len(weights)), np.zeros(len(weights))
+        for own, wins in each:
+            won, positives, negatives = wins(weights[:, own])
+            shares += np.divide(won, negatives, out=np.zeros(len(weights)), where=negatives > 0)
+            ill += positives * (negatives > 0)
+        return _ratio(shares, ill)
 
     return statistic
 
 
-def _wins(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
-    """Weights (R, N) -> pairs that the positive film wins, a tie counting half, and all pairs, (R,) each."""
+def _wins(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array, Array]]:
+    """Weights (R, N) -> pairs that the positive film wins, ties counting half, positives, negatives."""
     tally = _tally(truth, score)
 
-    def counted(weights: Array) -> tuple[Array, Array]:
+    def counted(weights: Array) -> tuple[Array, Array, Array]:
         positives, negatives = tally(weights)
         beaten = np.cumsum(negatives, axis=1) - negatives / 2
-        return (positives * beaten).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1)
+        return (positives * beaten).sum(axis=1), positives.sum(axis=1), negatives.sum(axis=1)
 
     return counted
 

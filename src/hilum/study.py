@@ -186,8 +186,10 @@ def run(
     """
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
-    for test in study.tests.values():
-        groups((), test, lambda _: ())  # a word that names no group is told now, not after a training
+    for name, test in study.tests.items():  # what is asked wrongly is told now, not after a training
+        groups((), test, lambda _: ())
+        if test.by and any(entry.config.task == "segment" for entry in entries(study)):
+            raise ConfigError(f"tests.{name}.by: figures of outlines are not told by group; leave it out")
     finished(study)  # a run that is not this study's is told before anything is trained
     opened = cache(open_data)  # most runs name the same data
     chosen = [entry for entry in entries(study) if not only or entry.name in only]
@@ -226,8 +228,6 @@ def _score(
         "stress": test.stress,
         **({"groups": list(test.by)} if test.by else {}),
     }
-    if test.by and runtime.card.task == "segment":
-        raise ConfigError(f"tests.{name}.by: figures of outlines are not told by group; leave it out")
     kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
     said = evaluation_of(out) or {}
     scored = kept and about.items() <= said.items()
@@ -237,7 +237,7 @@ def _score(
         if scored:  # films, or what the run began from, are gone: what was scored stands
             return
         raise
-    about["films_sha256"] = digest(samples)
+    about["films_sha256"] = digest(samples, test.by)
     if scored and said.get("films_sha256", about["films_sha256"]) == about["films_sha256"]:
         return
     # One cache for the whole study: its runs see the same films.

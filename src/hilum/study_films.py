@@ -78,6 +78,8 @@ def groups(
     films: Sequence[str], test: Films, opened: Callable[[str], Sequence[Sample]] = open_data
 ) -> dict[str, Array]:
     """Of films by their names, (N,), the groups that the test tells figures of, as `evaluate.groups_of`."""
+    if not test.by:
+        return {}
     samples, sources = dict[str, Sample](), dict[str, str]()
     for name in test.data:
         for sample in opened(name):
@@ -86,10 +88,11 @@ def groups(
     return groups_of([samples[film] for film in films], test.by, sources)
 
 
-def digest(samples: Sequence[Sample]) -> str:
-    """Hash of all that a score of the films depends on beside the model."""
+def digest(samples: Sequence[Sample], by: Sequence[str] = ()) -> str:
+    """Hash of all that a score of the films, also `by` group, depends on beside the model."""
     digest = hashlib.sha256()
     for sample in samples:
         told = f"{sample.id} {sample.patient} {sorted(sample.labels.items())} {sorted(sample.structures)}"
+        told += f" {sample.sex} {sample.age} {sample.view} {sample.site}" if by else ""
         digest.update(f"{told} {stamp(sample.image)} {stamp(sample.masks)}\n".encode())
     return digest.hexdigest()
