@@ -39,12 +39,15 @@ def _ranking(figures: Sequence[Figure]) -> Iterator[str]:
                 f"AUROC, {one.subject}: {told}{chance}; of a film with a finding and one without it, the "
                 f"first has the higher probability {100 * one.value:.0f} % of the time."
             )
-    for one in figures:
-        if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.low == one.low:
-            yield (
-                f"AUROC, {one.subject}, with films compared only with those of the same "
-                f"{one.condition.removeprefix(WITHIN)}: {one.value:.3f} ({one.low:.3f} to {one.high:.3f})."
-            )
+    within = [
+        one for one in figures if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN)
+    ]
+    if told := [one for one in within if one.low == one.low]:
+        each = (
+            f"of the same {one.condition.removeprefix(WITHIN)} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+            for one in told
+        )
+        yield f"It is, where films are compared only with those {', '.join(each)}."
 
 
 def _calibration(figures: Sequence[Figure]) -> Iterator[str]:
