@@ -40,14 +40,12 @@ def _ranking(figures: Sequence[Figure]) -> Iterator[str]:
                 f"first has the higher probability {100 * one.value:.0f} % of the time."
             )
     within = [
-        one for one in figures if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN)
+        f"of the same {one.condition.removeprefix(WITHIN)} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+        for one in figures
+        if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.low == one.low
     ]
-    if told := [one for one in within if one.low == one.low]:
-        each = (
-            f"of the same {one.condition.removeprefix(WITHIN)} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-            for one in told
-        )
-        yield f"It is, where films are compared only with those {', '.join(each)}."
+    if within:
+        yield f"It is, where films are compared only with those {', '.join(within)}."
 
 
 def _calibration(figures: Sequence[Figure]) -> Iterator[str]:
