@@ -151,9 +151,7 @@ def _of_lines(logits: Array, target: Array, weights: Array) -> tuple[_Loss, _Der
         return float(weights @ _cost(lines(at), target))
 
     def derivatives(at: Array) -> tuple[Array, Array]:
-        said = lines(at)
-        said = np.exp(said - said.max(axis=1, keepdims=True))
-        said /= said.sum(axis=1, keepdims=True)
+        said = softmax(lines(at))
         mean = (said * logits).sum(axis=1, keepdims=True)
         gradient = np.append(weights @ ((said - target) * logits).sum(axis=1), weights @ (said - target))
         hessian = np.empty((len(gradient), len(gradient)))
@@ -258,9 +256,14 @@ def probabilities(logits: Array, card: Card) -> Array:
         raise CheckpointError(f"{card.name}: a logit is not finite; check the film, then the model's files")
     line = lines([card.calibration.get(label, Calibration()) for label in card.labels], logits)
     if card.activation == "softmax":
-        odds = np.exp(line - line.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        return softmax(line)
     return sigmoid(line)
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities (N, C), of which each row adds up to 1, from logits (N, C)."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def sigmoid(logits: Array) -> Array:
