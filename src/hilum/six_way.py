@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from hilum import scores
+from hilum.calibrate import of_one_class
 from hilum.figures import Bench, Figure
 from hilum.labels import SIX
 from hilum.metrics import confusion
@@ -50,7 +51,7 @@ def six_way(verdicts: Verdicts) -> SixWay | None:
     asked = SIX if set(SIX) <= set(verdicts.labels) else verdicts.labels
     places = [i for i in map(verdicts.labels.index, asked) if not np.isnan(verdicts.truth[:, i]).all()]
     carried = verdicts.truth[:, places] == 1
-    films = (carried.sum(axis=1) == 1) & ~np.isnan(verdicts.truth[:, places]).any(axis=1)
+    films = of_one_class(verdicts.truth[:, places])
     if len(places) < 2 or not films.any():
         return None
     names = np.array([verdicts.labels[i] for i in places])
