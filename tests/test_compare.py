@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hilum.delong import delong, delong_difference, delong_interval
 from hilum.errors import DataError
 from hilum.intervals import holm
 from hilum.metrics import auroc
+from hilum.scores import auroc_within
 from hilum.types import Array
 from hilum.verdicts import Verdicts
 
@@ -133,6 +135,36 @@ def test_the_mean_over_findings_is_compared_too_and_seeds_are_averaged() -> None
     both = gain([ours, theirs], [theirs], ["Edema"], subject="x")
     assert both.value == pytest.approx(by_label[0].value / 2)
     assert gain([ours], [ours], labels, subject="x").p == 1
+
+
+def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
+    """Ours tells the film beside chance, and which of two hospitals is iller; theirs the film alone."""
+    rng = np.random.default_rng(0)
+    of = np.repeat(["a", "b", ""], [300, 300, 100])
+    truth = (rng.random((700, 2)) < np.where(of == "a", 0.5, 0.1)[:, None]).astype(float)
+    theirs = verdicts(
+        [f"{i:03d}" for i in range(700)], truth, truth + rng.normal(size=(700, 2)), ("Edema", "Mass")
+    )
+    ours = replace(theirs, probabilities=theirs.probabilities + 2 * (of == "a")[:, None], groups={"site": of})
+    found = gains(ours, theirs)
+    alike = [one for one in found if one.condition == "pairs of one site"]
+    assert [one.subject for one in alike] == ["Edema", "Mass", "mean of 2 findings"]
+    assert [(one.value, one.low, one.high, one.p) for one in alike] == [(0, 0, 0, 1)] * 3
+    assert {one.films for one in alike} == {600}
+    assert next(one for one in found if one.subject == "Edema").value > 0.05
+    # The films that stand in no group have a say over all pairs alone.
+    some = gain(
+        [ours], [replace(theirs, probabilities=-theirs.probabilities)], ["Edema"], subject="x", within="site"
+    )
+    scores = [
+        auroc_within(truth[:600, 0], sign * theirs.probabilities[:600, 0], of[:600]) for sign in (1, -1)
+    ]
+    value, opposite = (float(score(np.ones((1, 600)))[0]) for score in scores)
+    assert some.value == pytest.approx(value - opposite) and value + opposite == pytest.approx(1)
+    with pytest.raises(DataError, match="tell no sex of films; evaluate them --by it"):
+        gain([ours], [theirs], ["Edema"], subject="x", within="sex")
+    lone = replace(ours, groups={"site": np.full(700, "a")})
+    assert not any(one.condition for one in gains(lone, theirs))
 
 
 def test_the_order_of_labels_makes_no_difference() -> None:

@@ -20,7 +20,7 @@ CALLED = "at the threshold"
 
 
 def verdicts(
-    truth: Array, said: Array, labels: tuple[str, ...] = ("Edema",), threshold: float = 0.5
+    truth: Array, said: Array, labels: tuple[str, ...] = ("Edema",), threshold: float = 0.5, **groups: Array
 ) -> Verdicts:
     return Verdicts(
         films=tuple(f"f{i}" for i in range(len(truth))),
@@ -29,6 +29,7 @@ def verdicts(
         truth=truth,
         probabilities=said,
         margins=said - threshold,
+        groups=groups,
     )
 
 
@@ -90,7 +91,7 @@ def test_groups_have_figures_of_their_own_and_a_gap() -> None:
     truth, said = drawn(2)
     of = np.repeat(["F", "M", "X", ""], [200, 150, 20, 30])
     said[200:350] = np.random.default_rng(3).random((150, 1))  # guessed, for the men
-    found = by_name(score(verdicts(truth, said), groups={"sex": of}, repeats=200).figures)
+    found = by_name(score(verdicts(truth, said, sex=of), repeats=200).figures)
     women, men = (found["Edema", "AUROC", f"sex {group}"] for group in "FM")
     assert women.value == auroc(truth[of == "F", 0], said[of == "F", 0])
     assert (women.films, men.films) == (200, 150)
@@ -113,32 +114,30 @@ def test_what_tells_groups_apart_does_not_count_within_them() -> None:
     truth = (rng.random((700, 1)) < np.where(of == "a", 0.5, 0.1)[:, None]).astype(float)
     truth[:10] = np.nan
     said = np.where(of == "a", 0.5, 0.1)[:, None] + 0.01 * rng.random((700, 1))
-    found = by_name(score(verdicts(truth, said), groups={"site": of}, repeats=100).figures)
+    found = by_name(score(verdicts(truth, said, site=of), repeats=100).figures)
     within = found["Edema", "AUROC", "pairs of one site"]
     assert found["Edema", "AUROC", ""].value > 0.7
     assert within.low < 0.5 < within.high
     assert (within.films, within.positives) == (590, int((truth[10:600] == 1).sum()))
     mean = found["mean of 1 findings", "AUROC", "pairs of one site"]
     assert (mean.value, mean.low) == (within.value, within.low)
-    lone = by_name(score(verdicts(truth, said), groups={"site": np.full(700, "a")}, repeats=100).figures)
+    lone = by_name(score(verdicts(truth, said, site=np.full(700, "a")), repeats=100).figures)
     assert not any(condition.startswith("pairs") for _, _, condition in lone)
     # Positive films that no negative one of their group stands beside do not make up the number.
     alone = np.where(of[10:600] == "a", 1.0, 0.0)[:, None]
     alone[-1] = 1.0
-    one = by_name(score(verdicts(alone, said[10:600]), groups={"site": of[10:600]}, repeats=100).figures)
+    one = by_name(score(verdicts(alone, said[10:600], site=of[10:600]), repeats=100).figures)
     assert one["Edema", "AUROC", "pairs of one site"].remark == "too few: 1 positive, fewer than 10"
     # A finding that no film of a known group tells of, beside one that they do.
     two = np.concatenate([truth, np.where(of[:, None] == "", (said > 0.105), np.nan)], axis=1)
     both = by_name(
         score(
-            verdicts(two, np.concatenate([said, said], axis=1), ("Edema", "Mass")),
-            groups={"site": of},
-            repeats=100,
+            verdicts(two, np.concatenate([said, said], axis=1), ("Edema", "Mass"), site=of), repeats=100
         ).figures
     )
     assert both["Mass", "AUROC", "pairs of one site"].remark.startswith("too few: 0 films")
     assert both["mean of 1 findings", "AUROC", "pairs of one site"].value == pytest.approx(within.value)
-    few = by_name(score(verdicts(truth[290:320], said[290:320]), groups={"site": of[290:320]}).figures)
+    few = by_name(score(verdicts(truth[290:320], said[290:320], site=of[290:320])).figures)
     assert few["Edema", "AUROC", "pairs of one site"].remark.startswith("too few")
 
 
@@ -278,11 +277,9 @@ def test_an_interval_that_cannot_be_told_is_not_told() -> None:
 def test_groups_that_are_told_equally_well_are_still_two() -> None:
     rng = np.random.default_rng(0)
     truth = np.tile([[1.0], [0.0]], (60, 1))
-    one = verdicts(truth, truth * 0.8 + 0.1 * rng.random(truth.shape))
     sexes = np.repeat(["F", "M"], 60)
-    gap = next(
-        f for f in score(one, groups={"sex": sexes}, repeats=100).figures if "more than" in f.condition
-    )
+    one = verdicts(truth, truth * 0.8 + 0.1 * rng.random(truth.shape), sex=sexes)
+    gap = next(f for f in score(one, repeats=100).figures if "more than" in f.condition)
     assert gap.value == 0 and gap.films == 120
 
 

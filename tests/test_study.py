@@ -277,6 +277,16 @@ def test_figures_are_told_by_group_and_what_was_scored_without_is_scored_anew(
         assert {("Edema", "data set phantom:60"), (column[0], column[2])} <= found
     table = write_report(by, finished(by)).read_text()
     assert "mean of 5 findings AUROC pairs of one view, held" in table
+    # Told by folds, and pooled with what they tell.
+    one, whole = (
+        read_verdicts(entry / "test-held" / "films.csv").groups
+        for entry in (done[0].config.out, done[0].group)
+    )
+    assert list(one) == list(whole) == ["view", "data set"]
+    assert len(one["view"]) < len(whole["view"]) and set(whole["data set"]) == {"phantom:60"}
+    (heading, _, *rows) = table.split("\n\n")[1].splitlines()
+    assert heading.endswith("| mean of 5 findings, AUROC, pairs of one view |")
+    assert all(" to " in row.split("|")[3] for row in rows) and rows
     wrong = study.model_copy(update={"tests": {"held": held.model_copy(update={"by": ("weight",)})}})
     with pytest.raises(ConfigError, match="by 'weight'"):
         run(wrong)

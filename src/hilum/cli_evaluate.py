@@ -68,10 +68,10 @@ def evaluate(
       evaluation.json  all figures, and what they are of
       figures.csv      all figures
       evaluation.html  labels: a page with curves and the worst errors
-      films.csv        labels: what was said, and is true, of each film
+      films.csv        labels: what was said, and is true, of each film, and its groups
       bins.csv         labels: how often what was said so often is true
       decision.csv     labels: net benefit of acting from each probability on
-      differences.csv  with --compare: paired by film
+      differences.csv  with --compare: paired by film; with --by also over pairs of one group
       maps.csv         with --maps: how faithful each map is
       outlines.csv     outlines: film by film
       ratios.csv       outlines: the cardiothoracic ratios
@@ -183,7 +183,7 @@ _TABLE = (
 
 
 def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, out: Path) -> None:
-    """A line a label, one for each other figure, of labels those of all films, and the differences."""
+    """A line a label, one for each other figure, of labels those of all films, and the differences alike."""
     usual = ("", "at the threshold")
     told = [figure for figure in evaluation.figures if not labels or figure.condition in usual]
     of = {(figure.subject, figure.measure): figure for figure in told}
@@ -201,9 +201,12 @@ def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, 
             under = f", {figure.condition}" if figure.condition else ""
             print(f"{figure.subject}\t{figure.measure}{under}\t{_interval(figure)}\tn={figure.films}")
     for row in evaluation.tables.get("differences", []):
-        if row["value"] == row["value"]:
+        under = f", {row['condition']}" if row["condition"] else ""
+        if row["value"] == row["value"] and not (under and row["subject"] in labels):
             more = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-            print(f"{row['subject']}\t{row['measure']}, more than {compared}\t{more}\tP={row['p']:.3f}")
+            print(
+                f"{row['subject']}\t{row['measure']}{under}, more than {compared}\t{more}\tP={row['p']:.3f}"
+            )
     print(f"all {len(evaluation.figures)} figures\t{out / 'figures.csv'}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from hilum.delong import delong_difference
 from hilum.errors import DataError
-from hilum.figures import Bench
+from hilum.figures import WITHIN, Bench
 from hilum.intervals import around, holm, two_sided, weighed
 from hilum.labels import NO_FINDING
 from hilum.scores import Statistic, mean_of
 from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, mean_auroc, shown
+from hilum.verdicts import Verdicts, mean_auroc, mean_auroc_within, shown
 
 BY_PATIENT = "AUROC by patient"
 
@@ -27,6 +27,7 @@ class Gain:
 
     subject: str  # a label, the mean over several, or the films with exactly one
     measure: str = "AUROC"
+    condition: str = ""  # of which pairs of films, as a figure's
     films: int
     value: float
     low: float  # of 95 %, over patients drawn with replacement
@@ -45,16 +46,19 @@ def gain(
     *,
     subject: str,
     measure: str = "AUROC",
+    within: str = "",
     seed: int = 0,
     repeats: int = 2000,
 ) -> Gain:
     """Of the mean AUROC over the labels; of several verdicts, a seed each, the mean of theirs.
 
-    With the measure "AUROC by patient" every patient counts once, however many films there are. Raises
-    DataError where they share neither a film nor a label.
+    With the measure "AUROC by patient" every patient counts once, however many films there are. `within`
+    names one of our groups, "sex" say: only films of one group are then compared with each other. Raises
+    DataError where they share neither a film nor a label, or the films are not grouped so.
     """
     both = common([*ours, *theirs])
-    return _by_labels(both, len(ours), labels, subject, Bench(both[0].patients, seed, repeats), measure)
+    bench = Bench(both[0].patients, seed, repeats)
+    return _by_labels(both, len(ours), labels, subject, bench, measure, within)
 
 
 def six_gain(
@@ -75,7 +79,7 @@ def six_gain(
 
 def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 2000) -> list[Gain]:
     """Of every label that both judge, P values corrected for their number, of the mean over the findings, and
-    of the films with exactly one label.
+    of the films with exactly one label. Labels and mean also by pairs of films of one group, of ours.
 
     Raises DataError where they share neither a film nor a label.
     """
@@ -84,25 +88,38 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     both = common([ours, theirs])
     bench = Bench(both[0].patients, seed, repeats)
-    found = [_by_label(both, label, bench) for label in shared]
-    corrected = holm([each.p for each in found])
-    found = [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
-    places = [both[0].labels.index(label) for label in shared if label != NO_FINDING]
-    findings = [both[0].labels[i] for i in shown(both[0].truth, places)]
-    if len(findings) > 1:
-        found.append(_by_labels(both, 1, findings, f"mean of {len(findings)} findings", bench))
+    found = _by_all(both, shared, bench)
     with suppress(DataError):
         found += [_by_six(both, 1, measure, bench) for measure in MEASURES]
+    for name, of in both[0].groups.items():
+        if len(set(of[of != ""])) > 1:
+            found += _by_all(both, shared, bench, name)
     return found
 
 
-def _by_label(both: Sequence[Verdicts], label: str, bench: Bench) -> Gain:
-    """Of one label and two verdicts, with the interval in closed form beside the other."""
+def _by_all(both: Sequence[Verdicts], labels: Sequence[str], bench: Bench, within: str = "") -> list[Gain]:
+    """Of each label, P values corrected for their number, and of the mean over the findings."""
+    found = [_by_label(both, label, bench, within) for label in labels]
+    corrected = holm([each.p for each in found])
+    found = [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
+    films = both[0].groups[within] != "" if within else np.ones(len(both[0].films), bool)
+    places = [both[0].labels.index(label) for label in labels if label != NO_FINDING]
+    findings = [both[0].labels[i] for i in shown(both[0].truth[films], places)]
+    if len(findings) > 1:
+        subject = f"mean of {len(findings)} findings"
+        found.append(_by_labels(both, 1, findings, subject, bench, within=within))
+    return found
+
+
+def _by_label(both: Sequence[Verdicts], label: str, bench: Bench, within: str) -> Gain:
+    """Of one label and two verdicts, over all pairs with the interval in closed form beside the other."""
+    found = _by_labels(both, 1, [label], label, bench, within=within)
+    if within:
+        return found
     truth = both[0].truth[:, both[0].labels.index(label)]
     known = ~np.isnan(truth)
     said = (one.probabilities[known, one.labels.index(label)] for one in both)
     interval, p = delong_difference(truth[known], *said)
-    found = _by_labels(both, 1, [label], label, bench)
     return replace(found, delong_low=interval.low, delong_high=interval.high, delong_p=p)
 
 
@@ -113,16 +130,24 @@ def _by_labels(
     subject: str,
     bench: Bench,
     measure: str = "AUROC",
+    within: str = "",
 ) -> Gain:
     """Of the mean AUROC over the labels, each where it is known; the first verdicts, so many, are ours."""
     if not labels:
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     truth = _columns(both[0], labels, both[0].truth)
     known = np.asarray(~np.isnan(truth).all(axis=1))
-    patients = both[0].patients[known] if measure == BY_PATIENT else None
+    if within and within not in both[0].groups:
+        raise DataError(f"the verdicts to compare tell no {within} of films; evaluate them --by it")
+    score: Callable[..., Statistic] = mean_auroc
+    parts = [both[0].patients] if measure == BY_PATIENT else []
+    if within:
+        score, parts = mean_auroc_within, [both[0].groups[within]]
+        known &= parts[0] != ""
     said = [_columns(one, labels, one.probabilities)[known] for one in both]
-    each = [mean_auroc(truth[known], some, patients) for some in said]
-    return _paired(each, ours, known, bench, subject=subject, measure=measure)
+    each = [score(truth[known], some, *(part[known] for part in parts)) for some in said]
+    condition = WITHIN + within if within else ""
+    return _paired(each, ours, known, bench, subject=subject, measure=measure, condition=condition)
 
 
 def _by_six(both: Sequence[Verdicts], ours: int, measure: str, bench: Bench) -> Gain:
@@ -135,7 +160,14 @@ def _by_six(both: Sequence[Verdicts], ours: int, measure: str, bench: Bench) -> 
 
 
 def _paired(
-    each: Sequence[Statistic], ours: int, films: Array, bench: Bench, *, subject: str, measure: str
+    each: Sequence[Statistic],
+    ours: int,
+    films: Array,
+    bench: Bench,
+    *,
+    subject: str,
+    measure: str,
+    condition: str = "",
 ) -> Gain:
     """The mean of the first scores, so many, less that of the others, on the films (N,) bool."""
     first, second = mean_of(each[:ours]), mean_of(each[ours:])
@@ -144,6 +176,7 @@ def _paired(
     return Gain(
         subject=subject,
         measure=measure,
+        condition=condition,
         films=int(films.sum()),
         value=value,
         low=interval.low,

@@ -44,16 +44,15 @@ def evaluate(
 
     A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
     heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made;
-    `groups` and `prevalences` are as in `hilum.label_figures`. A segmenter's outlines are compared
-    at the films' size, with `stress` also on films changed in every way of `hilum.stress`.
+    `groups` part the films as in `hilum.verdicts`, `prevalences` are as in `hilum.label_figures`. A
+    segmenter's outlines are compared at the films' size, with `stress` also on films changed in every way of
+    `hilum.stress`.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
     if runtime.card.task == "classify" or against is not None:
-        ours = judge(runtime, cache, specialist=specialist, tick=tick)
-        evaluation = score(
-            ours, card=runtime.card, groups=groups, prevalences=prevalences, seed=seed, repeats=repeats
-        )
+        ours = replace(judge(runtime, cache, specialist=specialist, tick=tick), groups=groups or {})
+        evaluation = score(ours, card=runtime.card, prevalences=prevalences, seed=seed, repeats=repeats)
         if against is None:
             return evaluation
         rows = [asdict(one) for one in gains(ours, against, seed=seed, repeats=repeats)]

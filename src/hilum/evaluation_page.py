@@ -208,7 +208,7 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
     head = ["", "films", "more than the other's", "P", "P after Holm", "after DeLong", "P"]
     cells = [
         [
-            f"{row['subject']}, {row['measure']}",
+            ", ".join(filter(None, (row["subject"], row["measure"], row["condition"]))),
             str(row["films"]),
             interval(row["value"], row["low"], row["high"], "+.3f"),
             _number(row["p"]),

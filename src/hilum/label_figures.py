@@ -43,16 +43,14 @@ def score(
     verdicts: Verdicts,
     *,
     card: Card | None = None,
-    groups: Mapping[str, Array] | None = None,
     prevalences: Mapping[str, float] | None = None,
     seed: int = 0,
     repeats: int = 1000,
 ) -> Evaluation:
     """All figures of the verdicts, with intervals over patients.
 
-    With the model's `card` also those of its operating points and prediction sets. `groups` are columns (N,)
-    of names that part the films, "" where nothing is known: sex, say. `prevalences` are those of labels
-    elsewhere, for which predictive values are told as well.
+    With the model's `card` also those of its operating points and prediction sets. `prevalences` are those of
+    labels elsewhere, for which predictive values are told as well.
     """
     bench = Bench(verdicts.patients, seed, repeats)
     six = six_way(verdicts)
@@ -61,7 +59,7 @@ def score(
         *_of_labels(verdicts, bench),
         *figures_of_calls(verdicts, bench, card, prevalences or {}),
         *_of_findings(verdicts, bench),
-        *(figure for name, of in (groups or {}).items() for figure in _of_groups(verdicts, bench, name, of)),
+        *(figure for name in verdicts.groups for figure in _of_groups(verdicts, bench, name)),
         *(figures_of_six(six, bench) if six else ()),
     ]
     return Evaluation(
@@ -156,8 +154,9 @@ def _mean_of(places: Sequence[int]) -> str:
     return f"mean of {len(places)} findings"
 
 
-def _of_groups(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
+def _of_groups(verdicts: Verdicts, bench: Bench, name: str) -> Iterator[Figure]:
     """AUROC and calibration of each label in each group, and the widest gap between two groups' AUROCs."""
+    of = verdicts.groups[name]
     names = sorted({str(one) for one in of} - {""})
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]

@@ -202,7 +202,7 @@ def run(
         fellows = [other for other in chosen if other.group == entry.group]
         if study.folds and entry is fellows[-1]:
             for name in study.tests:
-                _pool(fellows, name, study.tests[name], opened)
+                _pool(fellows, name, study.tests[name])
         if tell and entry is fellows[-1]:
             tell(entry)
     return finished(study)
@@ -247,9 +247,7 @@ def _score(
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 
 
-def _pool(
-    fellows: Sequence[Entry], name: str, test: Films, opened: Callable[[str], Sequence[Sample]]
-) -> None:
+def _pool(fellows: Sequence[Entry], name: str, test: Films) -> None:
     """Score the verdicts of all folds of a run together, each film judged by a model that never saw it."""
     folders = [entry.config.out / f"test-{name}" for entry in fellows]
     parts = [evaluation_of(folder) or {} for folder in folders]
@@ -264,8 +262,7 @@ def _pool(
     if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():
         return
     verdicts = pool([read_verdicts(folder / f"{TABLE}.csv") for folder in folders])
-    own = groups(verdicts.films, test, opened)
-    write(score(verdicts, groups=own), {**about, "seed": 0, **provenance(now())}, out)
+    write(score(verdicts), {**about, "seed": 0, **provenance(now())}, out)
 
 
 def evaluation_of(out: Path) -> dict[str, Any] | None:

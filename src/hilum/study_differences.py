@@ -9,6 +9,7 @@ from pathlib import Path
 from hilum.compare import BY_PATIENT, Gain, common, gain, six_gain
 from hilum.cost import Cost
 from hilum.errors import DataError
+from hilum.figures import WITHIN
 from hilum.intervals import holm
 from hilum.labels import NO_FINDING
 from hilum.six_way import MEASURES
@@ -37,7 +38,7 @@ class Difference:
     run: str
     source: str
     test: str
-    column: tuple[str, ...]  # of the study's: subject and measure
+    column: tuple[str, ...]  # of the study's: subject, measure, and of which pairs of films if not of all
     gain: Gain  # P corrected over the runs compared on this source, test and column
 
 
@@ -52,9 +53,9 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             pairs = [(row.title, verdicts_of(row, test)) for row in others if theirs]
             # No P value is below two in so many draws, and Holm multiplies it by the number of pairs.
             repeats = max(2000, 100 * len(pairs))
-            for column in (one for one in study.columns if len(one) == 2):  # of films as they are
+            for column in study.columns:
                 some = {
-                    run: one for run, own in pairs if own and (one := _gain(own, theirs, *column, repeats))
+                    run: one for run, own in pairs if own and (one := _gain(own, theirs, column, repeats))
                 }
                 corrected = holm([gained.p for gained in some.values()])
                 found += [
@@ -73,9 +74,12 @@ def verdicts_of(row: Row, test: str) -> list[Verdicts]:
 
 
 def _gain(
-    ours: Sequence[Verdicts], theirs: Sequence[Verdicts], subject: str, measure: str, repeats: int
+    ours: Sequence[Verdicts], theirs: Sequence[Verdicts], column: Sequence[str], repeats: int
 ) -> Gain | None:
     """Of a column; none where it is of something else, or the two share no label or film."""
+    subject, measure, condition = (*column, "")[:3]
+    if condition and not (measure == "AUROC" and condition.startswith(WITHIN)):
+        return None
     try:
         if measure in MEASURES:
             return six_gain(ours, theirs, measure, repeats=repeats)
@@ -86,7 +90,8 @@ def _gain(
         places = shown(both.truth, [both.labels.index(label) for label in known])
         findings = [both.labels[i] for i in places if both.labels[i] != NO_FINDING]
         labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
-        return gain(ours, theirs, sorted(labels), subject=subject, measure=measure, repeats=repeats)
+        within, labels = condition.removeprefix(WITHIN), sorted(labels)
+        return gain(ours, theirs, labels, subject=subject, measure=measure, within=within, repeats=repeats)
     except DataError:
         return None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from hilum.types import Array
 TABLE = "films"
 """Stem of the csv that holds an evaluation's verdicts."""
 
+_BY = "by "
+"""Begins the head of that csv's column of a group: its name follows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
@@ -32,6 +35,7 @@ class Verdicts:
     probabilities: Array  # (N, C) float64
     margins: Array  # (N, C) float64: how far above the label's threshold, in logits
     asked: Array | None = None  # (N,) bool: on which films a specialist was heard; None: there was none
+    groups: Mapping[str, Array] = field(default_factory=dict)  # sex, say: (N,) names, "" where none is told
 
     @property
     def findings(self) -> list[int]:
@@ -55,6 +59,7 @@ class Verdicts:
             probabilities=self.probabilities[rows],
             margins=self.margins[rows],
             asked=None if self.asked is None else self.asked[rows],
+            groups={name: of[rows] for name, of in self.groups.items()},
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -65,10 +70,12 @@ class Verdicts:
             for label, *triple in parts
             for of, values in zip(("", " probability", " margin"), triple, strict=True)
         }
-        names = zip(self.films, self.patients.tolist(), strict=True)
+        names = {"film": self.films, "patient": self.patients.tolist()}
+        names |= {_BY + name: of.tolist() for name, of in self.groups.items()}
         return [
-            {"film": film, "patient": patient} | {key: float(f"{v[i]:.7g}") for key, v in columns.items()}
-            for i, (film, patient) in enumerate(names)
+            {key: column[i] for key, column in names.items()}
+            | {key: float(f"{v[i]:.7g}") for key, v in columns.items()}
+            for i in range(len(self.films))
         ]
 
 
@@ -83,6 +90,8 @@ def read_verdicts(path: Path) -> Verdicts:
             for of in ("", " probability", " margin")
         )
         films, patients = tuple(row["film"] for row in rows), np.array([row["patient"] for row in rows])
+        parted = [name for name in rows[0] if name.startswith(_BY) and name not in labels]
+        groups = {name.removeprefix(_BY): np.array([row[name] for row in rows]) for name in parted}
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None
     return Verdicts(
@@ -92,6 +101,7 @@ def read_verdicts(path: Path) -> Verdicts:
         truth=truth,
         probabilities=probabilities,
         margins=margins,
+        groups=groups,
     )
 
 
@@ -107,6 +117,11 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
         truth=np.concatenate([part.truth for part in parts]),
         probabilities=np.concatenate([part.probabilities for part in parts]),
         margins=np.concatenate([part.margins for part in parts]),
+        groups={
+            name: np.concatenate([part.groups[name] for part in parts])
+            for name in parts[0].groups
+            if all(name in part.groups for part in parts)
+        },
     )
 
 
