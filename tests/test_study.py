@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from hilum import study as study_module
 from hilum.card import Card, card_json, read_card
+from hilum.cli_train import study as command
 from hilum.compare import Gain
 from hilum.config import TrainConfig
 from hilum.cost import cost
 from hilum.data import open_data
 from hilum.data.split import make_split, select, write_split
-from hilum.errors import ConfigError
+from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.starts import origin
 from hilum.study import Entry, Study, entries, evaluation_of, finished, read_study, run
 from hilum.study_differences import Difference, difference_table
@@ -167,6 +169,29 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
     monkeypatch.setattr(study_module, "train", fail)
     monkeypatch.setattr(study_module, "evaluate", fail)
     assert [entry.name for entry in run(study, only=["wide"])] == ["wide"]
+
+
+def test_a_run_that_cannot_be_trained_does_not_stop_the_others(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = file.parent / "pretrained"
+    file.write_text(file.read_text().replace("[runs.small]", f'[runs.small]\nstart = "{missing}"'))
+    study, heard = read_study(file), list[tuple[str, HilumError]]()
+    with pytest.raises(CheckpointError, match="pretrained"):
+        run(study)
+    done = run(study, fault=lambda entry, error: heard.append((entry.name, error)))
+    assert [entry.name for entry in done] == ["wide"]
+    assert [name for name, _ in heard] == ["small", "small"]  # of each seed
+    assert all(isinstance(error, CheckpointError) for _, error in heard)
+    with pytest.raises(typer.Exit) as left:
+        command(file)
+    told = capsys.readouterr()
+    assert left.value.exit_code == 1
+    assert told.err.count("not done, ") == 2 and str(missing) in told.err
+    assert "| wide | " in told.out and "| small | " not in told.out
+    (study.out / "wide-here-seed7").rename(file.parent / "away")
+    with pytest.raises(CheckpointError, match="pretrained"):  # nothing is done: there is nothing to show
+        command(file, only=["small"])
 
 
 LABELS = """

@@ -14,6 +14,7 @@ from hilum.progress import AGAIN, progress
 
 if TYPE_CHECKING:
     from hilum.card import Card
+    from hilum.errors import HilumError
 
 
 def train(
@@ -92,7 +93,8 @@ def study(
 
     What is trained or scored already is not done again. Each run's line is told as it is done, and stands in
     NAME.csv (all figures) and NAME.md (the table) from then on; at the end the differences do too, and
-    NAME.html has both, and pictures.
+    NAME.html has both, and pictures. A run that cannot be trained or scored is told, and the others go on.
+    Exit code 1: there was one.
     How such a file is written, with an example to copy: docs/studies.md.
 
     Examples:
@@ -111,11 +113,20 @@ def study(
         print(line(chosen, entry), file=sys.stderr)
         write_report(chosen, finished(chosen), whole=False)
 
+    faults: list[HilumError] = []
+
+    def fault(entry: Entry, error: HilumError) -> None:
+        print(f"{entry.config.out}: not done, {error}", file=sys.stderr)
+        faults.append(error)
+
     with progress("study", again=AGAIN) as tick:
-        done = run(chosen, only=only or (), tick=tick, tell=tell)
+        done = run(chosen, only=only or (), tick=tick, tell=tell, fault=fault)
+    if not done:
+        raise faults[0]
     table = write_report(chosen, done)
     print(table.read_text(encoding="utf-8"), end="")
     print(f"page\t{table.with_suffix('.html')}", file=sys.stderr)
+    raise typer.Exit(1 if faults else 0)
 
 
 def tune(

@@ -179,33 +179,54 @@ def run(
     only: Sequence[str] = (),
     tick: Tick | None = None,
     tell: Callable[[Entry], None] | None = None,
+    fault: Callable[[Entry, HilumError], None] | None = None,
 ) -> list[Entry]:
     """Train and score what is missing, of the runs `only` names or of all; returns all that are finished.
 
-    `tell` hears of each run as it is done.
+    `tell` hears of each run as it is done, `fault` of one that could not be: the others go on. Without it its
+    error is raised.
     """
+    _check(study, only)
+    opened = cache(open_data)  # most runs name the same data
+    chosen = [entry for entry in entries(study) if not only or entry.name in only]
+    failed = set[Path]()
+    for done, entry in enumerate(chosen):
+        own = within(tick, done, len(chosen), entry.config.out.relative_to(study.out).as_posix())
+        fellows = [other for other in chosen if other.group == entry.group]
+        try:
+            _do(study, entry, opened, own)
+            if entry is not fellows[-1] or entry.group in failed:
+                continue
+            for name in study.tests if study.folds else ():
+                _pool(fellows, name, study.tests[name])
+        except HilumError as error:
+            if fault is None:
+                raise
+            failed.add(entry.group)
+            fault(entry, error)
+        else:
+            if tell:
+                tell(entry)
+    return finished(study)
+
+
+def _check(study: Study, only: Sequence[str]) -> None:
+    """Raise ConfigError for what is asked wrongly: now, not after a training."""
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
-    for name, test in study.tests.items():  # what is asked wrongly is told now, not after a training
+    for name, test in study.tests.items():
         groups((), test, lambda _: ())
         if test.by and any(entry.config.task == "segment" for entry in entries(study)):
             raise ConfigError(f"tests.{name}.by: figures of outlines are not told by group; leave it out")
-    finished(study)  # a run that is not this study's is told before anything is trained
-    opened = cache(open_data)  # most runs name the same data
-    chosen = [entry for entry in entries(study) if not only or entry.name in only]
-    for done, entry in enumerate(chosen):
-        own = within(tick, done, len(chosen), entry.config.out.relative_to(study.out).as_posix())
-        if not entry.finished:
-            train(entry.config, resume=True, tick=own)
-        for name, test in study.tests.items():
-            _score(entry, name, test, opened, own)
-        fellows = [other for other in chosen if other.group == entry.group]
-        if study.folds and entry is fellows[-1]:
-            for name in study.tests:
-                _pool(fellows, name, study.tests[name])
-        if tell and entry is fellows[-1]:
-            tell(entry)
-    return finished(study)
+    finished(study)  # a run that is not this study's
+
+
+def _do(study: Study, entry: Entry, opened: Callable[[str], Sequence[Sample]], tick: Tick | None) -> None:
+    """Train a run and score it on every test, where that is not done yet."""
+    if not entry.finished:
+        train(entry.config, resume=True, tick=tick)
+    for name, test in study.tests.items():
+        _score(entry, name, test, opened, tick)
 
 
 def finished(study: Study) -> list[Entry]:
