@@ -59,9 +59,7 @@ def arguments(task: str) -> dict[str, list[str]]:
             given = make.keywords if isinstance(make, partial) else {}
             named = inspect.signature(make.func if isinstance(make, partial) else make).parameters.values()
             defaults = {one.name: one.default for one in named if one.kind is one.KEYWORD_ONLY} | given
-            found[name] = [
-                f"{key}={value}" for key, value in defaults.items() if key not in ("channels", "backbone")
-            ]
+            found[name] = [f"{key}={value}" for key, value in defaults.items() if key != "channels"]
     return found
 
 
