@@ -72,8 +72,8 @@ FLOORS = """
     data.dicom_copy data.study_files
     data.importing
     batches data.audit evaluate_outlines faithful reliability
-    data.audit_words evaluate evaluate_pictures evaluation_page
-    export recalibrate shortcuts teach
+    data.audit_words evaluate evaluate_pictures grids
+    evaluation_page export recalibrate shortcuts teach
     data.traces plan shortcuts_page study_films
     data.audit_page
     finish starts

@@ -12,8 +12,9 @@ from hilum.blank import BLANKS
 from hilum.blanked import pictures
 from hilum.card import Preparation
 from hilum.conclusions import ALONE, AUROC, CHANGE, PREVALENCE, PROBE, other_than
-from hilum.evaluation_page import Grid, cell, interval, tile
+from hilum.evaluation_page import tile
 from hilum.figures import Figure, write_figures
+from hilum.grids import Grid, cell, interval
 from hilum.page import template
 from hilum.shortcuts import Audit
 from hilum.types import Sample

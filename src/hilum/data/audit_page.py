@@ -13,8 +13,9 @@ from hilum.conclusions import ALONE, PROBE
 from hilum.data.audit import PICTURE, Audit, Film, Shared
 from hilum.data.audit_words import counts, sentences
 from hilum.data.traces import PLAIN
-from hilum.evaluation_page import Grid, cell, tile
+from hilum.evaluation_page import tile
 from hilum.figures import Figure, write_figures
+from hilum.grids import Grid, cell
 from hilum.page import template
 from hilum.shortcuts_page import links_grid
 from hilum.types import Array
