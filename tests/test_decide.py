@@ -17,6 +17,7 @@ from hilum.decide import (
     baseline,
     called,
     fit_threshold,
+    lent,
     margins,
     operated,
     predict,
@@ -370,3 +371,26 @@ def test_a_prediction_says_which_answers_are_left() -> None:
     assert found.plausible == ("absent", "either", "present", "", "", "")
     assert found["Cardiomegaly"].plausible == "either"
     assert replace(found, plausible=())["Cardiomegaly"].plausible == ""
+
+
+def test_a_fold_is_called_by_the_thresholds_of_the_others() -> None:
+    def fold(edema: float, mass: float, rule: str = "Youden index; told") -> Card:
+        values = {"Edema": (edema, "Youden index; told"), "Mass": (mass, rule)}
+        return card(
+            labels=("Edema", "Mass"),
+            thresholds={
+                name: Threshold(value=value, low=value / 2, high=value, rule=how)
+                for name, (value, how) in values.items()
+            },
+        )
+
+    untold = "0.5: no cut on the tuning films beats chance"
+    own, one, other = fold(0.9, 0.9), fold(0.1, 0.2), fold(0.4, 0.5, untold)
+    found = lent(own, [one, other]).thresholds
+    between = float(sigmoid((math.log(0.1 / 0.9) + math.log(0.4 / 0.6)) / 2))
+    assert found["Edema"].value == pytest.approx(between) and found["Mass"].value == pytest.approx(0.2)
+    assert found["Edema"].low == found["Edema"].high == found["Edema"].value
+    assert lent(one, [other]).thresholds["Mass"].value == 0.5
+    assert lent(own, []) == own
+    ranking = card(activation="softmax")
+    assert lent(ranking, [ranking]) == ranking

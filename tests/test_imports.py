@@ -78,7 +78,7 @@ FLOORS = """
     data.audit_page
     finish starts
     run
-    train cli_data cli_films cli_hub cli_selftest ensemble
+    train cli_data cli_films cli_hub cli_selftest ensemble study_scores
     cli_calibrate cli_evaluate cli_export cli_leaks cli_predict study tune
     cli_audit cli_pacs cli_serve study_differences
     study_report
@@ -164,8 +164,8 @@ sys.meta_path.insert(0, Absent())
 
 TRAINING = {
     "models", "batches", "losses", "state", "stages", "plan", "starts", "finish", "run", "train",
-    "checkpoint", "cost", "needs_train", "study", "study_films", "study_report", "study_differences",
-    "tune", "ensemble", "teach",
+    "checkpoint", "cost", "needs_train", "study", "study_films", "study_scores", "study_report",
+    "study_differences", "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]
 

@@ -7,23 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
 from hilum import study as study_module
+from hilum import study_scores
+from hilum.calibrate import logit
 from hilum.card import Card, card_json, read_card
 from hilum.cli_train import study as command
 from hilum.compare import Gain
 from hilum.config import TrainConfig
 from hilum.cost import cost
 from hilum.data import open_data
-from hilum.data.split import make_split, select, write_split
+from hilum.data.split import make_split, read_split, select, write_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.starts import origin
-from hilum.study import Entry, Study, entries, evaluation_of, finished, read_study, run
+from hilum.study import Entry, Study, entries, finished, read_study, run
 from hilum.study_differences import Difference, difference_table
 from hilum.study_films import Films, unseen
 from hilum.study_report import line, spread, write_report
+from hilum.study_scores import evaluation_of
 from hilum.types import Sample
 from hilum.verdicts import read_verdicts
 
@@ -116,7 +120,7 @@ def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     }
     samples = open_data("phantom:16")
     assert entry.config.split is not None
-    split = study_module.read_split(entry.config.split)
+    split = read_split(entry.config.split)
     assert films == {sample.id for sample in select(samples, split, "tune")}
     # What extra says of the data's own films trains only where they train.
     fuller = replace(entry, config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
@@ -167,7 +171,7 @@ def test_a_study_trains_scores_and_tells_and_does_nothing_twice(
         raise AssertionError("done already")
 
     monkeypatch.setattr(study_module, "train", fail)
-    monkeypatch.setattr(study_module, "evaluate", fail)
+    monkeypatch.setattr(study_scores, "evaluate", fail)
     assert [entry.name for entry in run(study, only=["wide"])] == ["wide"]
 
 
@@ -243,7 +247,7 @@ def test_the_folds_of_a_run_judge_every_film_once_and_none_that_they_learned(
     assert len(done) == 2 * 2 * 2
     samples, first = open_data("phantom:60"), done[0]
     assert first.config.split is not None
-    split = study_module.read_split(first.config.split)
+    split = read_split(first.config.split)
     parts = [read_verdicts(entry.config.out / "test-held" / "films.csv") for entry in done[:2]]
     for fold, part in enumerate(parts):
         assert set(part.films) == {sample.id for sample in select(samples, split, "tune", fold=fold)}
@@ -256,6 +260,12 @@ def test_the_folds_of_a_run_judge_every_film_once_and_none_that_they_learned(
         f for f in said["figures"] if (f["subject"], f["measure"]) == ("mean of 5 findings", "AUROC")
     )
     assert figure["films"] == len(whole.films) == sum(len(part.films) for part in parts)
+    # Each fold's films are called by the other's thresholds, and judged as before.
+    cards = [read_card(entry.config.out / "checkpoint") for entry in done[:2]]
+    for part, other in zip(parts, cards[::-1], strict=True):
+        told, at = whole.on(part.films), [other.thresholds[label].value for label in part.labels]
+        np.testing.assert_array_equal(told.probabilities, part.probabilities)
+        np.testing.assert_allclose(told.margins, logit(part.probabilities) - logit(np.array(at)), atol=1e-4)
 
 
 def test_what_is_scored_is_scored_anew_where_its_films_or_labels_have_changed(

@@ -5,7 +5,7 @@ Operating points are chosen on tuning films and stored in the card; calls are ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -136,6 +136,22 @@ def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
             "of your own rules out; leave one of the two out"
         )
     return operated(card, point=point)
+
+
+def lent(card: Card, others: Sequence[Card]) -> Card:
+    """The card with the thresholds of models of other folds, the mean of theirs as log-odds.
+
+    A fold's own were chosen on the very films that it judges in a cross-validation. Those that tuning films
+    did not tell have no say; where none did, the value is 0.5. Without others the card stays as it is.
+    """
+    thresholds = {}
+    for label in card.thresholds if others else ():
+        told = [other.thresholds[label] for other in others if label in other.thresholds]
+        values = [float(logit(one.value)) for one in told if one.rule.startswith(YOUDEN)]
+        value = float(sigmoid(np.asarray(np.mean(values)))) if values else 0.5
+        rule = f"{YOUDEN}, on the films of other folds"
+        thresholds[label] = Threshold(value=value, low=value, high=value, rule=rule)
+    return card.model_copy(update={"thresholds": {**card.thresholds, **thresholds}})
 
 
 def margins(scores: Array, card: Card) -> Array:

@@ -6,7 +6,6 @@ already there is not done again, so that a study can be interrupted, and grown b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,19 +20,15 @@ from hilum.data import open_data, short
 from hilum.data.cache import Tick
 from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
-from hilum.evaluate import evaluate, films_for
-from hilum.figures import write
-from hilum.label_figures import score
 from hilum.progress import within
-from hilum.report import identity, provenance
 from hilum.run import STATE
-from hilum.runtime import Runtime, find
+from hilum.runtime import find
 from hilum.starts import origin, started
-from hilum.study_films import Films, digest, groups, unseen
+from hilum.study_films import Films, groups
+from hilum.study_scores import pool_runs, score_run
 from hilum.toml_files import read_plan
 from hilum.train import train
-from hilum.types import Sample, now
-from hilum.verdicts import TABLE, pool, read_verdicts
+from hilum.types import Sample
 
 
 class Study(Strict):
@@ -198,7 +193,7 @@ def run(
             if entry is not fellows[-1] or entry.group in failed:
                 continue
             for name in study.tests if study.folds else ():
-                _pool(fellows, name, study.tests[name])
+                pool_runs([one.config.out for one in fellows], entry.group, name, study.tests[name])
         except HilumError as error:
             if fault is None:
                 raise
@@ -226,7 +221,7 @@ def _do(study: Study, entry: Entry, opened: Callable[[str], Sequence[Sample]], t
     if not entry.finished:
         train(entry.config, resume=True, tick=tick)
     for name, test in study.tests.items():
-        _score(entry, name, test, opened, tick)
+        score_run(entry.config, entry.group, name, test, opened, tick)
 
 
 def finished(study: Study) -> list[Entry]:
@@ -234,60 +229,3 @@ def finished(study: Study) -> list[Entry]:
     whole = entries(study)
     left = {entry.group for entry in whole if not entry.finished}
     return [entry for entry in whole if entry.group not in left]
-
-
-def _score(
-    entry: Entry, name: str, test: Films, opened: Callable[[str], Sequence[Sample]], tick: Tick | None
-) -> None:
-    """Evaluate a run on a test, unless that has been done with the same weights, films and labels."""
-    out = entry.config.out / f"test-{name}"
-    runtime = Runtime(find(entry.config.out))
-    about: dict[str, Any] = {
-        "model": identity(runtime.card),
-        "data": [short(data) for data in test.data],
-        "parts": list(test.parts),
-        "stress": test.stress,
-        **({"groups": list(test.by)} if test.by else {}),
-    }
-    kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
-    said = evaluation_of(out) or {}
-    scored = kept and about.items() <= said.items()
-    try:
-        samples = unseen(entry.config, test, opened)
-    except HilumError:
-        if scored:  # films, or what the run began from, are gone: what was scored stands
-            return
-        raise
-    about["films_sha256"] = digest(samples, test.by)
-    if scored and said.get("films_sha256", about["films_sha256"]) == about["films_sha256"]:
-        return
-    # One cache for the whole study: its runs see the same films.
-    films = films_for([runtime.card], samples, entry.group.parent / ".hilum-cache", tick=tick)
-    own = groups([sample.id for sample in films.samples], test, opened)
-    evaluation = evaluate(runtime, films, groups=own, stress=test.stress, tick=tick)
-    write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
-
-
-def _pool(fellows: Sequence[Entry], name: str, test: Films) -> None:
-    """Score the verdicts of all folds of a run together, each film judged by a model that never saw it."""
-    folders = [entry.config.out / f"test-{name}" for entry in fellows]
-    parts = [evaluation_of(folder) or {} for folder in folders]
-    about = {
-        "models": [part["model"] for part in parts],
-        "data": parts[0]["data"],
-        "parts": parts[0]["parts"],
-        "films_sha256": [part.get("films_sha256", "") for part in parts],
-        **({"groups": list(test.by)} if test.by else {}),
-    }
-    out = fellows[0].group / f"test-{name}"
-    if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():
-        return
-    verdicts = pool([read_verdicts(folder / f"{TABLE}.csv") for folder in folders])
-    write(score(verdicts), {**about, "seed": 0, **provenance(now())}, out)
-
-
-def evaluation_of(out: Path) -> dict[str, Any] | None:
-    """What a test's folder says of its figures; None where there is none yet."""
-    path = out / "evaluation.json"
-    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return found

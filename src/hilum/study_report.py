@@ -18,8 +18,9 @@ from hilum.page import template
 from hilum.plots import Point, comparison, confusions, curves, pareto
 from hilum.report import provenance
 from hilum.six_way import MEASURES, six_way
-from hilum.study import Entry, Study, evaluation_of
+from hilum.study import Entry, Study
 from hilum.study_differences import Difference, Row, difference_table, differences_of, verdicts_of
+from hilum.study_scores import evaluation_of
 from hilum.types import now
 
 

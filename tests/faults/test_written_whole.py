@@ -21,7 +21,7 @@ from hilum.data.phantom import draw
 from hilum.figures import Evaluation, Figure, write
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film
-from hilum.study import evaluation_of
+from hilum.study_scores import evaluation_of
 from hilum.types import Sample
 
 
