@@ -364,7 +364,7 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
     assert {row["subject"]: row["value"] for row in rows if row["value"]} == dict.fromkeys(
         ("Edema", "No Finding", "films with exactly one of the 2"), "0.0"
     )
-    assert "No Finding\tAUROC, more than hilum-six\t+0.000 (+0.000 to +0.000)\tP=1.000" in done.stdout
+    assert "No Finding\tAUROC, more than hilum-six\t+0.000 (+0.000 to +0.000)\tP 1.000" in done.stdout
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert document["compared"] == document["model"]
     assert document["not available"] == ["sex"]
@@ -383,6 +383,22 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
     done = hilum("evaluate", "hilum-six", "phantom:4@3", "--out", tmp_path / "x", "--compare", boxes)
     assert done.returncode == 2
     assert "boxes: made to segment; give a classifier" in done.stderr
+
+
+def test_evaluate_compares_classifiers_over_pairs_of_one_group(tmp_path: Path) -> None:
+    more = ["--compare", "hilum-six", "--by", "view", "--repeats", "100"]
+    done = hilum("evaluate", "hilum-six", "phantom:60", "--out", tmp_path / "out", *more)
+    assert done.returncode == 0, done.stderr
+    what = "mean of 5 findings\tAUROC, pairs of one view, more than hilum-six"
+    assert f"{what}\t+0.000 (+0.000 to +0.000)\tP 1.000" in done.stdout.splitlines()
+    assert not any("pairs of one view" in row for row in done.stdout.splitlines() if row.startswith("Edema"))
+    rows = table(tmp_path / "out" / "differences.csv")
+    assert {row["condition"] for row in rows} == {"", "pairs of one view"}
+    assert {row["by view"] for row in table(tmp_path / "out" / "films.csv")} == {"AP", "PA"}
+    assert (
+        "Pairs of one group: only its films are compared"
+        in (tmp_path / "out" / "evaluation.html").read_text()
+    )
 
 
 def test_settings_name_all_with_their_choices() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from hilum.compare import common, gain, gains, six_gain
 from hilum.delong import delong, delong_difference, delong_interval
 from hilum.errors import DataError
 from hilum.intervals import holm
+from hilum.label_figures import score
 from hilum.metrics import auroc
 from hilum.scores import auroc_within
 from hilum.types import Array
-from hilum.verdicts import Verdicts
+from hilum.verdicts import Verdicts, read_verdicts
 
 
 def films(seed: int, n: int = 120, signal: float = 1.0) -> tuple[Array, Array, Array]:
@@ -161,10 +164,39 @@ def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
     ]
     value, opposite = (float(score(np.ones((1, 600)))[0]) for score in scores)
     assert some.value == pytest.approx(value - opposite) and value + opposite == pytest.approx(1)
+    with pytest.raises(DataError, match="'AUROC by patient' is not told of pairs of one site"):
+        gain([ours], [theirs], ["Edema"], subject="x", within="site", measure="AUROC by patient")
     with pytest.raises(DataError, match="tell no sex of films; evaluate them --by it"):
         gain([ours], [theirs], ["Edema"], subject="x", within="sex")
     lone = replace(ours, groups={"site": np.full(700, "a")})
     assert not any(one.condition for one in gains(lone, theirs))
+    with pytest.raises(DataError, match="all of one site"):
+        gain([lone], [theirs], ["Edema"], subject="x", within="site")
+    # A finding that no group has both ways: the mean is of the others, as the figure's; its label has none.
+    truth[:, 1] = of == "a"
+    apart = replace(ours, truth=truth)
+    alike = [one for one in gains(apart, replace(theirs, truth=truth)) if one.condition]
+    assert [one.subject for one in alike] == ["Edema"]
+    mean = next(
+        f
+        for f in score(apart, repeats=100).figures
+        if (f.subject, f.condition) == ("mean of 1 findings", "pairs of one site")
+    )
+    assert mean.value == mean.value
+
+
+def test_groups_are_read_back_whatever_a_label_is_called(tmp_path: Path) -> None:
+    names, table = ["001", "002"], np.array([[1.0], [0.0]])
+    one = replace(
+        verdicts(names, table, table * 0.5 + 0.2, ("by hand",)), groups={"data set": np.array(["a", ""])}
+    )
+    with (tmp_path / "films.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, one.rows()[0].keys())
+        writer.writeheader()
+        writer.writerows(one.rows())
+    back = read_verdicts(tmp_path / "films.csv")
+    assert back.labels == ("by hand",) and list(back.groups) == ["data set"]
+    assert back.groups["data set"].tolist() == ["a", ""] and back.truth.tolist() == table.tolist()
 
 
 def test_the_order_of_labels_makes_no_difference() -> None:

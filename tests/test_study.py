@@ -22,6 +22,8 @@ from hilum.cost import cost
 from hilum.data import open_data
 from hilum.data.split import make_split, read_split, select, write_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
+from hilum.figures import Evaluation
+from hilum.runtime import Runtime
 from hilum.starts import origin
 from hilum.study import Entry, Study, entries, finished, read_study, run
 from hilum.study_differences import Difference, difference_table
@@ -183,10 +185,12 @@ def test_a_run_that_cannot_be_trained_does_not_stop_the_others(
     study, heard = read_study(file), list[tuple[str, HilumError]]()
     with pytest.raises(CheckpointError, match="pretrained"):
         run(study)
-    done = run(study, fault=lambda entry, error: heard.append((entry.name, error)))
+    done = run(study, fault=lambda folder, error: heard.append((folder.name, error)))
     assert [entry.name for entry in done] == ["wide"]
-    assert [name for name, _ in heard] == ["small", "small"]  # of each seed
-    assert all(isinstance(error, CheckpointError) for _, error in heard)
+    assert [name for name, _ in heard] == ["small-here-seed0", "small-here-seed1"]
+    for _, error in heard:
+        assert isinstance(error, CheckpointError)
+        assert error.__traceback__ is None and error.__context__ is None  # which hold a network and its films
     with pytest.raises(typer.Exit) as left:
         command(file)
     told = capsys.readouterr()
@@ -194,8 +198,46 @@ def test_a_run_that_cannot_be_trained_does_not_stop_the_others(
     assert told.err.count("not done, ") == 2 and str(missing) in told.err
     assert "| wide | " in told.out and "| small | " not in told.out
     (study.out / "wide-here-seed7").rename(file.parent / "away")
-    with pytest.raises(CheckpointError, match="pretrained"):  # nothing is done: there is nothing to show
+    with pytest.raises(typer.Exit):  # nothing is done: there is nothing to show
         command(file, only=["small"])
+    assert not capsys.readouterr().out
+
+
+def test_a_test_that_cannot_be_scored_keeps_no_old_figures_and_stops_no_other(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = file.read_text() + '\n[tests.there]\ndata = ["phantom:16"]\n'
+    file.write_text(second.replace("seeds = [7]", "seeds = [7, 8]"))
+    study, heard = read_study(file), list[str]()
+    done = run(study, only=["wide"])
+    kept = {name: evaluation_of(done[0].config.out / f"test-{name}") for name in study.tests}
+    assert all(kept.values())
+    evaluate = study_scores.evaluate
+
+    def fail(runtime: Runtime, *about: Any, **more: Any) -> Evaluation:
+        if runtime.card.seed == 8:
+            raise ConfigError("no such films")
+        return evaluate(runtime, *about, **more)
+
+    monkeypatch.setattr(study_scores, "evaluate", fail)
+    other = Films(data=("phantom:16",), parts=("tune",))  # asked otherwise than it was scored
+    changed = study.model_copy(update={"tests": {"here": other, "there": study.tests["there"]}})
+    told: list[str] = []
+    done = run(
+        changed,
+        only=["wide"],
+        fault=lambda folder, error: heard.append(f"{folder.parent.name} {folder.name}: {error}"),
+        tell=lambda entry: told.append(entry.config.out.name),
+    )
+    assert heard == ["wide-here-seed8 test-here: no such films"] and told == ["wide-here-seed7"]
+    first, spoilt = (entry.config.out for entry in done)
+    assert evaluation_of(spoilt / "test-here") is None
+    assert evaluation_of(first / "test-there") == kept["there"]
+    table = write_report(changed, done).read_text()
+    assert "| wide | random | 2 | " in table  # the other test has figures of both
+    figures = (evaluation_of(first / "test-here") or {})["figures"]
+    dice = next(one for one in figures if (one["subject"], one["measure"]) == ("lungs", "Dice"))
+    assert f"| {dice['value']:.4f} (" in table  # of the one seed that was scored
 
 
 LABELS = """
@@ -260,6 +302,10 @@ def test_the_folds_of_a_run_judge_every_film_once_and_none_that_they_learned(
         f for f in said["figures"] if (f["subject"], f["measure"]) == ("mean of 5 findings", "AUROC")
     )
     assert figure["films"] == len(whole.films) == sum(len(part.films) for part in parts)
+    assert (said["thresholds"], said["calibration"].split(",")[0]) == (
+        "the mean of the other folds' own",
+        "each fold's own",
+    )
     # Each fold's films are called by the other's thresholds, and judged as before.
     cards = [read_card(entry.config.out / "checkpoint") for entry in done[:2]]
     for part, other in zip(parts, cards[::-1], strict=True):
@@ -322,6 +368,19 @@ def test_figures_are_told_by_group_and_what_was_scored_without_is_scored_anew(
     (heading, _, *rows) = table.split("\n\n")[1].splitlines()
     assert heading.endswith("| mean of 5 findings, AUROC, pairs of one view |")
     assert all(" to " in row.split("|")[3] for row in rows) and rows
+    # What was scored before films were kept with their groups is scored anew.
+    path = done[0].config.out / "test-held" / "films.csv"
+    with path.open(newline="") as whole:
+        rows = [{k: row[k] for k in row if not k.startswith("by ")} for row in csv.DictReader(whole)]
+    with path.open("w", newline="") as bare:
+        writer = csv.DictWriter(bare, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    run(by)
+    assert list(read_verdicts(path).groups) == ["view", "data set"]
+    for spoilt in ((column[0], "AUROC by patient", column[2]), (column[0], "AUROC", "pairs of one sex")):
+        with pytest.raises(ConfigError, match=r"columns: .*give 'AUROC', and by = \["):
+            run(by.model_copy(update={"columns": (spoilt,)}))
     wrong = study.model_copy(update={"tests": {"held": held.model_copy(update={"by": ("weight",)})}})
     with pytest.raises(ConfigError, match="by 'weight'"):
         run(wrong)

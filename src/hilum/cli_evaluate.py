@@ -184,6 +184,8 @@ _TABLE = (
 
 def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, out: Path) -> None:
     """A line a label, one for each other figure, of labels those of all films, and the differences alike."""
+    from hilum.intervals import written
+
     usual = ("", "at the threshold")
     told = [figure for figure in evaluation.figures if not labels or figure.condition in usual]
     of = {(figure.subject, figure.measure): figure for figure in told}
@@ -204,15 +206,14 @@ def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, 
         under = f", {row['condition']}" if row["condition"] else ""
         if row["value"] == row["value"] and not (under and row["subject"] in labels):
             more = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-            print(
-                f"{row['subject']}\t{row['measure']}{under}, more than {compared}\t{more}\tP={row['p']:.3f}"
-            )
+            p = written(row["p"])
+            print(f"{row['subject']}\t{row['measure']}{under}, more than {compared}\t{more}\tP {p}")
     print(f"all {len(evaluation.figures)} figures\t{out / 'figures.csv'}")
 
 
 def _interval(figure: Figure) -> str:
     """The number with its interval; a dash where it cannot be told, and no interval of too few films."""
-    from hilum.label_figures import too_few
+    from hilum.figures import too_few
 
     if figure.value != figure.value:
         return "-"

@@ -11,6 +11,7 @@ import typer
 from hilum.cli_data import Out
 from hilum.extras import installed
 from hilum.progress import AGAIN, progress
+from hilum.terminal import shown
 
 if TYPE_CHECKING:
     from hilum.card import Card
@@ -93,8 +94,8 @@ def study(
 
     What is trained or scored already is not done again. Each run's line is told as it is done, and stands in
     NAME.csv (all figures) and NAME.md (the table) from then on; at the end the differences do too, and
-    NAME.html has both, and pictures. A run that cannot be trained or scored is told, and the others go on.
-    Exit code 1: there was one.
+    NAME.html has both, and pictures. What cannot be trained or scored is told, and the rest goes on.
+    Exit code 1: there was such a run.
     How such a file is written, with an example to copy: docs/studies.md.
 
     Examples:
@@ -113,19 +114,18 @@ def study(
         print(line(chosen, entry), file=sys.stderr)
         write_report(chosen, finished(chosen), whole=False)
 
-    faults: list[HilumError] = []
+    faults: list[Path] = []
 
-    def fault(entry: Entry, error: HilumError) -> None:
-        print(f"{entry.config.out}: not done, {error}", file=sys.stderr)
-        faults.append(error)
+    def fault(folder: Path, error: HilumError) -> None:
+        print(shown(f"{folder}: not done, {error}"), file=sys.stderr)
+        faults.append(folder)
 
     with progress("study", again=AGAIN) as tick:
         done = run(chosen, only=only or (), tick=tick, tell=tell, fault=fault)
-    if not done:
-        raise faults[0]
-    table = write_report(chosen, done)
-    print(table.read_text(encoding="utf-8"), end="")
-    print(f"page\t{table.with_suffix('.html')}", file=sys.stderr)
+    if done:
+        table = write_report(chosen, done)
+        print(table.read_text(encoding="utf-8"), end="")
+        print(f"page\t{table.with_suffix('.html')}", file=sys.stderr)
     raise typer.Exit(1 if faults else 0)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from hilum.delong import delong_difference
 from hilum.errors import DataError
-from hilum.figures import WITHIN, Bench
+from hilum.figures import WITHIN, Bench, too_few
 from hilum.intervals import around, holm, two_sided, weighed
 from hilum.labels import NO_FINDING
 from hilum.scores import Statistic, mean_of
 from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, mean_auroc, mean_auroc_within, shown
+from hilum.verdicts import Verdicts, in_pairs, mean_auroc, mean_auroc_within, shown
 
 BY_PATIENT = "AUROC by patient"
 
@@ -53,8 +53,8 @@ def gain(
     """Of the mean AUROC over the labels; of several verdicts, a seed each, the mean of theirs.
 
     With the measure "AUROC by patient" every patient counts once, however many films there are. `within`
-    names one of our groups, "sex" say: only films of one group are then compared with each other. Raises
-    DataError where they share neither a film nor a label, or the films are not grouped so.
+    names one of our groups, "sex" say: only films of one group are then compared with each other, each as
+    one. Raises DataError where they share neither a film nor a label, or the films are not grouped so.
     """
     both = common([*ours, *theirs])
     bench = Bench(both[0].patients, seed, repeats)
@@ -98,17 +98,35 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
 
 
 def _by_all(both: Sequence[Verdicts], labels: Sequence[str], bench: Bench, within: str = "") -> list[Gain]:
-    """Of each label, P values corrected for their number, and of the mean over the findings."""
-    found = [_by_label(both, label, bench, within) for label in labels]
+    """Of each label, P values corrected for their number, and of the mean over the findings.
+
+    Of pairs of one group without those labels of which the films are too few for a figure.
+    """
+    told = [label for label in labels if not (within and _too_few(both[0], label, within))]
+    found = [_by_label(both, label, bench, within) for label in told]
     corrected = holm([each.p for each in found])
     found = [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
-    films = both[0].groups[within] != "" if within else np.ones(len(both[0].films), bool)
-    places = [both[0].labels.index(label) for label in labels if label != NO_FINDING]
-    findings = [both[0].labels[i] for i in shown(both[0].truth[films], places)]
+    findings = findings_of(both[0], labels, within)
     if len(findings) > 1:
         subject = f"mean of {len(findings)} findings"
         found.append(_by_labels(both, 1, findings, subject, bench, within=within))
     return found
+
+
+def findings_of(one: Verdicts, labels: Sequence[str], within: str = "") -> list[str]:
+    """Of the labels those findings that both classes are known of, `within` in a group: the mean's."""
+    places = [one.labels.index(label) for label in labels if label != NO_FINDING]
+    if within:
+        of = one.groups.get(within, np.array([""] * len(one.films)))
+        return [one.labels[i] for i in places if in_pairs(one.truth[:, i], of).any()]
+    return [one.labels[i] for i in shown(one.truth, places)]
+
+
+def _too_few(one: Verdicts, label: str, within: str) -> str:
+    """Why the films that groups compare are too few for a figure of a label; empty where they are not."""
+    truth = one.truth[:, one.labels.index(label)]
+    films = in_pairs(truth, one.groups[within])
+    return too_few(int(films.sum()), int((truth[films] == 1).sum()))
 
 
 def _by_label(both: Sequence[Verdicts], label: str, bench: Bench, within: str) -> Gain:
@@ -142,8 +160,14 @@ def _by_labels(
     score: Callable[..., Statistic] = mean_auroc
     parts = [both[0].patients] if measure == BY_PATIENT else []
     if within:
+        if parts:
+            raise DataError(f"{measure!r} is not told of {WITHIN}{within}; compare the AUROC")
         score, parts = mean_auroc_within, [both[0].groups[within]]
+        if len({*parts[0].tolist()} - {""}) < 2:
+            raise DataError(f"the films to compare are all of one {within}; compare them as they are")
         known &= parts[0] != ""
+        if len(labels) == 1:
+            known &= in_pairs(truth[:, 0], parts[0])
     said = [_columns(one, labels, one.probabilities)[known] for one in both]
     each = [score(truth[known], some, *(part[known] for part in parts)) for some in said]
     condition = WITHIN + within if within else ""

@@ -148,7 +148,10 @@ def lent(card: Card, others: Sequence[Card]) -> Card:
     for label in card.thresholds if others else ():
         told = [other.thresholds[label] for other in others if label in other.thresholds]
         values = [float(logit(one.value)) for one in told if one.rule.startswith(YOUDEN)]
-        value = float(sigmoid(np.asarray(np.mean(values)))) if values else 0.5
+        if not values:
+            thresholds[label] = _unset("0.5: the films of other folds did not tell")
+            continue
+        value = float(sigmoid(np.asarray(np.mean(values))))
         rule = f"{YOUDEN}, on the films of other folds"
         thresholds[label] = Threshold(value=value, low=value, high=value, rule=rule)
     return card.model_copy(update={"thresholds": {**card.thresholds, **thresholds}})

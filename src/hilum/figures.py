@@ -22,6 +22,13 @@ WITHIN = "pairs of one "
 """Begins the condition of a figure for which only films of one group are compared: its name follows."""
 
 
+FEWEST = 30
+"""Films of a group below which it gets no figure."""
+
+FEWEST_OF_A_CLASS = 10
+"""Films of a group with a label, or without it, below which the label gets no figure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One published number with its 95 % interval over patients."""
@@ -49,6 +56,14 @@ class Evaluation:
     figures: tuple[Figure, ...]
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)  # true label -> called -> films
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # file stem -> rows, film by film
+
+
+def too_few(films: int, positives: int) -> str:
+    """Why films are too few for a figure of a group, or for an interval; empty where they are not."""
+    if films < FEWEST:
+        return f"too few: {films} films, fewer than {FEWEST}"
+    rarer, which = min((positives, "positive"), (films - positives, "negative"))
+    return f"too few: {rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
 
 
 def joined(one: Evaluation, other: Evaluation) -> Evaluation:

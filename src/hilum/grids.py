@@ -8,6 +8,7 @@ from typing import Any
 from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.faithful import BY_METHOD
 from hilum.figures import WITHIN, Evaluation, Figure
+from hilum.intervals import written
 
 _TELLING = ("AUROC", "AUROC after DeLong", "AUROC by patient", "average precision")
 _PROBABILITIES = (
@@ -157,23 +158,17 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
             ", ".join(filter(None, (row["subject"], row["measure"], row["condition"]))),
             str(row["films"]),
             interval(row["value"], row["low"], row["high"], "+.3f"),
-            _number(row["p"]),
-            _number(row["corrected"]),
+            written(row["p"]),
+            written(row["corrected"]),
             interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
             if row["delong_p"] == row["delong_p"]
             else "",
-            _number(row["delong_p"]),
+            written(row["delong_p"]),
         ]
         for row in rows
     ]
     pairs = "" if not any(row["condition"] for row in rows) else f" {_PAIRS}"
     return "Against the other model", f"Paired by film.{pairs}", head, cells
-
-
-def _number(p: float) -> str:
-    if p != p:
-        return ""
-    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def cell(figure: Figure | None) -> str:

@@ -140,3 +140,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, p * (len(known) - rank)))
         corrected[i] = highest
     return corrected
+
+
+def written(p: float) -> str:
+    """A P value for people: three places, the small ones as such, nothing where there is none."""
+    if p != p:
+        return ""
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"

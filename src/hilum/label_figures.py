@@ -12,22 +12,16 @@ from hilum import scores
 from hilum.call_figures import figures_of_calls, net_benefits
 from hilum.card import Card
 from hilum.delong import delong_interval
-from hilum.figures import WITHIN, Bench, Evaluation, Figure
+from hilum.figures import WITHIN, Bench, Evaluation, Figure, too_few
 from hilum.folds import rarer
 from hilum.intervals import Interval
 from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.slopes import calibration_intercept, calibration_slope
 from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, mean_auroc, mean_auroc_within, shown
+from hilum.verdicts import TABLE, Verdicts, in_pairs, mean_auroc, mean_auroc_within, shown
 
 Measure = Callable[[Array, Array], Statistic]
-
-FEWEST = 30
-"""Films of a group below which it gets no figure."""
-
-FEWEST_OF_A_CLASS = 10
-"""Films of a group with a label, or without it, below which the label gets no figure."""
 
 DECISION = "decision"
 """Stem of the csv that holds the decision curves."""
@@ -183,18 +177,16 @@ def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[
     """The AUROC with films compared within a group alone: nothing that tells groups apart can raise it."""
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
-        told = [(of == group) & ~np.isnan(truth) for group in np.unique(of[of != ""])]
-        films = np.any([own for own in told if {0.0, 1.0} <= set(truth[own])] or [of != of], axis=0)
+        films = in_pairs(truth, of)
         about: dict[str, Any] = {"films": films, "condition": WITHIN + name}
         about["positives"] = positives = int((truth[films] == 1).sum())
         if why := too_few(int(films.sum()), positives):
             yield untold(label, "AUROC", why, **about)
         else:
             yield bench.figure(label, "AUROC", scores.auroc_within, truth, said, of, **about)
-    known = of != ""
-    if places := shown(verdicts.truth[known], verdicts.findings):
+    if places := [i for i in verdicts.findings if in_pairs(verdicts.truth[:, i], of).any()]:
         columns = verdicts.truth[:, places], verdicts.probabilities[:, places], of
-        films = known & ~np.isnan(columns[0]).all(axis=1)
+        films = (of != "") & ~np.isnan(columns[0]).all(axis=1)
         about = {"films": films, "condition": WITHIN + name}
         yield bench.figure(_mean_of(places), "AUROC", mean_auroc_within, *columns, **about)
 
@@ -212,14 +204,6 @@ def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figur
         positives=(one.positives or 0) + (other.positives or 0),
         remark=f"the widest of {len(found)} groups",
     )
-
-
-def too_few(films: int, positives: int) -> str:
-    """Why films are too few for a figure of a group, or for an interval; empty where they are not."""
-    if films < FEWEST:
-        return f"too few: {films} films, fewer than {FEWEST}"
-    rarer, which = min((positives, "positive"), (films - positives, "negative"))
-    return f"too few: {rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
 
 
 def untold(label: str, measure: str, why: str, *, films: Array, positives: int, condition: str) -> Figure:

@@ -14,8 +14,8 @@ from hilum.conclusions import ALONE, AUROC, CHANGE, PREVALENCE, PROBE, conclusio
 from hilum.data.cache import Tick
 from hilum.errors import ConfigError
 from hilum.evaluate import groups_of, known_truth, verdicts_of
-from hilum.figures import Bench, Figure
-from hilum.label_figures import too_few, untold
+from hilum.figures import Bench, Figure, too_few
+from hilum.label_figures import untold
 from hilum.probe import probe
 from hilum.runtime import Runtime
 from hilum.scores import Statistic

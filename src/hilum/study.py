@@ -6,7 +6,8 @@ already there is not done again, so that a study can be interrupted, and grown b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from hilum.data import open_data, short
 from hilum.data.cache import Tick
 from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
+from hilum.figures import WITHIN
 from hilum.progress import within
 from hilum.run import STATE
 from hilum.runtime import find
@@ -28,7 +30,6 @@ from hilum.study_films import Films, groups
 from hilum.study_scores import pool_runs, score_run
 from hilum.toml_files import read_plan
 from hilum.train import train
-from hilum.types import Sample
 
 
 class Study(Strict):
@@ -174,34 +175,47 @@ def run(
     only: Sequence[str] = (),
     tick: Tick | None = None,
     tell: Callable[[Entry], None] | None = None,
-    fault: Callable[[Entry, HilumError], None] | None = None,
+    fault: Callable[[Path, HilumError], None] | None = None,
 ) -> list[Entry]:
     """Train and score what is missing, of the runs `only` names or of all; returns all that are finished.
 
-    `tell` hears of each run as it is done, `fault` of one that could not be: the others go on. Without it its
-    error is raised.
+    `tell` hears of each run as it is done, `fault` of the folder of what could not be trained or scored: all
+    else goes on. Without it the error is raised.
     """
     _check(study, only)
     opened = cache(open_data)  # most runs name the same data
     chosen = [entry for entry in entries(study) if not only or entry.name in only]
     failed = set[Path]()
-    for done, entry in enumerate(chosen):
-        own = within(tick, done, len(chosen), entry.config.out.relative_to(study.out).as_posix())
-        fellows = [other for other in chosen if other.group == entry.group]
+
+    @contextmanager
+    def attempt(entry: Entry, folder: Path) -> Iterator[None]:
         try:
-            _do(study, entry, opened, own)
-            if entry is not fellows[-1] or entry.group in failed:
-                continue
-            for name in study.tests if study.folds else ():
-                pool_runs([one.config.out for one in fellows], entry.group, name, study.tests[name])
+            yield
         except HilumError as error:
             if fault is None:
                 raise
             failed.add(entry.group)
-            fault(entry, error)
-        else:
-            if tell:
-                tell(entry)
+            # Its traceback would keep network and films in memory.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
+            fault(folder, error)
+
+    for done, entry in enumerate(chosen):
+        out, group = entry.config.out, entry.group
+        own = within(tick, done, len(chosen), out.relative_to(study.out).as_posix())
+        with attempt(entry, out):
+            if not entry.finished:
+                train(entry.config, resume=True, tick=own)
+        for name, test in study.tests.items() if entry.finished else ():
+            with attempt(entry, out / f"test-{name}"):
+                score_run(entry.config, group, name, test, opened, own)
+        folds = [other.config.out for other in chosen if other.group == group]
+        if out != folds[-1] or group in failed:
+            continue
+        for name, test in study.tests.items() if study.folds else ():
+            with attempt(entry, group / f"test-{name}"):
+                pool_runs(folds, group, name, test)
+        if tell and group not in failed:
+            tell(entry)
     return finished(study)
 
 
@@ -213,15 +227,14 @@ def _check(study: Study, only: Sequence[str]) -> None:
         groups((), test, lambda _: ())
         if test.by and any(entry.config.task == "segment" for entry in entries(study)):
             raise ConfigError(f"tests.{name}.by: figures of outlines are not told by group; leave it out")
+    by = {name for test in study.tests.values() for name in test.by}
+    for _, measure, *condition in study.columns:
+        for group in (one.removeprefix(WITHIN) for one in condition if one.startswith(WITHIN)):
+            if measure != "AUROC" or group not in by:
+                raise ConfigError(
+                    f"columns: {measure!r}, {WITHIN + group!r}: give 'AUROC', and by = [{group!r}] to a test"
+                )
     finished(study)  # a run that is not this study's
-
-
-def _do(study: Study, entry: Entry, opened: Callable[[str], Sequence[Sample]], tick: Tick | None) -> None:
-    """Train a run and score it on every test, where that is not done yet."""
-    if not entry.finished:
-        train(entry.config, resume=True, tick=tick)
-    for name, test in study.tests.items():
-        score_run(entry.config, entry.group, name, test, opened, tick)
 
 
 def finished(study: Study) -> list[Entry]:

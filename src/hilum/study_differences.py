@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.compare import BY_PATIENT, Gain, common, gain, six_gain
+from hilum.compare import BY_PATIENT, Gain, common, findings_of, gain, six_gain
 from hilum.cost import Cost
 from hilum.errors import DataError
 from hilum.figures import WITHIN
-from hilum.intervals import holm
-from hilum.labels import NO_FINDING
+from hilum.intervals import holm, written
 from hilum.six_way import MEASURES
 from hilum.study import Study
-from hilum.verdicts import TABLE, Verdicts, read_verdicts, shown
+from hilum.study_scores import evaluation_of
+from hilum.verdicts import TABLE, Verdicts, read_verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Row:
     source: str
     title: str  # the name, and where there are several the source
     start: str  # of its weights
-    seeds: int
+    seeds: int  # of which there are figures
     cost: Cost
     seconds: float  # of training, all its folds, the mean of its seeds
     groups: tuple[Path, ...]  # a folder for each seed
@@ -69,7 +69,8 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
 
 def verdicts_of(row: Row, test: str) -> list[Verdicts]:
     """What each seed of a run said; nothing, where the test was of outlines."""
-    tables = [group / f"test-{test}" / f"{TABLE}.csv" for group in row.groups]
+    folders = [group / f"test-{test}" for group in row.groups]
+    tables = [folder / f"{TABLE}.csv" for folder in folders if evaluation_of(folder)]
     return [read_verdicts(table) for table in tables if table.is_file()]
 
 
@@ -85,15 +86,16 @@ def _gain(
             return six_gain(ours, theirs, measure, repeats=repeats)
         if measure not in ("AUROC", BY_PATIENT):
             return None
-        both = common([ours[0], theirs[0]])[0]
+        both, within = common([ours[0], theirs[0]])[0], condition.removeprefix(WITHIN)
         known = [label for label in theirs[0].labels if label in both.labels]
-        places = shown(both.truth, [both.labels.index(label) for label in known])
-        findings = [both.labels[i] for i in places if both.labels[i] != NO_FINDING]
+        findings = findings_of(both, known, within)
         labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
-        within, labels = condition.removeprefix(WITHIN), sorted(labels)
-        return gain(ours, theirs, labels, subject=subject, measure=measure, within=within, repeats=repeats)
+        found = gain(
+            ours, theirs, sorted(labels), subject=subject, measure=measure, within=within, repeats=repeats
+        )
     except DataError:
         return None
+    return found if found.value == found.value else None
 
 
 def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +105,7 @@ def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[
     rows: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
     for one in differences:
         gain = one.gain
-        interval = f"({gain.low:+.3f} to {gain.high:+.3f}), P {gain.corrected:.3f}"
+        interval = f"({gain.low:+.3f} to {gain.high:+.3f}), P {written(gain.corrected)}"
         told = f"{gain.value:+.4f} {interval if gain.low == gain.low else '(too few films)'}"
         rows.setdefault((one.run, f"{one.source} to {one.test}"), {})[one.column] = told
     return head, [[*run, *(cells.get(column, "") for column in columns)] for run, cells in rows.items()]

@@ -36,7 +36,7 @@ def write_report(study: Study, done: Sequence[Entry], *, whole: bool = True) -> 
         writer = csv.DictWriter(file, [*about, *(field.name for field in fields(Figure))])
         writer.writeheader()
         writer.writerows(figures)
-    rows = _rows(done)
+    rows = _rows(study, done)
     differences = differences_of(study, rows) if whole else []
     head, cells = _table(study, rows, figures)
     path = study.out / f"{study.name}.md"
@@ -94,7 +94,7 @@ def _figures(study: Study, entry: Entry) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(done: Sequence[Entry]) -> list[Row]:
+def _rows(study: Study, done: Sequence[Entry]) -> list[Row]:
     found = []
     for name, source in dict.fromkeys((entry.name, entry.source) for entry in done):
         own = [entry for entry in done if (entry.name, entry.source) == (name, source)]
@@ -106,7 +106,7 @@ def _rows(done: Sequence[Entry]) -> list[Row]:
                 source=source,
                 title=name if len({entry.source for entry in done}) == 1 else f"{name}, {source}",
                 start=Path(own[0].config.start.removesuffix("/checkpoint")).name,
-                seeds=len(groups),
+                seeds=sum(any(evaluation_of(one / f"test-{test}") for test in study.tests) for one in groups),
                 cost=_cost(own[0].config.out / "checkpoint"),
                 seconds=seconds / len(groups),
                 groups=groups,
@@ -221,7 +221,7 @@ def _page(
             )
             for one in wanted
         ]
-        title = f"{' '.join(column[:2])}, more than {study.baseline}"
+        title = f"{' '.join(column)}, more than {study.baseline}"
         caption = "Paired by film, intervals over patients; filled where it holds after Holm's correction."
         pictures.insert(1, (title, caption, comparison(shown)))
     if counted:

@@ -42,9 +42,11 @@ def score_run(
         "stress": test.stress,
         **({"groups": list(test.by)} if test.by else {}),
     }
-    kept = runtime.card.task == "segment" or (out / f"{TABLE}.csv").is_file()
+    kept = runtime.card.task == "segment" or _grouped(out, test)
     said = evaluation_of(out) or {}
     scored = kept and about.items() <= said.items()
+    if not scored:
+        _forget(name, config.out, group)
     try:
         samples = unseen(config, test, opened)
     except HilumError:
@@ -54,6 +56,7 @@ def score_run(
     about["films_sha256"] = digest(samples, test.by)
     if scored and said.get("films_sha256", about["films_sha256"]) == about["films_sha256"]:
         return
+    _forget(name, config.out, group)
     # One cache for the whole study: its runs see the same films.
     films = films_for([runtime.card], samples, group.parent / ".hilum-cache", tick=tick)
     own = groups([sample.id for sample in films.samples], test, opened)
@@ -64,7 +67,8 @@ def score_run(
 def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None:
     """Score the verdicts of all folds of a run together, each film judged by a model that never saw it.
 
-    Calls are by the other folds' thresholds: a fold's own know its films.
+    Calls are by the other folds' thresholds, for a fold's own know its films; so do its calibration's two
+    numbers a label, which put the folds' models on one scale.
     """
     folders = [out / f"test-{name}" for out in outs]
     parts = [evaluation_of(folder) or {} for folder in folders]
@@ -73,11 +77,12 @@ def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None
         "data": parts[0]["data"],
         "parts": parts[0]["parts"],
         "films_sha256": [part.get("films_sha256", "") for part in parts],
-        "thresholds": "the mean of the other folds' own",
+        "thresholds": "the mean of the other folds' own" if len(outs) > 1 else "the fold's own",
+        "calibration": "each fold's own, fitted on the films that it judges",
         **({"groups": list(test.by)} if test.by else {}),
     }
     out = group / f"test-{name}"
-    if (said := evaluation_of(out)) and about.items() <= said.items() and (out / f"{TABLE}.csv").is_file():
+    if (said := evaluation_of(out)) and about.items() <= said.items() and _grouped(out, test):
         return
     cards = [read_card(find(own)) for own in outs]
     judged = []
@@ -86,6 +91,18 @@ def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None
         card = lent(card, [other for other in cards if other is not card])
         judged.append(replace(own, margins=margins(own.probabilities, card)))
     write(score(pool(judged)), {**about, "seed": 0, **provenance(now())}, out)
+
+
+def _grouped(out: Path, test: Films) -> bool:
+    """Whether a test's folder holds what was said of each film, and the films' groups."""
+    table = out / f"{TABLE}.csv"
+    return table.is_file() and (not test.by or set(test.by) <= set(read_verdicts(table).groups))
+
+
+def _forget(name: str, *outs: Path) -> None:
+    """What a test's figures were before its films, labels or weights changed is no figure any more."""
+    for out in outs:
+        (out / f"test-{name}" / "evaluation.json").unlink(missing_ok=True)
 
 
 def evaluation_of(out: Path) -> dict[str, Any] | None:

@@ -90,7 +90,8 @@ def read_verdicts(path: Path) -> Verdicts:
             for of in ("", " probability", " margin")
         )
         films, patients = tuple(row["film"] for row in rows), np.array([row["patient"] for row in rows])
-        parted = [name for name in rows[0] if name.startswith(_BY) and name not in labels]
+        heads = list(rows[0])  # film, patient, groups, labels
+        parted = heads[2 : heads.index(labels[0])] if labels else []
         groups = {name.removeprefix(_BY): np.array([row[name] for row in rows]) for name in parted}
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None
@@ -148,6 +149,13 @@ def _on_known(score: Callable[..., Statistic], truth: Array, *columns: Array) ->
     known = ~np.isnan(truth)
     own = score(truth[known], *(column[known] for column in columns))
     return own if known.all() else lambda weights: own(weights[:, known])
+
+
+def in_pairs(truth: Array, groups: Array) -> Array:
+    """The films, (N,) bool, of `groups` (N,), "" where none is told, that hold both classes of truth (N,)."""
+    told = [(groups == group) & ~np.isnan(truth) for group in np.unique(groups[groups != ""])]
+    pairs = [own for own in told if {0.0, 1.0} <= set(truth[own])]
+    return np.asarray(np.any(pairs or [np.zeros(len(truth), bool)], axis=0))
 
 
 def shown(truth: Array, places: Sequence[int]) -> list[int]:
