@@ -1,4 +1,4 @@
-"""Fills the tables of docs/results.md from the files under docs/results: python docs/tables.py
+"""Fills the tables of docs/results.md from the files under docs/results, and draws one: python docs/tables.py
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where it is written anew; so a number is
 copied by nobody. The files are what `hilum evaluate` wrote, see the command beside each table.
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from hilum.plots import Point, pareto
 
 HERE = Path(__file__).parent
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
@@ -136,6 +138,21 @@ def filled(text: str) -> str:
     return re.sub(r"<!-- table: (.*?) -->\n.*?<!-- end -->", new, text, flags=re.DOTALL)
 
 
+def classifiers(page: str) -> str:
+    """An SVG of quality against cost, of the networks in the page's table of classifiers, one of a kind."""
+    lines = page.partition("| run | start | parameters, M |")[2].partition("\n\n")[0].splitlines()[2:]
+    points = []
+    for name, start, _, cost, told, *_ in (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines
+    ):
+        if not name.startswith(("plos-", "cnn-")) and "one-of-six" not in name:
+            value, low, high = map(float, re.findall(r"\d\.\d+", told))
+            points.append(Point(name=name, kind=start, cost=float(cost), value=value, low=low, high=high))
+    return pareto(points, "mean AUROC of the five findings, 64 pixels")
+
+
 if __name__ == "__main__":
-    page = HERE / "results.md"
-    page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    path = HERE / "results.md"
+    page = filled(path.read_text(encoding="utf-8"))
+    path.write_text(page, encoding="utf-8")
+    (HERE / "classifiers.svg").write_text(classifiers(page), encoding="utf-8")

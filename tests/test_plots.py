@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from hilum.labels import SIX
-from hilum.plots import confusions, curves
+from hilum.plots import Point, confusions, curves, pareto
 
 
 def test_a_confusion_matrix_names_every_label_in_full() -> None:
@@ -23,3 +25,17 @@ def test_a_run_whose_tuning_part_has_no_score_is_drawn_by_its_losses() -> None:
     ]
     for history in (epochs, epochs[:1]):
         assert "<svg" in curves({"one": history, "other": history})
+
+
+def test_names_of_points_that_lie_together_stand_apart_and_a_drawing_is_repeated_exactly() -> None:
+    told = [
+        Point(name=name, cost=1.0, value=0.8 - i / 1000, low=0.7, high=0.9) for i, name in enumerate("abc")
+    ]
+    drawn = pareto([*told, Point(name="far", cost=9.0, value=0.8, low=0.7, high=0.9)], "AUROC")
+    places = {
+        name: float(y)
+        for name, y in re.findall(r"<!-- (\w+) -->\s*<g transform=\"translate\(\S+ ([\d.]+)\)", drawn)
+    }
+    assert places["b"] - places["a"] >= 8 and places["c"] - places["b"] >= 8
+    assert places["far"] == pytest.approx(places["a"], abs=0.1)
+    assert pareto([*told, Point(name="far", cost=9.0, value=0.8, low=0.7, high=0.9)], "AUROC") == drawn

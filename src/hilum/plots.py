@@ -14,6 +14,7 @@ import numpy as np
 from hilum.types import Array
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -34,6 +35,8 @@ class Point:
 
 def pareto(points: Sequence[Point], measure: str) -> str:
     """Quality against cost; a line joins the runs that none beats at less cost."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure = _figure(9, 5.5)
     axes = figure.subplots()
     kinds = list(dict.fromkeys(point.kind for point in points))
@@ -49,9 +52,6 @@ def pareto(points: Sequence[Point], measure: str) -> str:
             ecolor=colour + "50",
             label=f"start: {kind}",
         )
-    for point in points:
-        place = (point.cost, point.value)
-        axes.annotate(point.name, place, (5, 4), textcoords="offset points", fontsize=8)
     best, front = -math.inf, []
     for point in sorted(points, key=lambda p: (p.cost, -p.value)):
         if point.value > best:
@@ -59,10 +59,34 @@ def pareto(points: Sequence[Point], measure: str) -> str:
             front.append(point)
     axes.plot([p.cost for p in front], [p.value for p in front], color="#888888", lw=1, ls=":", zorder=0)
     axes.set(xscale="log", xlabel="GFLOP a film", ylabel=measure)
-    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis("{x:g}")  # text, which the page's fonts can show
+    axes.margins(x=0.12)  # for names
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")  # text, which the page's fonts can show
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(frameon=False)
+    _name(figure, axes, points)
     return _svg(figure)
+
+
+def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    """Each point's name to its right; lower where another's stands there, if much so with a line to it."""
+    size = 8.0
+    figure.draw_without_rendering()  # the axes' final place
+    taken: list[tuple[float, float, float]] = []  # left, right and height of a name, in points
+    for point in sorted(points, key=lambda p: -p.value):
+        x, y = axes.transData.transform((point.cost, point.value)) * 72 / figure.dpi
+        left, right, height = x + 5, x + 5 + 0.55 * size * len(point.name), y + 3
+        while any(left < end and start < right and abs(height - at) < size + 1 for start, end, at in taken):
+            height -= 1
+        taken.append((left, right, height))
+        axes.annotate(
+            point.name,
+            (point.cost, point.value),
+            (5, height - y),
+            textcoords="offset points",
+            fontsize=size,
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#888888"} if height < y - size else None,
+        )
 
 
 def comparison(points: Sequence[Point]) -> str:
@@ -199,11 +223,13 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _svg(figure: Figure) -> str:
+    from matplotlib import rc_context
     from matplotlib.text import Text
 
     text = io.StringIO()
     for written in figure.findobj(Text):
         written.set_parse_math(False)  # a label is no formula
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "hilum"}):  # or each drawing of the same would name its parts anew
+        figure.savefig(text, format="svg", metadata={"Date": None})
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]
