@@ -12,11 +12,10 @@ from hilum.delong import delong_difference
 from hilum.errors import DataError
 from hilum.figures import WITHIN, Bench, too_few
 from hilum.intervals import around, holm, two_sided, weighed
-from hilum.labels import NO_FINDING
 from hilum.scores import Statistic, mean_of
 from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, in_pairs, mean_auroc, mean_auroc_within, shown
+from hilum.verdicts import Verdicts, in_pairs, mean_auroc, mean_auroc_within
 
 BY_PATIENT = "AUROC by patient"
 
@@ -91,8 +90,8 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
     found = _by_all(both, shared, bench)
     with suppress(DataError):
         found += [_by_six(both, 1, measure, bench) for measure in MEASURES]
-    for name, of in both[0].groups.items():
-        if len(set(of[of != ""])) > 1:
+    for name in both[0].groups:
+        with suppress(DataError):  # where all are of one
             found += _by_all(both, shared, bench, name)
     return found
 
@@ -114,12 +113,19 @@ def _by_all(both: Sequence[Verdicts], labels: Sequence[str], bench: Bench, withi
 
 
 def findings_of(one: Verdicts, labels: Sequence[str], within: str = "") -> list[str]:
-    """Of the labels those findings that both classes are known of, `within` in a group: the mean's."""
-    places = [one.labels.index(label) for label in labels if label != NO_FINDING]
+    """Of the labels those that the mean over findings is of; raises DataError as `gain`."""
     if within:
-        of = one.groups.get(within, np.array([""] * len(one.films)))
-        return [one.labels[i] for i in places if in_pairs(one.truth[:, i], of).any()]
-    return [one.labels[i] for i in shown(one.truth, places)]
+        _groups(one, within)
+    return [one.labels[i] for i in one.told(within) if one.labels[i] in labels]
+
+
+def _groups(one: Verdicts, within: str) -> Array:
+    """The films' groups (N,), of which there are several; raises DataError."""
+    if within not in one.groups:
+        raise DataError(f"the verdicts to compare tell no {within} of films; evaluate them --by it")
+    if len({*one.groups[within].tolist()} - {""}) < 2:
+        raise DataError(f"the films to compare are all of one {within}; compare them as they are")
+    return one.groups[within]
 
 
 def _too_few(one: Verdicts, label: str, within: str) -> str:
@@ -155,16 +161,12 @@ def _by_labels(
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     truth = _columns(both[0], labels, both[0].truth)
     known = np.asarray(~np.isnan(truth).all(axis=1))
-    if within and within not in both[0].groups:
-        raise DataError(f"the verdicts to compare tell no {within} of films; evaluate them --by it")
     score: Callable[..., Statistic] = mean_auroc
     parts = [both[0].patients] if measure == BY_PATIENT else []
     if within:
         if parts:
             raise DataError(f"{measure!r} is not told of {WITHIN}{within}; compare the AUROC")
-        score, parts = mean_auroc_within, [both[0].groups[within]]
-        if len({*parts[0].tolist()} - {""}) < 2:
-            raise DataError(f"the films to compare are all of one {within}; compare them as they are")
+        score, parts = mean_auroc_within, [_groups(both[0], within)]
         known &= parts[0] != ""
         if len(labels) == 1:
             known &= in_pairs(truth[:, 0], parts[0])

@@ -19,7 +19,7 @@ from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.slopes import calibration_intercept, calibration_slope
 from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, in_pairs, mean_auroc, mean_auroc_within, shown
+from hilum.verdicts import TABLE, Verdicts, in_pairs, mean_auroc, mean_auroc_within
 
 Measure = Callable[[Array, Array], Statistic]
 
@@ -134,7 +134,7 @@ def _delong(label: str, truth: Array, said: Array) -> Figure:
 
 def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     """The mean over the labels that name a disease."""
-    places = shown(verdicts.truth, verdicts.findings)
+    places = verdicts.told()
     if not places:
         return
     subject = _mean_of(places)
@@ -184,7 +184,7 @@ def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[
             yield untold(label, "AUROC", why, **about)
         else:
             yield bench.figure(label, "AUROC", scores.auroc_within, truth, said, of, **about)
-    if places := [i for i in verdicts.findings if in_pairs(verdicts.truth[:, i], of).any()]:
+    if places := verdicts.told(within=name):
         columns = verdicts.truth[:, places], verdicts.probabilities[:, places], of
         films = (of != "") & ~np.isnan(columns[0]).all(axis=1)
         about = {"films": films, "condition": WITHIN + name}

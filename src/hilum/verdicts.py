@@ -42,6 +42,12 @@ class Verdicts:
         """Places of the labels that name a disease."""
         return [i for i, label in enumerate(self.labels) if label != NO_FINDING]
 
+    def told(self, within: str = "") -> list[int]:
+        """Places of the findings that films of both classes are known of, those in one group of `within`."""
+        if within:
+            return [i for i in self.findings if in_pairs(self.truth[:, i], self.groups[within]).any()]
+        return shown(self.truth, self.findings)
+
     @property
     def called(self) -> Array:
         """Which labels are called, (N, C) bool, No Finding only where no finding is: `hilum.decide`."""
