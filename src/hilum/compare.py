@@ -15,7 +15,7 @@ from hilum.intervals import around, holm, two_sided, weighed
 from hilum.scores import Statistic, mean_of
 from hilum.six_way import MEASURES, six_way
 from hilum.types import Array
-from hilum.verdicts import Verdicts, in_pairs, mean_auroc, mean_auroc_within
+from hilum.verdicts import Verdicts, in_pairs, mean_auroc, mean_auroc_within, mean_name
 
 BY_PATIENT = "AUROC by patient"
 
@@ -107,8 +107,7 @@ def _by_all(both: Sequence[Verdicts], labels: Sequence[str], bench: Bench, withi
     found = [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
     findings = findings_of(both[0], labels, within)
     if len(findings) > 1:
-        subject = f"mean of {len(findings)} findings"
-        found.append(_by_labels(both, 1, findings, subject, bench, within=within))
+        found.append(_by_labels(both, 1, findings, mean_name(findings), bench, within=within))
     return found
 
 

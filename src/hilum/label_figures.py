@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from hilum.scores import Statistic
 from hilum.six_way import figures_of_six, six_way
 from hilum.slopes import calibration_intercept, calibration_slope
 from hilum.types import Array
-from hilum.verdicts import TABLE, Verdicts, in_pairs, mean_auroc, mean_auroc_within
+from hilum.verdicts import TABLE, Verdicts, in_pairs, mean_auroc, mean_auroc_within, mean_name
 
 Measure = Callable[[Array, Array], Statistic]
 
@@ -137,15 +137,11 @@ def _of_findings(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     places = verdicts.told()
     if not places:
         return
-    subject = _mean_of(places)
+    subject = mean_name(places)
     columns = verdicts.truth[:, places], verdicts.probabilities[:, places]
     known = np.asarray(~np.isnan(columns[0]).all(axis=1))
     yield bench.figure(subject, "AUROC", mean_auroc, *columns, films=known)
     yield bench.figure(subject, "AUROC by patient", mean_auroc, *columns, verdicts.patients, films=known)
-
-
-def _mean_of(places: Sequence[int]) -> str:
-    return f"mean of {len(places)} findings"
 
 
 def _of_groups(verdicts: Verdicts, bench: Bench, name: str) -> Iterator[Figure]:
@@ -188,7 +184,7 @@ def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[
         columns = verdicts.truth[:, places], verdicts.probabilities[:, places], of
         films = (of != "") & ~np.isnan(columns[0]).all(axis=1)
         about = {"films": films, "condition": WITHIN + name}
-        yield bench.figure(_mean_of(places), "AUROC", mean_auroc_within, *columns, **about)
+        yield bench.figure(mean_name(places), "AUROC", mean_auroc_within, *columns, **about)
 
 
 def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figure]) -> Figure:

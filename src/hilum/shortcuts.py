@@ -20,7 +20,7 @@ from hilum.probe import probe
 from hilum.runtime import Runtime
 from hilum.scores import Statistic
 from hilum.types import Array, Sample
-from hilum.verdicts import Verdicts, mean_auroc
+from hilum.verdicts import Verdicts, mean_auroc, mean_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def _survival(found: Mapping[str, Verdicts], bench: Bench) -> Iterator[Figure]:
             told.append(i)
             yield from _compared(found, [i], label, bench, positives)
     if len(findings := [i for i in told if i in plain.findings]) > 1:
-        yield from _compared(found, findings, f"mean of {len(findings)} findings", bench)
+        yield from _compared(found, findings, mean_name(findings), bench)
 
 
 def _compared(

@@ -14,7 +14,7 @@ from hilum.intervals import holm, written
 from hilum.six_way import MEASURES
 from hilum.study import Study
 from hilum.study_scores import evaluation_of
-from hilum.verdicts import TABLE, Verdicts, read_verdicts
+from hilum.verdicts import TABLE, Verdicts, mean_name, read_verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def _gain(
         both, within = common([ours[0], theirs[0]])[0], condition.removeprefix(WITHIN)
         known = [label for label in theirs[0].labels if label in both.labels]
         findings = findings_of(both, known, within)
-        labels = findings if subject == f"mean of {len(findings)} findings" else {subject} & set(known)
+        labels = findings if subject == mean_name(findings) else {subject} & set(known)
         found = gain(
             ours, theirs, sorted(labels), subject=subject, measure=measure, within=within, repeats=repeats
         )

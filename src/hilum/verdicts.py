@@ -164,6 +164,11 @@ def in_pairs(truth: Array, groups: Array) -> Array:
     return np.asarray(np.any(pairs or [np.zeros(len(truth), bool)], axis=0))
 
 
+def mean_name(findings: Sequence[object]) -> str:
+    """What a figure of the mean over these findings is of."""
+    return f"mean of {len(findings)} findings"
+
+
 def shown(truth: Array, places: Sequence[int]) -> list[int]:
     """Those of the labels of which truth (N, C) has both classes."""
     return [i for i in places if {0.0, 1.0} <= set(truth[:, i].tolist())]
