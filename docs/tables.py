@@ -1,4 +1,4 @@
-"""Fills the tables of docs/results.md from the files under docs/results, and draws one: python docs/tables.py
+"""Fills the tables of docs/results/*.md from the files beside them, and draws one: python docs/tables.py
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where it is written anew; so a number is
 copied by nobody. The files are what `hilum evaluate` wrote, see the command beside each table.
@@ -152,7 +152,7 @@ def classifiers(page: str) -> str:
 
 
 if __name__ == "__main__":
-    path = HERE / "results.md"
-    page = filled(path.read_text(encoding="utf-8"))
-    path.write_text(page, encoding="utf-8")
-    (HERE / "classifiers.svg").write_text(classifiers(page), encoding="utf-8")
+    for path in (HERE / "results").glob("*.md"):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    page = (HERE / "results" / "classifiers.md").read_text(encoding="utf-8")
+    (HERE / "results" / "classifiers.svg").write_text(classifiers(page), encoding="utf-8")

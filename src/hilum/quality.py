@@ -2,7 +2,7 @@
 
 A network promises too much. What its promises come to was fitted on films whose outlines are known, changed
 ones among them, and stands in the card. (Agreement between the outlines of mirrored, turned, brightened and
-blurred copies of a film was tried as well and told no more; see docs/results.md.)
+blurred copies of a film was tried as well and told no more; see docs/results/outlines.md.)
 """
 
 from __future__ import annotations
