@@ -16,6 +16,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from hilum import guarded
 from hilum.data.phantom import draw
 from hilum.errors import ConfigError, ReadError
 from hilum.guarded import Decoder, Decoders
@@ -129,6 +130,18 @@ def test_a_decoder_that_fails_in_any_way_is_a_read_error_and_replaced(name: str,
             with pytest.raises(ReadError, match=r"^film: its decoder|^film: decoding"):
                 decoder.read(FILM, "film")
             assert decoder.deaths == deaths
+
+
+def test_after_an_interruption_no_film_gets_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    other = cv2.imencode(".png", draw(4, size=128).pixels[:100])[1].tobytes()
+    with Decoder() as decoder:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(guarded, "_size", interrupted)
+            decoder.read(FILM)
+        assert decoder.read(other).pixels.shape == (100, 128)
 
 
 @pytest.mark.parametrize("hang", ["time.sleep(600)", "while True: pass", "say(WHOLE); time.sleep(600)"])

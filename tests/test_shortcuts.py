@@ -29,6 +29,7 @@ from hilum.segment import segment
 from hilum.shortcuts import Audit, attributes, audit, groups_in
 from hilum.shortcuts_page import write
 from hilum.types import Array, Sample
+from hilum.verdicts import mean_name
 
 SIZE = 64
 FILMS = 80
@@ -43,7 +44,8 @@ class Planted:
 
     def __call__(self, films: Array) -> dict[str, Array]:
         grey = films[:, 0, *self.place].mean(axis=(1, 2))
-        return {"logits": grey[:, None], "features": np.stack([grey, films.mean(axis=(1, 2, 3))], axis=1)}
+        logits = np.repeat(grey[:, None], len(self.card.labels), axis=1)
+        return {"logits": logits, "features": np.stack([grey, films.mean(axis=(1, 2, 3))], axis=1)}
 
 
 def planted(place: tuple[slice, slice], **more: object) -> Runtime:
@@ -143,6 +145,16 @@ def test_the_probe_finds_what_the_features_hold_and_nothing_else(corner: Audit, 
     at = [s.labels["Edema"] for s in samples if s.site == "a"]
     assert one(corner, "Edema", PREVALENCE, "site a").value == pytest.approx(np.mean(at))
     assert any(line.startswith("site a alone speaks for Edema 0.") for line in corner.conclusions)
+
+
+def test_the_mean_is_of_the_films_on_which_any_finding_is_known() -> None:
+    labels = {"Consolidation": lambda i: float(i % 2) if i % 3 else float("nan")}
+    films = [
+        replace(sample, labels=dict(sample.labels) | {name: of(i) for name, of in labels.items()})
+        for i, sample in enumerate(marked_films())
+    ]
+    found = audit(planted((slice(1, 5), slice(1, 5)), labels=["Edema", "Consolidation"]), films, repeats=50)
+    assert one(found, mean_name(range(2)), AUROC).films == FILMS
 
 
 def test_columns_that_the_data_lack_are_named(corner: Audit) -> None:

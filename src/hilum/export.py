@@ -71,7 +71,7 @@ def export(
         raise ConfigError("the films have no masks to compare outlines with; give masks:PATH")
     if len(cache.samples) < _FEWEST:
         raise ConfigError(f"{len(cache.samples)} films; give {_FEWEST} or more to compare the builds on")
-    every = max(4, len(cache.samples) // _CALIBRATING)
+    every = max(4, -(-len(cache.samples) // _CALIBRATING))
     ranging = np.arange(0, len(cache.samples), every)
     comparing = _some(cache, np.setdiff1d(np.arange(len(cache.samples)), ranging))
     out.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,9 @@ class Decoder:
         except Exception as error:  # what a child says that was taken over may be anything
             reason = f"its decoder answered with nonsense ({type(error).__name__})"
             remedy = "export the film again from its source"
+        except BaseException:  # interrupted: the answer, still to come, is none to the next film
+            self.close()
+            raise
         else:
             if leaving:
                 self.close()

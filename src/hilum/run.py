@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -204,6 +205,6 @@ def _settings(config: TrainConfig, plan: Plan) -> str:
             targets.update(about.encode())
         for told in (films.cache.masks, films.targets):
             if told is not None:
-                targets.update(told.tobytes())
+                targets.update(np.ascontiguousarray(told).data)
     settings = config.model_dump(mode="json", exclude={"workers", "out", "save_minutes"})
     return json.dumps(settings | {"targets": targets.hexdigest()})

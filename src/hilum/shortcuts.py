@@ -132,7 +132,7 @@ def _compared(
 ) -> Iterator[Figure]:
     """Mean AUROC over the labels in these places, and its change, paired by film."""
     truth, before = found[""].truth[:, places], found[""].probabilities[:, places]
-    known = ~np.isnan(truth).any(axis=1)
+    known = ~np.isnan(truth).all(axis=1)
     for condition, verdicts in found.items():
         after = verdicts.probabilities[:, places]
         about: dict[str, Any] = {"films": known, "positives": positives, "condition": condition}

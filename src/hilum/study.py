@@ -202,10 +202,12 @@ def run(
     for done, entry in enumerate(chosen):
         out, group = entry.config.out, entry.group
         own = within(tick, done, len(chosen), out.relative_to(study.out).as_posix())
+        trained = False
         with attempt(entry, out):
             if not entry.finished:
                 train(entry.config, resume=True, tick=own)
-        for name, test in study.tests.items() if entry.finished else ():
+            trained = True
+        for name, test in study.tests.items() if trained else ():
             with attempt(entry, out / f"test-{name}"):
                 score_run(entry.config, group, name, test, opened, own)
         folds = [other.config.out for other in chosen if other.group == group]

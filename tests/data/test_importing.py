@@ -25,7 +25,7 @@ from hilum.data import importing, open_data
 from hilum.data.phantom import draw
 from hilum.data.pseudonyms import key_of
 from hilum.data.study_header import study_header
-from hilum.errors import ConfigError, MissingExtraError
+from hilum.errors import ConfigError, MissingExtraError, StorageError
 from hilum.reader import read
 from hilum.types import Array
 
@@ -333,6 +333,22 @@ def test_a_killed_import_goes_on_and_comes_to_the_same(
     film(ward.films / "5.dcm", 50)
     opened.clear()
     assert run(ward)["films"] == 5 and len(opened) == 1
+
+
+def test_what_could_not_be_read_is_tried_again(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(ward.films / "1.dcm", 1)
+    film(ward.films / "2.dcm", 2)
+    with monkeypatch.context() as patched:
+
+        def away(path: Path) -> None:
+            raise StorageError(str(path), "Input/output error", "see to the disk")
+
+        patched.setattr(importing, "read", away)
+        assert run(ward)["films"] == 0
+    assert len(rows(ward.out / "left-out.csv")) == 2
+    (ward.films / "2.dcm").write_bytes(b"DICM no more")
+    assert run(ward)["films"] == 1
+    assert [row["why"] for row in rows(ward.out / "left-out.csv")] == ["no DICOM file"]
 
 
 def test_another_key_or_other_options_do_not_go_on(ward: Ward, tmp_path: Path) -> None:

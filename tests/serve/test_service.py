@@ -17,6 +17,7 @@ from hilum.labels import SIX
 from hilum.pipeline import Pipeline
 from hilum.serve import app as application
 from hilum.serve.engine import Engine
+from hilum.serve.results import Document
 from hilum.types import Radiograph, Report
 
 Film = Callable[..., bytes]
@@ -212,6 +213,24 @@ def test_what_fails_while_it_is_finished_fails_alone_and_gives_its_place_back(
             gone.result(30)
     assert engine.waiting == 0
     engine.close()
+
+
+def test_a_film_whose_result_cannot_be_kept_leaves_nothing(
+    serve: Callable[..., Any], png: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    names: list[str] = []
+
+    def full(document: Document) -> None:
+        names.append(document["id"])
+        raise exc.OperationalError("INSERT", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(client.service.results, "add", full)
+    assert client.post("/v1/predict", files={"films": ("a.png", png())}).status_code == 503
+    (name,) = names
+    with pytest.raises(HilumError, match="kept no longer"):
+        client.service.films.path(name)
+    assert client.service.recent.get(name) is None
 
 
 def test_closing_finishes_what_was_begun(pipeline: Pipeline, tmp_path: Path, png: Film) -> None:

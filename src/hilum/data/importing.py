@@ -82,14 +82,17 @@ def import_studies(
 ) -> dict[str, Any]:
     """Write ``films.csv``, ``films/``, ``left-out.csv`` and ``import.json``; returns what the last one says.
 
-    Films that an earlier import wrote to the same folder stay, and are not read again. Raises ConfigError
-    where that was made with another key or other options, and for a place that is not there.
+    Films that an earlier import wrote to the same folder stay, and are not read again; what could not be read
+    is tried anew, for a disk may have been away. Raises ConfigError where that was made with another key or
+    other options, and for a place that is not there.
     """
     if options.keep_dicom:
         dicom_copy.check_installed()
     files = find(places, out, key)
     head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
-    entries = _begun(out, head)
+    anew = {file.token for file in files if not file.why}  # of these, what could not be read
+    begun = _begun(out, head)
+    entries = [one for one in begun if not (one["file"] in anew and one["why"].startswith(UNREADABLE))]
     seen = {entry["file"] for entry in entries}
     todo = [file for file in files if file.token not in seen]
     kept = Counter(_traces(entries))

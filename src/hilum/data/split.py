@@ -16,6 +16,7 @@ import numpy as np
 
 from hilum.data.ties import tied
 from hilum.errors import DataError
+from hilum.store import write_whole
 from hilum.types import Sample
 
 Part = Literal["train", "tune", "test"]
@@ -84,7 +85,7 @@ def official_split(
 def write_split(split: Split, path: Path) -> None:
     """The split as a csv of ``patient,part``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_encode(split.parts))
+    write_whole(path, _encode(split.parts))
 
 
 def read_split(path: Path) -> Split:

@@ -73,7 +73,7 @@ class Service:
     def keep(self, draft: Path, file: str, who: str, places: Places) -> Future[Document]:
         """Analyse an upload and keep it; the future is its result document, or raises its ReadError.
 
-        The upload stays the caller's where it fails.
+        Where it fails nothing is kept; the caller removes the upload, where it is still there.
         """
         return self.engine.submit(draft, file, partial(self._keep, draft, file, who), places)
 
@@ -87,7 +87,12 @@ class Service:
         self.films.adopt(draft, result)
         self.audit.append("analysed", who=who, result=result)
         self.recent.put(result, report)  # first: what is not listed yet cannot be deleted meanwhile
-        self.results.add(document)
+        try:
+            self.results.add(document)
+        except BaseException:
+            self.recent.drop(result)
+            self.films.discard(result)
+            raise
         self.metrics.films.labels(report.status).inc()
         return document
 
