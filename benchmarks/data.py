@@ -27,7 +27,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from hilum.data import open_data
-from hilum.data.cache import cached, pixels_of
+from hilum.data.cache import cached
+from hilum.data.opened import pixels_of
 from hilum.data.shard_writer import write
 folder, (films, copies, size) = Path(sys.argv[1]), map(int, sys.argv[2:5])
 (folder / "png").mkdir()

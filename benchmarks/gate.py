@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from hilum.data import join, open_data, wrong
-from hilum.data.cache import pixels_of
+from hilum.data.opened import pixels_of
 from hilum.data.split import read_split, select
 from hilum.errors import HilumError
 from hilum.gate import recognise

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from hilum.data import open_data
-from hilum.data.cache import pixels_of
+from hilum.data.opened import pixels_of
 folder, (films, copies, size) = Path(sys.argv[1]), map(int, sys.argv[2:5])
 (folder / "png").mkdir()
 rows = ["path,patient,Edema,Cardiomegaly"]

@@ -26,7 +26,7 @@ from hilum.card import Card, Preparation, Reliability, card_json, read_card
 from hilum.cli import app
 from hilum.cli_data import data
 from hilum.data import open_data
-from hilum.data.cache import decode
+from hilum.data.opened import decode
 from hilum.data.phantom import draw
 from hilum.data.split import read_split
 from hilum.stress import STRESSES

@@ -16,7 +16,8 @@ import hilum
 from hilum.calibrate import logit
 from hilum.card import Calibration, Card, Preparation, Threshold
 from hilum.data import open_data
-from hilum.data.cache import Cache, cached, pixels_of
+from hilum.data.cache import Cache, cached
+from hilum.data.opened import pixels_of
 from hilum.errors import ConfigError
 from hilum.evaluate import evaluate, films_for, judge
 from hilum.figures import Evaluation, Figure

@@ -58,8 +58,9 @@ FLOORS = """
     pacs
     batch cost selftest
     parts
-    data.cache data.journal data.sources.folder data.sources.outlined data.sources.rows
-    data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header data.sources.jsrt
+    data.opened data.journal data.sources.folder data.sources.outlined data.sources.rows
+    data.cache data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header
+    data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards data.sources.table
     data.shard_writer inputs
     ray_predict

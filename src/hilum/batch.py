@@ -130,7 +130,7 @@ def _left(
     begun.unlink(missing_ok=True)
     table.write_text(kept.getvalue(), encoding="utf-8", newline="")
     if made_of:
-        write_whole(begun, made_of.encode())
+        write_whole(begun, made_of)
     return rows
 
 

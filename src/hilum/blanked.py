@@ -16,14 +16,14 @@ import numpy as np
 
 from hilum.blank import BLANKS
 from hilum.card import Preparation
-from hilum.data.cache import Tick, pixels_of, refuse
+from hilum.data.opened import pixels_of, refuse
 from hilum.errors import HilumError
 from hilum.gate import implausible
 from hilum.pipeline import SEGMENTER, Pipeline
 from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
-from hilum.types import Array, Sample
+from hilum.types import Array, Sample, Tick
 
 _BATCH = 16
 

@@ -219,6 +219,7 @@ def data_outline(
     from hilum.data.split import read_split, select
     from hilum.report import identity
     from hilum.runtime import Runtime, find
+    from hilum.store import write_whole
 
     samples = join([open_data(name) for name in names])
     if split is None:
@@ -236,7 +237,7 @@ def data_outline(
         **counts,
     }
     about["split_sha256"] = parts.sha256 if split is not None else None
-    (out / "outlined.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_whole(out / "outlined.json", json.dumps(about, indent=2) + "\n")
     for what in ("kept", "unsure", "complete"):
         print(f"{what}\t{counts[what]}")
     for why in failures:

@@ -8,11 +8,11 @@ from pathlib import Path
 from hilum.card import Card
 from hilum.checkpoint import load
 from hilum.config import train_config
-from hilum.data.cache import Tick
 from hilum.errors import ConfigError
 from hilum.finish import finish
 from hilum.models.ensemble import Ensemble
 from hilum.plan import make_plan
+from hilum.types import Tick
 
 _SHARED = ("labels", "activation", "preparation", "split_sha256", "outlines_sha256")
 

@@ -12,7 +12,7 @@ from hilum.calibrate import probabilities
 from hilum.card import Card
 from hilum.classify import hesitates
 from hilum.compare import gains
-from hilum.data.cache import Cache, Tick, cached, truth_of
+from hilum.data.cache import Cache, cached, truth_of
 from hilum.data.regions import regional, segmenter_of
 from hilum.decide import margins, predict
 from hilum.errors import ConfigError
@@ -21,7 +21,7 @@ from hilum.figures import Bench, Evaluation
 from hilum.label_figures import score
 from hilum.prepare import compose
 from hilum.runtime import Runtime
-from hilum.types import Array, Sample
+from hilum.types import Array, Sample, Tick
 from hilum.verdicts import Verdicts
 
 _BATCH = 16

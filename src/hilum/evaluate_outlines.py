@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from hilum.data.cache import Cache, Tick
+from hilum.data.cache import Cache
 from hilum.data.masks import shown
 from hilum.errors import ConfigError
 from hilum.figures import Bench, Evaluation, Figure
@@ -26,6 +26,7 @@ from hilum.types import (
     Anatomy,
     Array,
     Sample,
+    Tick,
 )
 
 SIZE = 256

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from hilum.data.cache import Cache
@@ -17,7 +16,8 @@ from hilum.figures import Evaluation
 from hilum.grids import grids
 from hilum.label_figures import BINS, DECISION
 from hilum.metrics import tally
-from hilum.page import data_url, template
+from hilum.page import template, tile
+from hilum.store import write_whole
 from hilum.types import Array
 from hilum.verdicts import TABLE, read_verdicts
 
@@ -25,7 +25,6 @@ PAGE = "evaluation.html"
 
 _UNSAID: dict[str, Any] = {"unreadable": {}, "part": "", "specialist": None, "compared": None, "warnings": []}
 _ERRORS = 6  # of each kind and label in the gallery
-_TILE = 176  # side of a film there, pixels
 
 _WORTH = (
     "Net benefit, in true positives a patient, of acting on films from a probability up (blue, with its "
@@ -60,7 +59,7 @@ def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, o
         provenance=about,
     )
     path = out / PAGE
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 
@@ -123,8 +122,3 @@ def _gallery(
             if tiles:
                 found.append((f"{label}: {kind}, the worst of {len(places)}", tiles))
     return found
-
-
-def tile(film: Array) -> str:
-    large = cv2.resize(np.asarray(film), (_TILE, _TILE), interpolation=cv2.INTER_LINEAR)
-    return data_url(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB))

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from hilum.card import CARD, Build, Card, card_json
-from hilum.data.cache import Cache, Tick
+from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import evaluate, judge
@@ -25,7 +25,7 @@ from hilum.metrics import auroc
 from hilum.prepare import compose, prepare
 from hilum.runtime import Runtime, find
 from hilum.store import publish
-from hilum.types import Array
+from hilum.types import Array, Tick
 
 MOST_LOST = {"mean AUROC": 0.003, "mean Dice": 0.002}
 """What a build may lose of each measure, and still be written."""

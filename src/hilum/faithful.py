@@ -17,7 +17,7 @@ import numpy as np
 
 from hilum.calibrate import logit, probabilities
 from hilum.card import Card, Metric, copied, read_card
-from hilum.data.cache import Tick, pixels_of
+from hilum.data.opened import pixels_of
 from hilum.decide import baseline
 from hilum.errors import ConfigError
 from hilum.explain import CELLS, FAITHFUL, Network, gradcam, heatmap, hiding, occlusion
@@ -30,7 +30,7 @@ from hilum.prepare import chest, prepare
 from hilum.runtime import Runtime, find
 from hilum.scores import average
 from hilum.segment import segment
-from hilum.types import Anatomy, Array, Boxes, Explain, Heatmap, Sample
+from hilum.types import Anatomy, Array, Boxes, Explain, Heatmap, Sample, Tick
 
 TABLE = "maps"
 BY_METHOD = "maps by "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +13,7 @@ import numpy as np
 
 from hilum.intervals import Interval, around, bootstrap, mirrored, resamples, weighed
 from hilum.scores import Statistic
-from hilum.store import write_whole
+from hilum.store import as_csv, write_whole
 from hilum.types import Array
 
 WITHIN = "pairs of one "
@@ -85,7 +83,7 @@ def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
         for stem in stale:
             (out / f"{stem}.csv").unlink(missing_ok=True)
     for stem, table in tables.items():
-        _write_csv(out / f"{stem}.csv", list(table[0]), [_without_nan(row) for row in table])
+        write_whole(out / f"{stem}.csv", as_csv(list(table[0]), map(_without_nan, table)))
     write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")
 
 
@@ -104,8 +102,8 @@ def write_figures(figures: Sequence[Figure], about: dict[str, object], document:
     The JSON comes last: where it stands, all is written.
     """
     rows = [_without_nan(asdict(figure)) for figure in figures]
-    _write_csv(table, [field.name for field in fields(Figure)], rows)
-    write_whole(document, (json.dumps({**about, "figures": rows}, indent=2) + "\n").encode())
+    write_whole(table, as_csv([field.name for field in fields(Figure)], rows))
+    write_whole(document, json.dumps({**about, "figures": rows}, indent=2) + "\n")
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
@@ -114,14 +112,6 @@ def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
     }
-
-
-def _write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
 
 
 @dataclass(frozen=True, slots=True)

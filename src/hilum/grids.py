@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hilum.call_figures import AT_THRESHOLD, BY_POINT
+from hilum.conclusions import ALONE, PREVALENCE, other_than
 from hilum.faithful import BY_METHOD
 from hilum.figures import WITHIN, Evaluation, Figure
 from hilum.intervals import written
@@ -169,6 +170,17 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
     ]
     pairs = "" if not any(row["condition"] for row in rows) else f" {_PAIRS}"
     return "Against the other model", f"Paired by film.{pairs}", head, cells
+
+
+def links_grid(group: str, cells: Mapping[tuple[str, str, str], Figure]) -> Grid:
+    """Labels down: how frequent each is in the group and elsewhere, and how far the group alone tells it."""
+    rows = []
+    for subject, measure, condition in cells:
+        if (measure, condition) == (ALONE, group):
+            kept = ((PREVALENCE, group), (PREVALENCE, other_than(group)), (ALONE, group))
+            rows.append([subject, *(cell(cells[subject, *key]) for key in kept)])
+    caption = "How frequent a label is, and the AUROC of telling it by the group alone, without a model."
+    return f"Labels and {group}", caption, ["", group, "other films", "AUROC of the group alone"], rows
 
 
 def cell(figure: Figure | None) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
+
+from hilum.store import as_csv, write_whole
 
 
 def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: str) -> None:
     """Write ``history.csv`` and ``curve.png``: losses on the left axis, the tuning score on the right."""
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_whole(folder / "history.csv", as_csv(list(rows[0]), rows))
 
     # The object interface needs no display and leaves pyplot's global state alone.
     from matplotlib.figure import Figure

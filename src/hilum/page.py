@@ -7,11 +7,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 
 from hilum.types import Array
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+
+_TILE = 176  # side of a film among many, pixels
 
 
 @cache
@@ -40,3 +44,9 @@ def data_url(image: Array) -> str:
     ]
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def tile(film: Array) -> str:
+    """A film (H, W) uint8 as the small picture of a page with many, in its URL."""
+    large = cv2.resize(np.asarray(film), (_TILE, _TILE), interpolation=cv2.INTER_LINEAR)
+    return data_url(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from hilum.batches import Films, balanced
 from hilum.config import TrainConfig
 from hilum.data import join, listing, settled
-from hilum.data.cache import Cache, Tick, cached
+from hilum.data.cache import Cache, cached
 from hilum.data.regions import regional
 from hilum.data.split import (
     Part,
@@ -30,8 +29,9 @@ from hilum.data.split import (
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX
 from hilum.models import TASKS
+from hilum.store import as_csv, write_whole
 from hilum.teach import taught
-from hilum.types import STRUCTURES, Array, Sample
+from hilum.types import STRUCTURES, Array, Sample, Tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,5 +273,5 @@ def _set_aside(parts: dict[str, Cache], out: Path) -> None:
     """List the films that could not be read."""
     if failures := {name: why for cache in parts.values() for name, why in cache.failures.items()}:
         out.mkdir(parents=True, exist_ok=True)
-        with (out / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("film", "reason"), *sorted(failures.items())])
+        rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
+        write_whole(out / "unreadable.csv", as_csv(["film", "reason"], rows))

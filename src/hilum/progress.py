@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hilum.data.cache import Tick
+    from hilum.types import Tick
 
 AGAIN = "the same command goes on from what is done"
 

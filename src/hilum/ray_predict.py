@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hilum.batch import UNFINISHED, Outcome, outcome, results
 from hilum.engines import cores
@@ -25,9 +25,7 @@ from hilum.parts import joined, part_name, renumber, write_part
 from hilum.pipeline import Pipeline
 from hilum.report_files import write
 from hilum.store import alone
-
-if TYPE_CHECKING:
-    from hilum.data.cache import Tick
+from hilum.types import Tick
 
 PARTS = "predictions.parquet"
 _DEATHS = 2  # of workers: over a portion, before it is taken film by film; over a film, before it is given up

@@ -24,7 +24,7 @@ from hilum.calibrate import (
 )
 from hilum.card import Calibration, Card, Threshold, copied
 from hilum.conformal import fit_sets
-from hilum.data.cache import Cache, Tick
+from hilum.data.cache import Cache
 from hilum.decide import POINTS, YOUDEN, fit_threshold, moved
 from hilum.errors import ConfigError
 from hilum.evaluate import logits_of
@@ -32,7 +32,7 @@ from hilum.folds import by_patient, rarer
 from hilum.metrics import labelled
 from hilum.runtime import Runtime
 from hilum.scores import patient_weights
-from hilum.types import Array
+from hilum.types import Array, Tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ import numpy as np
 from hilum import scores
 from hilum.blanked import see
 from hilum.conclusions import ALONE, AUROC, CHANGE, PREVALENCE, PROBE, conclusions, other_than
-from hilum.data.cache import Tick
 from hilum.errors import ConfigError
 from hilum.evaluate import groups_of, known_truth, verdicts_of
 from hilum.figures import Bench, Figure, too_few
@@ -19,7 +18,7 @@ from hilum.label_figures import untold
 from hilum.probe import probe
 from hilum.runtime import Runtime
 from hilum.scores import Statistic
-from hilum.types import Array, Sample
+from hilum.types import Array, Sample, Tick
 from hilum.verdicts import Verdicts, mean_auroc, mean_name
 
 

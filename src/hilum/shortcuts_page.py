@@ -11,12 +11,12 @@ import numpy as np
 from hilum.blank import BLANKS
 from hilum.blanked import pictures
 from hilum.card import Preparation
-from hilum.conclusions import ALONE, AUROC, CHANGE, PREVALENCE, PROBE, other_than
-from hilum.evaluation_page import tile
+from hilum.conclusions import ALONE, AUROC, CHANGE, PROBE
 from hilum.figures import Figure, write_figures
-from hilum.grids import Grid, cell, interval
-from hilum.page import template
+from hilum.grids import Grid, cell, interval, links_grid
+from hilum.page import template, tile
 from hilum.shortcuts import Audit
+from hilum.store import write_whole
 from hilum.types import Sample
 
 PAGE = "shortcuts.html"
@@ -49,7 +49,7 @@ def write(audit: Audit, about: Mapping[str, Any], out: Path, *, shown: Preparati
         provenance=about,
     )
     path = out / PAGE
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path
 
 
@@ -89,17 +89,6 @@ def _survival(plain: Sequence[Figure], cells: Mapping[tuple[str, str, str], Figu
 
 def _signed(figure: Figure | None) -> str:
     return interval(figure.value, figure.low, figure.high, "+.3f") if figure else ""
-
-
-def links_grid(group: str, cells: Mapping[tuple[str, str, str], Figure]) -> Grid:
-    """Labels down: how frequent each is in the group and elsewhere, and how far the group alone tells it."""
-    rows = []
-    for subject, measure, condition in cells:
-        if (measure, condition) == (ALONE, group):
-            kept = ((PREVALENCE, group), (PREVALENCE, other_than(group)), (ALONE, group))
-            rows.append([subject, *(cell(cells[subject, *key]) for key in kept)])
-    caption = "How frequent a label is, and the AUROC of telling it by the group alone, without a model."
-    return f"Labels and {group}", caption, ["", group, "other films", "AUROC of the group alone"], rows
 
 
 def _tiles(samples: Sequence[Sample], preparation: Preparation) -> list[tuple[str, str]]:

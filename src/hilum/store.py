@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hilum.errors import ConfigError
 
@@ -39,14 +42,24 @@ def standing(folder: Path) -> Path:
     return old if old.is_dir() and not folder.exists() else folder
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file that appears whole or not at all."""
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table with its head. Raises ValueError for a row that holds what has no column."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """Write a file that appears whole or not at all; text as UTF-8, names of files in it as they are."""
+    content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     draft = path.with_name(f".{path.name}-draft")
     draft.unlink(missing_ok=True)
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

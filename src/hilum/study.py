@@ -18,7 +18,6 @@ from pydantic import Field, ValidationError
 from hilum.card import Strict, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.data import open_data, short
-from hilum.data.cache import Tick
 from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.figures import WITHIN
@@ -30,6 +29,7 @@ from hilum.study_films import Films, groups
 from hilum.study_scores import pool_runs, score_run
 from hilum.toml_files import read_plan
 from hilum.train import train
+from hilum.types import Tick
 
 
 class Study(Strict):

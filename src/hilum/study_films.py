@@ -13,7 +13,7 @@ from pydantic import Field
 from hilum.card import Strict, read_card
 from hilum.config import TrainConfig
 from hilum.data import join, open_data, short
-from hilum.data.cache import stamp
+from hilum.data.opened import stamp
 from hilum.data.split import Part, read_split, select
 from hilum.errors import ConfigError
 from hilum.evaluate import groups_of

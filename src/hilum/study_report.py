@@ -18,6 +18,7 @@ from hilum.page import template
 from hilum.plots import Point, comparison, confusions, curves, pareto
 from hilum.report import provenance
 from hilum.six_way import MEASURES, six_way
+from hilum.store import as_csv, write_whole
 from hilum.study import Entry, Study
 from hilum.study_differences import Difference, Row, difference_table, differences_of, verdicts_of
 from hilum.study_scores import evaluation_of
@@ -31,11 +32,8 @@ def write_report(study: Study, done: Sequence[Entry], *, whole: bool = True) -> 
     not `whole`, they are left for later.
     """
     figures = [row for entry in _first_folds(done) for row in _figures(study, entry)]
-    with (study.out / f"{study.name}.csv").open("w", newline="", encoding="utf-8") as file:
-        about = ("run", "source", "seed", "test")
-        writer = csv.DictWriter(file, [*about, *(field.name for field in fields(Figure))])
-        writer.writeheader()
-        writer.writerows(figures)
+    columns = ["run", "source", "seed", "test", *(field.name for field in fields(Figure))]
+    write_whole(study.out / f"{study.name}.csv", as_csv(columns, figures))
     rows = _rows(study, done)
     differences = differences_of(study, rows) if whole else []
     head, cells = _table(study, rows, figures)
@@ -43,10 +41,10 @@ def write_report(study: Study, done: Sequence[Entry], *, whole: bool = True) -> 
     lines = _markdown(head, cells)
     if differences:
         lines += ["", *_markdown(*difference_table(differences, study.baseline))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join(lines) + "\n")
     if whole:
         page = _page(study, done, rows, figures, (head, cells), differences)
-        (study.out / f"{study.name}.html").write_text(page, encoding="utf-8")
+        write_whole(study.out / f"{study.name}.html", page)
     return path
 
 

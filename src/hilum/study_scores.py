@@ -11,7 +11,6 @@ from typing import Any
 from hilum.card import read_card
 from hilum.config import TrainConfig
 from hilum.data import short
-from hilum.data.cache import Tick
 from hilum.decide import lent, margins
 from hilum.errors import HilumError
 from hilum.evaluate import evaluate, films_for
@@ -20,7 +19,7 @@ from hilum.label_figures import score
 from hilum.report import identity, provenance
 from hilum.runtime import Runtime, find
 from hilum.study_films import Films, digest, groups, unseen
-from hilum.types import Sample, now
+from hilum.types import Sample, Tick, now
 from hilum.verdicts import TABLE, pool, read_verdicts
 
 

@@ -21,7 +21,6 @@ from torch import nn
 from hilum.batches import Shuffled, loader, mixed, patched
 from hilum.card import ANY, Card
 from hilum.config import TrainConfig
-from hilum.data.cache import Tick
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.finish import finish, score
 from hilum.history import write_history
@@ -31,6 +30,7 @@ from hilum.stages import freeze, learning
 from hilum.starts import sized, started
 from hilum.state import State
 from hilum.store import alone
+from hilum.types import Tick
 
 _logger = logging.getLogger(__name__)
 

@@ -19,13 +19,14 @@ from pydantic import Field, model_validator
 
 from hilum.card import Strict
 from hilum.config import TrainConfig, train_config
-from hilum.data.cache import Tick
 from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
 from hilum.progress import within
 from hilum.run import STATE
 from hilum.starts import sized
+from hilum.store import as_csv, write_whole
 from hilum.toml_files import read_plan
 from hilum.train import train
+from hilum.types import Tick
 
 if TYPE_CHECKING:
     import optuna
@@ -109,7 +110,7 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
         )
     best = _config(search, study.best_params)
     settings = best.model_dump(mode="json", exclude={"out"})
-    (search.out / "best.toml").write_text(_toml(settings), encoding="utf-8")
+    write_whole(search.out / "best.toml", _toml(settings))
     return {"score": study.best_value, **study.best_params}
 
 
@@ -202,13 +203,14 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
 
 def _tell(search: Search, study: optuna.Study) -> None:
     """``trials.csv``: every training with what was drawn for it, its state and score, and why it failed."""
-    with (search.out / "trials.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["trial", "state", "score", *search.space, "fault"])
-        for trial in study.get_trials():
-            drawn = [trial.params.get(name, "") for name in search.space]
-            fault = trial.user_attrs.get(_FAULT, "")
-            writer.writerow([trial.number, trial.state.name.lower(), trial.value, *drawn, fault])
+    rows = [
+        {"trial": trial.number, "state": trial.state.name.lower(), "score": trial.value}
+        | {name: trial.params.get(name, "") for name in search.space}
+        | {"fault": trial.user_attrs.get(_FAULT, "")}
+        for trial in study.get_trials()
+    ]
+    columns = ["trial", "state", "score", *search.space, "fault"]
+    write_whole(search.out / "trials.csv", as_csv(columns, rows))
 
 
 def _toml(settings: Mapping[str, Any]) -> str:

@@ -76,6 +76,9 @@ Box: TypeAlias = tuple[float, float, float, float]
 Boxes: TypeAlias = Mapping[str, tuple[Box, ...]]
 """Label -> where on the film it lies."""
 
+Tick: TypeAlias = Callable[[int, int, str], None]
+"""Progress: steps done, steps in all, what is going on."""
+
 Pixels: TypeAlias = Path | Callable[[], Array]
 """A file to read, or a function that makes the array (for generated films)."""
 

@@ -20,7 +20,8 @@ import pytest
 
 from hilum.data import cache as module
 from hilum.data import open_data
-from hilum.data.cache import Cache, attempt, cached, decode
+from hilum.data.cache import Cache, cached
+from hilum.data.opened import attempt, decode
 from hilum.errors import DataError, HilumError, StorageError
 from hilum.reader import read
 from hilum.store import write_whole
@@ -77,7 +78,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return read(path)
 
-    monkeypatch.setattr(module, "read", counted)
+    monkeypatch.setattr("hilum.data.opened.read", counted)
     return paths
 
 
@@ -359,11 +360,11 @@ def test_a_disk_that_fails_for_a_moment_costs_no_film(
         return whole(path)
 
     monkeypatch.setattr(Path, "read_bytes", failing)
-    monkeypatch.setattr("hilum.data.cache._PATIENCE", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("hilum.data.opened._PATIENCE", (0.0, 0.0, 0.0))
     sample = Sample(id="a", patient="a", image=film)
     assert not isinstance(attempt(sample, 32), HilumError)
     reads.clear()
-    monkeypatch.setattr("hilum.data.cache._PATIENCE", (0.0, 0.0))
+    monkeypatch.setattr("hilum.data.opened._PATIENCE", (0.0, 0.0))
     found = attempt(sample, 32)
     assert isinstance(found, StorageError) and "cannot be opened (OSError)" in str(found)
     # What is wrong with the film itself is not asked twice.
@@ -384,8 +385,8 @@ def test_a_disk_that_fills_up_meanwhile_costs_no_work(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, text, **more)
 
-    def full_too(path: Path, data: bytes) -> None:
-        if data.startswith(b'{"done": 5'):
+    def full_too(path: Path, data: str) -> None:
+        if data.startswith('{"done": 5'):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_whole(path, data)
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from hilum.data import KINDS, join, listing, open_data, short
-from hilum.data.cache import decode
 from hilum.data.check import check
+from hilum.data.opened import decode
 from hilum.errors import ConfigError, DataError
 from hilum.labels import canonical
 from hilum.types import Sample

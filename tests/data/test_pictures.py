@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilum.data import open_data, pictures
-from hilum.data.cache import pixels_of
+from hilum.data.opened import pixels_of
 from hilum.data.wrong import OTHER
 from hilum.errors import DataError
 

@@ -15,8 +15,8 @@ import pytest
 
 from hilum.card import Card, Preparation, Reliability
 from hilum.data import open_data
-from hilum.data.cache import decode
 from hilum.data.masks import structures_of
+from hilum.data.opened import decode
 from hilum.data.phantom import samples as phantoms
 from hilum.data.pseudo import outline_films
 from hilum.errors import ConfigError, ReadError

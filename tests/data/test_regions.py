@@ -13,7 +13,8 @@ import hilum
 from hilum.card import Preparation
 from hilum.config import train_config
 from hilum.data import open_data
-from hilum.data.cache import cached, decode
+from hilum.data.cache import cached
+from hilum.data.opened import decode
 from hilum.data.regions import regional
 from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluate import films_for, logits_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hilum.data import open_data, wrong
-from hilum.data.cache import pixels_of
+from hilum.data.opened import pixels_of
 from hilum.data.phantom import draw
 from hilum.types import Array
 

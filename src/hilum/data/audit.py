@@ -12,14 +12,13 @@ from itertools import combinations
 import numpy as np
 
 from hilum.data import short
-from hilum.data.cache import Tick
 from hilum.data.likeness import likeness
 from hilum.data.looks import Looks
 from hilum.data.search import TURNS, candidates
 from hilum.data.split import Split
 from hilum.data.ties import tied
 from hilum.duplicates import LEAST
-from hilum.types import Sample
+from hilum.types import Sample, Tick
 
 OUTSIDE = "not in the split"
 """The side on which patients stand whom the split does not name."""

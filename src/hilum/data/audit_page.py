@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -13,11 +12,10 @@ from hilum.conclusions import ALONE, PROBE
 from hilum.data.audit import PICTURE, Audit, Film, Shared
 from hilum.data.audit_words import counts, sentences
 from hilum.data.traces import PLAIN
-from hilum.evaluation_page import tile
 from hilum.figures import Figure, write_figures
-from hilum.grids import Grid, cell
-from hilum.page import template
-from hilum.shortcuts_page import links_grid
+from hilum.grids import Grid, cell, links_grid
+from hilum.page import template, tile
+from hilum.store import as_csv, write_whole
 from hilum.types import Array
 
 PAGE = "audit.html"
@@ -46,10 +44,7 @@ def write(
     """
     out.mkdir(parents=True, exist_ok=True)
     rows = list(_rows(found))
-    with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_whole(out / TABLE, as_csv(_COLUMNS, rows))
     about = {
         **about,
         "counts": counts(found),
@@ -63,7 +58,7 @@ def write(
     if figures:
         write_figures(figures, about, out / "audit.json", out / "traces.csv")
     else:
-        (out / "audit.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        write_whole(out / "audit.json", json.dumps(about, indent=2) + "\n")
     page = template(PAGE).render(
         about=about,
         tables=[grid for grid in _tables(found, figures, rows) if grid[3]],
@@ -71,7 +66,7 @@ def write(
         tiles=[] if looks is None else list(_tiles(found, looks)),
         provenance=about,
     )
-    (out / PAGE).write_text(page, encoding="utf-8")
+    write_whole(out / PAGE, page)
     return out / PAGE
 
 

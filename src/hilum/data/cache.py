@@ -15,37 +15,26 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from hilum.data.masks import read_mask
-from hilum.errors import DataError, HilumError, StorageError
-from hilum.prepare import fit, fit_mask
-from hilum.reader import read
+from hilum.data.opened import attempt, refuse, stamp
+from hilum.errors import DataError, HilumError
 from hilum.store import write_whole
-from hilum.types import Array, Pixels, Sample
-
-_T = TypeVar("_T")
+from hilum.types import Array, Sample, Tick
 
 _FORMAT = 3  # raise when the way films are decoded or stored changes
 
 _PROGRESS, _LOCK = "progress.json", "lock"
 
-_PATIENCE = (0.0, 0.2, 1.0)  # seconds before each attempt to read a film
-
 _SAVED = 5.0  # seconds between two notes of how far a build has come
-
-_CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
-
-Tick = Callable[[int, int, str], None]
-"""Progress: steps done, steps in all, what is going on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,46 +89,6 @@ def cached(
     )
 
 
-def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None]:
-    """One sample's film (size, size) uint8, or uint16, and its label map, or None where it has none."""
-    kind = np.uint16 if deep else np.uint8
-    film = np.rint(fit(pixels_of(sample.image), size) * np.iinfo(kind).max).astype(kind)
-    if sample.masks is None:
-        return film, None
-    mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
-    return film, fit_mask(mask, size)
-
-
-def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
-    """What `decode` gives, or why a film cannot be had."""
-    try:
-        return patiently(partial(decode, sample, size, deep=deep))
-    except HilumError as error:
-        return error
-    except Exception as error:  # a film's own function may raise anything
-        return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
-
-
-def patiently(do: Callable[[], _T]) -> _T:
-    """What a function gives; a disk's or network's fault, which may pass, is given time."""
-    last: Exception = OSError()
-    for wait in _PATIENCE:
-        time.sleep(wait)
-        try:
-            return do()
-        except FileNotFoundError:
-            raise
-        except (StorageError, OSError, MemoryError) as error:
-            last = error
-    raise last
-
-
-def pixels_of(image: Pixels) -> Array:
-    """A film (H, W) float32 in [0, 1], read or generated."""
-    pixels = image() if callable(image) else read(image).pixels
-    return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
-
-
 @contextmanager
 def _draft(folder: Path, name: str) -> Iterator[Path]:
     """A folder to build in: what a killed build has left, or where another process is at it, a new one.
@@ -191,7 +140,7 @@ class _Progress:
     def note(self, draft: Path) -> None:
         """Keep it, in one step: a build killed here finds this note or the one before."""
         told = {"done": self.done, "good": self.good, "failures": self.failures}
-        write_whole(draft / _PROGRESS, json.dumps(told).encode())
+        write_whole(draft / _PROGRESS, json.dumps(told))
 
 
 def _build(samples: Sequence[Sample], size: int, deep: bool, draft: Path, tick: Tick | None) -> None:
@@ -255,15 +204,6 @@ def _flush(*arrays: np.memmap[Any, Any] | None) -> None:
             array.flush()
 
 
-def refuse(failures: dict[str, str], total: int) -> None:
-    """Raise DataError where more than 5 % of the films are unreadable: a wrong path, or a missing decoder."""
-    if len(failures) > _CORRUPT * total:
-        few = "; ".join(list(failures.values())[:3])
-        raise DataError(
-            f"{len(failures)} of {total} films cannot be read, over {_CORRUPT:.0%}. The first: {few}"
-        )
-
-
 def _publish(draft: Path, place: Path) -> None:
     for path in draft.iterdir():
         with path.open("r+b") as file:  # Windows writes back only what it may write to
@@ -297,14 +237,3 @@ def _key(samples: Sequence[Sample], size: int, deep: bool) -> str:
     for sample in samples:
         digest.update(f"\n{sample.id} {stamp(sample.image)} {stamp(sample.masks)}".encode())
     return digest.hexdigest()[:16]
-
-
-def stamp(pixels: object) -> str:
-    """What tells a film's present content from any other's, without opening it."""
-    if isinstance(pixels, Path) and pixels.is_file():
-        state = pixels.stat()
-        return f"{pixels.resolve()} {state.st_size} {state.st_mtime_ns}"
-    if isinstance(pixels, partial):
-        told = " ".join(stamp(argument) for argument in pixels.args)
-        return f"{pixels.func.__module__}.{pixels.func.__qualname__} {told} {pixels.keywords}"
-    return str(pixels)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hilum.data.cache import Tick, attempt
+from hilum.data.opened import attempt
 from hilum.errors import HilumError
 from hilum.labels import CONCLUDED, UNCERTAIN
-from hilum.types import Listing, Sample
+from hilum.types import Listing, Sample, Tick
 
 _DRAWN = 200
 

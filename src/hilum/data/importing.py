@@ -6,9 +6,7 @@ A film's files are written before its line of the journal, so that a killed impo
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import zlib
@@ -27,8 +25,8 @@ import numpy as np
 from hilum import __version__
 from hilum.data import dicom_copy
 from hilum.data.burnt_in import words
-from hilum.data.cache import Tick, patiently
 from hilum.data.journal import appending, entries_of
+from hilum.data.opened import patiently
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_files import Found, find, patient_of
 from hilum.data.study_header import StudyHeader, study_header
@@ -39,8 +37,8 @@ from hilum.read_image import WHOLE
 from hilum.reader import read
 from hilum.runtime import Runtime
 from hilum.runtime import find as model
-from hilum.store import write_whole
-from hilum.types import Array, Radiograph
+from hilum.store import as_csv, write_whole
+from hilum.types import Array, Radiograph, Tick
 
 TABLE, LEFT_OUT, ABOUT, _JOURNAL = "films.csv", "left-out.csv", "import.json", ".journal.jsonl"
 _COLUMNS = (
@@ -280,8 +278,8 @@ def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, 
     lost = [{"id": entry["id"], "why": entry["why"]} for entry in latest.values() if not entry["row"]]
     columns = [*_COLUMNS, *(("manufacturer", "model") if options.device else ())]
     columns += ["flagged"] if options.keep_flagged else []
-    write_whole(out / TABLE, _csv(columns, rows))
-    write_whole(out / LEFT_OUT, _csv(["id", "why"], lost))
+    write_whole(out / TABLE, as_csv(columns, [{name: row[name] for name in columns} for row in rows]))
+    write_whole(out / LEFT_OUT, as_csv(["id", "why"], lost))
     counts = {
         "files": len(latest),
         "films": len(rows),
@@ -291,13 +289,5 @@ def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, 
         "left_out": dict(Counter(one["why"] for one in lost).most_common()),
     }
     about = {"hilum": __version__, "key": pseudonym(key, "key", ""), "options": asdict(options), **counts}
-    write_whole(out / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+    write_whole(out / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue().encode()

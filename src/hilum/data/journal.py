@@ -24,7 +24,7 @@ def entries_of(path: Path) -> tuple[Any, list[Any]]:
 @contextmanager
 def appending(path: Path, head: Any, entries: Sequence[Any]) -> Iterator[Callable[[Any], None]]:
     """Write the journal anew, and give what adds an entry to it, there at once for who comes after a kill."""
-    write_whole(path, "".join(f"{json.dumps(one)}\n" for one in (head, *entries)).encode())
+    write_whole(path, "".join(f"{json.dumps(one)}\n" for one in (head, *entries)))
     with path.open("a", encoding="utf-8") as file:
 
         def add(entry: Any) -> None:

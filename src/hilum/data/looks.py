@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hilum.data.cache import Tick, pixels_of
+from hilum.data.opened import pixels_of
 from hilum.data.search import SIDE
 from hilum.errors import HilumError
 from hilum.prepare import fit
 from hilum.reader import read
-from hilum.types import Array, Sample
+from hilum.types import Array, Sample, Tick
 
 _TRIMMED_AT = 256  # pixels at which a border is looked for
 _BLACK = 0.016  # of the film's range above its darkest, up to which an outer line is border

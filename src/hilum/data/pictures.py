@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hilum.data.cache import pixels_of
+from hilum.data.opened import pixels_of
 from hilum.data.wrong import OTHER, labelled
 from hilum.errors import DataError
 from hilum.types import Array, Sample

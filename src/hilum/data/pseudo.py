@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +14,9 @@ import cv2
 import numpy as np
 
 from hilum.card import Card
-from hilum.data.cache import Tick, patiently, stamp
 from hilum.data.journal import appending, entries_of
-from hilum.data.masks import read_mask, shown
+from hilum.data.masks import shown
+from hilum.data.opened import masks_of, patiently, stamp
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
 from hilum.metrics import dice
@@ -26,8 +24,8 @@ from hilum.reader import read
 from hilum.report import identity
 from hilum.runtime import Runtime
 from hilum.segment import segment
-from hilum.store import alone, write_whole
-from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample
+from hilum.store import alone, as_csv, write_whole
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample, Tick
 
 _COLUMNS = ("path", "id", "patient", "site", "view", "mask", "structures", "quality")
 _JOURNAL = ".outlined.jsonl"
@@ -127,11 +125,7 @@ def _stands(done: dict[str, Result], place: Path) -> bool:
 
 def _publish(out: Path, rows: Sequence[dict[str, str]]) -> None:
     """Put the table there in one step; then the masks that it does not name go, and the journal."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(out / "outlined.csv", text.getvalue().encode())
+    write_whole(out / "outlined.csv", as_csv(_COLUMNS, rows))
     named = {row["mask"] for row in rows}
     for mask in (out / "masks").iterdir():
         if f"masks/{mask.name}" not in named:
@@ -151,9 +145,7 @@ def _spare(samples: Sequence[Sample], out: Path) -> None:
 def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, place: Path) -> Result:
     """What comes of a film, its mask being written to `place` if it is kept."""
     try:
-        own = None
-        if sample.masks is not None:
-            own = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
+        own = None if sample.masks is None else masks_of(sample.masks)
         told = frozenset[str]() if own is None else shown(sample.structures, own)
         if told.issuperset(known):
             return {"what": "complete"}

@@ -10,7 +10,7 @@ from functools import cache, lru_cache, partial
 import numpy as np
 
 from hilum.card import Preparation, read_card
-from hilum.data.cache import pixels_of, stamp
+from hilum.data.opened import pixels_of, stamp
 from hilum.errors import ConfigError
 from hilum.gate import implausible
 from hilum.pipeline import SEGMENTER

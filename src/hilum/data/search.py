@@ -13,8 +13,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from hilum.data.cache import Tick
-from hilum.types import Array
+from hilum.types import Array, Tick
 
 SIDE = 128  # pixels of a look, which is a film as it is compared
 

@@ -16,13 +16,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hilum.data.cache import Tick, pixels_of, stamp, sweep
-from hilum.data.masks import read_mask
+from hilum.data.cache import sweep
+from hilum.data.opened import masks_of, pixels_of, stamp
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
 from hilum.reader import read
 from hilum.store import write_whole
-from hilum.types import Array, Sample
+from hilum.types import Array, Sample, Tick
 
 
 def write(
@@ -59,7 +59,7 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
             # Before the shard: one that stands without its note is nobody's to judge.
-            write_whole(note, json.dumps({"asked": asked, "failures": lost}).encode())
+            write_whole(note, json.dumps({"asked": asked, "failures": lost}))
             Path(draft).chmod(0o644)
             Path(draft).replace(place)
         finally:
@@ -105,7 +105,7 @@ def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
             members = {"png": _png(np.rint(65535 * film).astype(np.uint16))}
             about["whole"] = True
     if sample.masks is not None:
-        mask = sample.masks() if callable(sample.masks) else read_mask(sample.masks)
+        mask = masks_of(sample.masks)
         members["mask.png"] = _png(fit_mask(mask, size) if size else mask)
     members["json"] = json.dumps(about).encode()
     for ending, data in members.items():

@@ -16,7 +16,7 @@ import numpy as np
 
 from hilum.data.ties import tied
 from hilum.errors import DataError
-from hilum.store import write_whole
+from hilum.store import as_csv, write_whole
 from hilum.types import Sample
 
 Part = Literal["train", "tune", "test"]
@@ -180,8 +180,5 @@ def _strata(samples: Sequence[Sample]) -> list[list[str]]:
 
 
 def _encode(parts: dict[str, str]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["patient", "part"])
-    writer.writerows(sorted(parts.items()))
-    return text.getvalue().encode()
+    rows = [{"patient": patient, "part": part} for patient, part in sorted(parts.items())]
+    return as_csv(["patient", "part"], rows).encode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError
 from hilum.files import read_csv
-from hilum.store import write_whole
+from hilum.store import as_csv, write_whole
 
 _HEADING = ("file_id", "film", "patient", "path", "patient_id", "study_uid", "sop_uid")
 
@@ -93,9 +91,7 @@ def check_mapping(file: Path) -> None:
 
 def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> None:
     """Write, for its owner alone to read, which pseudonyms stand for which file, patient and study."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADING)
+    rows = []
     for found in find(places, out, key):
         header = None
         if not found.why:
@@ -107,6 +103,7 @@ def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> No
         said = (header.patient, header.study, header.uid) if header else ("", "", "")
         film = pseudonym(key, "film", said[2]) if said[2] else ""
         patient = patient_of(key, header, film) if header else ""
-        writer.writerow([found.id, film, patient, str(found.path), *said])
+        cells = (found.id, film, patient, str(found.path), *said)
+        rows.append(dict(zip(_HEADING, cells, strict=True)))
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)
+    write_whole(file, as_csv(_HEADING, rows), mode=0o600)

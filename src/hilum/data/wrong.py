@@ -15,7 +15,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from hilum.data.cache import pixels_of
+from hilum.data.opened import pixels_of
 from hilum.types import Array, Pixels, Sample
 
 RIGHT = "frontal"

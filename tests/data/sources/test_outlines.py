@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.data.cache import pixels_of
-from hilum.data.masks import read_mask
+from hilum.data.opened import masks_of, pixels_of
 from hilum.data.sources import covidqu, darwin, jsrt, lungmasks, montgomery, shenzhen
 from hilum.errors import DataError
 from hilum.types import Array, Sample
@@ -21,7 +20,7 @@ Lay = Callable[[str, Path], str]
 
 
 def outlines(sample: Sample) -> Array:
-    return sample.masks() if callable(sample.masks) else read_mask(sample.masks)  # type: ignore[arg-type]
+    return masks_of(sample.masks)  # type: ignore[arg-type]
 
 
 def sides(mask: Array) -> tuple[int, int]:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from hilum.data import listing, open_data
-from hilum.data.cache import cached, decode
+from hilum.data.cache import cached
+from hilum.data.opened import decode
 from hilum.data.shard_writer import write
 from hilum.data.sources.shards import film_of
 from hilum.errors import DataError, ReadError

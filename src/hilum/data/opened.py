@@ -1,0 +1,87 @@
+"""Opening what a sample names: its film, mask and boxes, read or generated, patiently where a disk fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from hilum.data.masks import read_mask
+from hilum.errors import DataError, HilumError, StorageError
+from hilum.prepare import fit, fit_mask
+from hilum.reader import read
+from hilum.types import Array, Pixels, Sample
+
+_T = TypeVar("_T")
+
+_PATIENCE = (0.0, 0.2, 1.0)  # seconds before each attempt to read a film
+
+_CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
+
+
+def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None]:
+    """One sample's film (size, size) uint8, or uint16, and its label map, or None where it has none."""
+    kind = np.uint16 if deep else np.uint8
+    film = np.rint(fit(pixels_of(sample.image), size) * np.iinfo(kind).max).astype(kind)
+    if sample.masks is None:
+        return film, None
+    return film, fit_mask(masks_of(sample.masks), size)
+
+
+def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
+    """What `decode` gives, or why a film cannot be had."""
+    try:
+        return patiently(partial(decode, sample, size, deep=deep))
+    except HilumError as error:
+        return error
+    except Exception as error:  # a film's own function may raise anything
+        return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
+
+
+def patiently(do: Callable[[], _T]) -> _T:
+    """What a function gives; a disk's or network's fault, which may pass, is given time."""
+    last: Exception = OSError()
+    for wait in _PATIENCE:
+        time.sleep(wait)
+        try:
+            return do()
+        except FileNotFoundError:
+            raise
+        except (StorageError, OSError, MemoryError) as error:
+            last = error
+    raise last
+
+
+def pixels_of(image: Pixels) -> Array:
+    """A film (H, W) float32 in [0, 1], read or generated."""
+    pixels = image() if callable(image) else read(image).pixels
+    return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
+
+
+def masks_of(masks: Pixels) -> Array:
+    """A film's label map (H, W) uint8, read or generated."""
+    return masks() if callable(masks) else read_mask(masks)
+
+
+def refuse(failures: dict[str, str], total: int) -> None:
+    """Raise DataError where more than 5 % of the films are unreadable: a wrong path, or a missing decoder."""
+    if len(failures) > _CORRUPT * total:
+        few = "; ".join(list(failures.values())[:3])
+        raise DataError(
+            f"{len(failures)} of {total} films cannot be read, over {_CORRUPT:.0%}. The first: {few}"
+        )
+
+
+def stamp(pixels: object) -> str:
+    """What tells a film's present content from any other's, without opening it."""
+    if isinstance(pixels, Path) and pixels.is_file():
+        state = pixels.stat()
+        return f"{pixels.resolve()} {state.st_size} {state.st_mtime_ns}"
+    if isinstance(pixels, partial):
+        told = " ".join(stamp(argument) for argument in pixels.args)
+        return f"{pixels.func.__module__}.{pixels.func.__qualname__} {told} {pixels.keywords}"
+    return str(pixels)
