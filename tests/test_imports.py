@@ -38,7 +38,7 @@ FLOORS = """
     segment notebook toml_files
     classify data.phantom_findings model_page models probe reader six_way
     call_figures dicom dicom_header hub_upload
-    guarded guarded_child serve.films serve.patient
+    guarded guarded_child shards serve.films serve.patient
     report_files
     checkpoint compare label_figures pipeline stress data.masks data.phantom data.split data.sources
     serve.bodies serve.door serve.engine serve.recent serve.results serve.sessions
@@ -56,13 +56,13 @@ FLOORS = """
     pacs.watch
     pacs.worker
     pacs
-    batch cost selftest
+    batch cost inputs selftest
     parts
     data.opened data.journal data.sources.folder data.sources.outlined data.sources.rows
     data.cache data.sources.covidqu data.sources.darwin data.sources.fourteen data.sources.header
     data.sources.jsrt
     data.sources.nih data.sources.padchest data.sources.readings data.sources.shards data.sources.table
-    data.shard_writer inputs
+    data.shard_writer
     ray_predict
     data.sources.brax data.sources.chexpert data.sources.dicom data.sources.lungmasks data.sources.mimic
     data.sources.montgomery data.sources.openi data.sources.rsna data.sources.shenzhen data.sources.vindr
@@ -235,6 +235,13 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert "hilum" in loaded
     roots = {name.split(".")[0] for name in loaded}
     assert not roots & {"numpy", "pydantic", "cv2", "pydicom", "onnxruntime", "PIL", "typer", "torch"}
+
+
+def test_films_are_analysed_without_the_data_sets() -> None:
+    modules = "pipeline, hilum.inputs, hilum.batch, hilum.report_files, hilum.dicom, hilum.serve.service"
+    loaded = python(f"import sys, hilum.{modules}; print(*sys.modules)").split()
+    assert "hilum.inputs" in loaded
+    assert not [name for name in loaded if name.startswith(("hilum.data", "hilum.config"))]
 
 
 def test_the_command_lines_help_loads_nothing_heavy() -> None:

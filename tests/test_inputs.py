@@ -15,10 +15,10 @@ import pytest
 from hilum.data import open_data, short
 from hilum.data.phantom import draw
 from hilum.data.shard_writer import write
-from hilum.data.sources.shards import plain
 from hilum.errors import ConfigError, DataError, ReadError
 from hilum.inputs import Files, Film, Portion, Remote, Shard, _below, portions
 from hilum.reader import read
+from hilum.shards import plain
 from hilum.types import Sample
 
 

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
-from hilum.data.sources.shards import Entry, cut, entries, film_of, plain, shards
 from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
 from hilum.extras import needs
 from hilum.files import beside, inputs
 from hilum.reader import read
+from hilum.shards import Entry, cut, entries, film_of, plain, shards
 from hilum.types import Radiograph
 
 _TRIES = (1.0, 4.0)  # seconds of waiting before a URL is asked again

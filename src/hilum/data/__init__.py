@@ -34,6 +34,7 @@ from hilum.data.sources import (
 )
 from hilum.errors import DataError
 from hilum.labels import Policy, settle
+from hilum.shards import plain
 from hilum.types import Listing, Sample
 
 
@@ -160,6 +161,6 @@ def short(name: str) -> str:
     parts = []
     for one in _parts(name):
         kind, _, path = one.partition(":")
-        last = PurePosixPath(shards.plain(path)) if "://" in path else Path(path).resolve()
+        last = PurePosixPath(plain(path)) if "://" in path else Path(path).resolve()
         parts.append(f"{kind}:{last.name}")
     return "+".join(parts)

@@ -18,9 +18,9 @@ from hilum.data import listing, open_data
 from hilum.data.cache import cached
 from hilum.data.opened import decode
 from hilum.data.shard_writer import write
-from hilum.data.sources.shards import film_of
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN
+from hilum.shards import film_of
 from hilum.types import Array, Sample
 
 
