@@ -251,7 +251,7 @@ def test_columns_of_both_tables() -> None:
         "file,status,A,B,A positive,B positive,abstained,"
         "cardiothoracic_ratio,right_lung_fraction,left_lung_fraction,quality,notes"
     )
-    assert ",".join(forms.segmentation_columns()) == (
+    assert ",".join(forms.columns(())) == (
         "file,status,cardiothoracic_ratio,right_lung_fraction,left_lung_fraction,quality,notes"
     )
 

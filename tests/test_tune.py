@@ -48,6 +48,7 @@ class Trainer:
                 raise KeyboardInterrupt
             watch(epoch, score)
         (config.out / "checkpoint").mkdir()
+        (config.out / "checkpoint" / "card.json").touch()
 
 
 @pytest.fixture
@@ -166,6 +167,7 @@ def test_nothing_ends_early_in_the_first_third_of_its_epochs(
             reached[-1] = epoch
             watch(epoch, -float(len(reached)))
         (config.out / "checkpoint").mkdir()
+        (config.out / "checkpoint" / "card.json").touch()
 
     monkeypatch.setattr(module, "train", train)
     base = {"task": "classify", "data": ["phantom:9"], "epochs": 9}

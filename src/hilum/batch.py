@@ -17,7 +17,7 @@ from pathlib import Path
 from hilum.engines import cores
 from hilum.errors import HilumError, ReadError
 from hilum.pipeline import Opener, Pipeline, Source, held
-from hilum.report import columns, file_cell, row, segmentation_columns
+from hilum.report import columns, file_cell, row
 from hilum.report_files import sweep, write
 from hilum.store import alone, write_whole
 from hilum.types import Report
@@ -81,7 +81,7 @@ def run(
         else:
             stack.enter_context(alone(out, "writes its results"))
             sweep(out)
-            header = columns(pipeline.labels) if pipeline.labels else segmentation_columns()
+            header = columns(pipeline.labels)
             table = out / ("predictions.csv" if pipeline.labels else "segmentation.csv")
             made_of = digest("\n".join([mark, pipeline.made_of, *sorted(forms)])) if mark else ""
             for cells in (rows := _left(out, table, header, made_of, named)):

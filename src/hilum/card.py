@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from hilum.errors import CheckpointError
-from hilum.store import publish
+from hilum.store import drafted
 
 CARD = "card.json"
 
@@ -256,13 +255,13 @@ def card_json(card: Card) -> str:
 
 def copied(folder: Path, out: Path, card: Card) -> None:
     """Write the files of a checkpoint's folder to `out`, beside another card."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        for name in card.files:
-            if (folder / name).is_file():  # the light install leaves out what only training needs
-                shutil.copyfile(folder / name, draft / name)
+    with drafted(out) as draft:
+        copy_files(folder, draft, card)
         (draft / CARD).write_text(card_json(card), encoding="utf-8")
-        publish(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+
+
+def copy_files(folder: Path, draft: Path, card: Card) -> None:
+    """Copy a checkpoint's files that are there: the light install leaves out what only training needs."""
+    for name in card.files:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, draft / name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hilum.needs_train  # noqa: F401
 
 import hashlib
-import shutil
-import tempfile
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -23,7 +21,7 @@ from hilum.errors import CheckpointError
 from hilum.models import build
 from hilum.runtime import Runtime, find
 from hilum.state import write_tensors
-from hilum.store import publish
+from hilum.store import drafted
 
 WEIGHTS = "model.safetensors"
 GRAPH = "model.onnx"
@@ -37,9 +35,7 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
     Large kernels are stored in half precision and computed with in single: that nearly halves the files
     and moves a logit by about a thousandth. Raises CheckpointError if the graph disagrees with the module.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with drafted(folder) as draft:
         weights = {name: _halved(value).contiguous() for name, value in module.state_dict().items()}
         write_tensors(weights, draft / WEIGHTS)
         module = _network(card)
@@ -49,9 +45,6 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
         card = card.model_copy(update={"files": files})
         (draft / CARD).write_text(card_json(card), encoding="utf-8")
         _agree(module, draft)
-        publish(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return card
 
 

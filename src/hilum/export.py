@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hilum.card import CARD, Build, Card, card_json
+from hilum.card import CARD, Build, Card, card_json, copy_files
 from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
@@ -24,7 +23,7 @@ from hilum.extras import needs
 from hilum.metrics import auroc
 from hilum.prepare import compose, prepare
 from hilum.runtime import Runtime, find
-from hilum.store import publish
+from hilum.store import drafted
 from hilum.types import Array, Tick
 
 MOST_LOST = {"mean AUROC": 0.003, "mean Dice": 0.002}
@@ -74,12 +73,8 @@ def export(
     every = max(4, -(-len(cache.samples) // _CALIBRATING))
     ranging = np.arange(0, len(cache.samples), every)
     comparing = _some(cache, np.setdiff1d(np.arange(len(cache.samples)), ranging))
-    out.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".checkpoint-", dir=out))
-    try:
-        for file in trained.card.files:
-            if (folder / file).is_file():  # the light install leaves out what only training needs
-                shutil.copyfile(folder / file, draft / file)
+    with _unless_empty(out), drafted(out / "checkpoint") as draft:
+        copy_files(folder, draft, trained.card)
         _write_files(build, draft, _inputs(trained.card, _some(cache, ranging)))
         _write_card(trained.card, build, draft)
         faster = Runtime(draft, build=build.name)
@@ -95,12 +90,17 @@ def export(
             )
         card = _write_card(trained.card, build, draft)
         taken = _timed(trained, faster, _inputs(card, _some(comparing, np.arange(_TIMED))))
-        publish(draft, out / "checkpoint")
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        with suppress(OSError):  # of what was there before, or came of it
-            out.rmdir()
     return Exported(card=card, build=build, before_ms=taken[0], after_ms=taken[1])
+
+
+@contextmanager
+def _unless_empty(out: Path) -> Iterator[None]:
+    """Leave the folder only if something comes of it, or was there."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            out.rmdir()
 
 
 def planned(card: Card, *, to: Target, int8: bool) -> Build:

@@ -28,6 +28,10 @@ class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it in
         self.kind = kind
 
 
+PIXEL_BUDGET = 100_000_000
+"""Pixels that a film may have, unless told otherwise."""
+
+
 def check_size(rows: int, columns: int, frames: int, pixel_budget: int) -> None:
     """Refuse what is not one film of a bearable size, before anything is allocated for it.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hilum.errors import ConfigError, ReadError
+from hilum.grey import PIXEL_BUDGET
 from hilum.types import Array, Origin, Radiograph
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Decoder:
         *,
         memory: int = 2**31,
         seconds: int = 30,
-        pixel_budget: int = 100_000_000,
+        pixel_budget: int = PIXEL_BUDGET,
         command: Sequence[str] = COMMAND,
     ) -> None:
         if sys.platform == "win32":

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hilum.errors import ReadError, StorageError
-from hilum.grey import Refused, check_size, finished, graded, luminance
+from hilum.grey import PIXEL_BUDGET, Refused, check_size, finished, graded, luminance
 from hilum.types import Array, Origin, Radiograph
 
 _SIGNATURES = {
@@ -31,7 +31,7 @@ _SIGNATURES = {
 
 
 def read(
-    source: str | Path | bytes | Array | Radiograph, *, pixel_budget: int = 100_000_000, name: str = ""
+    source: str | Path | bytes | Array | Radiograph, *, pixel_budget: int = PIXEL_BUDGET, name: str = ""
 ) -> Radiograph:
     """Read one film from a path, a file's bytes or an array; a Radiograph passes through untouched.
 

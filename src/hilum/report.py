@@ -115,15 +115,10 @@ def _clean(value: Any) -> Any:
 
 
 def columns(labels: Sequence[str]) -> list[str]:
-    """The columns of ``predictions.csv``; without labels, those of ``segmentation.csv``."""
+    """The columns of ``predictions.csv``; without labels of ``segmentation.csv``, as `row` fills it."""
     scores = [*labels, *(f"{label} positive" for label in labels), "abstained"] if labels else []
     measured = ["cardiothoracic_ratio", "right_lung_fraction", "left_lung_fraction", "quality"]
     return ["file", "status", *scores, *measured, "notes"]
-
-
-def segmentation_columns() -> list[str]:
-    """The columns of ``segmentation.csv``; `row` fills them when it is given no labels."""
-    return columns(())
 
 
 def row(file: str, result: Report | HilumError, labels: Sequence[str]) -> dict[str, str]:

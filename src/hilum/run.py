@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hilum.batches import Batch, Shuffled
+from hilum.card import CARD
 from hilum.config import TrainConfig
 from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
@@ -158,10 +159,15 @@ def _cpu_has_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def trained(out: Path) -> bool:
+    """Whether a run's folder holds a training that came to its end."""
+    return (out / "checkpoint" / CARD).is_file() and not (out / STATE).is_file()
+
+
 def claim(out: Path, resume: bool) -> None:
     """Make the run's folder; refuse to write over a run, and to go on with a finished one."""
     unfinished = (out / STATE).exists()
-    if resume and not unfinished and (out / "checkpoint").exists():
+    if resume and trained(out):
         raise ConfigError(f"{out}: this run is finished; choose another out= to train again")
     if not resume and (unfinished or (out / "history.csv").exists()):
         raise ConfigError(

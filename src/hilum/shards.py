@@ -21,14 +21,13 @@ import numpy as np
 
 from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
 from hilum.files import FILMS, beside
-from hilum.grey import Refused, check_size
+from hilum.grey import PIXEL_BUDGET, Refused, check_size
 from hilum.reader import read
 from hilum.types import Radiograph
 
 _MASK = ".mask.png"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LONGEST = 1_000_000  # bytes of a film's JSON
-_BUDGET = 100_000_000  # pixels, as of `hilum.read`
 
 Place: TypeAlias = tuple[int, int]
 """Of a member in its shard: first byte, and bytes."""
@@ -154,7 +153,7 @@ def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
     again = "fetch the shard again"
     try:
         # A PNG, whose first chunk tells its size: more than any film is not decoded.
-        check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 1, _BUDGET)
+        check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 1, PIXEL_BUDGET)
         coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Refused as refused:
         raise ReadError(name, refused.reason, again) from None

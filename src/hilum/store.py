@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,18 @@ def publish(draft: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def drafted(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `folder` at the end, if nothing fails before."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
+        publish(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def standing(folder: Path) -> Path:

@@ -22,7 +22,7 @@ from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.figures import WITHIN
 from hilum.progress import within
-from hilum.run import STATE
+from hilum.run import trained
 from hilum.runtime import find
 from hilum.starts import origin, started
 from hilum.study_films import Films, groups
@@ -78,10 +78,9 @@ class Entry:
     @property
     def finished(self) -> bool:
         """Whether it is trained; raises ConfigError where its folder holds a run of other settings."""
-        folder = self.config.out / "checkpoint"
-        if not (folder / "card.json").is_file() or (self.config.out / STATE).is_file():
+        if not trained(self.config.out):
             return False
-        card = read_card(folder)
+        card = read_card(self.config.out / "checkpoint")
         was, now_ = _settings(card.config, self.config), self.config.model_dump(mode="json")
         if self.config.split and card.split_sha256 not in ("", read_split(self.config.split).sha256):
             raise ConfigError(
@@ -202,12 +201,12 @@ def run(
     for done, entry in enumerate(chosen):
         out, group = entry.config.out, entry.group
         own = within(tick, done, len(chosen), out.relative_to(study.out).as_posix())
-        trained = False
+        ready = False
         with attempt(entry, out):
             if not entry.finished:
                 train(entry.config, resume=True, tick=own)
-            trained = True
-        for name, test in study.tests.items() if trained else ():
+            ready = True
+        for name, test in study.tests.items() if ready else ():
             with attempt(entry, out / f"test-{name}"):
                 score_run(entry.config, group, name, test, opened, own)
         folds = [other.config.out for other in chosen if other.group == group]

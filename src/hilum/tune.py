@@ -21,7 +21,7 @@ from hilum.card import Strict
 from hilum.config import TrainConfig, train_config
 from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
 from hilum.progress import within
-from hilum.run import STATE
+from hilum.run import STATE, trained
 from hilum.starts import sized
 from hilum.store import as_csv, write_whole
 from hilum.toml_files import read_plan
@@ -184,8 +184,7 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
 
     try:
         config = _config(search, drawn)
-        finished = (config.out / "checkpoint").is_dir() and not (config.out / STATE).is_file()
-        if not finished:
+        if not trained(config.out):
             train(config, resume=True, tick=tick, watch=watch)
     except optuna.TrialPruned:
         (config.out / STATE).unlink(missing_ok=True)

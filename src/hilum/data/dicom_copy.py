@@ -16,12 +16,12 @@ from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
 from hilum.dicom_grey import numbers, text
 from hilum.errors import MissingExtraError
+from hilum.grey import PIXEL_BUDGET
 from hilum.read_dicom import Layout, stored
 from hilum.reader import hushed
 from hilum.types import Array
 
 _PROFILE = "dicomfields_2026c"  # the edition of the standard's table E.1-1
-_BUDGET = 100_000_000  # pixels, as `read` has it
 _NUMBERS = (
     "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing", "KVP", "DistanceSourceToDetector",
@@ -60,7 +60,7 @@ def deidentified(
 def _deidentified(
     data: bytes, key: Key, header: StudyHeader, film: str, patient: str, rendered: Array, flagged: bool
 ) -> bytes:
-    dataset, _, layout, grey = stored(data, _BUDGET, [])
+    dataset, _, layout, grey = stored(data, PIXEL_BUDGET, [])
     kept = _image(grey, layout, rendered)
     if layout.photometric.startswith("MONOCHROME"):
         _allow(dataset, kept)
