@@ -26,6 +26,8 @@ from hilum.reader import read
 ROWS, COLUMNS = 32, 48
 RAMP12 = (np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) * 4095 // (ROWS * COLUMNS - 1)).astype(np.uint16)
 RAMP8 = (RAMP12 >> 4).astype(np.uint8)
+SLOPE = (np.add.outer(np.arange(64), np.arange(64)) * 4095 // 126).astype(np.uint16)
+SPECKS = (np.random.default_rng(0).random(SLOPE.shape) < 0.2).astype(np.uint16)
 PLAIN = uid.ExplicitVRLittleEndian
 SECRET = "DOE^JANE"
 
@@ -208,6 +210,37 @@ def test_bits_beyond_those_stored_are_masked() -> None:
         ((RAMP12 - 2048) & 0x0FFF), BitsStored=12, PixelRepresentation=1, WindowCenter=0, WindowWidth=4096
     )
     np.testing.assert_allclose(read(negative).pixels, RAMP12 / 4095, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "stored", "high", "note"),
+    [
+        (SLOPE >> 1 << 1, 11, 11, "BitsStored 11 below HighBit 11: pixels lie 1 bits higher"),
+        (SLOPE << 4, 12, 15, "pixels lie 4 bits higher"),
+        (SLOPE, 12, 15, "HighBit 15 disagrees with BitsStored 12, which is followed"),
+        (SLOPE | (SPECKS << 12), 12, 11, "bits above the 12 of BitsStored ignored"),
+        ((SLOPE << 4) | SPECKS, 12, 15, "pixels lie 4 bits higher"),
+        (SLOPE, 10, 9, "pixels of 12 bits, BitsStored says 10; all used"),
+        (SLOPE * 16, 12, 11, "pixels of 16 bits, BitsStored says 12; all used"),
+        (SLOPE - 2048, 12, 11, "PixelRepresentation 0, but the pixels are signed"),
+    ],
+    ids=["moved by 1", "moved by 4", "HighBit alone wrong", "overlay above", "overlay below", "two more bits",
+         "four more bits", "sign denied"],
+)  # fmt: skip
+def test_words_that_are_not_what_the_header_says_show_the_film_all_the_same(
+    words: np.ndarray, stored: int, high: int, note: str
+) -> None:
+    radiograph = read(dicom(words.astype(np.uint16), BitsStored=stored, HighBit=high))
+    np.testing.assert_allclose(radiograph.pixels, percentiles(SLOPE), atol=1e-3)
+    assert any(note in said for said in radiograph.notes)
+
+
+def test_padding_beyond_the_bits_stored_says_nothing_of_the_others() -> None:
+    words = RAMP12.copy()
+    words[:4] = 63536
+    radiograph = read(dicom(words, BitsStored=12, PixelPaddingValue=63536))
+    np.testing.assert_allclose(radiograph.pixels[4:], percentiles(RAMP12[4:]), atol=1e-4)
+    assert not [note for note in radiograph.notes if "BitsStored" in note]
 
 
 def test_odd_bit_depths() -> None:

@@ -33,10 +33,11 @@ def check_scans(frame: bytes) -> None:
             raise Refused(f"a JPEG of more than {_SCANS} scans", _AGAIN)
 
 
-def checked(frame: bytes, size: tuple[int, int, int], *, lossless: bool) -> tuple[bytes, int]:
-    """The frame without wrapping, and its bits per sample; `size` is rows, columns, samples as they must be.
+def checked(frame: bytes, size: tuple[int, int, int], *, lossless: bool) -> tuple[bytes, int, bool]:
+    """The frame without wrapping, its bits per sample, and whether it says that these are signed.
 
-    For JPEG, JPEG-LS and JPEG 2000 (ITU-T T.81, T.87 and T.800). Of a lossless JPEG, comments go too.
+    `size` is rows, columns, samples as they must be. For JPEG, JPEG-LS and JPEG 2000 (ITU-T T.81, T.87 and
+    T.800). Of a lossless JPEG, comments go too.
     """
     try:
         start = frame.find(_JPEG_2000, 0, 4096)  # the boxes of a JP2 file may stand before
@@ -44,15 +45,15 @@ def checked(frame: bytes, size: tuple[int, int, int], *, lossless: bool) -> tupl
             frame = frame[start:]
             right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
             samples, bits = struct.unpack_from(">HB", frame, 40)
-            bits = (bits & 0x7F) + 1  # the eighth bit is the sign
+            bits, signed = (bits & 0x7F) + 1, bits > 0x7F
             found = bottom - top, right - left, samples
         else:
             bits, rows, columns, samples = struct.unpack_from(">BHHB", _only_frame(frame), 4)
-            found = rows, columns, samples
+            found, signed = (rows, columns, samples), False
         if found != size:
             declared, expected = (" x ".join(map(str, one)) for one in (found, size))
             raise Refused(f"the compressed frame is {declared}, the header says {expected}", _AGAIN)
-        return (_bare(frame, size[2], bits) if lossless else frame), bits
+        return (_bare(frame, size[2], bits) if lossless else frame), bits, signed
     except struct.error:
         raise Refused("no image in the compressed pixel data, or it ends too early", _AGAIN) from None
 

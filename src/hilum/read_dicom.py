@@ -16,6 +16,7 @@ from pydicom.uid import UID
 
 from hilum.age import lived, years
 from hilum.codestream import check_scans, checked
+from hilum.dicom_bits import settled
 from hilum.dicom_bounds import lighten, sparing
 from hilum.dicom_grey import levels_of, numbers, sides_of, spacing_of, text, view_of
 from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
@@ -61,6 +62,7 @@ class Layout:
     samples: int
     allocated: int  # bits
     stored: int  # bits
+    high: int  # the highest of these
     signed: bool
     planar: int  # 1: one colour after the other
     photometric: str
@@ -133,7 +135,13 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     """
     dataset, syntax = _parse(data, pixel_budget, notes)
     layout = _layout(dataset, pixel_budget, notes)
-    return dataset, syntax, layout, _decode(dataset, syntax, layout, notes)
+    grey, denied = _decode(dataset, syntax, layout, notes)
+    if layout.samples == 1:
+        padding = numbers(dataset, "PixelPaddingValue", [])
+        pad = int(padding[0]) if padding else None
+        grey, bits = settled(grey, layout.stored, layout.high, pad, notes, denied=denied)
+        layout = replace(layout, stored=bits, signed=grey.dtype.kind == "i")
+    return dataset, syntax, layout, grey
 
 
 def _age(dataset: Dataset) -> float | None:
@@ -217,6 +225,7 @@ def _layout(dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_fol
         planar=whole("PlanarConfiguration", 0),
         allocated=whole("BitsAllocated", 0),
         stored=whole("BitsStored", 0),
+        high=0,
         signed=whole("PixelRepresentation", 0) == 1,
         photometric=text(dataset, "PhotometricInterpretation"),
     )
@@ -234,13 +243,14 @@ def _layout(dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_fol
     if not 1 <= layout.stored <= layout.allocated:
         notes.append(f"BitsStored {layout.stored} is impossible; {layout.allocated} are taken for stored")
         layout = replace(layout, stored=layout.allocated)
-    if (high := whole("HighBit", layout.stored - 1)) != layout.stored - 1:
-        notes.append(f"HighBit {high} disagrees with BitsStored {layout.stored}, which is followed")
-    return layout
+    return replace(layout, high=whole("HighBit", layout.stored - 1))
 
 
-def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> Array:
-    """(H, W) integers of the machine's own byte order; colour becomes luminance."""
+def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> tuple[Array, bool]:
+    """(H, W) integers of the machine's own byte order, and whether the header denies a sign that they have.
+
+    Colour becomes luminance.
+    """
     if syntax not in DECODERS:
         name = syntax.name[:64] if syntax.is_valid else "of no valid UID"
         raise Refused(f"transfer syntax {name} has no permissive decoder", _UNCOMPRESSED)
@@ -248,44 +258,48 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
     data = element.value
     if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
         raise Refused("the pixel data do not fit the transfer syntax", _AGAIN)
+    signed = False
     if syntax.is_encapsulated:
-        data = encapsulate([_frame(data, syntax, layout)])
+        frame, signed = _frame(data, syntax, layout)
+        data = encapsulate([frame])
     elif len(data) < layout.size:
         raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", _AGAIN)
     elif len(data) > layout.size + 1:
         notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
-    options = layout.options | {"pixel_vr": element.VR}
+    # What is beyond the bits stored, and a sign that codestream and header disagree on, is for `settled`.
+    options = layout.options | {"pixel_vr": element.VR, "correct_unused_bits": layout.samples == 3}
+    options |= {"apply_j2k_sign_correction": False, "apply_jls_sign_correction": False}
     array, said = get_decoder(syntax).as_array(
         data, index=0, raw=True, decoding_plugin=DECODERS[syntax], **options
     )
     grey: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if layout.samples == 1:
-        return grey
+        return grey, signed and not layout.signed
     if str(said["photometric_interpretation"]).startswith("YBR"):
         notes.append("colour turned to grey")
-        return grey[..., 0]  # Y is the luminance already (PS3.3 C.7.6.3.1.2)
-    return luminance(grey, notes)
+        return grey[..., 0], False  # Y is the luminance already (PS3.3 C.7.6.3.1.2)
+    return luminance(grey, notes), False
 
 
-def _frame(data: bytes, syntax: UID, layout: Layout) -> bytes:
-    """The one compressed frame, once it agrees with the header."""
+def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, bool]:
+    """The one compressed frame, once it agrees with the header, and whether it says that it is signed."""
     frame = get_frame(data, 0, number_of_frames=1)
     if syntax == uids.RLELossless:
         # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
         if len(frame) > 2 * layout.size + 2**16:
             raise Refused("more RLE data than its header declares", _AGAIN)
-        return frame
+        return frame, False
     if DECODERS[syntax] == "pillow":
         check_scans(frame)
     size = layout.rows, layout.columns, layout.samples
-    frame, bits = checked(frame, size, lossless=DECODERS[syntax] == "gdcm")
+    frame, bits, signed = checked(frame, size, lossless=DECODERS[syntax] == "gdcm")
     if syntax == uids.JPEGExtended12Bit and bits > 8:
         raise Refused(f"{syntax.name} of {bits} bits has no permissive decoder", _UNCOMPRESSED)
     if bits > layout.allocated:
         raise Refused(
             f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", _AGAIN
         )
-    return frame
+    return frame, signed
 
 
 def _without_pixels(dataset: Dataset) -> Dataset:
