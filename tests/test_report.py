@@ -733,6 +733,16 @@ def test_write_never_leaves_its_folder(name: str, tmp_path: Path) -> None:
     assert tree(tmp_path) == set()
 
 
+def test_nothing_of_an_earlier_film_of_that_name_stays(tmp_path: Path) -> None:
+    report = make_report()
+    forms = ("json", "png", "html", "mask")
+    write("case.png", report, tmp_path, forms)
+    assert len(list(tmp_path.iterdir())) == 4
+    (tmp_path / "case.png.csv").touch()
+    write("case.png", ReadError("case.png", "truncated", "export it again"), tmp_path, forms)
+    assert {path.name for path in tmp_path.iterdir()} == {"case.png.csv", "case.png.json"}
+
+
 def test_write_refuses_unknown_forms(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown form pdf; choose from csv, json, mask, png, html"):
         write("case.dcm", make_report(), tmp_path, ["json", "pdf"])

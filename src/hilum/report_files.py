@@ -24,6 +24,14 @@ _ABANDONED = 3600  # seconds
 
 FORMS = ("csv", "json", "mask", "png", "html", *dicom.FORMS)
 
+_ENDINGS = {
+    "json": ".json",
+    "html": ".html",
+    "png": ".overlay.png",
+    "mask": ".mask.png",
+    **{form: f".{form}.dcm" for form in dicom.FORMS},
+}
+
 
 def save(report: Report, path: Path) -> Path:
     """Write the report in the form the path's ending names: .json, .html, .png (the overlay), or .seg.dcm and
@@ -52,8 +60,9 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
 
     `forms` are some of FORMS: json, html, mask (the anatomy's values 0..3 at source size), png (mask and
     overlay); csv is the table of all inputs, which the caller writes. Of DICOM objects those are written that
-    the film lets be made. Raises ConfigError where `name` leads out of `out`, for an unknown form, and where
-    nothing can be written.
+    the film lets be made; where an earlier result of that name left one that this one does not give, it is
+    deleted. Raises ConfigError where `name` leads out of `out`, for an unknown form, and where nothing can be
+    written.
     """
     inside = PurePath(name)
     if inside.anchor or ".." in inside.parts or not inside.parts:
@@ -61,18 +70,30 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
     if unknown := set(forms).difference(FORMS):
         raise ConfigError(f"unknown form {', '.join(sorted(unknown))}; choose from {', '.join(FORMS)}")
     target = out / inside
+    wanted = {*forms, "mask"} if "png" in forms else set(forms)  # a picture brings its mask
+    given = _given(result, wanted)
+    for form, ending in _ENDINGS.items():
+        if form in given:
+            _write(name, result, form, _with(target, ending))
+        elif form in wanted:
+            _with(target, ending).unlink(missing_ok=True)
+
+
+def _given(result: Report | HilumError, wanted: set[str]) -> set[str]:
+    """Those of the forms that the result gives."""
     if isinstance(result, HilumError):
-        if "json" in forms:
-            _store(_with(target, ".json"), _encoded(error_json(name, result)))
-        return
-    for form, ending in (("json", ".json"), ("html", ".html"), ("png", ".overlay.png")):
-        if form in forms:
-            save(result, _with(target, ending))
-    for form in dicom.FORMS:
-        if form in forms and not dicom.obstacle(result, form):
-            save(result, _with(target, f".{form}.dcm"))
-    if result.anatomy is not None and not {"mask", "png"}.isdisjoint(forms):
-        _store(_with(target, ".mask.png"), _png(result.anatomy.mask))
+        return wanted & {"json"}
+    without = {form for form in dicom.FORMS if form in wanted and dicom.obstacle(result, form)}
+    return wanted - without - ({"mask"} if result.anatomy is None else set())
+
+
+def _write(name: str, result: Report | HilumError, form: str, path: Path) -> None:
+    if isinstance(result, HilumError):
+        _store(path, _encoded(error_json(name, result)))
+    elif form == "mask" and result.anatomy is not None:
+        _store(path, _png(result.anatomy.mask))
+    else:
+        save(result, path)
 
 
 def sweep(out: Path) -> None:
