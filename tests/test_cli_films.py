@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from hilum.card import read_card
+from hilum.cli_data import unreadable
 from hilum.cli_films import UNSPLIT, choose
 from hilum.data.phantom import write
 from hilum.data.split import Split, write_split
@@ -36,6 +37,14 @@ def test_a_model_may_know_films_of_the_kind_it_learned_from(
     assert chosen.about["warnings"] == [UNSPLIT]
     assert capsys.readouterr().err == UNSPLIT + "\n"
     assert choose(["phantom:2"], [CARD], split=None).about["warnings"] == []
+
+
+def test_films_that_could_not_be_read_are_told_and_are_the_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert unreadable({"a": "a.png: truncated", "b": "b\x1b.png: no such file"}.values()) == 1
+    assert capsys.readouterr().out == "unreadable\ta.png: truncated\nunreadable\tb\\x1b.png: no such file\n"
+    assert unreadable([]) == 0 and capsys.readouterr().out == ""
 
 
 def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:

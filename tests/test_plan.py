@@ -92,9 +92,12 @@ def test_the_split_is_made_once_and_known_by_its_hash(tmp_path: Path) -> None:
     first = make_plan(config(tmp_path, data=["phantom:20"]))
     path = tmp_path / "run" / "split.csv"
     assert first.split.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    # Another seed would deal otherwise; a run that goes on keeps what it has.
+    # Another seed would deal otherwise; a run that goes on keeps what it has, a new start does not.
+    path.with_name("history.csv").touch()
     again = make_plan(config(tmp_path, data=["phantom:20"], seed=5))
     assert again.split == first.split
+    path.with_name("history.csv").unlink()
+    assert make_plan(config(tmp_path, data=["phantom:20"], seed=5)).split != first.split
     other = make_plan(config(tmp_path / "other", data=["phantom:20"], seed=5))
     assert other.split != first.split
 
@@ -156,9 +159,10 @@ def shown(folder: Path, name: str, rows: Sequence[str], structures: str) -> str:
     mask[8:40, 4:28], mask[8:40, 36:60] = 1, 2
     if "heart" in structures:
         mask[44:60, 24:44] = 3
-    for kind, image in (("film", film), (name, mask if "|" in structures else (mask > 0) * np.uint8(255))):
+    mask = mask if "|" in structures else (mask > 0) * np.uint8(255)
+    for kind, image in {name: mask, **{f"film{row}": film for row in rows}}.items():
         (folder / f"{kind}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    lines = [f"film.png,{row},ward,{name}.png,{structures}" for row in rows]
+    lines = [f"film{row}.png,{row},ward,{name}.png,{structures}" for row in rows]
     (folder / f"{name}.csv").write_text("\n".join(["path,id,site,mask,structures", *lines]) + "\n")
     return f"csv:{folder / name}.csv"
 
@@ -325,8 +329,22 @@ def test_few_unreadable_films_are_set_aside_and_listed(tmp_path: Path) -> None:
 def test_more_than_a_twentieth_unreadable_is_no_data_set(tmp_path: Path) -> None:
     data = table(tmp_path / "films", edema("01" * 15), broken=3)
     split = tuned_by(tmp_path / "films", 30, 5)
-    with pytest.raises(DataError, match="3 of 25 films cannot be read"):
+    with pytest.raises(DataError, match="3 of 30 films cannot be read"):
         make_plan(config(tmp_path, data=[data], split=split))
+
+
+def test_one_bad_film_of_many_is_borne_in_a_small_part_too(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 15), broken=1)
+    split = tmp_path / "films" / "split.csv"
+    parts = {f"films:{i}.png": "0" if i < 6 else "1" for i in range(30)}
+    write_split(Split(parts=parts, sha256=""), split)
+    assert len(make_plan(config(tmp_path, data=[data], split=split)).tune.cache.samples) == 5
+
+
+def test_a_label_that_no_film_tells_is_refused(tmp_path: Path) -> None:
+    rows: Rows = [{"Edema": "nan"} for _ in range(20)]
+    with pytest.raises(DataError, match="label 'Edema' is told of no film"):
+        make_plan(config(tmp_path, data=[table(tmp_path / "films", rows)]))
 
 
 def test_a_split_that_does_not_fit_is_refused(tmp_path: Path) -> None:

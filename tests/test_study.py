@@ -28,7 +28,7 @@ from hilum.starts import origin
 from hilum.study import Entry, Study, entries, finished, read_study, run
 from hilum.study_differences import Difference, difference_table
 from hilum.study_films import Films, unseen
-from hilum.study_report import line, spread, write_report
+from hilum.study_report import absent, line, spread, write_report
 from hilum.study_scores import evaluation_of
 from hilum.types import Sample
 from hilum.verdicts import read_verdicts
@@ -421,6 +421,10 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     assert "Differences, paired by film" in page and "Out of fold" in page
     assert "Every label" in page and "Pleural Effusion, AUROC, held" in page
     assert "films with exactly one of the 6, macro F1, held" in page
+    assert absent(study, done) == []
+    wrong = study.model_copy(update={"columns": (*study.columns, ("Edemma", "AUROC"))})
+    (why,) = absent(wrong, done)
+    assert why.startswith("columns: Edemma, AUROC: no such figure in held; did you mean Edema, AUROC or")
 
 
 def test_a_run_of_other_settings_is_told_before_anything_is_trained(

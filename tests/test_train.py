@@ -34,7 +34,7 @@ from hilum.finish import finish, score
 from hilum.losses import segmentation_loss
 from hilum.models import MODELS, TASKS
 from hilum.plan import Plan, make_plan
-from hilum.run import Run, begin, fabric_for, objective
+from hilum.run import Run, begin, claim, fabric_for, objective
 from hilum.runtime import Runtime, find
 from hilum.starts import network
 from hilum.train import train
@@ -121,8 +121,8 @@ def labelled(films: Path, keep: dict[str, str], broken: int = 0) -> tuple[str, P
     """A csv beside the films: column -> values to leave out of it; the first `broken` films are no images."""
     with (films / "labels.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    for row in rows[:broken]:
-        row["path"] = "labels.csv"
+    for row, other in zip(rows[:broken], ("labels.csv", "split.csv"), strict=False):
+        row["path"] = other
     table, split = films / "own.csv", films / "split.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -340,6 +340,12 @@ def test_unknown_labels_and_unreadable_films_are_put_up_with(runs: Path, films: 
         assert [row["film"] for row in csv.DictReader(file)] == ["films:0", "films:1"]
     assert checkpoint.load(config.out)[1] == card
     assert np.isfinite(values(config.out, "loss")).all()
+
+
+def test_a_checkpoint_that_no_training_made_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(ConfigError, match="holds a checkpoint already; choose another out="):
+        claim(tmp_path, resume=False)
 
 
 def test_folders_of_classes_are_told_apart_by_softmax(runs: Path, tmp_path: Path, kept: Kept) -> None:

@@ -95,6 +95,25 @@ def test_a_killed_search_takes_its_last_training_up_again(tmp_path: Path, traine
     assert states.count("complete") + states.count("pruned") == 6
 
 
+def test_a_score_that_cannot_be_told_is_told_once_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def train(config: TrainConfig, **told: Any) -> None:
+        del told
+        tried.append(config)
+        (config.out / "checkpoint").mkdir(parents=True)
+        (config.out / "history.csv").write_text("score\nnan\n")
+
+    monkeypatch.setattr(module, "train", train)
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"as trials\.csv tells"):
+            tune(search(tmp_path, trials=2))
+    assert len(tried) == 2
+    assert {row["fault"] for row in table(tmp_path)} == {"no score: its tuning films show no label both ways"}
+
+
 def test_a_training_that_falls_behind_ends_early(tmp_path: Path, trainer: Trainer) -> None:
     del trainer
     space = {"preparation.size": {"choices": [32, 64]}, "rate": {"low": 0.001, "high": 0.5}}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli_data import Names, Operating, Out, prevalences
+from hilum.cli_data import Names, Operating, Out, prevalences, unreadable
 from hilum.cli_films import choose
 from hilum.progress import progress
 
@@ -74,6 +74,7 @@ def calibrate(
             f"no prediction sets any more, too few patients here: {', '.join(sorted(lost))}", file=sys.stderr
         )
     print(f"checkpoint\t{out / 'checkpoint'}")
+    raise typer.Exit(unreadable(cache.failures.values()))
 
 
 def _loss(loss: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hilum.progress import AGAIN, progress
+from hilum.terminal import shown
 
 if TYPE_CHECKING:
     from hilum.card import Card
@@ -35,6 +37,14 @@ Thresholds = Annotated[
     list[str] | None,
     typer.Option("--threshold", metavar="LABEL=P", help="probability from which a label is called"),
 ]
+
+
+def unreadable(reasons: Iterable[str]) -> int:
+    """Tell which films could not be read; returns the exit code of a command that has done all else."""
+    told = [f"unreadable\t{shown(reason)}" for reason in reasons]
+    if told:
+        print(*told, sep="\n")
+    return 1 if told else 0
 
 
 def shares(given: list[str] | None, option: str) -> dict[str, float]:
@@ -123,9 +133,7 @@ def data_cache(
     with progress("decoding") as tick:
         cache = cached(join([open_data(name) for name in names]), size, out, tick=tick)
     print(f"films\t{len(cache.samples)}")
-    for why in cache.failures.values():
-        print(f"unreadable\t{why}")
-    raise typer.Exit(1 if cache.failures else 0)
+    raise typer.Exit(unreadable(cache.failures.values()))
 
 
 @data.command("shards")
@@ -150,9 +158,7 @@ def data_shards(
         samples = join([listing(name).samples for name in names])
         failures = write(samples, out, films=films, size=size, tick=tick)
     print(f"films\t{len(samples) - len(failures)}")
-    for why in failures.values():
-        print(f"unreadable\t{why}")
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(unreadable(failures.values()))
 
 
 @data.command("check")
@@ -174,9 +180,7 @@ def data_check(
         print(f"{key}\t{value}")
     for what in found.unlike:
         print(f"unlike\t{what}")
-    for why in found.failures:
-        print(f"unreadable\t{why}")
-    raise typer.Exit(1 if found.failures else 0)
+    raise typer.Exit(unreadable(found.failures))
 
 
 @data.command("phantom")
@@ -240,9 +244,7 @@ def data_outline(
     write_whole(out / "outlined.json", json.dumps(about, indent=2) + "\n")
     for what in ("kept", "unsure", "complete"):
         print(f"{what}\t{counts[what]}")
-    for why in failures:
-        print(f"unreadable\t{why}")
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(unreadable(failures))
 
 
 @data.command("import")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli_data import Names, Operating, Out, Thresholds, prevalences, shares
+from hilum.cli_data import Names, Operating, Out, Thresholds, prevalences, shares, unreadable
 from hilum.cli_films import choose
 from hilum.progress import progress
 
@@ -76,6 +76,8 @@ def evaluate(
       outlines.csv     outlines: film by film
       ratios.csv       outlines: the cardiothoracic ratios
       *.png            outlines: the worst films, the ratio's errors
+
+    Exit code 1: done, but for films that could not be read.
 
     Examples:
       hilum evaluate hilum-six csv:ours.csv --by sex,age --out results
@@ -160,6 +162,7 @@ def evaluate(
         films = str(about.get("part", "given"))
         print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")
     _print(evaluation, runtime.card.labels if runtime.card.task == "classify" else (), compare, out)
+    raise typer.Exit(unreadable(cache.failures.values()))
 
 
 def _refuse_foreign(task: str, **options: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from hilum.cli_data import Names, Out
+from hilum.cli_data import Names, Out, unreadable
 from hilum.cli_films import choose
 from hilum.progress import progress
 
@@ -73,3 +73,4 @@ def export(
     if made.after_ms >= made.before_ms:
         print("it is no faster on this machine; leave it, unless another one is meant", file=sys.stderr)
     print(f"checkpoint\t{out / 'checkpoint'}")
+    raise typer.Exit(unreadable(cache.failures.values()))

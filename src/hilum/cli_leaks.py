@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hilum.cli_data import unreadable
 from hilum.duplicates import LEAST
 from hilum.progress import progress
 
@@ -65,8 +66,7 @@ def data_audit(
         found = audit(films, looks, split=parts is not None, least=least, tick=tick)
     for what, count in counts(found).items():
         print(f"{what}\t{count}")
-    for why in found.failures:
-        print(f"unreadable\t{why}")
+    unreadable(found.failures)
     for sentence in sentences(found):
         print(sentence)
     if out is not None:

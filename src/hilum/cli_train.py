@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hilum.cli_data import Out
+from hilum.cli_data import Out, unreadable
 from hilum.extras import installed
 from hilum.progress import AGAIN, progress
 from hilum.terminal import shown
@@ -52,6 +52,7 @@ def train(
     """Train a model from a TOML file, or with good defaults from nothing but films.
 
     Writes into the run's folder: history.csv, curve.png, and checkpoint/, which predict and evaluate take.
+    Exit code 1: done, but for films that could not be read (unreadable.csv).
 
     Examples:
       hilum train --data folder:films/ --task classify --out runs/mine
@@ -76,11 +77,15 @@ def train(
         config = _fine_tuned(start, config)
     complete = train_config(config, settings)
     _needs_training()
+    from hilum.plan import not_read
     from hilum.train import train as run
 
+    if resume and not complete.out.exists():
+        print(f"{complete.out}: nothing to go on with; a new run begins", file=sys.stderr)
     with progress("training", again="--resume goes on from the last saved state") as tick:
         card = run(complete, resume=resume, tick=tick)
     _tell(card, complete.out)
+    raise typer.Exit(unreadable(not_read(complete.out)))
 
 
 def study(
@@ -104,7 +109,7 @@ def study(
     """
     _needs_training()
     from hilum.study import Entry, finished, read_study, run
-    from hilum.study_report import line, write_report
+    from hilum.study_report import absent, line, write_report
 
     chosen = read_study(file)
     if baseline is not None:
@@ -126,6 +131,8 @@ def study(
         table = write_report(chosen, done)
         print(table.read_text(encoding="utf-8"), end="")
         print(f"page\t{table.with_suffix('.html')}", file=sys.stderr)
+        for why in absent(chosen, done):
+            print(why, file=sys.stderr)
     raise typer.Exit(1 if faults else 0)
 
 

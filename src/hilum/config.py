@@ -261,6 +261,8 @@ def _fault(error: Any) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "tuple_type":
+        return f"{name}: must be a list; write {name}='[\"{error['input']}\"]'"
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg']}"
     known = [*TrainConfig.model_fields, *(f"preparation.{key}" for key in Preparation.model_fields)]

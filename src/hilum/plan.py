@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +28,14 @@ from hilum.data.split import (
     write_split,
 )
 from hilum.errors import ConfigError, DataError
+from hilum.files import read_csv
 from hilum.labels import SIX
 from hilum.models import TASKS
 from hilum.store import as_csv, write_whole
 from hilum.teach import taught
 from hilum.types import STRUCTURES, Array, Sample, Tick
+
+_UNREADABLE = "unreadable.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,17 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     split = _split(config, samples)
     extra, fuller = _parted(given, samples, split, config)
     labels = _labels(config, samples)
-    activation = _activation(config, _settled("train", config, samples), labels)
+    taught_by = _settled("train", config, samples)
+    if config.task == "classify":
+        _check_told((*labels, *(name for name in config.auxiliary if name != "view")), taught_by)
+    activation = _activation(config, taught_by, labels)
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
+    whole = sum(map(len, chosen.values()))
     parts = {
-        part: cached(_described(films, config), size, folder, tick=tick) for part, films in chosen.items()
+        part: cached(_described(films, config), size, folder, whole=whole, tick=tick)
+        for part, films in chosen.items()
     }
     _set_aside(parts, config.out)
     train, tune = (_films(part, cache, labels, config) for part, cache in parts.items())
@@ -220,7 +229,7 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
     if config.split is not None:
         return read_split(config.split)
     path = config.out / "split.csv"
-    if not path.is_file():
+    if not (path.is_file() and (config.out / "history.csv").is_file()):  # none of a start that failed
         write_split(make_split(samples, seed=config.seed), path)
     return read_split(path)
 
@@ -246,6 +255,16 @@ def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
     return labels
 
 
+def _check_told(labels: Sequence[str], samples: Sequence[Sample]) -> None:
+    """Raise DataError for a label that no film tells."""
+    for label in labels:
+        if all(math.isnan(sample.labels.get(label, math.nan)) for sample in samples):
+            raise DataError(
+                f"label {label!r} is told of no film, so that there is nothing to learn; name the labels to "
+                "learn with labels="
+            )
+
+
 def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
     """Softmax where every film carries exactly one of the labels; sigmoid otherwise.
 
@@ -269,9 +288,15 @@ def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, .
     return chosen
 
 
+def not_read(out: Path) -> list[str]:
+    """Why films of a run's data could not be read."""
+    path = out / _UNREADABLE
+    return [row["reason"] for _, row in read_csv(path)[1]] if path.is_file() else []
+
+
 def _set_aside(parts: dict[str, Cache], out: Path) -> None:
     """List the films that could not be read."""
     if failures := {name: why for cache in parts.values() for name, why in cache.failures.items()}:
         out.mkdir(parents=True, exist_ok=True)
         rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
-        write_whole(out / "unreadable.csv", as_csv(["film", "reason"], rows))
+        write_whole(out / _UNREADABLE, as_csv(["film", "reason"], rows))

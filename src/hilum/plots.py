@@ -63,7 +63,8 @@ def pareto(points: Sequence[Point], measure: str) -> str:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")  # text, which the page's fonts can show
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.legend(frameon=False)
+    if points:
+        axes.legend(frameon=False)
     _name(figure, axes, points)
     return _svg(figure)
 

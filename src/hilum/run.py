@@ -173,6 +173,8 @@ def claim(out: Path, resume: bool) -> None:
         raise ConfigError(
             f"{out}: holds a run already; add --resume to go on with it, or choose another out="
         )
+    if not resume and (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: holds a checkpoint already; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
 
 

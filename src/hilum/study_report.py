@@ -6,7 +6,9 @@ import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,20 @@ def line(study: Study, entry: Entry) -> str:
         for column in study.columns
     ]
     return f"{entry.group.name}: {'; '.join(said)}"
+
+
+def absent(study: Study, done: Sequence[Entry]) -> list[str]:
+    """What is wrong with the columns that no run's figures are under."""
+    figures = [row for entry in _first_folds(done) for row in _figures(study, entry)]
+    faults = []
+    for test, column in product(study.tests, study.columns):
+        if not _under(figures, test, column):
+            own = [row for row in figures if row["test"] == test]
+            there = {f"{row['subject']}, {row['measure']}" for row in own if not row["condition"]}
+            near = get_close_matches(", ".join(column[:2]), sorted(there), 3, 0.4)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            faults.append(f"columns: {', '.join(column)}: no such figure in {test}{hint}")
+    return faults
 
 
 def _under(figures: Sequence[dict[str, Any]], test: str, column: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -197,6 +198,9 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
         raise
     with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
         scores = [float(row["score"]) for row in csv.DictReader(file)]
+    if math.isnan(scores[-1]):
+        trial.set_user_attr(_FAULT, "no score: its tuning films show no label both ways")
+        raise optuna.TrialPruned
     return scores[-1] if config.keep == "last" else max(scores)
 
 

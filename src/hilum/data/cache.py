@@ -62,20 +62,26 @@ def truth_of(samples: Sequence[Sample], labels: Sequence[str]) -> Array:
 
 
 def cached(
-    samples: Sequence[Sample], size: int, folder: Path, *, deep: bool = False, tick: Tick | None = None
+    samples: Sequence[Sample],
+    size: int,
+    folder: Path,
+    *,
+    deep: bool = False,
+    whole: int = 0,
+    tick: Tick | None = None,
 ) -> Cache:
     """The samples' films at `size`, from the cache under `folder` if it is there, decoded into it if not.
 
     Grey levels are rounded to 8 bits, which training does not mind, or to 16 (`deep`), for models to be
     judged as they judge the films themselves. Films that cannot be read are left out and listed; raises
-    DataError when they are more than 5 %.
+    DataError when they are more than 5 %, of `whole` films where the samples are a part of those.
     """
     place = folder / _key(samples, size, deep)
     if not (place / "index.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         with _draft(folder, place.name) as draft:
-            _build(samples, size, deep, draft, tick)
+            _build(samples, size, deep, draft, whole or len(samples), tick)
             _publish(draft, place)
     index = json.loads((place / "index.json").read_text(encoding="utf-8"))
     by_id = {sample.id: sample for sample in samples}
@@ -143,7 +149,9 @@ class _Progress:
         write_whole(draft / _PROGRESS, json.dumps(told))
 
 
-def _build(samples: Sequence[Sample], size: int, deep: bool, draft: Path, tick: Tick | None) -> None:
+def _build(
+    samples: Sequence[Sample], size: int, deep: bool, draft: Path, whole: int, tick: Tick | None
+) -> None:
     so_far = _Progress.of(draft)
     shape = (len(samples), size, size)
     films = _array(draft / "films.npy", np.uint16 if deep else np.uint8, shape, so_far)
@@ -170,7 +178,7 @@ def _build(samples: Sequence[Sample], size: int, deep: bool, draft: Path, tick: 
                 noted = time.monotonic()
             if tick:
                 tick(so_far.done, len(samples), "decoding films")
-    refuse(so_far.failures, len(samples))
+    refuse(so_far.failures, whole)
     _flush(films, masks)
     # Written last: a folder with an index is a whole cache.
     index = {"films": so_far.good, "failures": so_far.failures}

@@ -56,7 +56,7 @@ def test_classes_that_are_numbers_stay_apart(tmp_path: Path) -> None:
     assert positive.labels == {"0": 0, "1": 1}
 
 
-@pytest.mark.parametrize("films", [(), ("edema/1.png",), ("Normal/1.png", "No Finding/2.png")])
+@pytest.mark.parametrize("films", [(), ("edema/1.png",)])
 def test_fewer_than_two_classes_are_refused(tmp_path: Path, films: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match=r"\d classes; make a sub-folder for each class, at least two"):
         listing(lay(tmp_path, *films))
@@ -86,6 +86,19 @@ def test_masks_within_a_class_and_empty_folders_are_passed_over_and_counted(tmp_
     assert [sample.image.parent.name for sample in found.samples] == ["images", "images"]  # type: ignore[union-attr]
     assert found.passed_over == {"in a folder of masks": 2, "folder without films": 1}
     assert {len(sample.labels) for sample in found.samples} == {2}
+
+
+def test_two_folders_of_one_class_are_not_joined(tmp_path: Path) -> None:
+    lay(tmp_path, "1_lesion/a.png", "2_lesion/b.png", "normal/c.png")
+    with pytest.raises(DataError, match=r"1_lesion and 2_lesion are both Lesion, .* or name them apart"):
+        listing(str(tmp_path))
+
+
+def test_masks_and_parts_beside_classes_are_no_classes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="masks: masks, not a class; give masks:"):
+        listing(lay(tmp_path / "outlined", "images/a.png", "masks/a.png"))
+    with pytest.raises(DataError, match=r"train and val: parts of a split, not classes"):
+        listing(lay(tmp_path / "mixed", "normal/a.png", "train/b.png", "val/c.png"))
 
 
 def test_parts_of_a_split_are_no_classes(tmp_path: Path) -> None:

@@ -152,14 +152,26 @@ def test_a_map_of_zero_and_one_must_say_what_one_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        *((text, 1) for text in ("1", "1.0", "True", " 1 ")),
+        *((text, 1) for text in ("1", "1.0", "1.00", "True", " 1 ")),
         *((text, 0) for text in ("0", "0.0", "false")),
         *((text, None) for text in ("", "NaN", "nan", "NA")),
     ],
 )
 def test_labels_are_zero_one_or_unknown(tmp_path: Path, text: str, value: float | None) -> None:
-    (sample,) = table(tmp_path, f"path,Edema\nx.png,{text}\n")
+    sample, _ = table(tmp_path, f"path,Edema\nx.png,{text}\ny.png,1\n")
     assert sample.labels["Edema"] == value or (value is None and math.isnan(sample.labels["Edema"]))
+
+
+def test_a_column_without_any_entry_is_no_label(tmp_path: Path) -> None:
+    found = table(tmp_path, "path,Edema,notes,\nx.png,1,,\ny.png,0,,\n")
+    assert {name for sample in found for name in sample.labels} == {"Edema"}
+
+
+def test_paths_and_patients_are_understood_as_tables_write_them(tmp_path: Path) -> None:
+    one, other = table(tmp_path, "Path,Patient_ID\n images\\x.png ,7\nimages/y.png,7.0\n")
+    assert one.image == tmp_path / "images" / "x.png"
+    assert one.patient == other.patient == f"{tmp_path.name}:7"
+    assert one.labels == {}
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN"])
@@ -186,8 +198,13 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
         ("path,Edema\n,1\n", r"line 2: no path; fill it in or remove the row"),
         ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; mend the row"),
         ("path,Edema\na, b.png,1\n", r"line 2: not 2 cells"),
-        ("film,Edema\na.png,1\n", r"no column 'path'; name the column"),
-        ("", r"no column 'path'"),
+        ("film,Edema\na.png,1\n", r"no column 'path' among film, Edema; name the column"),
+        ("path;Edema\na.png;1\n", r"no commas in its heading 'path;Edema'; write commas"),
+        ("", r"an empty file; give a csv with a heading"),
+        ("path,Edema,\na.png,1,0\n", r"a column without a name holds entries"),
+        ("path,Edema\na.png,1\n./a.png,0\n", r"line 3: a film of an earlier row"),
+        ("path,id\na.png,1\nb/../a.png,2\n", r"line 3: a film of an earlier row"),
+        ("path,finding\na.png,edema\n", r"'edema'; labels are 0, 1 or empty; remove a column that is none"),
         (
             "path,Effusion,Pleural Effusion\na.png,0,1\n",
             r"column 'Pleural Effusion': a second Pleural Effusion",

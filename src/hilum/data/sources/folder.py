@@ -18,7 +18,7 @@ def listing(path: str) -> Listing:
     """One sample a film; the class of its sub-folder is 1, the others 0. Each film counts as a patient.
 
     Passed over are folders without films, and folders of masks within a class. Raises DataError for films
-    that lie in no class, and for folders that are parts of a split.
+    that lie in no class, for folders that are parts of a split or masks, and for two of one class.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -30,13 +30,7 @@ def listing(path: str) -> Listing:
     passed_over: Counter[str] = Counter()
     classes = {entry: _films(entry, passed_over) for entry in within if entry.is_dir()}
     passed_over["folder without films"] = sum(not films for films in classes.values())
-    labels = sorted({canonical(entry.name) for entry, films in classes.items() if films})
-    if labels and _PARTS.issuperset(map(str.lower, labels)):
-        parts = [f"folder:{entry}" for entry, films in classes.items() if films]
-        raise DataError(
-            f"{folder}: its folders are parts of a split, not classes; give "
-            + (f"{parts[0]}, or {'+'.join(parts)}" if len(parts) > 1 else parts[0])
-        )
+    labels = _labels(folder, [entry for entry, films in classes.items() if films])
     if len(labels) < 2:
         raise DataError(f"{folder}: {len(labels)} classes; make a sub-folder for each class, at least two")
     site = folder.resolve().name
@@ -52,6 +46,33 @@ def listing(path: str) -> Listing:
         for film in films
     )
     return Listing(samples=samples, passed_over=+passed_over)
+
+
+def _labels(folder: Path, classes: list[Path]) -> list[str]:
+    """What the classes' folders are named after; raises DataError where they are none, or two of one name."""
+    if parts := [entry for entry in classes if entry.name.lower() in _PARTS]:
+        each = [f"folder:{entry}" for entry in parts]
+        raise DataError(
+            f"{folder}: {_named(parts)}: parts of a split, not classes; give "
+            + (f"{each[0]}, or {'+'.join(each)}" if len(each) > 1 else each[0])
+        )
+    if masks := [entry for entry in classes if entry.name.lower() in _MASKS]:
+        raise DataError(
+            f"{folder}: {_named(masks)}: masks, not a class; give masks:{folder}, or move them away"
+        )
+    found: dict[str, Path] = {}
+    for entry in classes:
+        if other := found.get(canonical(entry.name)):
+            raise DataError(
+                f"{folder}: {_named([other, entry])} are both {canonical(entry.name)}, for numbers in front, "
+                "case and spelling are ignored; join them, or name them apart"
+            )
+        found[canonical(entry.name)] = entry
+    return sorted(found)
+
+
+def _named(entries: list[Path]) -> str:
+    return " and ".join(entry.name for entry in entries)
 
 
 def _may_be(path: Path) -> bool:

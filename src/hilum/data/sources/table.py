@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from pathlib import Path
 
 from hilum.data.masks import structures_of
@@ -14,6 +16,7 @@ from hilum.labels import canonical
 from hilum.types import STRUCTURES, Sample
 
 _PATH = ("path", "file", "image", "filename", "image index")
+_PATIENT = ("patient", "patient_id", "patient id", "patientid", "subject_id", "subject")
 _ABOUT = ("patient", "sex", "age", "view", "site", "id", "mask", "structures", "quality", "study")
 # What `hilum data import` tells besides, which is no label.
 _BESIDES = (
@@ -43,6 +46,7 @@ _PUBLIC = frozenset(
     )
 )
 _NOT_FRONTAL = LATERAL | OBLIQUE | {"L", "LLAT", "RLAT"}
+_WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")  # as tables write it whose column has gaps
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -60,23 +64,47 @@ def samples(path: str) -> list[Sample]:
     columns = {name.strip().lower(): name for name in heading}
     image = next((columns[name] for name in _PATH if name in columns), None)
     if image is None:
-        raise DataError(f"{file}: no column 'path'; name the column that holds the films' paths 'path'")
+        raise DataError(f"{file}: {_without_paths(heading)}")
     about = {name: columns[name] for name in _ABOUT if name in columns}
-    labels: dict[str, str] = {}
-    for name in heading:
-        if name != image and name not in about.values() and name.strip().lower() not in _BESIDES:
-            if canonical(name) in labels:
-                raise DataError(f"{file}: column {name!r}: a second {canonical(name)}; keep one of them")
-            labels[canonical(name)] = name
+    if patient := next((columns[name] for name in _PATIENT if name in columns), None):
+        about["patient"] = patient
+    labels = _labels(file, [name for name in heading if name != image and name not in about.values()], rows)
     site = file.resolve().parent.name
     found: dict[str, Sample] = {}
+    films: set[str] = set()
     shown = _shown(file, [row for _, row in rows], about)
     for number, row in rows:
         sample = _sample(file, number, row, image, about, labels, site, shown)
-        if sample.id in found:
+        film = os.path.normpath(sample.image)  # type: ignore[arg-type] # a path, here
+        if sample.id in found or film in films:
             raise DataError(f"{file}, line {number}: a film of an earlier row; write one row a film")
         found[sample.id] = sample
+        films.add(film)
     return list(found.values())
+
+
+def _without_paths(heading: list[str]) -> str:
+    """What is wrong with a heading that names no column of paths, and the remedy."""
+    if not heading:
+        return "an empty file; give a csv with a heading and one row a film"
+    if len(heading) == 1 and {";", "\t"} & set(heading[0]):
+        return f"no commas in its heading {heading[0]!r}; write commas between the columns"
+    few = ", ".join(heading[:6]) + (", ..." if len(heading) > 6 else "")
+    return f"no column 'path' among {few}; name the column that holds the films' paths 'path'"
+
+
+def _labels(file: Path, columns: list[str], rows: list[tuple[int, dict[str, str]]]) -> dict[str, str]:
+    """Label -> its column. One without any entry is none, as the last of lines that end in a comma."""
+    found: dict[str, str] = {}
+    for name in columns:
+        if name.strip().lower() in _BESIDES or not any((row[name] or "").strip() for _, row in rows):
+            continue
+        if not name.strip():
+            raise DataError(f"{file}: a column without a name holds entries; name it, or remove it")
+        if canonical(name) in found:
+            raise DataError(f"{file}: column {name!r}: a second {canonical(name)}; keep one of them")
+        found[canonical(name)] = name
+    return found
 
 
 def _sample(
@@ -92,16 +120,19 @@ def _sample(
     def said(name: str) -> str | None:
         return (row.get(about[name]) or "").strip() or None if name in about else None
 
-    if not row[image]:
+    path = (row[image] or "").strip()
+    if not path:
         raise DataError(f"{file}, line {number}: no path; fill it in or remove the row")
-    film = said("id") or row[image]
-    patient = said("patient") or film
+    if "\\" in path and not (file.parent / path).exists():  # as Windows writes it
+        path = path.replace("\\", "/")
+    film = said("id") or path
+    patient = _WHOLE_NUMBER.sub(r"\1", said("patient") or film)
     mask = file.parent / text if (text := said("mask")) else None
     site = said("site") or site
     return Sample(
         id=f"{site}:{film}",
         patient=patient if _whole(patient) else f"{site}:{patient}",
-        image=file.parent / row[image],
+        image=file.parent / path,
         masks=mask,
         structures=_structures(file, number, mask, said("structures")) or shown if mask else frozenset(),
         labels={label: _value(row[name], file, number, name) for label, name in labels.items()},
@@ -135,9 +166,12 @@ def _structures(file: Path, number: int, mask: Path, said: str | None) -> frozen
 
 
 def _value(text: str | None, file: Path, number: int, column: str) -> float:
-    word = (text or "").strip().lower().removesuffix(".0")
+    word = _WHOLE_NUMBER.sub(r"\1", (text or "").strip().lower())
     if word not in _VALUES:
-        raise DataError(f"{file}, line {number}, column {column!r}: {text!r}; labels are 0, 1 or empty")
+        raise DataError(
+            f"{file}, line {number}, column {column!r}: {text!r}; labels are 0, 1 or empty; remove a column "
+            "that is none"
+        )
     return _VALUES[word]
 
 
