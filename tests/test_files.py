@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from hilum.errors import ConfigError, DataError
+from hilum.errors import ConfigError, DataError, ReadError
 from hilum.files import by_stem, film_paths, inputs, read_csv
+from hilum.reader import read
 
 
 def lay(folder: Path, *names: str) -> Path:
@@ -32,6 +34,36 @@ def test_a_folder_inside_a_hidden_one_is_still_a_folder(tmp_path: Path) -> None:
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder; check the path"):
         film_paths(tmp_path / "nowhere")
+
+
+def test_a_link_that_leads_nowhere_is_not_lost_unseen(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "films", "a.png")
+    (folder / "b.png").symlink_to(tmp_path / "gone.png")
+    assert film_paths(folder) == [folder / "a.png", folder / "b.png"]
+    with pytest.raises(ReadError, match="no such file"):
+        read(folder / "b.png")
+
+
+def test_a_folder_that_cannot_be_opened_is_told_as_a_film_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lay(tmp_path / "films", "a.png", "lost+found/b.png")
+    scandir = os.scandir
+
+    def denied(path: str | Path) -> object:
+        if Path(path).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert inputs([folder], tmp_path / "out") == {
+        "a.png": folder / "a.png",
+        "lost+found": folder / "lost+found",
+    }
+    with pytest.raises(ReadError, match="permission denied"):
+        read(folder / "lost+found")
+    with pytest.raises(DataError, match="Permission denied; let this user open it"):
+        film_paths(folder)
 
 
 def test_stems_lead_to_films_and_must_be_unique(tmp_path: Path) -> None:

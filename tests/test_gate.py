@@ -14,7 +14,7 @@ from pydicom.datadict import tag_for_keyword
 from hilum.card import Preparation
 from hilum.dicom_grey import text
 from hilum.gate import admit, flag, implausible, refuse, shown, sure
-from hilum.types import Anatomy, Array, Measurements, Origin, Radiograph, Reason
+from hilum.types import MAKER, Anatomy, Array, Measurements, Origin, Radiograph, Reason
 
 WORDS = {"modality": "Modality", "body_part": "BodyPartExamined"}
 
@@ -101,6 +101,16 @@ def test_a_frontal_chest_film_is_admitted(radiograph: Radiograph) -> None:
 )
 def test_every_reason_to_refuse_a_film_is_said(radiograph: Radiograph, reason: str) -> None:
     assert said(admit(radiograph)) == (reason,)
+
+
+@pytest.mark.parametrize("part", ["TÓRAX", "thorax pa", "UNKNOWN", "Other", "PULMÓN", "BRUSTKORB", "TORACE"])
+def test_a_part_that_is_the_chest_or_is_not_said_is_no_reason(part: str) -> None:
+    assert admit(film(header={"BodyPartExamined": part})) == ()
+
+
+def test_what_hilum_made_is_no_film() -> None:
+    assert codes(admit(film(header={"Manufacturer": MAKER}))) == ["result"]
+    assert admit(film(header={"Manufacturer": "Another"})) == ()
 
 
 def test_all_reasons_are_said_at_once() -> None:

@@ -373,10 +373,12 @@ def test_a_preamble_may_hold_a_tiff_header() -> None:
         ({"PixelSpacing": [0.2, 0.1]}, (0.2, 0.1), "spacing: PixelSpacing"),
         ({"ImagerPixelSpacing": [0.2, 0.1]}, (0.2, 0.1), "spacing: ImagerPixelSpacing"),
         ({"PixelSpacing": [0.2, 0.1], "ImagerPixelSpacing": [1, 1]}, (0.2, 0.1), "spacing: PixelSpacing"),
-        ({"PixelSpacing": [0, 0]}, None, "PixelSpacing is zero or malformed and ignored"),
+        ({"PixelSpacing": [0, 0]}, None, "PixelSpacing is zero, implausible or malformed and ignored"),
         ({"PixelSpacing": [0, 0], "ImagerPixelSpacing": [1, 1]}, (1, 1), "spacing: ImagerPixelSpacing"),
-        ({"PixelSpacing": [-1, 1]}, None, "PixelSpacing is zero or malformed and ignored"),
-        ({"PixelSpacing": 0.1}, None, "PixelSpacing is zero or malformed and ignored"),
+        ({"PixelSpacing": [1e-9, 1e-9]}, None, "PixelSpacing is zero, implausible or malformed and ignored"),
+        ({"PixelSpacing": [0.2, 1e6]}, None, "PixelSpacing is zero, implausible or malformed and ignored"),
+        ({"PixelSpacing": [-1, 1]}, None, "PixelSpacing is zero, implausible or malformed and ignored"),
+        ({"PixelSpacing": 0.1}, None, "PixelSpacing is zero, implausible or malformed and ignored"),
         ({}, None, ""),
     ],
 )
@@ -671,6 +673,21 @@ def test_a_view_that_only_its_code_tells_is_read(
 ) -> None:
     said = {} if position is None else {"ViewPosition": position}
     assert read(dicom(ViewCodeSequence=coded(*code), **said)).view == view
+
+
+@pytest.mark.parametrize(
+    ("said", "view"),
+    [
+        ("L LATERAL", "LATERAL"),
+        ("LLAT", "LATERAL"),
+        ("AP ERECT", "AP"),
+        ("PORTABLE_AP", "AP"),
+        ("FRONTAL", None),
+        ("PA AND LATERAL", None),
+    ],
+)
+def test_a_view_in_several_words_is_read_where_they_tell_one(said: str, view: str | None) -> None:
+    assert read(dicom(ViewPosition=said)).view == view
 
 
 @pytest.mark.parametrize(

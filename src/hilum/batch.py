@@ -22,6 +22,7 @@ from hilum.report_files import sweep, write
 from hilum.store import alone, write_whole
 from hilum.types import Report
 
+_FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # faults of the folder of results, whatever the film
 UNFINISHED = ".unfinished"  # in the folder of results, as long as its table is: a hash of what it is made of
 _WAITING = 3  # results for each worker that are held while they are being written
 
@@ -172,7 +173,7 @@ def results(
 
 def _unwritten(name: str, fault: BaseException) -> HilumError:
     """The error of a film whose files could not be written; what fails for every film alike is raised."""
-    full = isinstance(fault.__cause__, OSError) and fault.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = isinstance(fault.__cause__, OSError) and fault.__cause__.errno in _FOR_ALL
     if full or not isinstance(fault, Exception):
         raise fault
     return (

@@ -6,6 +6,7 @@ Modality, then VOI, then polarity. Values of the header stand in notes only wher
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -25,6 +26,8 @@ VIEWS = {
 FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
 """The frontal views, by their words."""
 
+_VIEW_WORDS = {"LLAT": "LATERAL", "RLAT": "LATERAL", "LAT": "LATERAL"}
+
 _VIEW_CODES = {
     "399348003": "AP",
     "R-10206": "AP",
@@ -33,6 +36,8 @@ _VIEW_CODES = {
     "399067008": "LATERAL",
 }
 """SNOMED CT's codes, and those before them, of PS3.16 CID 4010."""
+
+_FINEST, _COARSEST = 0.01, 20.0  # mm; a chest is 300 mm wide
 
 _AGAIN = "export the film again from its source"
 
@@ -64,11 +69,11 @@ def spacing_of(dataset: Dataset, notes: list[str]) -> tuple[float, float] | None
     """Millimetres between rows and between columns, or None."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         found = numbers(dataset, keyword, notes)
-        if len(found) == 2 and min(found) > 0:
+        if len(found) == 2 and _FINEST <= min(found) <= max(found) <= _COARSEST:
             notes.append(f"spacing: {keyword}")
             return found[0], found[1]
         if found:
-            notes.append(f"{keyword} is zero or malformed and ignored")
+            notes.append(f"{keyword} is zero, implausible or malformed and ignored")
     return None
 
 
@@ -80,6 +85,9 @@ def view_of(dataset: Dataset, notes: list[str]) -> str | None:
     said = text(dataset, "ViewPosition")
     if (view := FRONTAL.get(said, said)) in VIEWS:
         return view
+    words = {_VIEW_WORDS.get(word, word) for word in re.split(r"[^A-Z]+", said)} & VIEWS
+    if len(words - {"SUPINE"}) == 1:  # as in AP ERECT, or L LATERAL
+        return min(words - {"SUPINE"})
     notes += ["ViewPosition is unknown and ignored"] if said else []
     if view := coded_view(dataset):
         notes.append("view: ViewCodeSequence")
@@ -218,6 +226,8 @@ def _palette(dataset: Dataset, stored: Array, little: bool, notes: list[str]) ->
 
 def _look_up(item: Dataset, name: str, data: str, values: Array, little: bool) -> tuple[Array, int]:
     """Each value's entry in a table of the header, and the largest entry possible (PS3.3 C.11.1.1)."""
+    if f"{name}Descriptor" not in item or data not in item:
+        raise Refused("a lookup table that is empty", _AGAIN)
     size, first, bits = (int(one) for one in item[f"{name}Descriptor"].value)
     size, first = size & 0xFFFF or 2**16, first & 0xFFFF
     if first >= 2**15 and values.min() < 0:  # the sign was lost where the VR was ambiguous

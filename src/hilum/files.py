@@ -35,22 +35,27 @@ def beside(name: str) -> str:
     return next((ending for ending in (*RESULTS, *BESIDE) if name.lower().endswith(ending)), "")
 
 
-def film_paths(folder: Path) -> list[Path]:
-    """Every file under `folder`, sorted; hidden files and folders, and links to folders, are passed over.
+def film_paths(folder: Path, *, barred: Callable[[Path], None] | None = None) -> list[Path]:
+    """Every file under `folder`, sorted, and every link that leads nowhere, which nobody is to lose unseen.
 
-    Raises DataError where there is no such folder, or one below it cannot be opened.
+    Hidden files and folders, and links to folders, are passed over.
+
+    Raises DataError where there is no such folder, or one below it cannot be opened; `barred` is told of the
+    latter instead, if it is given.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
 
     def unreadable(error: OSError) -> None:
+        if barred and Path(error.filename) != folder:
+            return barred(Path(error.filename))
         raise DataError(f"{error.filename}: {error.strerror}; let this user open it, or move it away")
 
     found: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if path.is_file() or path.is_symlink())
 
 
 def by_stem(folder: Path) -> dict[str, Path]:
@@ -112,7 +117,8 @@ def _real(path: Path) -> Path:
 
 def _films(folder: Path, out: Path | None, passed: Callable[[str], None]) -> Iterator[Path]:
     """The files of a folder that may be films; `passed` as of `inputs`."""
-    for path in film_paths(folder):
+    closed: list[Path] = []  # folders, each of which is told as a film that cannot be read
+    for path in [*film_paths(folder, barred=closed.append), *closed]:
         if out is not None and _real(path).is_relative_to(_real(out)):
             continue
         if ending := beside(path.name):

@@ -7,7 +7,9 @@ that is judged all the same is said by `flag`.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,14 +18,21 @@ from hilum.card import Card, Preparation
 from hilum.measure import is_mirrored
 from hilum.prepare import prepare
 from hilum.runtime import Runtime
-from hilum.types import Anatomy, Array, Measurements, Radiograph, Reason
+from hilum.types import MAKER, Anatomy, Array, Measurements, Radiograph, Reason
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 _SMALLEST = 64  # pixels a side; the models were never shown less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
 RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "RF", ""})  # "" where a header does not say
 CAPTURES = frozenset({"OT", "SC"})  # any picture; a radiograph may be one
 _MODALITIES = RADIOGRAPHS | CAPTURES
-CHEST = ("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TORAX", "TRUNK")
+_CHEST = (  # without accents
+    *("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TRUNK"),
+    *("TORAX", "TORAC", "PULM", "POUMON", "BRUSTKORB"),
+)
+_UNSAID = frozenset({"", "UNKNOWN", "OTHER", "UNSPECIFIED", "UNDEFINED", "NONE"})
 LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
 OBLIQUE = {"LLO", "RLO", "LPO", "RPO", "LAO", "RAO", "OBLIQUE"}
 _ADULT = 18  # years
@@ -57,6 +66,23 @@ def is_gate(card: Card) -> bool:
     return {_FRONTAL, *_SENTENCES} <= set(card.labels)
 
 
+def names_chest(body_part: str) -> bool:
+    """Whether BodyPartExamined names the chest, in whatever case, accents left aside."""
+    plain = unicodedata.normalize("NFKD", body_part.upper())
+    return any(word in "".join(one for one in plain if not unicodedata.combining(one)) for word in _CHEST)
+
+
+def names_other(body_part: str) -> bool:
+    """Whether BodyPartExamined names another part than the chest; words that say nothing name none."""
+    return body_part.strip().upper() not in _UNSAID and not names_chest(body_part)
+
+
+def _is_ours(header: Dataset) -> bool:
+    from hilum.dicom_grey import text  # with pydicom, which a picture does without
+
+    return text(header, "Manufacturer") == MAKER.upper()
+
+
 def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
     """Reasons, from header, size and grey levels, why the models may not judge a film; empty if none."""
     reasons = []
@@ -78,7 +104,9 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
         modality = f"modality {origin.modality}" if len(origin.modality) == 2 else "another modality"
         said = f"the header says {modality}; the models read radiographs only"
         reasons.append(_reason("not-radiograph", said))
-    if origin.body_part and not any(word in origin.body_part for word in CHEST):
+    if origin.header is not None and _is_ours(origin.header):
+        reasons.append(_reason("result", "a result that Hilum made, and no film; give the film itself"))
+    if names_other(origin.body_part):
         reasons.append(_reason("not-chest", "the header names another body part than the chest"))
     # A pixel in so many tells; all of a large film would take longer than its outlines.
     few = radiograph.pixels[:: max(1, height // 256), :: max(1, width // 256)]

@@ -28,6 +28,8 @@ class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it in
         self.kind = kind
 
 
+LARGE = "if this is truly one film, export it smaller, or read it by hilum.read with a pixel_budget"
+
 PIXEL_BUDGET = 100_000_000
 """Pixels that a film may have, unless told otherwise."""
 
@@ -41,7 +43,7 @@ def check_size(rows: int, columns: int, frames: int, pixel_budget: int) -> None:
         size = f"{frames} x {rows} x {columns}" if frames > 1 else f"{rows} x {columns}"
         raise Refused(
             f"{size} pixels are more than the pixel budget of {pixel_budget}",
-            "raise pixel_budget if this is truly one film",
+            LARGE,
         )
     if frames > 1:
         raise Refused(f"{frames} frames, expected 1", "export a single frame")

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import stat
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from hilum.errors import ReadError, StorageError
-from hilum.grey import PIXEL_BUDGET, Refused, check_size, finished, graded, luminance
+from hilum.grey import LARGE, PIXEL_BUDGET, Refused, check_size, finished, graded, luminance
 from hilum.types import Array, Origin, Radiograph
 
 _SIGNATURES = {
@@ -83,31 +85,50 @@ def _read(source: object, name: str, pixel_budget: int) -> Radiograph:
     sha256 = hashlib.sha256(data).hexdigest()
     kind = _format(data)
     if kind == "DICOM":
-        from hilum.read_dicom import read_dicom
-
-        return read_dicom(data, path=name, sha256=sha256, pixel_budget=pixel_budget)
+        return _dicom_reader()(data, path=name, sha256=sha256, pixel_budget=pixel_budget)
     from hilum.read_image import read_image
 
     return read_image(data, kind, path=name, sha256=sha256, pixel_budget=pixel_budget)
+
+
+def _dicom_reader() -> Callable[..., Radiograph]:
+    """`read_dicom`, with pydicom and its decoders, whose faults are none of a film.
+
+    One of them, python-gdcm, asks for Python 2's module `dl`, for which it takes any folder of that name.
+    """
+    first, known = "hilum.read_dicom" not in sys.modules, sys.modules.get("dl")
+    if first:
+        sys.modules["dl"] = None  # type: ignore[assignment] # which stands for: there is none
+    try:
+        from hilum.read_dicom import read_dicom
+    except Exception as error:
+        reason = f"what decodes DICOM cannot be loaded ({type(error).__name__})"
+        raise Refused(reason, "install Hilum anew; the film may be sound") from None
+    finally:
+        if first:
+            sys.modules.pop("dl", None)
+            sys.modules |= {"dl": known} if known else {}
+    return read_dicom
 
 
 def _load(path: Path, pixel_budget: int) -> bytes:
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):
+            os.scandir(path).close()  # which is denied where a walk through folders has stopped
             raise Refused("a folder, not a file", "give a file inside it")
         if not stat.S_ISREG(info.st_mode):  # reading a pipe or a device might never end
             raise Refused("not a regular file", "save the film to a file first")
         if info.st_size > 8 * pixel_budget + 2**26:  # pixels as check_size bounds them, and a generous header
             raise Refused(
                 f"{info.st_size} bytes are more than any film within the pixel budget of {pixel_budget}",
-                "raise pixel_budget if this is truly one film",
+                LARGE,
             )
         return path.read_bytes()
     except FileNotFoundError:
         raise Refused("no such file", "check the path") from None
     except PermissionError:
-        raise Refused("permission denied", "let this user read the file") from None
+        raise Refused("permission denied", "let this user read it") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL within the path
         kind = StorageError if isinstance(error, OSError) else ReadError
         reason = f"cannot be opened ({type(error).__name__})"

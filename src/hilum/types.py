@@ -31,6 +31,9 @@ LUNG_OF_UNKNOWN_SIDE = 4
 
 DISCLAIMER = "Research use only. Not a medical device."
 
+MAKER = "The Hilum developers"
+"""Who makes what Hilum writes, in DICOM objects."""
+
 
 def now() -> str:
     """The time as results carry it: UTC, ISO 8601, to the second."""

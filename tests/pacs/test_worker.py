@@ -243,11 +243,14 @@ def test_what_the_header_calls_no_frontal_chest_film_gets_no_results(
     assert len(server.archive.results()) == 3  # those that say that the film is turned
 
 
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(503, "see whether it runs, and --url"), (401, "see --credentials")]
+)
 def test_an_archive_that_never_answers_ends_a_single_run_with_a_remedy(
-    server: SimpleNamespace, drain: Drain
+    server: SimpleNamespace, drain: Drain, code: int, remedy: str
 ) -> None:
-    server.archive.always["search"] = status(401)
-    with pytest.raises(ArchiveError, match="status 401; see whether it runs"):
+    server.archive.always["search"] = status(code)
+    with pytest.raises(ArchiveError, match=f"status {code}; {remedy}"):
         drain()
 
 

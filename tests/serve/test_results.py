@@ -16,6 +16,7 @@ from pydicom import Dataset
 from hilum.explain import heatmap
 from hilum.labels import SIX
 from hilum.pipeline import Pipeline
+from hilum.serve import results
 
 Film = Callable[..., bytes]
 
@@ -151,6 +152,20 @@ def test_prior_films_are_of_the_same_patient_and_earlier(serve: Callable[..., An
     assert [one["id"] for one in found["results"]] == [ids["20260103"], ids["20260101"]]
     assert found["total"] == 2
     assert client.get(f"/v1/results/{ids['20260101']}/prior").json()["results"] == []
+
+
+def test_films_of_another_of_that_id_crowd_out_no_prior_and_no_film_is_its_own(
+    serve: Callable[..., Any], dicom: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_PRIORS", 2)
+    client = serve()
+    first = client.predict(dicom(3, StudyDate="20200101"))["id"]
+    for day in ("20260102", "20260103", "20260104"):
+        client.predict(dicom(5, PatientBirthDate="19771231", StudyDate=day))
+    last = [client.predict(dicom(4, StudyDate="20260105"))["id"] for _ in range(2)]
+    for own in last:
+        found = client.get(f"/v1/results/{own}/prior").json()["results"]
+        assert [one["id"] for one in found] == [first]
 
 
 def test_a_deleted_result_is_gone_with_its_film(client: Any, dicom: Film) -> None:

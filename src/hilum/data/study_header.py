@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from hilum.age import lived, years
 from hilum.dicom_grey import FRONTAL, coded_view
 from hilum.dicom_header import header_of
-from hilum.gate import CAPTURES, CHEST, LATERAL, RADIOGRAPHS
+from hilum.gate import CAPTURES, LATERAL, RADIOGRAPHS, names_chest, names_other
 from hilum.reader import hushed
 
 OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
@@ -72,7 +72,7 @@ def study_header(file: BinaryIO) -> StudyHeader | None:
         kept=_kept(said, view),
         device={"manufacturer": said["Manufacturer"], "model": said["ManufacturerModelName"]},
         view=view,
-        told=bool(view) and any(word in part for word in CHEST),
+        told=bool(view) and names_chest(part),
         bits=int(said["BitsStored"]) if said["BitsStored"].isdecimal() else 0,
         left_out=_useless(said, view, coded),
         flagged=_flagged(said),
@@ -122,8 +122,7 @@ def _useless(said: Mapping[str, str], view: str, coded: str) -> str:
     frames = said["NumberOfFrames"]
     if frames.isdecimal() and int(frames) > 1:
         return "several frames"
-    part = said["BodyPartExamined"].upper()
-    if part and not any(word in part for word in CHEST):
+    if names_other(said["BodyPartExamined"]):
         return "another body part"
     stated = said["ViewPosition"].upper()
     if stated in LATERAL or (not view and coded == "LATERAL"):

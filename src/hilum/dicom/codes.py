@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from hilum.dicom.values import clean
-from hilum.types import DISCLAIMER
+from hilum.types import DISCLAIMER, MAKER
 
 OWN = "99HILUM"  # a private scheme, as PS3.3 Table 8-1 lets it be named
 
@@ -96,5 +96,5 @@ def own_scheme() -> Dataset:
     item = Dataset()
     item.CodingSchemeDesignator = OWN
     item.CodingSchemeName = "Codes of the research software Hilum"
-    item.CodingSchemeResponsibleOrganization = f"The Hilum developers. {DISCLAIMER}"
+    item.CodingSchemeResponsibleOrganization = f"{MAKER}. {DISCLAIMER}"
     return item

@@ -15,7 +15,7 @@ from hilum.dicom.charset import declare
 from hilum.dicom.source import Source
 from hilum.dicom.uids import IMPLEMENTATION, VERSION_NAME, models, uid
 from hilum.picture import Colour
-from hilum.types import STRUCTURES, Report
+from hilum.types import MAKER, STRUCTURES, Report
 
 # Form -> SOP Class, Modality, what the series is called.
 KINDS = {
@@ -53,7 +53,7 @@ def begun(report: Report, source: Source, form: str) -> Dataset:
         made.Laterality = ""  # unknown: what the film shows may be one of a pair (PS3.3 C.7.3.1)
     if modality != "PR":
         made.SeriesDate, made.SeriesTime = source.date, source.time
-    made.Manufacturer = "The Hilum developers"
+    made.Manufacturer = MAKER
     made.ManufacturerModelName = "Hilum"
     made.DeviceSerialNumber = IMPLEMENTATION.rpartition(".")[2]
     made.SoftwareVersions = __version__

@@ -9,7 +9,7 @@ from hilum.dicom.common import KINDS, begun, image_reference, segments, uid_of
 from hilum.dicom.source import Source
 from hilum.dicom.sr_groups import film_group, label_groups, outline_groups
 from hilum.dicom.uids import IMPLEMENTATION
-from hilum.types import Report
+from hilum.types import MAKER, Report
 
 
 def sr(report: Report, source: Source) -> Dataset:
@@ -36,7 +36,7 @@ def _content(report: Report, source: Source) -> Dataset:
     device = Device(
         uid=IMPLEMENTATION,
         name="Hilum",
-        manufacturer_name="The Hilum developers",
+        manufacturer_name=MAKER,
         model_name="Hilum",
     )
     observer = ObserverContext(observer_type=standard.DCM.Device, observer_identifying_attributes=device)

@@ -14,7 +14,7 @@ from hilum.dicom.common import segments, uid_of
 from hilum.dicom.source import Source
 from hilum.dicom.values import clean
 from hilum.report import ranked
-from hilum.types import DISCLAIMER, Measurements, Report, Score
+from hilum.types import DISCLAIMER, MAKER, Measurements, Report, Score
 
 _LONGEST = 1024  # characters of a text; the standard sets no bound, and a reader's patience does
 
@@ -180,7 +180,7 @@ def _algorithm(card: Card | None, second: Card | None = None) -> Any:
         name=clean(card.name, 64),
         version=clean(card.version, 64),
         parameters=[clean(text, _LONGEST) for text in said],
-        manufacturer="The Hilum developers",
+        manufacturer=MAKER,
     )
 
 

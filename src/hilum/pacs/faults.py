@@ -10,7 +10,14 @@ class ArchiveError(HilumError):
 
 
 class AwayError(HilumError):
-    """The archive as a whole does not answer as it should; it is no film's fault."""
+    """The archive as a whole does not answer as it should; it is no film's fault.
+
+    `barred`: it answers, and lets this user do nothing.
+    """
+
+    def __init__(self, trouble: TroubleError) -> None:
+        super().__init__(str(trouble))
+        self.barred = trouble.status in (401, 403)
 
 
 class TroubleError(HilumError):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from hilum.dicom.values import is_uid
-from hilum.gate import CHEST
+from hilum.gate import names_other
 from hilum.pacs.archive import Archive, value
 from hilum.pacs.door import Door
 from hilum.pacs.events import key, tell
@@ -56,8 +56,7 @@ def _unusable(name: str) -> None:
 def _refusal(item: Mapping[str, str]) -> str:
     if item.get("SOPClassUID") == _RAW:
         return "an image for processing, not for presentation (PS3.3 A.26)"
-    part = item.get("BodyPartExamined", "").upper()
-    if part and not any(word in part for word in CHEST):
+    if names_other(item.get("BodyPartExamined", "")):
         return "the header names another body part than the chest"
     return ""
 

@@ -43,7 +43,7 @@ class Watch:
             self._ask()
             self._feeds()
         except TroubleError as trouble:
-            raise AwayError(str(trouble)) from None
+            raise AwayError(trouble) from None
         self._next_look = time.monotonic() + self._settings.every
         if self._new:
             tell("found", films=self._new, **self._place.counts())

@@ -25,7 +25,7 @@ from hilum.types import Report
 _AHEAD = 2  # films held: the one that is analysed, and the next
 
 # What the header itself calls something else than a frontal chest film needs no result that says so.
-_NOT_OURS = frozenset({"not-chest", "not-radiograph", "lateral"})
+_NOT_OURS = frozenset({"not-chest", "not-radiograph", "lateral", "result"})
 
 Analyse: TypeAlias = Callable[[bytes], Report]
 """A film's bytes -> its report. Raises ReadError for one that cannot be read, and TroubleError."""
@@ -72,10 +72,9 @@ class Worker:
                 silent = 0
             except AwayError as away:
                 silent += 1
-                if once and silent >= self._settings.attempts:
-                    raise ArchiveError(
-                        f"{self._settings.url}: {away}; see whether it runs, and --url"
-                    ) from None
+                if once and (away.barred or silent >= self._settings.attempts):
+                    remedy = "see --credentials" if away.barred else "see whether it runs, and --url"
+                    raise ArchiveError(f"{self._settings.url}: {away}; {remedy}") from None
                 pause = self._pause(silent)
                 tell("archive-away", level=logging.WARNING, reason=str(away), seconds=pause)
                 self._stop.wait(pause)
@@ -176,7 +175,7 @@ class Worker:
         except TroubleError as general:
             if not self._place.forgive(film.sop, most):
                 self._put_off(film, str(trouble), attempt)
-            raise AwayError(str(general)) from None
+            raise AwayError(general) from None
         self._put_off(film, str(trouble), attempt)
 
     def _put_off(self, film: Film, reason: str, attempt: int) -> None:

@@ -52,4 +52,5 @@ def unreachable() -> ServiceError:
 
 def missing(what: str = "result") -> ServiceError:
     """The answer where nothing goes by the name that was asked for."""
-    return ServiceError(404, "missing", f"no such {what}", "look for it among GET /v1/results")
+    there = {"result": "look for it among GET /v1/results", "model": "GET /v1/service names the models"}
+    return ServiceError(404, "missing", f"no such {what}", there.get(what, "see whether it was deleted"))

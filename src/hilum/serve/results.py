@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sql
@@ -13,7 +14,7 @@ from hilum.serve.tables import RESULTS, SCORES
 
 _COLUMNS = {"received": "received", "patient": "patient_name", "date": "study_date", "file": "file"}
 _SEARCHED = ("file", "patient_id", "patient_name", "accession", "description", "study_date")
-_PRIORS = 100  # films of one patient that are looked at, the newest
+_PRIORS = 100  # earlier films of one patient that are told, the newest
 
 Document = dict[str, Any]
 
@@ -111,7 +112,7 @@ class Results:
         return total or 0, [summary(json.loads(document)) for document in found]
 
     def prior(self, result: str) -> list[Document]:
-        """Summaries of the same patient's earlier films, the newest first."""
+        """Summaries of the same patient's earlier films, the newest of them and first; none of this film."""
         own = self.get(result)
         patient = own["patient"] or {}
         if not patient.get("id"):
@@ -120,13 +121,17 @@ class Results:
             sql.select(RESULTS.c.document)
             .where(RESULTS.c.patient_id == patient["id"], RESULTS.c.id != result)
             .order_by(RESULTS.c.study_date.desc(), RESULTS.c.received.desc())
-            .limit(_PRIORS)
         )
+
+        def is_prior(other: Document) -> bool:
+            # Ids are only unique within the hospital that gave them; another birth date is another patient.
+            same = _agree(other["patient"]["birth_date"], patient["birth_date"])
+            again = other["input"]["sha256"] == own["input"]["sha256"]
+            return same and not again and _taken(other) < _taken(own)
+
         with self._engine.connect() as connection:
-            others = [json.loads(document) for document in connection.scalars(query)]
-        # Ids are only unique within the hospital that gave them; another birth date is another patient.
-        same = [one for one in others if _agree(one["patient"]["birth_date"], patient["birth_date"])]
-        earlier = [one for one in same if _taken(one) < _taken(own)]
+            others = map(json.loads, connection.scalars(query))
+            earlier = list(islice(filter(is_prior, others), _PRIORS))
         return [summary(one) for one in sorted(earlier, key=_taken, reverse=True)]
 
 
