@@ -95,7 +95,7 @@ def _probed(figures: Sequence[Figure]) -> Iterator[str]:
             yield f"{one.subject}: the features tell nothing of it that {_films([one])} could show."
             continue
         links = _of(figures, ALONE, one.subject)
-        yield f"{one.subject}: the features tell it, AUROC {_value(one)}."
+        yield f"{one.subject}: the features tell it, AUROC {one.told}."
         for word, sure in (
             ("for", [link for link in links if link.low > 0.5]),
             ("against", [link for link in links if link.high < 0.5]),
@@ -109,10 +109,6 @@ def _of(figures: Sequence[Figure], measure: str, condition: str) -> list[Figure]
     return [one for one in figures if (one.measure, one.condition) == (measure, condition)]
 
 
-def _value(figure: Figure) -> str:
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-
-
 def _size(change: Figure) -> str:
     """How large a change is, whichever way."""
     low, high = sorted((abs(change.low), abs(change.high)))
@@ -124,7 +120,7 @@ def _films(figures: Sequence[Figure]) -> str:
 
 
 def _listed_values(figures: Sequence[Figure]) -> str:
-    return _listed([f"{one.subject} {_value(one)}" for one in figures])
+    return _listed([f"{one.subject} {one.told}" for one in figures])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -31,16 +31,13 @@ def _ranking(figures: Sequence[Figure]) -> Iterator[str]:
             if one.value != one.value:
                 yield f"The AUROC as a {one.subject} cannot be told: a finding lacks films of a class."
                 continue
-            told = f"{one.value:.3f}"
-            if one.low == one.low:
-                told += f" ({one.low:.3f} to {one.high:.3f})"
             chance = ", which chance alone may give" if one.low <= 0.5 <= one.high else ""
             yield (
-                f"AUROC, {one.subject}: {told}{chance}; of a film with a finding and one without it, the "
+                f"AUROC, {one.subject}: {one.told}{chance}; of a film with a finding and one without it, the "
                 f"first has the higher probability {100 * one.value:.0f} % of the time."
             )
     within = [
-        f"of the same {one.condition.removeprefix(WITHIN)} {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+        f"of the same {one.condition.removeprefix(WITHIN)} {one.told}"
         for one in figures
         if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.low == one.low
     ]
@@ -97,9 +94,8 @@ def _worst_group(figures: Sequence[Figure], groups: Sequence[str]) -> Iterator[s
         best, worst = gap.condition.removeprefix(f"{name} ").split(_BETWEEN)
         low, high = (found[gap.subject, f"{name} {group}", name] for group in (worst, best))
         yield (
-            f"Worst group: {gap.subject} with {name} {worst}, AUROC {low.value:.3f} "
-            f"({low.low:.3f} to {low.high:.3f}) as against {high.value:.3f} "
-            f"({high.low:.3f} to {high.high:.3f}) with {name} {best}."
+            f"Worst group: {gap.subject} with {name} {worst}, AUROC {low.told} as "
+            f"against {high.told} with {name} {best}."
         )
     elif found:
         yield "No groups large enough to be compared."

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.intervals import Interval, around, bootstrap, mirrored, resamples, weighed
+from hilum.intervals import Interval, around, bootstrap, mirrored, resamples, weighed, with_interval
 from hilum.scores import Statistic
 from hilum.store import as_csv, write_whole
 from hilum.types import Array
@@ -45,6 +45,11 @@ class Figure:
     def of(cls, interval: Interval, **about: Any) -> Figure:
         """A figure of an interval."""
         return cls(value=interval.value, low=interval.low, high=interval.high, **about)
+
+    @property
+    def told(self) -> str:
+        """The number with its interval, as people read it."""
+        return with_interval(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

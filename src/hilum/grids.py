@@ -9,7 +9,7 @@ from hilum.call_figures import AT_THRESHOLD, BY_POINT
 from hilum.conclusions import ALONE, PREVALENCE, other_than
 from hilum.faithful import BY_METHOD
 from hilum.figures import WITHIN, Evaluation, Figure
-from hilum.intervals import written
+from hilum.intervals import with_interval, written
 
 _TELLING = ("AUROC", "AUROC after DeLong", "AUROC by patient", "average precision")
 _PROBABILITIES = (
@@ -158,10 +158,10 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
         [
             ", ".join(filter(None, (row["subject"], row["measure"], row["condition"]))),
             str(row["films"]),
-            interval(row["value"], row["low"], row["high"], "+.3f"),
+            with_interval(row["value"], row["low"], row["high"], "+.3f"),
             written(row["p"]),
             written(row["corrected"]),
-            interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
+            with_interval(row["value"], row["delong_low"], row["delong_high"], "+.3f")
             if row["delong_p"] == row["delong_p"]
             else "",
             written(row["delong_p"]),
@@ -189,10 +189,4 @@ def cell(figure: Figure | None) -> str:
         return ""
     if figure.value != figure.value:
         return figure.remark or "cannot be told"
-    return interval(figure.value, figure.low, figure.high)
-
-
-def interval(value: float, low: float, high: float, form: str = ".3f") -> str:
-    if value != value:
-        return "cannot be told"
-    return f"{value:{form}}" + (f" ({low:{form}} to {high:{form}})" if low == low else "")
+    return figure.told

@@ -142,6 +142,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def with_interval(value: float | None, low: float | None, high: float | None, form: str = ".3f") -> str:
+    """A figure with its interval, if it has one; None and NaN are what cannot be told."""
+    if value is None or value != value:
+        return "cannot be told"
+    if low is None or high is None or low != low:
+        return f"{value:{form}}"
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
 def written(p: float) -> str:
     """A P value for people: three places, the small ones as such, nothing where there is none."""
     if p != p:

@@ -12,6 +12,7 @@ from typing import Any
 from hilum.card import Card
 from hilum.errors import ConfigError
 from hilum.gate import is_gate
+from hilum.intervals import with_interval
 from hilum.page import template
 from hilum.types import DISCLAIMER
 
@@ -85,7 +86,7 @@ def _grids(card: Card, tested: Mapping[str, Sequence[_Figure]]) -> Iterator[_Gri
         "On tuning films",
         "By these the training was stopped and thresholds were set. With 95 % intervals over patients.",
         ["figure", "value", "films"],
-        [[one.name, _interval(one.value, one.low, one.high), str(one.n)] for one in card.metrics],
+        [[one.name, with_interval(one.value, one.low, one.high), str(one.n)] for one in card.metrics],
     )
     for name, figures in tested.items():
         yield _tested(name, figures)
@@ -137,12 +138,6 @@ def _tested(name: str, figures: Sequence[_Figure]) -> _Grid:
     rows = []
     for subject in films:
         shown = [cells.get((subject, measure)) for measure in head]
-        told = [_interval(one["value"], one["low"], one["high"]) if one else "" for one in shown]
-        rows.append([subject, films[subject], *told])
+        line = [with_interval(one["value"], one["low"], one["high"]) if one else "" for one in shown]
+        rows.append([subject, films[subject], *line])
     return f"On {name}", "With 95 % intervals over patients.", ["", "films", *head], rows
-
-
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return "cannot be told"
-    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")

@@ -13,7 +13,8 @@ from hilum.blanked import pictures
 from hilum.card import Preparation
 from hilum.conclusions import ALONE, AUROC, CHANGE, PROBE
 from hilum.figures import Figure, write_figures
-from hilum.grids import Grid, cell, interval, links_grid
+from hilum.grids import Grid, cell, links_grid
+from hilum.intervals import with_interval
 from hilum.page import template, tile
 from hilum.shortcuts import Audit
 from hilum.store import write_whole
@@ -88,7 +89,7 @@ def _survival(plain: Sequence[Figure], cells: Mapping[tuple[str, str, str], Figu
 
 
 def _signed(figure: Figure | None) -> str:
-    return interval(figure.value, figure.low, figure.high, "+.3f") if figure else ""
+    return with_interval(figure.value, figure.low, figure.high, "+.3f") if figure else ""
 
 
 def _tiles(samples: Sequence[Sample], preparation: Preparation) -> list[tuple[str, str]]:
