@@ -2,4 +2,4 @@
 
 from hilum.extras import needs
 
-needs("training", "train", "torch", "timm", "lightning_fabric", "onnx", "safetensors", "sklearn")
+needs("training", "train", "torch", "timm", "lightning_fabric", "onnx", "safetensors")
