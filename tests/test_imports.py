@@ -30,10 +30,10 @@ FLOORS = """
     data.ties dicom.codes dicom.contours dicom.source
     augment codestream config dicom_grey engines explain history hub intervals losses measure metrics
     models.unet prepare report slopes stages state dicom.common
-    calibrate conformal dicom_bits dicom_bounds delong figures models.imagenet outline overlay progress
-    quality read_image
+    calibrate conformal dicom_bits dicom_bounds dicom_layout delong figures models.imagenet outline overlay
+    progress quality read_image
     conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
-    decide dicom.gsps dicom.sr
+    corrections decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment notebook toml_files
     classify data.phantom_findings model_page models probe reader six_way
@@ -77,7 +77,7 @@ FLOORS = """
     evaluation_page export recalibrate shortcuts teach
     data.traces plan shortcuts_page study_films
     data.audit_page
-    finish starts
+    finish frequencies starts
     run
     train cli_data cli_films cli_hub cli_selftest ensemble study_scores
     cli_calibrate cli_evaluate cli_export cli_leaks cli_predict study tune
@@ -171,8 +171,8 @@ sys.meta_path.insert(0, Absent())
 """
 
 TRAINING = {
-    "models", "batches", "losses", "state", "stages", "plan", "starts", "finish", "run", "train",
-    "checkpoint", "cost", "needs_train", "study", "study_films", "study_scores", "study_report",
+    "models", "batches", "frequencies", "losses", "state", "stages", "plan", "starts", "finish", "run",
+    "train", "checkpoint", "cost", "needs_train", "study", "study_films", "study_scores", "study_report",
     "study_differences", "tune", "ensemble", "teach",
 }  # fmt: skip
 LIGHT = [name for name in MODULES if name.split(".")[0] not in TRAINING and name != "__init__"]

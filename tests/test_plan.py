@@ -18,9 +18,10 @@ from hilum.config import TrainConfig, train_config
 from hilum.data import listing
 from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
+from hilum.frequencies import class_weights, log_odds
 from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
-from hilum.plan import Plan, class_weights, log_odds, make_plan
+from hilum.plan import Plan, make_plan
 from hilum.run import objective
 from hilum.starts import network, sized, started
 from hilum.toml_files import read_toml

@@ -12,6 +12,7 @@ import pytest
 from hilum import recalibrate as module
 from hilum.calibrate import probabilities
 from hilum.card import Calibration, Card, copied, read_card
+from hilum.corrections import Fit
 from hilum.data import open_data
 from hilum.data.cache import Cache
 from hilum.data.split import read_split, select
@@ -19,7 +20,7 @@ from hilum.decide import margins, moved
 from hilum.errors import ConfigError
 from hilum.evaluate import films_for, logits_of
 from hilum.metrics import auroc, calibration_error
-from hilum.recalibrate import Fit, recalibrate
+from hilum.recalibrate import recalibrate
 from hilum.runtime import Runtime, find
 from hilum.types import Array, Sample
 

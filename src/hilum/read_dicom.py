@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
-from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom import uid as uids
@@ -19,7 +18,8 @@ from hilum.codestream import check_scans, checked
 from hilum.dicom_bits import settled
 from hilum.dicom_bounds import lighten, sparing
 from hilum.dicom_grey import levels_of, numbers, sides_of, spacing_of, text, view_of
-from hilum.grey import Refused, check_size, finished, graded, look_up, luminance
+from hilum.dicom_layout import Layout, layout_of
+from hilum.grey import Refused, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
 
 # Transfer syntax -> the decoder trusted with it; by name, so that whatever else is installed changes nothing.
@@ -42,54 +42,9 @@ DECODERS = {
     uids.HTJ2K: "pylibjpeg",
 }
 
-_SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(
-    ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
-)
-# Words that may be repeated in notes and results; any other might be a patient's name.
-_KNOWN = {*_SAMPLES, "HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", ""}
 _AGAIN = "export the film again from its source"
 _UNCOMPRESSED = "export the film uncompressed, or as JPEG 2000"
 _HEADER = 2**22  # bytes; more than any header of a single film
-_FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What the header says about the stored pixels."""
-
-    rows: int
-    columns: int
-    samples: int
-    allocated: int  # bits
-    stored: int  # bits
-    high: int  # the highest of these
-    signed: bool
-    planar: int  # 1: one colour after the other
-    photometric: str
-
-    @property
-    def size(self) -> int:
-        """Bytes of one uncompressed frame."""
-        size = self.rows * self.columns * self.samples * self.allocated // 8
-        # Two pixels share their chroma (PS3.3 C.7.6.3.1.2).
-        return size * 2 // 3 if self.photometric == "YBR_FULL_422" else size
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The same, as pydicom's decoders ask for it."""
-        return {
-            "rows": self.rows,
-            "columns": self.columns,
-            "number_of_frames": 1,
-            "samples_per_pixel": self.samples,
-            "bits_allocated": self.allocated,
-            "bits_stored": self.stored,
-            "pixel_representation": int(self.signed),
-            "photometric_interpretation": self.photometric,
-            "planar_configuration": self.planar,
-            "pixel_keyword": "PixelData",
-            "allow_excess_frames": False,
-        }
 
 
 def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Radiograph:
@@ -134,7 +89,7 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     Of colour it is the luminance. Raises as `read_dicom` does.
     """
     dataset, syntax = _parse(data, pixel_budget, notes)
-    layout = _layout(dataset, pixel_budget, notes)
+    layout = layout_of(dataset, pixel_budget, notes)
     grey, denied = _decode(dataset, syntax, layout, notes)
     if layout.samples == 1:
         padding = numbers(dataset, "PixelPaddingValue", [])
@@ -198,7 +153,7 @@ def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
     header = read_dataset(sparing(BytesIO(plain)), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
     lighten(header)
     plain += inflater.decompress(
-        inflater.unconsumed_tail, _layout(header, pixel_budget, [], pixels_follow=True).size + _HEADER
+        inflater.unconsumed_tail, layout_of(header, pixel_budget, [], pixels_follow=True).size + _HEADER
     )
     if inflater.unconsumed_tail:
         raise Refused("inflates to far more than its header declares", _AGAIN)
@@ -208,42 +163,6 @@ def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
     _lighten(dataset, notes)
     dataset.file_meta = meta  # type: ignore[assignment]
     return dataset
-
-
-def _layout(dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_follow: bool = False) -> Layout:
-    def whole(keyword: str, default: int) -> int:
-        return int((numbers(dataset, keyword, notes) or (default,))[0])
-
-    if any(keyword in dataset for keyword in _FLOATS):
-        raise Refused("floating point pixel data", "convert it to 16-bit integers")
-    if not pixels_follow and "PixelData" not in dataset:
-        raise Refused("no pixel data, or the file ends before them", "give a DICOM file that holds an image")
-    layout = Layout(
-        rows=whole("Rows", 0),
-        columns=whole("Columns", 0),
-        samples=whole("SamplesPerPixel", 1),
-        planar=whole("PlanarConfiguration", 0),
-        allocated=whole("BitsAllocated", 0),
-        stored=whole("BitsStored", 0),
-        high=0,
-        signed=whole("PixelRepresentation", 0) == 1,
-        photometric=text(dataset, "PhotometricInterpretation"),
-    )
-    if not (layout.rows and layout.columns):
-        raise Refused("no pixel data: the header gives no rows or columns", _AGAIN)
-    check_size(layout.rows, layout.columns, whole("NumberOfFrames", 1), pixel_budget)
-    if _SAMPLES.get(layout.photometric) != layout.samples:
-        kind = (layout.photometric if layout.photometric in _KNOWN else "unknown") or "missing"
-        raise Refused(
-            f"photometric interpretation {kind} with {layout.samples} samples a pixel",
-            "convert it to MONOCHROME2",
-        )
-    if layout.allocated not in (8, 16):
-        raise Refused(f"{layout.allocated} bits allocated, expected 8 or 16", "convert it to 16 bits")
-    if not 1 <= layout.stored <= layout.allocated:
-        notes.append(f"BitsStored {layout.stored} is impossible; {layout.allocated} are taken for stored")
-        layout = replace(layout, stored=layout.allocated)
-    return replace(layout, high=whole("HighBit", layout.stored - 1))
 
 
 def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> tuple[Array, bool]:

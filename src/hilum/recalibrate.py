@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hilum.calibrate import (
-    FEWEST,
-    fit_classes,
-    fit_intercept,
-    fit_platt,
-    fit_temperature,
-    fit_temperature_of_classes,
-    lines,
-    losses_of_classes,
-    of_one_class,
-    probabilities,
-)
+from hilum.calibrate import FEWEST, probabilities
 from hilum.card import Calibration, Card, Threshold, copied
 from hilum.conformal import fit_sets
+from hilum.corrections import Fit, of_classes, of_label
 from hilum.data.cache import Cache
 from hilum.decide import POINTS, YOUDEN, fit_threshold, moved
 from hilum.errors import ConfigError
 from hilum.evaluate import logits_of
-from hilum.folds import by_patient, rarer
-from hilum.metrics import labelled
 from hilum.runtime import Runtime
-from hilum.scores import patient_weights
 from hilum.types import Array, Tick
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """What was chosen for one label, and the mean log loss of each way on patients it was not fitted on.
-
-    Losses are NaN where the patients are too few to tell.
-    """
-
-    label: str
-    films: int
-    events: int
-    method: str
-    losses: Mapping[str, float]
-    calibration: Calibration
 
 
 def recalibrate(
@@ -89,12 +59,12 @@ def recalibrate(
     patients = np.array([sample.patient for sample in cache.samples])
     about = f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}"
     if card.activation == "softmax":
-        fits = _fit_classes(card, logits, truth, patients, about)
+        fits = of_classes(card, logits, truth, patients, about)
         fitted = {one.label: one.calibration for one in fits}
         now = card.model_copy(update={"calibration": fitted, "leaning": _leaning(card, fits)})
         return _written(folder, out, card, now), fits
     fits = [
-        _fit(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
+        of_label(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
         for i, label in enumerate(card.labels)
     ]
     if not prevalences and all(np.isnan(one.losses["unchanged"]) for one in fits):
@@ -148,97 +118,6 @@ def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None)
         raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
 
 
-def _fit(
-    label: str,
-    card: Card,
-    logits: Array,
-    truth: Array,
-    patients: Array,
-    prevalence: float | None,
-    about: str,
-) -> Fit:
-    """The best correction of one label's probabilities.
-
-    Where a prevalence is stated, the films' own is fitted first: it is from there that the odds are moved.
-    """
-    was = card.calibration.get(label, Calibration())
-    known = ~np.isnan(truth)
-    true, own = labelled(truth, logits)
-    names = patients[known]
-    ways: dict[str, Callable[[Array, Array, Array], Calibration]] = {"unchanged": lambda *_: was}
-    folds = by_patient(true, names)
-    fewest = min((rarer(true[fold], names[fold]) for fold, _ in folds), default=0)
-    if fewest:
-        ways["intercept"] = partial(fit_intercept, slope=was.slope)
-    if fewest >= FEWEST:
-        ways |= {"temperature": partial(fit_temperature, was=was), "Platt": fit_platt}
-    losses = {}
-    for name, fit in ways.items():
-        of_films = np.full(len(true), np.nan)
-        for fold, other in folds:
-            of_films[other] = _loss(fit(own[fold], true[fold], names[fold]), own[other], true[other])
-        losses[name] = _of_patients(of_films, names)
-    method = _simplest(losses) if folds else "unchanged"
-    if prevalence is not None and method == "unchanged":
-        method = "intercept"
-        ways[method] = partial(fit_intercept, slope=was.slope)
-    chosen = was if method == "unchanged" else ways[method](own, true, names)
-    if prevalence is not None:
-        seen = np.average(true, weights=patient_weights(names))
-        shift = np.log(prevalence / (1 - prevalence)) - np.log(seen / (1 - seen))
-        corrected = {"intercept": float(chosen.intercept + shift), "prevalence": prevalence}
-        chosen = chosen.model_copy(update=corrected)
-    if chosen is not was:
-        chosen = chosen.model_copy(update={"films": about})
-    return Fit(
-        label=label,
-        films=len(true),
-        events=int(true.sum()),
-        method=method,
-        losses={name: float(loss.mean()) if len(loss) else float("nan") for name, loss in losses.items()},
-        calibration=chosen,
-    )
-
-
-def _fit_classes(card: Card, logits: Array, truth: Array, patients: Array, about: str) -> list[Fit]:
-    """The best correction of labels that exclude one another, one fit a label: all are corrected together."""
-    was = tuple(card.calibration.get(label, Calibration()) for label in card.labels)
-    known = of_one_class(truth)
-    own, true, names = logits[known], truth[known], patients[known]
-    place = np.argmax(true, axis=1)
-    ways: dict[str, Callable[[Array, Array, Array], Sequence[Calibration]]] = {
-        "unchanged": lambda *_: was,
-        "temperature": partial(fit_temperature_of_classes, was=was),
-        "Platt": fit_classes,
-    }
-    # Any class will do to deal the patients by: the commonest.
-    commonest = (place == np.bincount(place, minlength=1).argmax()).astype(float)
-    folds = by_patient(commonest, names) if len(own) else []
-    losses = {}
-    for name, fit in ways.items():
-        of_films = np.full(len(own), np.nan)
-        for fold, other in folds:
-            bent = lines(fit(own[fold], true[fold], names[fold]), own[other])
-            of_films[other] = losses_of_classes(bent, place[other])
-        losses[name] = _of_patients(of_films, names)
-    method = _simplest(losses) if folds and len(np.unique(names)) >= FEWEST else "unchanged"
-    chosen = was
-    if method != "unchanged":
-        fitted = ways[method](own, true, names)
-        chosen = tuple(one.model_copy(update={"films": about}) for one in fitted)
-    return [
-        Fit(
-            label=label,
-            films=len(own),
-            events=int(true[:, i].sum()),
-            method=method,
-            losses={way: float(loss.mean()) if len(loss) else float("nan") for way, loss in losses.items()},
-            calibration=chosen[i],
-        )
-        for i, label in enumerate(card.labels)
-    ]
-
-
 def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
     """What keeps the calls as training meant them, where it made rare classes count more.
 
@@ -252,28 +131,6 @@ def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
         for label, lean in was.items()
     }
     return leaning if any(leaning.values()) else {}
-
-
-def _simplest(losses: Mapping[str, Array]) -> str:
-    """The first way, in the order given, whose loss is within a standard error of the best one's."""
-    best = min(losses.values(), key=lambda loss: float(loss.sum()))
-    return next(name for name, loss in losses.items() if _close(loss - best))
-
-
-def _close(more: Array) -> bool:
-    return len(more) < 2 or bool(more.mean() <= more.std(ddof=1) / np.sqrt(len(more)))
-
-
-def _of_patients(losses: Array, patients: Array) -> Array:
-    """Each patient's mean over his films."""
-    _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
-    return np.asarray(np.bincount(place, weights=losses) / films)
-
-
-def _loss(fitted: Calibration, logits: Array, truth: Array) -> Array:
-    """Log loss of each film."""
-    line = fitted.slope * logits + fitted.intercept
-    return np.asarray(np.logaddexp(0, line) - truth * line)
 
 
 def _thresholds(

@@ -23,8 +23,9 @@ from hilum.card import CARD
 from hilum.config import TrainConfig
 from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
+from hilum.frequencies import class_weights, log_odds
 from hilum.losses import Outputs, agreement_loss, multilabel_loss, segmentation_loss, single_label_loss
-from hilum.plan import Plan, class_weights, log_odds
+from hilum.plan import Plan
 from hilum.stages import backbones, groups
 from hilum.starts import informed, network
 from hilum.state import State, load_state, save_state

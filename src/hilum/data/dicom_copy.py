@@ -15,9 +15,10 @@ from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEn
 from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
 from hilum.dicom_grey import numbers, text
+from hilum.dicom_layout import Layout
 from hilum.errors import MissingExtraError
 from hilum.grey import PIXEL_BUDGET
-from hilum.read_dicom import Layout, stored
+from hilum.read_dicom import stored
 from hilum.reader import hushed
 from hilum.types import Array
 
