@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from hilum.card import read_card
-from hilum.cli_data import unreadable
 from hilum.cli_films import UNSPLIT, choose
+from hilum.cli_shared import unreadable
 from hilum.data.phantom import write
 from hilum.data.split import Split, write_split
 from hilum.runtime import find

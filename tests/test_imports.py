@@ -25,7 +25,7 @@ FLOORS = """
     serve.migrations.versions.v0001_results
     extras labels store
     serve serve.audit serve.faults serve.nifti serve.settings serve.tables
-    blank card files folds grey needs_train page picture pointing scores data.phantom_body
+    blank card cli_shared files folds grey needs_train page picture pointing scores data.phantom_body
     models.cnn models.ensemble models.evidence dicom.charset dicom.uids dicom.values
     data.ties dicom.codes dicom.contours dicom.source
     augment codestream config dicom_grey engines explain history hub intervals losses measure metrics

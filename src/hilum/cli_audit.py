@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli_data import Names, Out
 from hilum.cli_films import choose
+from hilum.cli_shared import Names, Out
 from hilum.progress import progress
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli_data import Names, Operating, Out, prevalences, unreadable
 from hilum.cli_films import choose
+from hilum.cli_shared import Names, Operating, Out, prevalences, unreadable
 from hilum.progress import progress
 
 

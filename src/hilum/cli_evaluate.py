@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli_data import Names, Operating, Out, Thresholds, prevalences, shares, unreadable
 from hilum.cli_films import choose
+from hilum.cli_shared import Names, Operating, Out, Thresholds, prevalences, shares, unreadable
 from hilum.progress import progress
 
 if TYPE_CHECKING:

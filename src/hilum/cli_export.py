@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from hilum.cli_data import Names, Out, unreadable
 from hilum.cli_films import choose
+from hilum.cli_shared import Names, Out, unreadable
 from hilum.progress import progress
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli_data import unreadable
+from hilum.cli_shared import unreadable
 from hilum.duplicates import LEAST
 from hilum.progress import progress
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from hilum.cli_data import Operating, Out, Thresholds, shares
+from hilum.cli_shared import Operating, Out, Thresholds, shares
 from hilum.progress import AGAIN, progress
 from hilum.terminal import shown
 

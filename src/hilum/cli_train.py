@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hilum.cli_data import Out, unreadable
+from hilum.cli_shared import Out, unreadable
 from hilum.extras import installed
 from hilum.progress import AGAIN, progress
 from hilum.terminal import shown
