@@ -95,7 +95,7 @@ def test_a_frontal_chest_film_is_admitted(radiograph: Radiograph) -> None:
         ),
         *(
             (film(header={"BodyPartExamined": part}), "the header names another body part than the chest")
-            for part in ("HAND", "ABDOMEN", "knee", "TSPINE")
+            for part in ("HAND", "ABDOMEN", "knee", "TSPINE", "COLUNA TORACICA")
         ),
     ],
 )

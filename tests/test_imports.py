@@ -30,9 +30,9 @@ FLOORS = """
     data.ties dicom.codes dicom.contours dicom.source
     augment codestream config dicom_grey engines explain history hub intervals losses measure metrics
     models.unet prepare report slopes stages state dicom.common
-    calibrate conformal dicom_bits dicom_bounds dicom_layout delong figures models.imagenet outline overlay
+    calibrate conformal dicom_bounds dicom_layout delong figures models.imagenet outline overlay
     progress quality read_image
-    conclusions dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
+    conclusions dicom_bits dicom.grey dicom.sc dicom.seg dicom.sr_groups evaluation_summary runtime
     corrections decide dicom.gsps dicom.sr
     gate plots verdicts data.phantom_film models.transfer models.vit read_dicom report_page
     segment notebook toml_files

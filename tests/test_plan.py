@@ -21,7 +21,7 @@ from hilum.errors import ConfigError, DataError
 from hilum.frequencies import class_weights, log_odds
 from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
-from hilum.plan import Plan, make_plan
+from hilum.plan import Plan, make_plan, not_read
 from hilum.run import objective
 from hilum.starts import network, sized, started
 from hilum.toml_files import read_toml
@@ -340,6 +340,34 @@ def test_one_bad_film_of_many_is_borne_in_a_small_part_too(tmp_path: Path) -> No
     parts = {f"films:{i}.png": "0" if i < 6 else "1" for i in range(30)}
     write_split(Split(parts=parts, sha256=""), split)
     assert len(make_plan(config(tmp_path, data=[data], split=split)).tune.cache.samples) == 5
+
+
+def test_a_part_that_cannot_be_read_is_no_part(tmp_path: Path) -> None:
+    data = table(tmp_path / "films", edema("01" * 30), broken=2)
+    split = tmp_path / "films" / "split.csv"
+    parts = {f"films:{i}.png": "0" if i < 3 else "1" for i in range(60)}
+    write_split(Split(parts=parts, sha256=""), split)
+    with pytest.raises(DataError, match="2 of 3 films of the tune part cannot be read"):
+        make_plan(config(tmp_path, data=[data], split=split))
+
+
+def test_processes_of_one_run_leave_the_split_that_the_first_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_plan(config(tmp_path, data=["phantom:20"]))
+    monkeypatch.setattr("hilum.plan.write_split", lambda *_: pytest.fail("written again"))
+    assert make_plan(config(tmp_path, data=["phantom:20"])).split == first.split
+
+
+def test_films_that_were_mended_are_not_told_again(tmp_path: Path) -> None:
+    rows = edema("01" * 15)
+    split = tuned_by(tmp_path, 30, 6)
+    parts = {f"films:{i}.png": "0" if i >= 24 else "1" for i in range(30)}
+    write_split(Split(parts=parts, sha256=""), split)
+    make_plan(config(tmp_path, data=[table(tmp_path / "films", rows, broken=1)], split=split))
+    assert len(not_read(tmp_path / "run")) == 1
+    make_plan(config(tmp_path, data=[table(tmp_path / "films", rows)], split=split))
+    assert not_read(tmp_path / "run") == []
 
 
 def test_a_label_that_no_film_tells_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import time
 import zlib
 from typing import Any
 
+import jpeg_ls
 import numpy as np
+import openjpeg.utils
 import pytest
 from PIL import Image
-from pydicom import Dataset, uid
+from pydicom import Dataset, dcmread, uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filereader import read_dataset, read_preamble
@@ -233,6 +235,80 @@ def test_words_that_are_not_what_the_header_says_show_the_film_all_the_same(
     radiograph = read(dicom(words.astype(np.uint16), BitsStored=stored, HighBit=high))
     np.testing.assert_allclose(radiograph.pixels, percentiles(SLOPE), atol=1e-3)
     assert any(note in said for said in radiograph.notes)
+
+
+SIGNED = (np.add.outer(np.arange(64), np.arange(64)) * 1700 // 126 + 300).astype(np.int16)
+SIGNED[:8] = -2000
+
+
+def jpeg_2000(words: np.ndarray, bits: int) -> bytes:
+    coded = openjpeg.utils.encode_array(words, bits_stored=bits, photometric_interpretation=2)
+    return encapsulate([bytes(coded)])
+
+
+def jpeg_ls_of(words: np.ndarray, bits: int) -> bytes:
+    rows, columns = words.shape
+    about = {"rows": rows, "columns": columns, "samples_per_pixel": 1, "bits_stored": bits}
+    return encapsulate([bytes(jpeg_ls.encode_pixel_data(words.tobytes(), **about))])
+
+
+BARE = (SIGNED & 0xFFF).astype(np.uint16)
+CODED: dict[str, tuple[UID, bytes]] = {
+    "bare words": (PLAIN, BARE.tobytes()),
+    "words": (PLAIN, SIGNED.tobytes()),
+    "JPEG-LS": (uid.JPEGLSLossless, jpeg_ls_of(BARE, 12)),
+    "JPEG 2000": (uid.JPEG2000Lossless, jpeg_2000(SIGNED, 12)),
+    "JPEG 2000, unsigned": (uid.JPEG2000Lossless, jpeg_2000(BARE, 12)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [*((kind, 12) for kind in CODED), *((kind, 16) for kind in CODED if kind != "bare words")],
+)
+def test_signed_films_of_twelve_bits_are_the_same_however_they_are_coded(kind: str, stored: int) -> None:
+    syntax, pixels = CODED[kind]
+    radiograph = read(dicom(SIGNED, syntax, pixels, BitsStored=stored, PixelPaddingValue=-2000))
+    np.testing.assert_allclose(radiograph.pixels[8:], percentiles(SIGNED[8:]), atol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_sign_that_the_codestream_states_and_the_header_denies_is_believed_where_the_film_shows_it(
+    bits: int,
+) -> None:
+    film = (SLOPE.astype(np.int32) * 2**bits // 4096 - 2 ** (bits - 1)).astype(np.int16)
+    pixels = jpeg_2000(film, bits)
+    radiograph = read(dicom(film.view(np.uint16), uid.JPEG2000Lossless, pixels, BitsStored=bits))
+    np.testing.assert_allclose(radiograph.pixels, SLOPE / 4095, atol=0.02)
+    assert "PixelRepresentation 0, but the pixels are signed" in radiograph.notes
+
+
+@pytest.mark.parametrize(
+    ("dtype", "word", "value", "vr"),
+    [(np.uint16, 65535, -1, "SS"), (np.int16, -32768, 32768, "US"), (np.int16, -2000, 63536, "US")],
+)
+def test_padding_is_known_by_its_bits_whatever_sign_it_is_stated_with(
+    dtype: type, word: int, value: int, vr: str
+) -> None:
+    film = SLOPE.astype(dtype) // 2
+    film[:8] = word
+    data = dcmread(io.BytesIO(dicom(film, BitsStored=12)), force=True)
+    data.add_new("PixelPaddingValue", vr, value)
+    stream = io.BytesIO()
+    data.save_as(stream)
+    radiograph = read(stream.getvalue())
+    np.testing.assert_allclose(radiograph.pixels[8:], percentiles(film[8:]), atol=1e-4)
+
+
+def test_a_high_bit_that_no_word_shows_is_not_believed() -> None:
+    coarse = (SLOPE >> 4 << 4).astype(np.uint16)
+    about: dict[str, Any] = {"BitsStored": 12, "WindowCenter": 2048, "WindowWidth": 4096}
+    said, true = (read(dicom(coarse, **about, HighBit=high)).pixels for high in (15, 11))
+    np.testing.assert_array_equal(said, true)
+
+
+def test_a_black_film_with_an_old_overlay_shows_nothing() -> None:
+    assert "constant" in refusal(dicom(SPECKS << 12, BitsStored=12))
 
 
 def test_padding_beyond_the_bits_stored_says_nothing_of_the_others() -> None:
@@ -683,6 +759,7 @@ def test_a_view_that_only_its_code_tells_is_read(
         ("AP ERECT", "AP"),
         ("PORTABLE_AP", "AP"),
         ("FRONTAL", None),
+        ("LEFT LATERAL DECUBITUS", None),
         ("PA AND LATERAL", None),
     ],
 )

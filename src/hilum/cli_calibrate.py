@@ -39,6 +39,8 @@ def calibrate(
     have. Labels that exclude one another are corrected together, by nothing, a temperature, or an intercept
     each beside it (Platt); they have no operating points, and their calls stay.
 
+    Exit code 1: done, but for films that could not be read.
+
     Examples:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours
       hilum predict films/ --out results --model runs/ours

@@ -39,7 +39,8 @@ def export(
     Where more than 0.003 of mean AUROC, or 0.002 of mean Dice, is lost nothing is written. Films tell the
     ranges of --int8 too; a few hundred will do. A checkpoint with a build runs it wherever the machine is fit
     for it (int8: VNNI, or its like on ARM; else bf16), and its graph as it was trained elsewhere; results
-    name what ran. The machine that exports must be fit for it too.
+    name what ran. The machine that exports must be fit for it too. Exit code 1: done, but for films that
+    could not be read.
 
     Examples:
       hilum export hilum-six csv:ours.csv --int8 --out runs/six-int8

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from pydicom import Dataset
@@ -86,7 +86,7 @@ def view_of(dataset: Dataset, notes: list[str]) -> str | None:
     if (view := FRONTAL.get(said, said)) in VIEWS:
         return view
     words = {_VIEW_WORDS.get(word, word) for word in re.split(r"[^A-Z]+", said)} & VIEWS
-    if len(words - {"SUPINE"}) == 1:  # as in AP ERECT, or L LATERAL
+    if len(words - {"SUPINE"}) == 1 and "DECUB" not in said:  # as in AP ERECT, or L LATERAL
         return min(words - {"SUPINE"})
     notes += ["ViewPosition is unknown and ignored"] if said else []
     if view := coded_view(dataset):
@@ -139,7 +139,9 @@ def levels_of(
         notes.append(f"grey levels: {bits} bits divided by {2**bits - 1}")
     if levels is None:
         seen = count(grey)
-        seen[_padding(dataset, stored, notes)] = 0
+        if padding := padding_of(dataset, grey.dtype, notes):
+            notes.append("pixel padding left out of the grey levels")
+            seen[(stored >= padding[0]) & (stored <= padding[1])] = 0
         levels = stretch(values, seen, notes)
     return 1 - levels if inverted(dataset, photometric, notes) else levels
 
@@ -191,14 +193,21 @@ def _first_of(number: int) -> str:
     return f", the first of {number}" if number > 1 else ""
 
 
-def _padding(dataset: Dataset, stored: Array, notes: list[str]) -> Array:
-    """Which stored values mean "no pixel here" (PS3.3 C.7.5.1.1.2)."""
+def padding_of(dataset: Dataset, dtype: np.dtype[Any], notes: list[str]) -> tuple[int, int] | None:
+    """The least and the greatest stored value that mean "no pixel here" (PS3.3 C.7.5.1.1.2), if any do.
+
+    Headers state them with a sign or without, whatever the pixels have: they are read as of the pixels' type.
+    """
     value = numbers(dataset, "PixelPaddingValue", notes)
     if not value:
-        return np.zeros(stored.shape, bool)
+        return None
     limit = numbers(dataset, "PixelPaddingRangeLimit", notes) or value
-    notes.append("pixel padding left out of the grey levels")
-    return (stored >= min(value[0], limit[0])) & (stored <= max(value[0], limit[0]))
+    stated = np.array([value[0], limit[0]])
+    one, other = (stated.astype(np.int64).astype(dtype) if np.abs(stated).max() < 2**31 else stated).tolist()
+    if (one > other and stated[0] <= stated[1]) or np.abs(stated).max() >= 2**31:
+        notes.append("PixelPaddingValue is malformed and ignored")
+        return None
+    return min(one, other), max(one, other)
 
 
 def inverted(dataset: Dataset, photometric: str, notes: list[str]) -> bool:

@@ -30,7 +30,7 @@ CAPTURES = frozenset({"OT", "SC"})  # any picture; a radiograph may be one
 _MODALITIES = RADIOGRAPHS | CAPTURES
 _CHEST = (  # without accents
     *("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TRUNK"),
-    *("TORAX", "TORAC", "PULM", "POUMON", "BRUSTKORB"),
+    *("TORAX", "TORACE", "PULM", "POUMON", "BRUSTKORB"),
 )
 _UNSAID = frozenset({"", "UNKNOWN", "OTHER", "UNSPECIFIED", "UNDEFINED", "NONE"})
 LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}

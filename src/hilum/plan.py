@@ -74,7 +74,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     extra, fuller = _parted(given, samples, split, config)
     labels = _labels(config, samples)
     taught_by = _settled("train", config, samples)
-    if config.task == "classify":
+    if config.task == "classify" and not config.teachers:  # who may tell what the films do not
         _check_told((*labels, *(name for name in config.auxiliary if name != "view")), taught_by)
     activation = _activation(config, taught_by, labels)
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
@@ -86,6 +86,11 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         for part, films in chosen.items()
     }
     _set_aside(parts, config.out)
+    for part, cache in parts.items():
+        if len(cache.failures) > len(cache.samples):
+            of = len(cache.failures) + len(cache.samples)
+            first = min(cache.failures.values())
+            raise DataError(f"{len(cache.failures)} of {of} films of the {part} part cannot be read: {first}")
     train, tune = (_films(part, cache, labels, config) for part, cache in parts.items())
     if config.teachers:
         train = taught(train, config.teachers, config.trust, split)
@@ -195,9 +200,13 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
     if config.split is not None:
         return read_split(config.split)
     path = config.out / "split.csv"
-    if not (path.is_file() and (config.out / "history.csv").is_file()):  # none of a start that failed
-        write_split(make_split(samples, seed=config.seed), path)
-    return read_split(path)
+    if path.is_file() and (config.out / "history.csv").is_file():
+        return read_split(path)
+    made = make_split(samples, seed=config.seed)
+    # Where one stands it is that of a start that failed, or of the first process, which the others leave.
+    if not path.is_file() or read_split(path) != made:
+        write_split(made, path)
+    return made
 
 
 def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
@@ -226,8 +235,8 @@ def _check_told(labels: Sequence[str], samples: Sequence[Sample]) -> None:
     for label in labels:
         if all(math.isnan(sample.labels.get(label, math.nan)) for sample in samples):
             raise DataError(
-                f"label {label!r} is told of no film, so that there is nothing to learn; name the labels to "
-                "learn with labels="
+                f"label {label!r} is told of no film, so that there is nothing to learn; leave it out of the "
+                "labels, or give films that tell it"
             )
 
 
@@ -261,8 +270,10 @@ def not_read(out: Path) -> list[str]:
 
 
 def _set_aside(parts: dict[str, Cache], out: Path) -> None:
-    """List the films that could not be read."""
-    if failures := {name: why for cache in parts.values() for name, why in cache.failures.items()}:
-        out.mkdir(parents=True, exist_ok=True)
-        rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
-        write_whole(out / _UNREADABLE, as_csv(["film", "reason"], rows))
+    """List the films that could not be read, and no others."""
+    failures = {name: why for cache in parts.values() for name, why in cache.failures.items()}
+    if [failures[name] for name in sorted(failures)] == not_read(out):
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
+    write_whole(out / _UNREADABLE, as_csv(["film", "reason"], rows))

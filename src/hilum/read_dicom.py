@@ -15,9 +15,9 @@ from pydicom.uid import UID
 
 from hilum.age import lived, years
 from hilum.codestream import check_scans, checked
-from hilum.dicom_bits import settled
+from hilum.dicom_bits import Coded, settled
 from hilum.dicom_bounds import lighten, sparing
-from hilum.dicom_grey import levels_of, numbers, sides_of, spacing_of, text, view_of
+from hilum.dicom_grey import levels_of, padding_of, sides_of, spacing_of, text, view_of
 from hilum.dicom_layout import Layout, layout_of
 from hilum.grey import Refused, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
@@ -90,11 +90,9 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     """
     dataset, syntax = _parse(data, pixel_budget, notes)
     layout = layout_of(dataset, pixel_budget, notes)
-    grey, denied = _decode(dataset, syntax, layout, notes)
+    grey, coded = _decode(dataset, syntax, layout, notes)
     if layout.samples == 1:
-        padding = numbers(dataset, "PixelPaddingValue", [])
-        pad = int(padding[0]) if padding else None
-        grey, bits = settled(grey, layout.stored, layout.high, pad, notes, denied=denied)
+        grey, bits = settled(grey, layout, coded, padding_of(dataset, grey.dtype, []), notes)
         layout = replace(layout, stored=bits, signed=grey.dtype.kind == "i")
     return dataset, syntax, layout, grey
 
@@ -165,11 +163,8 @@ def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
     return dataset
 
 
-def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> tuple[Array, bool]:
-    """(H, W) integers of the machine's own byte order, and whether the header denies a sign that they have.
-
-    Colour becomes luminance.
-    """
+def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> tuple[Array, Coded]:
+    """(H, W) integers of the machine's own byte order, and how they were coded; colour becomes luminance."""
     if syntax not in DECODERS:
         name = syntax.name[:64] if syntax.is_valid else "of no valid UID"
         raise Refused(f"transfer syntax {name} has no permissive decoder", _UNCOMPRESSED)
@@ -177,15 +172,15 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
     data = element.value
     if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
         raise Refused("the pixel data do not fit the transfer syntax", _AGAIN)
-    signed = False
+    coded = Coded(layout.allocated)
     if syntax.is_encapsulated:
-        frame, signed = _frame(data, syntax, layout)
+        frame, coded = _frame(data, syntax, layout)
         data = encapsulate([frame])
     elif len(data) < layout.size:
         raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", _AGAIN)
     elif len(data) > layout.size + 1:
         notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
-    # What is beyond the bits stored, and a sign that codestream and header disagree on, is for `settled`.
+    # What is beyond the bits stored, and the sign of what is within, is for `settled`.
     options = layout.options | {"pixel_vr": element.VR, "correct_unused_bits": layout.samples == 3}
     options |= {"apply_j2k_sign_correction": False, "apply_jls_sign_correction": False}
     array, said = get_decoder(syntax).as_array(
@@ -193,21 +188,21 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
     )
     grey: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if layout.samples == 1:
-        return grey, signed and not layout.signed
+        return grey, coded
     if str(said["photometric_interpretation"]).startswith("YBR"):
         notes.append("colour turned to grey")
-        return grey[..., 0], False  # Y is the luminance already (PS3.3 C.7.6.3.1.2)
-    return luminance(grey, notes), False
+        return grey[..., 0], coded  # Y is the luminance already (PS3.3 C.7.6.3.1.2)
+    return luminance(grey, notes), coded
 
 
-def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, bool]:
-    """The one compressed frame, once it agrees with the header, and whether it says that it is signed."""
+def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
+    """The one compressed frame, once it agrees with the header, and what it says of its numbers."""
     frame = get_frame(data, 0, number_of_frames=1)
     if syntax == uids.RLELossless:
         # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
         if len(frame) > 2 * layout.size + 2**16:
             raise Refused("more RLE data than its header declares", _AGAIN)
-        return frame, False
+        return frame, Coded(layout.allocated)
     if DECODERS[syntax] == "pillow":
         check_scans(frame)
     size = layout.rows, layout.columns, layout.samples
@@ -218,7 +213,7 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, bool]:
         raise Refused(
             f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", _AGAIN
         )
-    return frame, signed
+    return frame, Coded(bits, signed)
 
 
 def _without_pixels(dataset: Dataset) -> Dataset:

@@ -76,7 +76,16 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
         if form in given:
             _write(name, result, form, _with(target, ending))
         elif form in wanted:
-            _with(target, ending).unlink(missing_ok=True)
+            _forget(_with(target, ending))
+
+
+def _forget(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        if path.is_file():
+            why = f"{path}: cannot be replaced: {error.strerror}; choose another folder"
+            raise ConfigError(why) from error
 
 
 def _given(result: Report | HilumError, wanted: set[str]) -> set[str]:

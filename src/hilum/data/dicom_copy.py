@@ -14,7 +14,7 @@ from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEn
 
 from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
-from hilum.dicom_grey import numbers, text
+from hilum.dicom_grey import numbers, padding_of, text
 from hilum.dicom_layout import Layout
 from hilum.errors import MissingExtraError
 from hilum.grey import PIXEL_BUDGET
@@ -24,8 +24,8 @@ from hilum.types import Array
 
 _PROFILE = "dicomfields_2026c"  # the edition of the standard's table E.1-1
 _NUMBERS = (
-    "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing", "KVP", "DistanceSourceToDetector",
+    "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelSpacing", "ImagerPixelSpacing",
+    "KVP", "DistanceSourceToDetector",
 )  # fmt: skip
 _WORDS = {
     "VOILUTFunction": ("LINEAR", "LINEAR_EXACT", "SIGMOID"),
@@ -62,9 +62,12 @@ def _deidentified(
     data: bytes, key: Key, header: StudyHeader, film: str, patient: str, rendered: Array, flagged: bool
 ) -> bytes:
     dataset, _, layout, grey = stored(data, PIXEL_BUDGET, [])
-    kept = _image(grey, layout, rendered)
+    padding = padding_of(dataset, grey.dtype, [])
+    kept = _image(grey, layout, rendered, padding)
     if layout.photometric.startswith("MONOCHROME"):
         _allow(dataset, kept)
+        if padding:
+            kept.PixelPaddingValue, kept.PixelPaddingRangeLimit = padding
     kind = UID(str(dataset.get("SOPClassUID", "")))
     known = kind.name.endswith("Image Storage") and kind.name != str(kind)
     kept.SOPClassUID = kind if known else ComputedRadiographyImageStorage
@@ -83,7 +86,7 @@ def _deidentified(
     return out.getvalue()
 
 
-def _image(grey: Array, layout: Layout, rendered: Array) -> Dataset:
+def _image(grey: Array, layout: Layout, rendered: Array, padding: tuple[int, int] | None) -> Dataset:
     """The pixels and what describes them."""
     mono = layout.photometric.startswith("MONOCHROME")
     bits, signed = layout.stored, layout.signed
@@ -93,6 +96,8 @@ def _image(grey: Array, layout: Layout, rendered: Array) -> Dataset:
     values = grey.astype(np.int32) & (2**bits - 1)
     if signed:
         values = (values ^ 2 ** (bits - 1)) - 2 ** (bits - 1)
+    if padding and mono:  # which may lie beyond the bits stored
+        values = np.where((grey >= padding[0]) & (grey <= padding[1]), grey, values)
     wide = grey.itemsize == 2
     image = Dataset()
     image.Rows, image.Columns = grey.shape
@@ -109,8 +114,7 @@ def _allow(dataset: Dataset, kept: Dataset) -> None:
     """Copy the numbers, closed words and tables by which the pixels are shown."""
     for keyword in _NUMBERS:
         if found := numbers(dataset, keyword, []):
-            whole = keyword.startswith("PixelPadding")
-            values = [int(one) if whole else f"{one:.10g}" for one in found]
+            values = [f"{one:.10g}" for one in found]
             setattr(kept, keyword, values if len(values) > 1 else values[0])
     for keyword, known in _WORDS.items():
         if (word := text(dataset, keyword)) in known:

@@ -14,6 +14,7 @@ from hilum.serve.tables import RESULTS, SCORES
 
 _COLUMNS = {"received": "received", "patient": "patient_name", "date": "study_date", "file": "file"}
 _SEARCHED = ("file", "patient_id", "patient_name", "accession", "description", "study_date")
+_LOOKED_AT = 2000  # films by one patient's id: some stands for very many patients
 _PRIORS = 100  # earlier films of one patient that are told, the newest
 
 Document = dict[str, Any]
@@ -120,7 +121,9 @@ class Results:
         query = (
             sql.select(RESULTS.c.document)
             .where(RESULTS.c.patient_id == patient["id"], RESULTS.c.id != result)
+            .where(sql.or_(RESULTS.c.study_date <= _taken(own)[0], RESULTS.c.study_date == ""))
             .order_by(RESULTS.c.study_date.desc(), RESULTS.c.received.desc())
+            .limit(_LOOKED_AT)
         )
 
         def is_prior(other: Document) -> bool:

@@ -100,7 +100,7 @@ def _labels(file: Path, columns: list[str], rows: list[tuple[int, dict[str, str]
         if name.strip().lower() in _BESIDES or not any((row[name] or "").strip() for _, row in rows):
             continue
         if not name.strip():
-            raise DataError(f"{file}: a column without a name holds entries; name it, or remove it")
+            raise DataError(f"{file}: a column without a name holds entries; remove it (pandas: index=False)")
         if canonical(name) in found:
             raise DataError(f"{file}: column {name!r}: a second {canonical(name)}; keep one of them")
         found[canonical(name)] = name
