@@ -759,7 +759,7 @@ def test_a_view_that_only_its_code_tells_is_read(
         ("AP ERECT", "AP"),
         ("PORTABLE_AP", "AP"),
         ("FRONTAL", None),
-        ("LEFT LATERAL DECUBITUS", None),
+        ("LAT DECUB", None),
         ("PA AND LATERAL", None),
     ],
 )
