@@ -55,7 +55,7 @@ def film_paths(folder: Path, *, barred: Callable[[Path], None] | None = None) ->
     for place, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file() or path.is_symlink())
+    return sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def by_stem(folder: Path) -> dict[str, Path]:

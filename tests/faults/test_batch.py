@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from hilum import batch, dicom
 from hilum.data.phantom import draw
 from hilum.errors import ConfigError, DataError, HilumError, ReadError
-from hilum.files import inputs
+from hilum.files import film_paths, inputs
 from hilum.labels import SIX
 from hilum.pipeline import Pipeline
 from hilum.types import Report
@@ -49,6 +49,8 @@ def pipeline(judged: Callable[..., Report]) -> Pipeline:
                 yield known[data]
             except ReadError as error:
                 yield error
+            except OSError as error:
+                yield ReadError(str(source), str(error.strerror), "check the path")
 
     return cast(Pipeline, SimpleNamespace(labels=SIX, stream=stream, made_of="these models"))
 
@@ -248,10 +250,12 @@ def test_links_that_run_in_circles_or_lead_out_and_what_is_no_file(
     (films / "endless.dcm").symlink_to("/dev/zero")
     os.mkfifo(films / "pipe.dcm")
     predict(pipeline, films, tmp_path / "out")
-    # A link to a film is a film; links to folders, circles and what is no file are passed over.
-    assert [row["file"] for row in table(tmp_path / "out")] == [
-        "a.dcm", "b.dcm", "broken.dcm", "linked.dcm", "ward/c.dcm",
-    ]  # fmt: skip
+    # A link to a film is a film, one that leads nowhere a film that cannot be read; links to folders and what
+    # is no file are passed over.
+    assert {row["file"]: row["status"] for row in table(tmp_path / "out")} == {
+        "a.dcm": "ok", "b.dcm": "ok", "broken.dcm": "error", "circle": "error", "gone.dcm": "error",
+        "linked.dcm": "ok", "ward/c.dcm": "ok",
+    }  # fmt: skip
     (tmp_path / "round").symlink_to("round")
     done = hilum("predict", films, "--out", tmp_path / "round")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -272,7 +276,7 @@ def test_results_replace_a_link_and_never_write_through_it(
 
 
 def test_a_folder_that_cannot_be_opened_is_told_and_not_passed_over(
-    films: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.scandir
 
@@ -282,8 +286,12 @@ def test_a_folder_that_cannot_be_opened_is_told_and_not_passed_over(
         return real(path)
 
     monkeypatch.setattr(os, "scandir", locked)
+    predict(pipeline, films, tmp_path / "out")
+    assert {row["file"]: row["status"] for row in table(tmp_path / "out")} == {
+        "a.dcm": "ok", "b.dcm": "ok", "broken.dcm": "error", "ward": "error",
+    }  # fmt: skip
     with pytest.raises(DataError, match="ward: Permission denied; let this user open it"):
-        inputs([films])
+        film_paths(films)
 
 
 NAMES = (
