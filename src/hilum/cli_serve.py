@@ -19,7 +19,9 @@ def serve(
     host: Annotated[str, typer.Option(help="address to listen on; others than loopback need a token")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="port to listen on; 0: any that is free")
+    ] = 8000,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="a further name clients call the service by; may be repeated"),

@@ -123,7 +123,8 @@ def test_results_are_kept_found_sorted_and_deleted(engine: sql.Engine, document:
             label: score | {"probability": number / 10} for label, score in document["prediction"].items()
         }
         study = document["study"] | {"date": f"2026-01-0{number + 1}"}
-        more = {"id": f"{number:032x}", "prediction": prediction, "study": study}
+        film = document["input"] | {"sha256": f"{number:064x}"}
+        more = {"id": f"{number:032x}", "prediction": prediction, "study": study, "input": film}
         results.add(document | more | {"received": stamp(datetime(2026, 1, 1, number, tzinfo=UTC))})
 
     def listed(**given: Any) -> list[int]:
