@@ -6,7 +6,6 @@ Modality, then VOI, then polarity. Values of the header stand in notes only wher
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -16,17 +15,7 @@ from pydicom.multival import MultiValue
 
 from hilum.grey import LUMA, Refused, count, stretch, values_of
 from hilum.types import Array
-
-VIEWS = {
-    *("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO"),
-    *("LAT", "LATERAL", "OBLIQUE", "SUPINE"),
-}
-"""Views that results may name; any other word might be a patient's name."""
-
-FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
-"""The frontal views, by their words."""
-
-_VIEW_WORDS = {"LLAT": "LATERAL", "RLAT": "LATERAL", "LAT": "LATERAL"}
+from hilum.views import FRONTAL, view_in
 
 _VIEW_CODES = {
     "399348003": "AP",
@@ -83,11 +72,8 @@ def view_of(dataset: Dataset, notes: list[str]) -> str | None:
     Where ViewPosition does not say it, ViewCodeSequence does, which DX films must have (PS3.3 C.8.11.5).
     """
     said = text(dataset, "ViewPosition")
-    if (view := FRONTAL.get(said, said)) in VIEWS:
+    if view := view_in(said):
         return view
-    words = {_VIEW_WORDS.get(word, word) for word in re.split(r"[^A-Z]+", said)} & VIEWS
-    if len(words - {"SUPINE"}) == 1 and "DECUB" not in said:  # as in AP ERECT, or L LATERAL
-        return min(words - {"SUPINE"})
     notes += ["ViewPosition is unknown and ignored"] if said else []
     if view := coded_view(dataset):
         notes.append("view: ViewCodeSequence")
@@ -203,11 +189,12 @@ def padding_of(dataset: Dataset, dtype: np.dtype[Any], notes: list[str]) -> tupl
         return None
     limit = numbers(dataset, "PixelPaddingRangeLimit", notes) or value
     stated = np.array([value[0], limit[0]])
-    one, other = (stated.astype(np.int64).astype(dtype) if np.abs(stated).max() < 2**31 else stated).tolist()
-    if (one > other and stated[0] <= stated[1]) or np.abs(stated).max() >= 2**31:
-        notes.append("PixelPaddingValue is malformed and ignored")
-        return None
-    return min(one, other), max(one, other)
+    if np.abs(stated).max() < 2**31:
+        one, other = stated.astype(np.int64).astype(dtype).tolist()
+        if one <= other or stated[0] > stated[1]:  # a range that is still one
+            return min(one, other), max(one, other)
+    notes.append("PixelPaddingValue is malformed and ignored")
+    return None
 
 
 def inverted(dataset: Dataset, photometric: str, notes: list[str]) -> bool:

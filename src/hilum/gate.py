@@ -19,6 +19,7 @@ from hilum.measure import is_mirrored
 from hilum.prepare import prepare
 from hilum.runtime import Runtime
 from hilum.types import MAKER, Anatomy, Array, Measurements, Radiograph, Reason
+from hilum.views import LATERAL, OBLIQUE
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -33,8 +34,6 @@ _CHEST = (  # without accents
     *("TORAX", "TORACE", "PULM", "POUMON", "BRUSTKORB"),
 )
 _UNSAID = frozenset({"", "UNKNOWN", "OTHER", "UNSPECIFIED", "UNDEFINED", "NONE"})
-LATERAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
-OBLIQUE = {"LLO", "RLO", "LPO", "RPO", "LAO", "RAO", "OBLIQUE"}
 _ADULT = 18  # years
 _LEAST_RANGE = 0.02  # between the 1st and the 99th percentile of grey levels; less is a blank plate
 _LEAST_LUNG = 0.02  # of the image's area, either lung

@@ -294,6 +294,16 @@ def test_a_film_whose_view_is_unsaid_is_kept_where_the_gate_takes_it(ward: Ward)
     assert rows(ward.out / "films.csv")[0]["view"] == ""
 
 
+def test_a_view_in_several_words_is_kept_as_the_one_it_states(ward: Ward) -> None:
+    film(ward.films / "erect.dcm", 1, ViewPosition="AP ERECT")
+    film(ward.films / "lateral.dcm", 2, ViewPosition="L LATERAL")
+    film(ward.films / "side.dcm", 3, ViewPosition="LAT DECUB")
+    run(ward)
+    assert [row["view"] for row in rows(ward.out / "films.csv")] == ["AP"]
+    lost = sorted(row["why"] for row in rows(ward.out / "left-out.csv"))
+    assert lost == ["another view than AP or PA", "lateral view"]
+
+
 def test_flagged_films_are_kept_where_it_is_asked_for_and_marked(ward: Ward) -> None:
     film(ward.films / "a.dcm", 1, BurnedInAnnotation="YES")
     film(ward.films / "b.dcm", 2)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from hilum.age import lived, years
-from hilum.dicom_grey import FRONTAL, coded_view
+from hilum.dicom_grey import coded_view
 from hilum.dicom_header import header_of
-from hilum.gate import CAPTURES, LATERAL, RADIOGRAPHS, names_chest, names_other
+from hilum.gate import CAPTURES, RADIOGRAPHS, names_chest, names_other
 from hilum.reader import hushed
+from hilum.views import FRONTAL, LATERAL, view_in, view_words
 
 OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
 
@@ -63,7 +64,7 @@ def study_header(file: BinaryIO) -> StudyHeader | None:
     file.seek(128)
     if file.read(4) != b"DICM" and not (said["SOPClassUID"] or said["Rows"]):
         return None
-    view = FRONTAL.get(said["ViewPosition"].upper()) or FRONTAL.get(coded) or ""
+    view = FRONTAL.get(view_in(said["ViewPosition"])) or FRONTAL.get(coded) or ""
     part = said["BodyPartExamined"].upper()
     return StudyHeader(
         patient=said["PatientID"],
@@ -124,13 +125,12 @@ def _useless(said: Mapping[str, str], view: str, coded: str) -> str:
         return "several frames"
     if names_other(said["BodyPartExamined"]):
         return "another body part"
-    stated = said["ViewPosition"].upper()
-    if stated in LATERAL or (not view and coded == "LATERAL"):
+    stated = said["ViewPosition"]
+    if view_in(stated) in LATERAL or (not view and coded == "LATERAL"):
         return "lateral view"
     if not view and (stated or coded):
         return "another view than AP or PA"
-    typed = f"{said['SeriesDescription']} {said['ProtocolName']}".upper()
-    words = set("".join(one if one.isalpha() else " " for one in typed).split())
+    words = view_words(f"{said['SeriesDescription']} {said['ProtocolName']}")
     return "lateral view, by its description" if not view and words & LATERAL else ""
 
 

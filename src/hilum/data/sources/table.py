@@ -11,9 +11,9 @@ from hilum.data.masks import structures_of
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
 from hilum.files import read_csv
-from hilum.gate import LATERAL, OBLIQUE
 from hilum.labels import canonical
 from hilum.types import STRUCTURES, Sample
+from hilum.views import LATERAL, OBLIQUE, view_words
 
 _PATH = ("path", "file", "image", "filename", "image index")
 _PATIENT = ("patient", "patient_id", "patient id", "patientid", "subject_id", "subject")
@@ -45,7 +45,6 @@ _PUBLIC = frozenset(
         "shenzhen",
     )
 )
-_NOT_FRONTAL = LATERAL | OBLIQUE | {"L", "LLAT", "RLAT"}
 _WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")  # as tables write it whose column has gaps
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
@@ -75,7 +74,7 @@ def samples(path: str) -> list[Sample]:
     shown = _shown(file, [row for _, row in rows], about)
     for number, row in rows:
         sample = _sample(file, number, row, image, about, labels, site, shown)
-        film = os.path.normpath(sample.image)  # type: ignore[arg-type] # a path, here
+        film = os.path.normpath(str(sample.image))
         if sample.id in found or film in films:
             raise DataError(f"{file}, line {number}: a film of an earlier row; write one row a film")
         found[sample.id] = sample
@@ -126,7 +125,7 @@ def _sample(
     if "\\" in path and not (file.parent / path).exists():  # as Windows writes it
         path = path.replace("\\", "/")
     film = said("id") or path
-    patient = _WHOLE_NUMBER.sub(r"\1", said("patient") or film)
+    patient = _WHOLE_NUMBER.sub(r"\1", said("patient") or "") or film
     mask = file.parent / text if (text := said("mask")) else None
     site = said("site") or site
     return Sample(
@@ -191,7 +190,7 @@ def _years(text: str | None, file: Path, number: int) -> float | None:
 
 def _view(text: str | None, file: Path, number: int) -> str | None:
     """AP or PA, of which more may be said (AP SUPINE); None for other words. Other views are refused."""
-    words = (text or "").upper().replace("_", " ").split()
-    if _NOT_FRONTAL.intersection(words):
+    words = view_words(text or "")
+    if words & (LATERAL | OBLIQUE) or "L" in (text or "").upper().replace("_", " ").split():
         raise DataError(f"{file}, line {number}: view {text!r}; films are frontal, so remove the row")
-    return next((word for word in words if word in ("AP", "PA")), None)
+    return next((word for word in ("AP", "PA") if word in words), None)
