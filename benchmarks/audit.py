@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 
 from hilum.data import open_data
-from hilum.data.audit import Film, audit, listed
-from hilum.data.likeness import likeness
-from hilum.data.looks import gather, look_of
-from hilum.data.search import candidates, likest
 from hilum.data.split import read_split
-from hilum.duplicates import LEAST
-from hilum.figures import Bench
-from hilum.reader import read
-from hilum.scores import average
+from hilum.evaluation.figures import Bench
+from hilum.leakage.audit import Film, audit, listed
+from hilum.leakage.duplicates import LEAST
+from hilum.leakage.likeness import likeness
+from hilum.leakage.looks import gather, look_of
+from hilum.leakage.search import candidates, likest
+from hilum.reading.reader import read
+from hilum.statistics.scores import average
 from hilum.types import Array
 
 FOLDERS = ("nih14", "nih14-256px", "nih14-64px")

@@ -17,8 +17,8 @@ import numpy as np
 from hilum.data.burnt_in import words
 from hilum.data.phantom import draw
 from hilum.errors import HilumError
-from hilum.files import film_paths
-from hilum.reader import read
+from hilum.reading.files import film_paths
+from hilum.reading.reader import read
 from hilum.types import Array
 
 FILMS, EACH, SIDE, SEED = 100, 10, 1024, 2026

@@ -94,7 +94,7 @@ timed(DataLoader(Folder(), batch_size=32, shuffle=True, num_workers=workers))
 """
 
 CACHE = """
-from hilum.batches import Films, Shuffled, loader
+from hilum.training.batches import Films, Shuffled, loader
 from hilum.data import open_data
 from hilum.data.cache import cached
 films = Films(

@@ -10,11 +10,11 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from hilum.calibration.decide import margins
 from hilum.card import read_card
-from hilum.decide import margins
-from hilum.label_figures import score
+from hilum.evaluation.label_figures import score
+from hilum.evaluation.verdicts import Verdicts
 from hilum.runtime import find
-from hilum.verdicts import Verdicts
 
 FILMS, PATIENTS, DRAWS, SECONDS = 10_000, 3_500, 2_000, 10
 

@@ -24,11 +24,11 @@ from hilum.data.opened import pixels_of
 from hilum.data.split import read_split, select
 from hilum.errors import HilumError
 from hilum.gate import recognise
-from hilum.intervals import bootstrap
-from hilum.metrics import mean
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.runtime import Runtime, find
+from hilum.statistics.intervals import bootstrap
+from hilum.statistics.metrics import mean
 from hilum.types import Array, Radiograph, Report, Sample
 
 ROOT = Path(__file__).parent.parent

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.calibrate import fit_platt, logit, sigmoid
-from hilum.scores import patient_weights
+from hilum.calibration.calibrate import fit_platt, logit, sigmoid
+from hilum.evaluation.verdicts import read_verdicts
+from hilum.statistics.scores import patient_weights
 from hilum.types import Array
-from hilum.verdicts import read_verdicts
 
 TIMES = 200
 

@@ -22,7 +22,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from hilum.prepare import prepare
-from hilum.reader import read
+from hilum.reading.reader import read
 {load}
 films = [read(path).pixels for path in sorted(Path(sys.argv[1]).iterdir())[:40]]
 seconds = 0.0
@@ -43,7 +43,7 @@ networks = [(m, m.card.preparation) for m in (Runtime(find(n)) for n in ("hilum-
 
 EAGER = """
 import torch
-from hilum.checkpoint import load
+from hilum.training.checkpoint import load
 def eager(module):
     def run(batch):
         with torch.inference_mode():

@@ -27,7 +27,7 @@ from predict import predict
 from hilum import pipeline as path_of_films
 from hilum.data.phantom import draw
 from hilum.pipeline import Pipeline, load
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.report_files import write
 from hilum.runtime import Runtime
 

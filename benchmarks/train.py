@@ -43,9 +43,9 @@ import sys, time
 from pathlib import Path
 import torch
 from hilum.config import train_config
-from hilum.run import begin, fabric_for
-from hilum.plan import make_plan
-from hilum.batches import Shuffled, loader
+from hilum.training.run import begin, fabric_for
+from hilum.training.plan import make_plan
+from hilum.training.batches import Shuffled, loader
 
 folder, out, size, batch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 config = train_config(
@@ -60,7 +60,7 @@ plan = lambda: make_plan(config)
 
 OURS = """
 import csv
-from hilum.train import train
+from hilum.training.train import train
 train(config)
 steps = len(Shuffled(len(plan().train), batch, 0, 0))
 print(steps * batch / float(list(csv.DictReader((out / "history.csv").open()))[1]["seconds"]))

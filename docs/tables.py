@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hilum.plots import Point, pareto
+from hilum.evaluation.plots import Point, pareto
 
 HERE = Path(__file__).parent
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")

@@ -24,7 +24,7 @@ from hilum.card import read_card
 from hilum.data.phantom import draw
 from hilum.labels import SIX
 from hilum.measure import measure
-from hilum.reader import hushed, read
+from hilum.reading.reader import hushed, read
 from hilum.runtime import find
 from hilum.types import Anatomy, Prediction, Report
 

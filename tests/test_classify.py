@@ -15,7 +15,7 @@ from hilum.classify import classify, explained, hesitates
 from hilum.data.phantom import draw
 from hilum.errors import CheckpointError
 from hilum.pipeline import Pipeline
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.runtime import Runtime, find
 from hilum.types import Array, Radiograph
 

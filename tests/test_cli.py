@@ -24,12 +24,12 @@ from typer.testing import CliRunner
 
 from hilum.card import Card, Preparation, Reliability, card_json, read_card
 from hilum.cli import app
-from hilum.cli_data import data
+from hilum.commands.data import data
 from hilum.data import open_data
 from hilum.data.opened import decode
 from hilum.data.phantom import draw
 from hilum.data.split import read_split
-from hilum.stress import STRESSES
+from hilum.evaluation.stress import STRESSES
 from hilum.types import STRUCTURES, Array
 
 ROOT = Path(__file__).parent.parent
@@ -240,7 +240,7 @@ def test_training_without_torch_names_the_extra(tmp_path: Path) -> None:
 
 def test_the_training_loop_announces_nothing_of_its_own() -> None:
     code = (
-        "from hilum.cli_train import _needs_training; _needs_training(); "
+        "from hilum.commands.train import _needs_training; _needs_training(); "
         "from lightning_fabric import Fabric; Fabric(accelerator='cpu', precision='bf16-mixed')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

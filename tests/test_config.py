@@ -9,7 +9,7 @@ import pytest
 
 from hilum.config import TrainConfig, expand, train_config
 from hilum.errors import ConfigError
-from hilum.toml_files import read_toml
+from hilum.studies.toml_files import read_toml
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SEGMENT: dict[str, Any] = {"task": "segment", "data": ["phantom:10"]}

@@ -12,8 +12,8 @@ from pydicom.config import IGNORE
 from pydicom.datadict import tag_for_keyword
 
 from hilum.card import Preparation
-from hilum.dicom_grey import text
 from hilum.gate import admit, flag, implausible, refuse, shown, sure
+from hilum.reading.dicom_grey import text
 from hilum.types import MAKER, Anatomy, Array, Measurements, Origin, Radiograph, Reason
 
 WORDS = {"modality": "Modality", "body_part": "BodyPartExamined"}

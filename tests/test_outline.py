@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_fill_holes
 
-from hilum.metrics import dice
 from hilum.outline import in_order, outline
+from hilum.statistics.metrics import dice
 from hilum.types import STRUCTURES, Array
 
 SIZE = 64

@@ -18,10 +18,10 @@ from hilum.data.phantom import draw
 from hilum.data.wrong import KINDS, photographed
 from hilum.errors import CheckpointError, ConfigError, ReadError
 from hilum.labels import SIX
-from hilum.metrics import dice
 from hilum.pipeline import GATE, Pipeline
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.runtime import Runtime, find
+from hilum.statistics.metrics import dice
 from hilum.types import Array, Radiograph, Reason, Report
 
 RG1 = ["RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI"]

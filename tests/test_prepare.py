@@ -12,7 +12,7 @@ from hilum.card import Preparation
 from hilum.data.cache import Cache, cached
 from hilum.data.phantom import draw
 from hilum.prepare import chest, fit, levels, prepare, restore, without_diaphragm
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.types import Array, Sample
 
 USUAL = Preparation(size=64)
@@ -132,7 +132,7 @@ def test_training_and_inference_prepare_alike(film: tuple[Path, Cache]) -> None:
 
 def test_the_training_loader_calls_the_same_function(film: tuple[Path, Cache]) -> None:
     pytest.importorskip("torch")
-    from hilum.batches import Films
+    from hilum.training.batches import Films
 
     films = Films(cache=film[1], labels=("Edema",), preparation=USUAL, strength=0, seed=0)
     expected = levels(film[1].films[0].astype(np.float32) / 255, USUAL)

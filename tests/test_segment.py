@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from hilum.card import Card, Preparation, Reliability
-from hilum.metrics import dice
 from hilum.prepare import prepare
 from hilum.runtime import Runtime
 from hilum.segment import anatomy, heart_spills, outputs, segment
+from hilum.statistics.metrics import dice
 from hilum.types import STRUCTURES, Anatomy, Array
 
 SIZE = 64

@@ -17,8 +17,8 @@ from pydicom import uid
 
 from hilum import runtime, selftest
 from hilum.card import Card, card_json, read_card
-from hilum.read_dicom import DECODERS
-from hilum.reader import read
+from hilum.reading.dicom import DECODERS
+from hilum.reading.reader import read
 from hilum.runtime import SHIPPED, shipped_names
 from hilum.selftest import GOLDEN, RESULTS, checks, dice, versions
 

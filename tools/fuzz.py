@@ -30,7 +30,7 @@ from pydicom import dcmread, dcmwrite, uid
 
 from hilum.data.phantom import draw
 from hilum.errors import ReadError
-from hilum.guarded import Decoder
+from hilum.reading.guarded import Decoder
 from hilum.selftest import GOLDEN
 from hilum.types import Radiograph
 

@@ -18,7 +18,7 @@ from pydicom import Dataset, dcmread, dcmwrite, uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
 
-from hilum.calibrate import logit
+from hilum.calibration.calibrate import logit
 from hilum.card import read_card
 from hilum.data.phantom import draw
 from hilum.pipeline import Pipeline, load

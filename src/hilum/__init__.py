@@ -39,14 +39,14 @@ _HOMES = {
     "Report": "hilum.types",
     "load": "hilum.pipeline",
     "push_to_hub": "hilum.hub_upload",
-    "read": "hilum.reader",
+    "read": "hilum.reading.reader",
 }
 
 if TYPE_CHECKING:
     from hilum.errors import HilumError, ReadError
     from hilum.hub_upload import push_to_hub
     from hilum.pipeline import Pipeline, load
-    from hilum.reader import read
+    from hilum.reading.reader import read
     from hilum.types import Anatomy, Prediction, Radiograph, Report
 
 

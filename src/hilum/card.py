@@ -84,7 +84,7 @@ class Threshold(Strict):
 
 
 class Sets(Strict):
-    """Which answers on one label a probability leaves: `hilum.conformal`."""
+    """Which answers on one label a probability leaves: `hilum.calibration.conformal`."""
 
     coverage: float = Field(gt=0, lt=1, description="chance that the true answer is among them")
     present: float = Field(ge=0, le=1, description="from here up the label cannot be excluded")

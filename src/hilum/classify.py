@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hilum.decide import baseline, predict, settled, without_sets
+from hilum.calibration.decide import baseline, predict, settled, without_sets
 from hilum.explain import occlusion
 from hilum.gate import shown
 from hilum.prepare import chest, prepare

@@ -12,20 +12,20 @@ from typing import Annotated
 import typer
 
 from hilum import __version__
-from hilum.cli_audit import shortcuts
-from hilum.cli_calibrate import calibrate
-from hilum.cli_data import data
-from hilum.cli_evaluate import evaluate
-from hilum.cli_export import export
-from hilum.cli_hub import push
-from hilum.cli_leaks import data_audit
-from hilum.cli_pacs import pacs
-from hilum.cli_predict import predict, segment
-from hilum.cli_selftest import selftest
-from hilum.cli_serve import serve
-from hilum.cli_train import ensemble, study, train, tune
+from hilum.commands.calibrate import calibrate
+from hilum.commands.data import data
+from hilum.commands.evaluate import evaluate
+from hilum.commands.export import export
+from hilum.commands.hub import push
+from hilum.commands.leaks import data_audit
+from hilum.commands.pacs import pacs
+from hilum.commands.predict import predict, segment
+from hilum.commands.selftest import selftest
+from hilum.commands.serve import serve
+from hilum.commands.shortcuts import shortcuts
+from hilum.commands.terminal import shown
+from hilum.commands.train import ensemble, study, train, tune
 from hilum.errors import HilumError
-from hilum.terminal import shown
 
 EPILOG = "Research use only. Not a medical device."
 
@@ -110,7 +110,7 @@ def models(
       hilum models runs/mine --markdown --figures runs/test/figures.csv > README.md
     """
     from hilum.card import card_json, read_card
-    from hilum.model_page import page
+    from hilum.reporting.model_page import page
     from hilum.runtime import find, shipped_names
 
     if name:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.calibrate import probabilities
+from hilum.calibration.calibrate import probabilities
 from hilum.card import Card, Preparation
 from hilum.measure import is_mirrored
 from hilum.prepare import prepare
+from hilum.reading.views import LATERAL, OBLIQUE
 from hilum.runtime import Runtime
 from hilum.types import MAKER, Anatomy, Array, Measurements, Radiograph, Reason
-from hilum.views import LATERAL, OBLIQUE
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -77,7 +77,7 @@ def names_other(body_part: str) -> bool:
 
 
 def _is_ours(header: Dataset) -> bool:
-    from hilum.dicom_grey import text  # with pydicom, which a picture does without
+    from hilum.reading.dicom_grey import text  # with pydicom, which a picture does without
 
     return text(header, "Manufacturer") == MAKER.upper()
 

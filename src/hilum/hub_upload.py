@@ -10,7 +10,7 @@ from hilum import __version__
 from hilum.card import CARD, Card, read_card
 from hilum.errors import CheckpointError, MissingExtraError
 from hilum.hub import SCHEME, place, refused
-from hilum.model_page import page
+from hilum.reporting.model_page import page
 from hilum.runtime import find
 
 

@@ -9,14 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from hilum import __version__, decide
+from hilum import __version__
+from hilum.calibration import decide
 from hilum.classify import Judgement, classify, explained
 from hilum.engines import cores
 from hilum.errors import CheckpointError, ConfigError, HilumError, ReadError
 from hilum.explain import heatmap
 from hilum.gate import admit, flag, implausible, is_gate, recognise, refuse, sure
 from hilum.measure import measure, remarks
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
 from hilum.types import (

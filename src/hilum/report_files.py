@@ -14,9 +14,9 @@ import cv2
 
 from hilum import dicom
 from hilum.errors import ConfigError, HilumError
-from hilum.overlay import overlay
-from hilum.report import error_json, to_json
-from hilum.report_page import html
+from hilum.reporting.overlay import overlay
+from hilum.reporting.report import error_json, to_json
+from hilum.reporting.report_page import html
 from hilum.types import Array, Report
 
 _DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 
 from hilum import __version__
-from hilum.calibrate import logit
+from hilum.calibration.calibrate import logit
 from hilum.pipeline import Pipeline, load
-from hilum.read_dicom import stored
+from hilum.reading.dicom import stored
 from hilum.runtime import Runtime, find
 from hilum.types import STRUCTURES, Array, Report
 

@@ -68,7 +68,7 @@ class Radiograph:
     notes: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        from hilum.notebook import radiograph_html
+        from hilum.reporting.notebook import radiograph_html
 
         return radiograph_html(self)
 
@@ -195,7 +195,7 @@ class Prediction:
         )
 
     def _repr_html_(self) -> str:
-        from hilum.notebook import prediction_html
+        from hilum.reporting.notebook import prediction_html
 
         return prediction_html(self)
 
@@ -227,7 +227,7 @@ class Heatmap:
         return laid(self, shape)
 
     def _repr_html_(self) -> str:
-        from hilum.notebook import heatmap_html
+        from hilum.reporting.notebook import heatmap_html
 
         return heatmap_html(self)
 
@@ -269,6 +269,6 @@ class Report:
         return save(self, Path(path))
 
     def _repr_html_(self) -> str:
-        from hilum.notebook import report_html
+        from hilum.reporting.notebook import report_html
 
         return report_html(self)

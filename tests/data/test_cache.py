@@ -23,7 +23,7 @@ from hilum.data import open_data
 from hilum.data.cache import Cache, cached
 from hilum.data.opened import attempt, decode
 from hilum.errors import DataError, HilumError, StorageError
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Sample
 

@@ -26,7 +26,7 @@ from hilum.data.phantom import draw
 from hilum.data.pseudonyms import key_of
 from hilum.data.study_header import study_header
 from hilum.errors import ConfigError, MissingExtraError, StorageError
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.types import Array
 
 PLANTED = {

@@ -20,7 +20,7 @@ from hilum.data.opened import decode
 from hilum.data.phantom import samples as phantoms
 from hilum.data.pseudo import outline_films
 from hilum.errors import ConfigError, ReadError
-from hilum.reader import read as read_film
+from hilum.reading.reader import read as read_film
 from hilum.types import STRUCTURES, Array, Radiograph, Sample
 
 SIZE = 64  # of the network

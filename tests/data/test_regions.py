@@ -17,13 +17,13 @@ from hilum.data.cache import cached
 from hilum.data.opened import decode
 from hilum.data.regions import regional
 from hilum.errors import CheckpointError, ConfigError
-from hilum.evaluate import films_for, logits_of
+from hilum.evaluation.evaluate import films_for, logits_of
 from hilum.pipeline import GATE, Pipeline
 from hilum.prepare import chest, fit, fit_mask, prepare
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.runtime import Runtime, find
 from hilum.segment import segment
-from hilum.train import train
+from hilum.training.train import train
 from hilum.types import Array, Sample
 
 SIZE = 64

@@ -20,7 +20,7 @@ from pydicom.valuerep import PersonName
 from hilum.data.phantom import draw
 from hilum.dicom import FORMS, dicom_bytes, dicom_object, obstacle
 from hilum.errors import ConfigError, MissingExtraError
-from hilum.reader import hushed, read
+from hilum.reading.reader import hushed, read
 from hilum.types import DISCLAIMER, Heatmap, Report
 
 Film = Callable[..., bytes]

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from hilum.dicom import dicom_bytes
-from hilum.overlay import overlay
+from hilum.reporting.overlay import overlay
 from hilum.types import Reason, Report
 
 Film = Callable[..., bytes]

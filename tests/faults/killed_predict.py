@@ -17,13 +17,13 @@ from typing import cast
 import cv2
 from killing import NEVER, killed_at
 
-from hilum import batch
+from hilum.bulk import batch
 from hilum.data.phantom import draw
 from hilum.errors import HilumError, ReadError
-from hilum.files import inputs
 from hilum.labels import SIX
 from hilum.pipeline import Pipeline
-from hilum.reader import read
+from hilum.reading.files import inputs
+from hilum.reading.reader import read
 from hilum.report_files import write
 from hilum.types import Anatomy, Report, now
 

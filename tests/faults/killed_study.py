@@ -16,8 +16,8 @@ from killing import NEVER, killed_at
 from hilum.card import read_card
 from hilum.data import open_data
 from hilum.data.split import make_split, write_split
-from hilum.study import entries, read_study, run
-from hilum.study_report import write_report
+from hilum.studies.report import write_report
+from hilum.studies.study import entries, read_study, run
 
 STUDY = """
 out = "{out}"

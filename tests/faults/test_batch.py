@@ -18,12 +18,13 @@ import cv2
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
-from hilum import batch, dicom
+from hilum import dicom
+from hilum.bulk import batch
 from hilum.data.phantom import draw
 from hilum.errors import ConfigError, DataError, HilumError, ReadError
-from hilum.files import film_paths, inputs
 from hilum.labels import SIX
 from hilum.pipeline import Pipeline
+from hilum.reading.files import film_paths, inputs
 from hilum.types import Report
 
 FORMS = ("csv", "json", "mask")
@@ -100,7 +101,9 @@ def test_wherever_predict_is_killed_files_are_whole_and_a_rerun_completes_the_ta
 def test_an_interrupted_run_goes_on_and_begins_anew_where_films_models_or_forms_are_others(
     pipeline: Pipeline, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hilum.report.now", lambda: "always")  # the JSON of an error tells when it came
+    monkeypatch.setattr(
+        "hilum.reporting.report.now", lambda: "always"
+    )  # the JSON of an error tells when it came
     out, whole = tmp_path / "out", tmp_path / "whole"
 
     def run(mark: str = "the same", forms: tuple[str, ...] = FORMS, stop: int = 9) -> int:

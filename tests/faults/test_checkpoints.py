@@ -20,14 +20,14 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
-from hilum import checkpoint
 from hilum.card import card_json, read_card
 from hilum.data.phantom import draw
 from hilum.errors import CheckpointError, TrainingError
 from hilum.pipeline import load
 from hilum.runtime import Runtime, find, head_bias
-from hilum.state import State, load_state, save_state
 from hilum.store import publish
+from hilum.training import checkpoint
+from hilum.training.state import State, load_state, save_state
 
 
 class Payload:

@@ -15,10 +15,10 @@ from PIL import Image
 from pydicom import Dataset, dcmread, dcmwrite, uid
 from pydicom.encaps import encapsulate
 
-from hilum.dicom_header import header_of
 from hilum.errors import ReadError
-from hilum.guarded import Decoder
-from hilum.reader import read
+from hilum.reading.dicom_header import header_of
+from hilum.reading.guarded import Decoder
+from hilum.reading.reader import read
 
 Film = Callable[..., bytes]
 PIXELS = b"\xe0\x7f\x10\0"  # the tag of Pixel Data, little endian

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hilum.guarded import Decoder
+from hilum.reading.guarded import Decoder
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +70,7 @@ def test_a_failure_would_be_seen(
         "    sys.stdout.buffer.write(struct.pack('>I', len(text)) + text)\n"
         "    sys.stdout.buffer.flush()\n"
     )
-    monkeypatch.setattr("hilum.guarded._STARTING", 0.5)
+    monkeypatch.setattr("hilum.reading.guarded._STARTING", 0.5)
     command = [sys.executable, "-c", child + FAILURES[name]]
     monkeypatch.setattr(fuzz, "Decoder", lambda **_: Decoder(seconds=1, command=command))
     monkeypatch.setattr(fuzz, "seeds", lambda: [b"one"])

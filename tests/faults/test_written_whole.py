@@ -18,10 +18,10 @@ import pytest
 import hilum
 from hilum.data.cache import cached
 from hilum.data.phantom import draw
-from hilum.figures import Evaluation, Figure, write
+from hilum.evaluation.figures import Evaluation, Figure, write
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film
-from hilum.study_scores import evaluation_of
+from hilum.studies.scores import evaluation_of
 from hilum.types import Sample
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from hilum import checkpoint
 from hilum.card import Card, Preparation
 from hilum.config import train_config
 from hilum.errors import ConfigError
@@ -18,7 +17,8 @@ from hilum.explain import gradcam
 from hilum.models import MODELS, TASKS, arguments, build
 from hilum.models.unet import UNet, _Gate, scaled
 from hilum.runtime import Runtime, find, head_bias
-from hilum.train import train
+from hilum.training import checkpoint
+from hilum.training.train import train
 
 SIZE = 64
 LABELS = ("one", "two", "three")

@@ -27,7 +27,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film, Result, Settings
 from hilum.pacs.worker import Worker
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.types import Report
 
 CR = "1.2.840.10008.5.1.4.1.1.1"

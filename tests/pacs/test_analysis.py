@@ -15,7 +15,7 @@ import hilum
 from hilum.errors import ReadError
 from hilum.pacs.analysis import analysis, results
 from hilum.pacs.faults import TroubleError
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.types import Reason, Report
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hilum.dicom import dicom_bytes
 from hilum.pipeline import Pipeline
-from hilum.report import to_json
+from hilum.reporting.report import to_json
 
 Film = Callable[..., bytes]
 DICOM = {"Content-Type": "application/dicom"}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from hilum import cli_serve
 from hilum.cli import app
+from hilum.commands import serve as cli_serve
 from hilum.errors import ConfigError
 from hilum.serve.audit import Audit
 from hilum.serve.server import Lines, alone

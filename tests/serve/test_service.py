@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import exc
 
 from hilum.errors import HilumError
-from hilum.guarded import Decoders
 from hilum.labels import SIX
 from hilum.pipeline import Pipeline
+from hilum.reading.guarded import Decoders
 from hilum.serve import app as application
 from hilum.serve.engine import Engine
 from hilum.serve.results import Document

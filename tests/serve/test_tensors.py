@@ -14,7 +14,7 @@ import pytest
 
 from hilum.pipeline import CLASSIFIER, GATE, SEGMENTER, Pipeline
 from hilum.prepare import prepare
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.serve import api_tensors
 
 LENGTH = "Inference-Header-Content-Length"

@@ -19,16 +19,16 @@ from typing import Any
 import cv2
 import pytest
 
-from hilum import batch
-from hilum.batch import Outcome, outcome
+from hilum.bulk import batch
+from hilum.bulk.batch import Outcome, outcome
+from hilum.bulk.inputs import portions
+from hilum.bulk.parts import read_part, write_part
+from hilum.bulk.ray_predict import PARTS, Crew, run
 from hilum.data.phantom import draw
 from hilum.errors import CheckpointError, ConfigError, DataError, ReadError
-from hilum.inputs import portions
 from hilum.labels import SIX
-from hilum.parts import read_part, write_part
 from hilum.pipeline import Pipeline, load
-from hilum.ray_predict import PARTS, Crew, run
-from hilum.report import columns
+from hilum.reporting.report import columns
 from hilum.store import alone
 
 MAIN = "import sys; sys.argv[0] = 'hilum'; from hilum.cli import main; main()"
@@ -356,7 +356,7 @@ def test_what_is_wrong_for_every_film_is_told_once(lake: Path, tmp_path: Path) -
 
 ALONE = """
 import os, subprocess, sys
-from hilum.ray_predict import Crew, _cluster
+from hilum.bulk.ray_predict import Crew, _cluster
 with _cluster(Crew()):
     import ray
     join = f"import ray; ray.init({ray.get_runtime_context().gcs_address!r}); print('joined')"

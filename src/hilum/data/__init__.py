@@ -34,7 +34,7 @@ from hilum.data.sources import (
 )
 from hilum.errors import DataError
 from hilum.labels import Policy, settle
-from hilum.shards import plain
+from hilum.reading.shards import plain
 from hilum.types import Listing, Sample
 
 

@@ -14,12 +14,12 @@ from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEn
 
 from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
-from hilum.dicom_grey import numbers, padding_of, text
-from hilum.dicom_layout import Layout
 from hilum.errors import MissingExtraError
-from hilum.grey import PIXEL_BUDGET
-from hilum.read_dicom import stored
-from hilum.reader import hushed
+from hilum.reading.dicom import stored
+from hilum.reading.dicom_grey import numbers, padding_of, text
+from hilum.reading.dicom_layout import Layout
+from hilum.reading.grey import PIXEL_BUDGET
+from hilum.reading.reader import hushed
 from hilum.types import Array
 
 _PROFILE = "dicomfields_2026c"  # the edition of the standard's table E.1-1

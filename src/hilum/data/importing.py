@@ -33,8 +33,8 @@ from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError, ReadError
 from hilum.gate import admit
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
-from hilum.read_image import WHOLE
-from hilum.reader import read
+from hilum.reading.image import WHOLE
+from hilum.reading.reader import read
 from hilum.runtime import Runtime
 from hilum.runtime import find as model
 from hilum.store import as_csv, write_whole

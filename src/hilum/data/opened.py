@@ -13,7 +13,7 @@ import numpy as np
 from hilum.data.masks import read_mask
 from hilum.errors import DataError, HilumError, StorageError
 from hilum.prepare import fit, fit_mask
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.types import Array, Pixels, Sample
 
 _T = TypeVar("_T")

@@ -19,11 +19,11 @@ from hilum.data.masks import shown
 from hilum.data.opened import masks_of, patiently, stamp
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
-from hilum.metrics import dice
-from hilum.reader import read
-from hilum.report import identity
+from hilum.reading.reader import read
+from hilum.reporting.report import identity
 from hilum.runtime import Runtime
 from hilum.segment import segment
+from hilum.statistics.metrics import dice
 from hilum.store import alone, as_csv, write_whole
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Anatomy, Array, Sample, Tick
 

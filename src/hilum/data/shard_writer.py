@@ -20,7 +20,7 @@ from hilum.data.cache import sweep
 from hilum.data.opened import masks_of, pixels_of, stamp
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
-from hilum.reader import read
+from hilum.reading.reader import read
 from hilum.store import write_whole
 from hilum.types import Array, Sample, Tick
 

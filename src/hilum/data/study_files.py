@@ -10,7 +10,7 @@ from pathlib import Path
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError
-from hilum.files import read_csv
+from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 
 _HEADING = ("file_id", "film", "patient", "path", "patient_id", "study_uid", "sop_uid")

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from hilum.age import lived, years
-from hilum.dicom_grey import coded_view
-from hilum.dicom_header import header_of
 from hilum.gate import CAPTURES, RADIOGRAPHS, names_chest, names_other
-from hilum.reader import hushed
-from hilum.views import FRONTAL, LATERAL, view_in, view_words
+from hilum.reading.age import lived, years
+from hilum.reading.dicom_grey import coded_view
+from hilum.reading.dicom_header import header_of
+from hilum.reading.reader import hushed
+from hilum.reading.views import FRONTAL, LATERAL, view_in, view_words
 
 OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hilum.errors import DataError
-from hilum.files import read_csv
+from hilum.reading.files import read_csv
 
 _Name = TypeVar("_Name", int, str)
 

@@ -30,7 +30,7 @@ def dicom_object(report: Report, form: str) -> Dataset:
     """
     from hilum.dicom.common import finished
     from hilum.dicom.source import source_of
-    from hilum.reader import hushed
+    from hilum.reading.reader import hushed
 
     if form not in FORMS:
         raise ConfigError(f"{form!r}: no DICOM form; choose from {', '.join(FORMS)}")
@@ -49,7 +49,7 @@ def dicom_bytes(report: Report, form: str) -> bytes:
 
 def encoded(made: Dataset) -> bytes:
     """An object of `dicom_object` as a file's content."""
-    from hilum.reader import hushed
+    from hilum.reading.reader import hushed
 
     stream = BytesIO()
     with hushed():  # as above
@@ -60,8 +60,8 @@ def encoded(made: Dataset) -> bytes:
 def obstacle(report: Report, form: str) -> str:
     """Why this form cannot be made of the report; empty where it can."""
     from hilum.dicom.common import segments
-    from hilum.dicom_grey import text
-    from hilum.reader import hushed
+    from hilum.reading.dicom_grey import text
+    from hilum.reading.reader import hushed
 
     header = report.radiograph.origin.header
     if header is None:

@@ -14,7 +14,7 @@ from hilum.dicom import codes
 from hilum.dicom.charset import declare
 from hilum.dicom.source import Source
 from hilum.dicom.uids import IMPLEMENTATION, VERSION_NAME, models, uid
-from hilum.picture import Colour
+from hilum.reporting.picture import Colour
 from hilum.types import MAKER, STRUCTURES, Report
 
 # Form -> SOP Class, Modality, what the series is called.

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from hilum.picture import widest
+from hilum.reporting.picture import widest
 from hilum.types import STRUCTURES, Array, Measurements
 
 Line: TypeAlias = list[tuple[float, float]]

@@ -7,7 +7,7 @@ from pydicom import Dataset, uid
 
 from hilum.dicom.common import decimal
 from hilum.dicom.values import value_of
-from hilum.dicom_grey import inverted, numbers, table_entries, text
+from hilum.reading.dicom_grey import inverted, numbers, table_entries, text
 
 
 def grey_levels(header: Dataset) -> Dataset:

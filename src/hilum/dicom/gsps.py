@@ -11,8 +11,8 @@ from hilum.dicom.contours import Line, outlines, ratio_lines
 from hilum.dicom.grey import grey_levels
 from hilum.dicom.source import Source
 from hilum.dicom.values import clean
-from hilum.picture import COLOURS, TEXT, Colour
-from hilum.report import ranked
+from hilum.reporting.picture import COLOURS, TEXT, Colour
+from hilum.reporting.report import ranked
 from hilum.types import DISCLAIMER, Report
 
 _LINES = {"right_lung": "RIGHT_LUNG", "left_lung": "LEFT_LUNG", "heart": "HEART"}  # structure -> layer

@@ -9,7 +9,7 @@ from hilum.dicom import codes
 from hilum.dicom.common import begun, image_reference
 from hilum.dicom.source import Source
 from hilum.dicom.values import value_of
-from hilum.overlay import overlay
+from hilum.reporting.overlay import overlay
 from hilum.types import DISCLAIMER, Report
 
 

@@ -14,7 +14,7 @@ from hilum.dicom.common import begun, cielab, segments, uid_of
 from hilum.dicom.source import Source
 from hilum.dicom.values import clean
 from hilum.errors import ConfigError
-from hilum.picture import COLOURS
+from hilum.reporting.picture import COLOURS
 from hilum.types import DISCLAIMER, STRUCTURES, Anatomy, Array, Report
 
 # What highdicom writes of itself and of today; everything else it does not override.

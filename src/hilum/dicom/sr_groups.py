@@ -13,7 +13,7 @@ from hilum.dicom import codes
 from hilum.dicom.common import segments, uid_of
 from hilum.dicom.source import Source
 from hilum.dicom.values import clean
-from hilum.report import ranked
+from hilum.reporting.report import ranked
 from hilum.types import DISCLAIMER, MAKER, Measurements, Report, Score
 
 _LONGEST = 1024  # characters of a text; the standard sets no bound, and a reader's patience does

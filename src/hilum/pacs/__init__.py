@@ -30,10 +30,10 @@ def run(
     Returns how many films this run refused or gave up. Raises ConfigError, and ArchiveError (only at `once`).
     """
     from hilum.dicom import FORMS
-    from hilum.guarded import Decoder
     from hilum.pacs.analysis import analysis, results
     from hilum.pacs.place import Place
     from hilum.pacs.worker import Worker
+    from hilum.reading.guarded import Decoder
 
     if not settings.forms or (unknown := [form for form in settings.forms if form not in FORMS]):
         wrong = unknown[0] if settings.forms else "''"

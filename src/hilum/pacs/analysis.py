@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from hilum.dicom import dicom_object, encoded, obstacle
 from hilum.errors import ReadError
-from hilum.guarded import Decoder
 from hilum.pacs.faults import TroubleError
 from hilum.pacs.records import Result
 from hilum.pipeline import Pipeline
+from hilum.reading.guarded import Decoder
 from hilum.types import Report
 
 

@@ -19,7 +19,7 @@ from hilum.pacs.faults import ArchiveError, AwayError, DeclinedError, HopelessEr
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film, Result, Settings
 from hilum.pacs.watch import Watch
-from hilum.reader import hushed
+from hilum.reading.reader import hushed
 from hilum.types import Report
 
 _AHEAD = 2  # films held: the one that is analysed, and the next

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from hilum.dicom import FORMS
-from hilum.overlay import overlay
-from hilum.report_page import html
+from hilum.reporting.overlay import overlay
+from hilum.reporting.report_page import html
 from hilum.serve import arrays
 from hilum.serve.api_predict import Served, object_of
 from hilum.serve.examples import DOCUMENT, SUMMARY, shown

@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 
 from hilum import __version__
 from hilum.errors import HilumError
-from hilum.reader import read
-from hilum.report import to_json
+from hilum.reading.reader import read
+from hilum.reporting.report import to_json
 from hilum.serve import arrays
 from hilum.serve.api_predict import Served
 from hilum.serve.bodies import received

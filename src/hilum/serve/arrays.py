@@ -8,8 +8,8 @@ import numpy as np
 
 from hilum.classify import Evidence, classify
 from hilum.explain import heatmap
-from hilum.picture import strongest
 from hilum.pipeline import Pipeline
+from hilum.reporting.picture import strongest
 from hilum.serve.faults import ServiceError, missing
 from hilum.serve.recent import Kept
 from hilum.types import Array, Report

@@ -12,8 +12,8 @@ from typing import Any
 
 from hilum.engines import cores
 from hilum.errors import HilumError
-from hilum.guarded import Decoders
 from hilum.pipeline import HELD, Pipeline
+from hilum.reading.guarded import Decoders
 from hilum.serve.faults import busy
 from hilum.types import Radiograph, Report
 

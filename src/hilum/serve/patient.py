@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hilum.reader import hushed
+from hilum.reading.reader import hushed
 
 if TYPE_CHECKING:
     from pydicom import Dataset

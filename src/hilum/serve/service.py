@@ -14,9 +14,9 @@ from typing import ParamSpec, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from hilum.errors import HilumError
-from hilum.guarded import Decoders
 from hilum.pipeline import Pipeline
-from hilum.report import error_json, identity, to_json
+from hilum.reading.guarded import Decoders
+from hilum.reporting.report import error_json, identity, to_json
 from hilum.runtime import Runtime
 from hilum.serve.audit import Audit
 from hilum.serve.engine import Engine, Places

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hilum import files
 from hilum.data.sources.rows import rows
 from hilum.errors import DataError
+from hilum.reading import files
 
 
 def test_a_report_of_a_hundred_thousand_characters_over_many_lines_is_one_cell(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hilum.data.opened import decode
 from hilum.data.shard_writer import write
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN
-from hilum.shards import film_of
+from hilum.reading.shards import film_of
 from hilum.types import Array, Sample
 
 

@@ -31,7 +31,7 @@ def test_bars_stand_where_the_odds_are(viewer: Any, real: Path) -> None:
         bar = viewer.page.locator(f".bars li[data-label='{label}'] svg")
         lines = {kind: float(bar.locator(f".{kind}").get_attribute("x1")) for kind in ("calibrated", "tick")}
         # As a report's page has them: from odds of a thousandth to a thousand.
-        from hilum.report_page import _place
+        from hilum.reporting.report_page import _place
 
         assert lines["calibrated"] == pytest.approx(_place(score["probability"]))
         assert lines["tick"] == pytest.approx(_place(score["threshold"]))

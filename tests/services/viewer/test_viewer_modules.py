@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum import picture
 from hilum.data.phantom import draw
+from hilum.reporting import picture
 from hilum.serve.wire import npy
 
 STATIC = Path(picture.__file__).parent / "serve" / "static"

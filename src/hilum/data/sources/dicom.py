@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hilum.data.sources.header import Header, headers
 from hilum.errors import DataError
-from hilum.files import film_paths
 from hilum.gate import RADIOGRAPHS
+from hilum.reading.files import film_paths
 from hilum.types import Listing, Sample
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from hilum.errors import DataError
-from hilum.files import FILMS, beside, film_paths
 from hilum.labels import canonical
+from hilum.reading.files import FILMS, beside, film_paths
 from hilum.types import Listing, Sample
 
 _PARTS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))

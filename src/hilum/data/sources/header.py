@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.age import lived, years
 from hilum.data.sources.rows import sex_of, view_of
-from hilum.dicom_grey import coded_view
-from hilum.dicom_header import header_of
-from hilum.reader import hushed
+from hilum.reading.age import lived, years
+from hilum.reading.dicom_grey import coded_view
+from hilum.reading.dicom_header import header_of
+from hilum.reading.reader import hushed
 
 _TAGS = (
     "Modality",

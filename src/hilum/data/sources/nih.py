@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hilum.data.sources.rows import number, rows, table, view_of
 from hilum.errors import DataError
-from hilum.files import by_stem
 from hilum.labels import SIX, canonical
+from hilum.reading.files import by_stem
 from hilum.types import Box, Boxes, Listing, Sample
 
 SITE = "nih"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hilum.data.masks import structures_of
 from hilum.errors import DataError
-from hilum.files import by_stem
+from hilum.reading.files import by_stem
 from hilum.types import Sample
 
 

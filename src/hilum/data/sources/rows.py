@@ -11,8 +11,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from hilum.errors import DataError
-from hilum.files import csv_lines
 from hilum.labels import UNCERTAIN
+from hilum.reading.files import csv_lines
 
 LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
     f"{sign}{digit}{tail}": float(f"{sign}{digit}")

@@ -1,4 +1,4 @@
-"""Films in WebDataset shards (`hilum.shards`) as samples.
+"""Films in WebDataset shards (`hilum.reading.shards`) as samples.
 
 ``KEY.json`` may tell of a film, as `hilum.data.shard_writer` writes it and others may: id, patient, labels,
 site, sex, age, view, official part, study, boxes and what the mask shows.
@@ -14,7 +14,7 @@ from typing import Any
 from hilum.data.masks import mask_of
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
-from hilum.shards import Entry, Shard, cut, entries, film_of, plain, shards
+from hilum.reading.shards import Entry, Shard, cut, entries, film_of, plain, shards
 from hilum.types import STRUCTURES, Array, Listing, Sample
 
 _TEXTS = ("site", "sex", "view", "part")

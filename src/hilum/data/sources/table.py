@@ -10,10 +10,10 @@ from pathlib import Path
 from hilum.data.masks import structures_of
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
-from hilum.files import read_csv
 from hilum.labels import canonical
+from hilum.reading.files import read_csv
+from hilum.reading.views import LATERAL, OBLIQUE, view_words
 from hilum.types import STRUCTURES, Sample
-from hilum.views import LATERAL, OBLIQUE, view_words
 
 _PATH = ("path", "file", "image", "filename", "image index")
 _PATIENT = ("patient", "patient_id", "patient id", "patientid", "subject_id", "subject")

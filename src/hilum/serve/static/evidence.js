@@ -1,4 +1,4 @@
-// Evidence as a colour wash, in the colours of hilum.picture.
+// Evidence as a colour wash, in the colours of hilum.reporting.picture.
 
 const ANCHORS = [0, 48, 150, 255];
 const WASH = [[110, 50, 190], [140, 40, 190], [206, 24, 150], [255, 40, 120]];

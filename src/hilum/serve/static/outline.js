@@ -1,6 +1,6 @@
 // The outlined structures as smooth lines, drawn and named as in the reports.
 
-/** Mask values 1.. with the colours of hilum.picture. */
+/** Mask values 1.. with the colours of hilum.reporting.picture. */
 export const STRUCTURES = [
   { value: 1, key: "right_lung", name: "Right lung", colour: "rgb(86 180 233)" },
   { value: 2, key: "left_lung", name: "Left lung", colour: "rgb(240 228 66)" },

@@ -1,0 +1,162 @@
+"""A checkpoint's probabilities and thresholds fitted anew to a site's own labelled films. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hilum.adapting.corrections import Fit, of_classes, of_label
+from hilum.calibration.calibrate import FEWEST, probabilities
+from hilum.calibration.conformal import fit_sets
+from hilum.calibration.decide import POINTS, YOUDEN, fit_threshold, moved
+from hilum.card import Calibration, Card, Threshold, copied
+from hilum.data.cache import Cache
+from hilum.errors import ConfigError
+from hilum.evaluation.evaluate import logits_of
+from hilum.runtime import Runtime
+from hilum.types import Array, Tick
+
+
+def recalibrate(
+    folder: Path,
+    cache: Cache,
+    out: Path,
+    *,
+    data: str,
+    point: str = YOUDEN,
+    prevalences: Mapping[str, float] | None = None,
+    tick: Tick | None = None,
+) -> tuple[Card, list[Fit]]:
+    """Write the checkpoint of `folder` to ``out/checkpoint`` with all that these films say of its outputs.
+
+    Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
+    was not fitted on as well as the best, to within a standard error. With fewer than 20 patients of either
+    class to fit on the intercept alone moves; with fewer than 20 films thresholds stay where they are on the
+    logit; of labels with
+    too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
+    the card; `prevalences` are those of the place where the model will work, where they differ from the
+    films'. Labels that exclude one another are corrected together, by a temperature, or an intercept each
+    beside it ("Platt"); where the card leans its calls stay. Raises ConfigError, also
+    where there is no label that its films could tell anything of.
+    """
+    runtime = Runtime(folder)
+    card = runtime.card
+    ready(card, out, prevalences)
+    if point not in POINTS:
+        raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
+    truth = cache.truth(card.labels)
+    if np.isnan(truth).all():
+        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+    for label in prevalences or {}:
+        if not {0.0, 1.0} <= set(truth[:, card.labels.index(label)].tolist()):
+            raise ConfigError(
+                f"{label}: the films do not show both classes, its prevalence cannot be corrected"
+            )
+    logits = logits_of(runtime, cache, tick)
+    patients = np.array([sample.patient for sample in cache.samples])
+    about = f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}"
+    if card.activation == "softmax":
+        fits = of_classes(card, logits, truth, patients, about)
+        fitted = {one.label: one.calibration for one in fits}
+        now = card.model_copy(update={"calibration": fitted, "leaning": _leaning(card, fits)})
+        return _written(folder, out, card, now), fits
+    fits = [
+        of_label(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
+        for i, label in enumerate(card.labels)
+    ]
+    if not prevalences and all(np.isnan(one.losses["unchanged"]) for one in fits):
+        raise ConfigError(
+            f"{len(set(patients.tolist()))} patients: too few, or alike in every label, to fit anything to; "
+            "give more films"
+        )
+    now = _refitted(card, fits, logits, truth, patients, point, about)
+    return _written(folder, out, card, now), fits
+
+
+def _refitted(
+    card: Card,
+    fits: Sequence[Fit],
+    logits: Array,
+    truth: Array,
+    patients: Array,
+    point: str,
+    about: str,
+) -> Card:
+    """The card with each label's calibration, and the operating points and prediction sets that follow."""
+    fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
+    said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
+    true = dict(zip(card.labels, truth.T, strict=True))
+    points = {name: _thresholds(card, name, fits, said, true, about) for name in POINTS}
+    sets = {label: fit_sets(said[label], true[label], patients) for label in card.labels}
+    promised = {label: one.model_copy(update={"films": about}) for label, one in sets.items() if one}
+    return fitted.model_copy(update={"thresholds": points[point], "points": points, "sets": promised})
+
+
+def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
+    """The new card, written beside the old model's files: another model to whoever reads its results."""
+    # The graph is the same, what it says is not.
+    said = repr((now.calibration, now.thresholds, now.points, now.sets, *([now.leaning] * bool(now.leaning))))
+    mark = hashlib.sha256(said.encode()).hexdigest()[:8]
+    card = now.model_copy(update={"version": f"{was.version.partition('+')[0]}+{mark}"})
+    copied(folder, out / "checkpoint", card)
+    return card
+
+
+def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None) -> None:
+    """Raise ConfigError where the model cannot be calibrated, or not so, or not to there."""
+    if card.task != "classify":
+        raise ConfigError(f"{card.name}: made to {card.task}; only classifiers have calibrations")
+    if card.activation == "softmax" and prevalences:
+        raise ConfigError(
+            f"{card.name}: its labels exclude one another, a prevalence cannot be set for one; leave it out, "
+            "or train with activation=sigmoid"
+        )
+    if (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
+
+
+def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
+    """What keeps the calls as training meant them, where it made rare classes count more.
+
+    Cards of older versions lean without saying so: they had no intercepts.
+    """
+    was = card.leaning or (dict.fromkeys(card.labels, 0.0) if card.weighed else {})
+    now = {one.label: one.calibration for one in fits}
+    slope = now[card.labels[0]].slope / card.calibration.get(card.labels[0], Calibration()).slope
+    leaning = {
+        label: slope * (lean + card.calibration.get(label, Calibration()).intercept) - now[label].intercept
+        for label, lean in was.items()
+    }
+    return leaning if any(leaning.values()) else {}
+
+
+def _thresholds(
+    card: Card,
+    point: str,
+    fits: Sequence[Fit],
+    said: Mapping[str, Array],
+    true: Mapping[str, Array],
+    about: str,
+) -> dict[str, Threshold]:
+    """Of an operating point: chosen anew where a label's films suffice, else the old ones moved."""
+    found = {}
+    for fit in fits:
+        if min(fit.events, fit.films - fit.events) >= FEWEST:
+            chosen = fit_threshold(said[fit.label], true[fit.label], point=point)
+            found[fit.label] = chosen.model_copy(update={"films": about})
+        elif old := card.points.get(point, {}).get(fit.label) or card.thresholds.get(fit.label):
+            found[fit.label] = _kept(card, fit, old)
+    return found
+
+
+def _kept(card: Card, fit: Fit, old: Threshold) -> Threshold:
+    """A threshold at the same logit as before."""
+    was = card.calibration.get(fit.label, Calibration())
+    if fit.calibration == was:
+        return old
+    rule = f"{old.rule}; kept at its logit, {fit.events} positive films here"
+    value, low, high = (moved(bound, was, fit.calibration) for bound in (old.value, old.low, old.high))
+    return Threshold(value=value, low=low, high=high, rule=rule)

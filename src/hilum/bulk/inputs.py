@@ -1,0 +1,288 @@
+"""Films to be analysed, by name, wherever they lie: files, folders, WebDataset shards, URLs.
+
+Nothing is opened before it is asked for, and what asks may be another machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
+from hilum.extras import needs
+from hilum.reading.files import beside, inputs
+from hilum.reading.reader import read
+from hilum.reading.shards import Entry, cut, entries, film_of, plain, shards
+from hilum.types import Radiograph
+
+_TRIES = (1.0, 4.0)  # seconds of waiting before a URL is asked again
+_LARGEST = 2**30  # bytes of a film behind a URL
+
+
+class Film(Protocol):
+    """Where a film lies; called, it is read, or raises a HilumError."""
+
+    def __call__(self) -> Radiograph: ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on a disk."""
+
+    path: Path  # absolute
+    shown: str  # as the user gave it
+
+    def __call__(self) -> Radiograph:
+        return read(self.path, name=self.shown)
+
+    @property
+    def mark(self) -> str:
+        """Where it lies and what tells that it was changed."""
+        return f"{self.path} {_mark(self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file behind a URL."""
+
+    url: str
+    size: int
+    about: str  # what tells that it was changed
+
+    def __call__(self) -> Radiograph:
+        return read(_fetched(self.url, 0, self.size), name=plain(self.url))
+
+    @property
+    def mark(self) -> str:
+        """Where it lies and what tells that it was changed."""
+        return f"{plain(self.url)} {self.size} {self.about}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file within a shard."""
+
+    shard: Path | str
+    name: str
+    start: int
+    size: int
+    whole: bool  # whether it keeps every grey level of a film that was no file
+
+    def __call__(self) -> Radiograph:
+        data = _fetched(self.shard, self.start, self.size)
+        return film_of(data, whole=self.whole, name=f"{plain(self.shard)}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What stands in the place of films that cannot be listed."""
+
+    error: HilumError
+
+    def __call__(self) -> Radiograph:
+        raise self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Some films, by name."""
+
+    films: Mapping[str, File | Remote]
+
+    def named(self) -> Mapping[str, Film]:
+        """Name -> film."""
+        return self.films
+
+    @property
+    def mark(self) -> str:
+        """What tells these films from others, and from themselves changed."""
+        return "\n".join(f"{name} {film.mark}" for name, film in self.films.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The films of one shard, whose headings are read when they are asked for."""
+
+    place: Path | str
+    name: str
+    about: str = ""
+
+    def named(self) -> Mapping[str, Film]:
+        """Name -> film; what cannot be listed, be it all of the shard, is one film that cannot be read."""
+        found, fault = _headings(self.place)
+        named: dict[str, Film] = {
+            f"{self.name}/{one.name}": Member(self.place, one.name, *one.film, bool(one.about.get("whole")))
+            for one in found
+        }
+        if not named and fault is None:
+            fault = DataError(f"{plain(self.place)}: holds no film; leave it out")
+        return named if fault is None else named | {self.name: Broken(fault)}
+
+    @property
+    def mark(self) -> str:
+        about = self.about if isinstance(self.place, str) else _mark(self.place)
+        return f"{self.name} {plain(self.place)} {about}"
+
+
+Portion: TypeAlias = Files | Shard
+
+
+def portions(
+    given: Sequence[str], out: Path, *, films: int, passed: Callable[[str], None] = lambda _: None
+) -> list[Portion]:
+    """What a user gives, in portions of at most so many `films`, each shard being one of its own.
+
+    Files and folders are named as of `hilum.reading.files`, and so are those behind URLs; files that end in
+    .tar are shards (also name-{000..012}.tar), their films named after the shard and their own place in it.
+    `out` and `passed` are as there. Raises ConfigError, DataError and MissingExtraError.
+    """
+    found = _listed(given, out, passed)
+    done: list[Portion] = []
+    some: dict[str, File | Remote] = {}
+    for name, place in found.items():
+        if isinstance(place, Shard) or len(some) == films:
+            if some:
+                done.append(Files(some))
+            some = {}
+        if isinstance(place, Shard):
+            done.append(place)
+        else:
+            some[name] = place
+    return [*done, Files(some)] if some else done
+
+
+def _listed(
+    given: Sequence[str], out: Path, passed: Callable[[str], None]
+) -> dict[str, File | Remote | Shard]:
+    several = [str(one) for path in given for one in (shards(path) if _range(path) else [path])]
+    disk = inputs([Path(path) for path in several if "://" not in path], out, passed=passed)
+    found: dict[str, File | Remote | Shard] = {
+        name: Shard(path.absolute(), name) if path.suffix == ".tar" else File(path.absolute(), str(path))
+        for name, path in disk.items()
+    }
+    for url in several:
+        if "://" in url:
+            prefix = f"{PurePosixPath(urlsplit(url).path).name}/" if len(several) > 1 else ""
+            behind = _behind(url, prefix, passed)
+            if clash := found.keys() & behind.keys():
+                raise ConfigError(f"{plain(url)}: {min(clash)} was given already; run them apart")
+            found |= behind
+    # What `hilum data shards` notes beside each shard, where all were named.
+    notes = {f"{name.removesuffix('.tar')}.json" for name, place in found.items() if isinstance(place, Shard)}
+    return {name: place for name, place in found.items() if name not in notes}
+
+
+def _range(path: str) -> bool:
+    return path.endswith(".tar") and ".." in path and not Path(path).exists()
+
+
+def _behind(url: str, prefix: str, passed: Callable[[str], None]) -> dict[str, Remote | Shard]:
+    """The file behind a URL, or the files of the folder there, in order; hidden ones and what is no film
+    are passed over."""
+    needs("films behind a URL", "ray", "fsspec")
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(url)
+        if system.isfile(path):
+            name = PurePosixPath(urlsplit(url).path).name
+            return {name: _placed(url, name, system.info(path))}
+        below = sorted(system.find(path, detail=True).items())
+    except HilumError:
+        raise
+    except Exception as error:  # each store has classes of its own for what goes wrong
+        known = isinstance(error, ImportError | ValueError)
+        reason = str(error).replace(url, plain(url)) if known else type(error).__name__
+        raise DataError(f"{plain(url)}: cannot be listed ({reason}); check address and rights") from None
+    found: dict[str, Remote | Shard] = {}
+    for one, about in below:
+        name = str(one).removeprefix(str(path).rstrip("/")).lstrip("/")
+        if any(part.startswith(".") for part in PurePosixPath(name).parts):
+            continue
+        if why := beside(PurePosixPath(name).name):
+            passed(why)
+        else:
+            found[prefix + name] = _placed(_below(url, name), prefix + name, about)
+    if not found:
+        raise ConfigError(f"{plain(url)}: no film there; give a film, a shard, or a folder that holds some")
+    return found
+
+
+def _below(url: str, name: str) -> str:
+    """The address of what lies below that of a folder: host, account and signature stay."""
+    inner, outer, rest = url.partition("::")  # as of zip://folder::https://host/films.zip
+    if outer and "://" not in inner:  # as of simplecache::https://host/films
+        return f"{inner}::{_below(rest, name)}"
+    address, asked, query = inner.partition("?")
+    return f"{address.rstrip('/')}/{name}{asked}{query}{outer}{rest}"
+
+
+def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:
+    told = (about.get(key) for key in ("size", "ETag", "etag", "mtime", "LastModified", "last_modified"))
+    mark = " ".join(str(value) for value in told if value is not None)
+    if name.endswith(".tar"):
+        return Shard(url, name, mark)
+    if about.get("size") is None:
+        raise DataError(f"{plain(url)}: its server does not tell its size; fetch it first")
+    return Remote(url, int(about["size"]), mark)
+
+
+def _headings(place: Path | str) -> tuple[list[Entry], HilumError | None]:
+    """The films of a shard, and why there are no more; a URL is asked three times."""
+    for wait in (*_TRIES, None):
+        found: list[Entry] = []
+        fault: HilumError | None
+        try:
+            found, fault = entries(place, strict=False)
+        except MissingExtraError:
+            raise
+        except HilumError as error:
+            fault = error
+        if fault is None or wait is None or isinstance(place, Path):
+            break
+        time.sleep(wait)
+    return found, fault
+
+
+def _fetched(place: Path | str, start: int, size: int) -> bytes:
+    """Some of a file's bytes; a URL is asked three times. Raises ReadError."""
+    if size > _LARGEST:
+        raise ReadError(plain(place), f"a film of over {_LARGEST:,} bytes", "export it compressed")
+    waits = iter(_TRIES if isinstance(place, str) else ())
+    while True:
+        try:
+            return cut(place, start, size) if isinstance(place, Path) else _asked(place, start, size)
+        except (HilumError, FileNotFoundError, PermissionError) as error:
+            raise _unfetched(place, error) from None
+        except Exception as error:  # as in `_behind`
+            if (wait := next(waits, None)) is None:
+                raise _unfetched(place, error) from None
+            time.sleep(wait)
+
+
+def _asked(url: str, start: int, size: int) -> bytes:
+    """Those bytes and no more: what an open file of fsspec's reads ahead costs more than the film."""
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(url)
+    data: bytes = system.cat_file(path, start=start, end=start + size)
+    if len(data) != size:
+        raise DataError(f"{plain(url)}: gave {len(data)} bytes and not {size}; fetch it again")
+    return data
+
+
+def _unfetched(place: Path | str, error: Exception) -> ReadError:
+    reason = f"cannot be fetched ({type(error).__name__})"
+    return ReadError(plain(place), reason, "check the address and the rights to it")
+
+
+def _mark(path: Path) -> str:
+    try:
+        about = path.stat()
+    except OSError:
+        return "gone"
+    return f"{about.st_size} {about.st_mtime_ns}"

@@ -1,0 +1,84 @@
+"""The verb that fits a model's probabilities to a site's own films: calibrate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.commands.films import choose
+from hilum.commands.shared import Names, Operating, Out, prevalences, unreadable
+from hilum.progress import progress
+
+
+def calibrate(
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
+    dataset: Names,
+    out: Out,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="patient split, of which the tuning part is used; without it all films"),
+    ] = None,
+    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=SHARE", help="how frequent a label is where the model will work"),
+    ] = None,
+    point: Operating = "",
+) -> None:
+    """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
+
+    For each label the correction is taken that does best on patients it was not fitted on: none, another
+    intercept, a temperature, or both (Platt); each patient counts as one, however many films. With fewer than
+    20 patients of either class only the intercept moves. The card gets all operating points, of which
+    --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
+    have. Labels that exclude one another are corrected together, by nothing, a temperature, or an intercept
+    each beside it (Platt); they have no operating points, and their calls stay.
+
+    Exit code 1: done, but for films that could not be read.
+
+    Examples:
+      hilum calibrate hilum-six csv:ours.csv --out runs/ours
+      hilum predict films/ --out results --model runs/ours
+    """
+    from hilum.adapting.recalibrate import ready, recalibrate
+    from hilum.calibration.decide import YOUDEN
+    from hilum.card import read_card
+    from hilum.data import short
+    from hilum.evaluation.evaluate import films_for
+    from hilum.runtime import find
+
+    folder = find(model)
+    card = read_card(folder)
+    elsewhere = prevalences(prevalence, card)
+    ready(card, out, elsewhere)
+    chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
+    data = " + ".join(short(name) for name in dataset)
+    if split is not None:
+        data += f", tuning fold {fold} of split {str(chosen.about['split_sha256'])[:12]}"
+    acting = point or next((name for name, at in card.points.items() if at == card.thresholds), YOUDEN)
+    with progress("calibrating") as tick:
+        cache = films_for([card], chosen.samples, out.parent / ".hilum-cache", tick=tick)
+        fitted, fits = recalibrate(
+            folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick
+        )
+    print("label\tfilms\tpositive\tcorrection\tlog loss before\tafter\tslope\tintercept")
+    for one in fits:
+        losses = "\t".join(_loss(one.losses.get(way)) for way in ("unchanged", one.method))
+        line = f"{one.calibration.slope:.3f}\t{one.calibration.intercept:+.3f}"
+        print(f"{one.label}\t{one.films}\t{one.events}\t{one.method}\t{losses}\t{line}")
+    if lost := card.sets.keys() - fitted.sets.keys():
+        print(
+            f"no prediction sets any more, too few patients here: {', '.join(sorted(lost))}", file=sys.stderr
+        )
+    print(f"checkpoint\t{out / 'checkpoint'}")
+    raise typer.Exit(unreadable(cache.failures.values()))
+
+
+def _loss(loss: float | None) -> str:
+    """As the table has it; where the patients are too few to tell it, so."""
+    return "too few patients" if loss is None or loss != loss else f"{loss:.4f}"

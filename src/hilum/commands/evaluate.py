@@ -1,0 +1,225 @@
+"""The verb that scores a model on labelled or outlined films: evaluate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hilum.commands.films import choose
+from hilum.commands.shared import Names, Operating, Out, Thresholds, prevalences, shares, unreadable
+from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.evaluation.figures import Evaluation, Figure
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
+    dataset: Names,
+    out: Out,
+    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    part: Annotated[
+        str | None, typer.Option(help="part of the split: test (unless you say), tune or train")
+    ] = None,
+    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
+    specialist: Annotated[
+        str | None, typer.Option(help="a second classifier, as for predict; of the same size")
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="another classifier: write differences.csv, the scores of the one less those of the other"
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="labels also by sex, age, view, site or data set; several with commas")
+    ] = "",
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=SHARE", help="predictive values also where a label is so frequent"),
+    ] = None,
+    point: Operating = "",
+    threshold: Thresholds = None,
+    repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
+    ] = False,
+    maps: Annotated[
+        int, typer.Option(min=0, help="judge the evidence maps on so many films with each finding; slow")
+    ] = 0,
+    carded: Annotated[
+        bool, typer.Option("--card", help="with --maps: a copy of the model whose card tells reports of them")
+    ] = False,
+) -> None:
+    """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
+
+    Order and calls (AUROC, sensitivity, ...) are told by film; probabilities (calibration, Brier) by patient,
+    each of whom counts as one, as in the fits of train and calibrate. --by also compares films of one group
+    with each other alone: what a model gains by telling data sets or sites apart is not in that AUROC.
+
+    Writes into OUT:
+      evaluation.json  all figures, and what they are of
+      figures.csv      all figures
+      evaluation.html  labels: a page with curves and the worst errors
+      films.csv        labels: what was said, and is true, of each film, and its groups
+      bins.csv         labels: how often what was said so often is true
+      decision.csv     labels: net benefit of acting from each probability on
+      differences.csv  with --compare: paired by film; with --by also over pairs of one group
+      maps.csv         with --maps: how faithful each map is
+      outlines.csv     outlines: film by film
+      ratios.csv       outlines: the cardiothoracic ratios
+      *.png            outlines: the worst films, the ratio's errors
+
+    Exit code 1: done, but for films that could not be read.
+
+    Examples:
+      hilum evaluate hilum-six csv:ours.csv --by sex,age --out results
+      hilum evaluate runs/mine nih:films --split splits/nih.csv --out runs/test
+    """
+    from hilum.calibration.decide import operated, seconded
+    from hilum.evaluation.evaluate import evaluate as run
+    from hilum.evaluation.evaluate import films_for, groups_of, judge
+    from hilum.evaluation.faithful import carry, judge_maps
+    from hilum.evaluation.figures import joined, write
+    from hilum.evaluation.page import write_page
+    from hilum.evaluation.pictures import write_pictures
+    from hilum.reporting.report import identity, provenance
+    from hilum.runtime import Runtime, find, head_bias
+    from hilum.types import now
+
+    runtime = Runtime(find(model))
+    second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
+    of_labels: dict[str, object] = {"--by": by, "--prevalence": prevalence, "--specialist": specialist}
+    of_labels |= {"--compare": compare, "--point": point, "--threshold": threshold, "--maps": maps}
+    _refuse_foreign(runtime.card.task, classify=of_labels, segment={"--stress": stress})
+    if other and other.card.task == "classify" and not set(runtime.card.labels) & set(other.card.labels):
+        raise typer.BadParameter("shares no label with the model", param_hint="--compare")
+    groups = [name.strip() for name in by.split(",") if name.strip()]
+    groups_of([], groups)  # before films are read, for what is asked wrongly
+    elsewhere = prevalences(prevalence, runtime.card)
+    if carded and not maps:
+        raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
+    own = shares(threshold, "--threshold")
+    runtime.card = operated(runtime.card, point=point, thresholds=own)
+    if second is not None:
+        second.card = seconded(second.card, point=point, thresholds=own)
+    cards = [one.card for one in (runtime, second) if one]
+    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
+    about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
+    about["thresholds"] = {label: one.model_dump() for label, one in runtime.card.thresholds.items()}
+    heard = [*cards, *([other.card] if other else [])]
+    chosen = choose(dataset, heard, split=split, part=part, fold=fold)
+    about |= chosen.about
+    with progress("evaluating") as tick:
+        folder = out.parent / ".hilum-cache"
+        cache = films_for(cards, chosen.samples, folder, tick=tick)
+        theirs = (
+            judge(other, films_for([other.card], chosen.samples, folder, tick=tick), tick=tick)
+            if other
+            else None
+        )
+        columns = groups_of(cache.samples, groups, chosen.sources)
+        evaluation = run(
+            runtime,
+            cache,
+            specialist=second,
+            against=theirs,
+            groups=columns,
+            prevalences=elsewhere,
+            stress=stress,
+            seed=seed,
+            repeats=repeats,
+            tick=tick,
+        )
+    missing = [name for name, column in columns.items() if not any(column)]
+    about |= {"groups": groups, "not available": missing}
+    for name in missing:
+        print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
+    about |= {"unreadable": cache.failures, **provenance(now())}
+    write(evaluation, about, out)
+    if runtime.card.task == "segment":
+        write_pictures(runtime, cache, evaluation, out, seed=seed)
+    else:
+        page = write_page(evaluation, about, cache, out)
+        if maps:  # which take long: what is told stays, should they not come to their end
+            readable = {sample.id for sample in cache.samples}
+            seen = [sample for sample in chosen.samples if sample.id in readable]
+            bias = head_bias(find(model))
+            with progress("judging maps") as tick:
+                more = judge_maps(runtime, seen, films=maps, bias=bias, seed=seed, repeats=repeats, tick=tick)
+            evaluation = joined(evaluation, more)
+            write(evaluation, about, out)
+            page = write_page(evaluation, about, cache, out)
+        print(f"page\t{page}")
+    if carded:
+        films = str(about.get("part", "given"))
+        print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")
+    _print(evaluation, runtime.card.labels if runtime.card.task == "classify" else (), compare, out)
+    raise typer.Exit(unreadable(cache.failures.values()))
+
+
+def _refuse_foreign(task: str, **options: dict[str, object]) -> None:
+    """Raise for an option that was given and is for models of another task, naming it."""
+    for other, given in options.items():
+        for option in (name for name, value in given.items() if value and other != task):
+            kind = {"classify": "classifiers", "segment": "segmenters"}[other]
+            raise typer.BadParameter(f"is for {kind}; leave it out", param_hint=option)
+
+
+_TABLE = (
+    "AUROC",
+    "average precision",
+    "Brier skill score",
+    "calibration error",
+    "observed over expected",
+    "sensitivity",
+    "specificity",
+)
+"""Measures that the terminal shows of every label; the files have all."""
+
+
+def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, out: Path) -> None:
+    """A line a label, one for each other figure, of labels those of all films, and the differences alike."""
+    from hilum.statistics.intervals import written
+
+    usual = ("", "at the threshold")
+    told = [figure for figure in evaluation.figures if not labels or figure.condition in usual]
+    of = {(figure.subject, figure.measure): figure for figure in told}
+    known = [label for label in labels if (label, "AUROC") in of and of[label, "AUROC"].positives]
+    if known:
+        print("\t".join(("label", "films", "positive", *_TABLE)))
+    for label in known:
+        first = of[label, "AUROC"]
+        cells = (_interval(of[label, name]) if (label, name) in of else "" for name in _TABLE)
+        print("\t".join((label, str(first.films), str(first.positives), *cells)))
+    if absent := [label for label in labels if label not in known]:
+        print(f"no film carries, or is known to: {', '.join(absent)}", file=sys.stderr)
+    for figure in told:
+        if figure.subject not in labels and figure.value == figure.value:
+            under = f", {figure.condition}" if figure.condition else ""
+            print(f"{figure.subject}\t{figure.measure}{under}\t{_interval(figure)}\tn={figure.films}")
+    for row in evaluation.tables.get("differences", []):
+        under = f", {row['condition']}" if row["condition"] else ""
+        if row["value"] == row["value"] and not (under and row["subject"] in labels):
+            more = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            p = written(row["p"])
+            print(f"{row['subject']}\t{row['measure']}{under}, more than {compared}\t{more}\tP {p}")
+    print(f"all {len(evaluation.figures)} figures\t{out / 'figures.csv'}")
+
+
+def _interval(figure: Figure) -> str:
+    """The number with its interval; a dash where it cannot be told, and no interval of too few films."""
+    from hilum.evaluation.figures import too_few
+
+    if figure.value != figure.value:
+        return "-"
+    if figure.low != figure.low or (figure.positives is not None and too_few(figure.films, figure.positives)):
+        return f"{figure.value:.3f} (too few films)"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -1,0 +1,230 @@
+"""The verbs that take films and give results, predict and segment: thin, as in `hilum.cli`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from hilum.commands.shared import Operating, Out, Thresholds, shares
+from hilum.commands.terminal import shown
+from hilum.progress import AGAIN, progress
+
+if TYPE_CHECKING:
+    from hilum.bulk.batch import Outcome
+    from hilum.pipeline import Pipeline
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        help="films (DICOM, PNG, JPEG, TIFF), folders of films, WebDataset shards (.tar), or URLs of these"
+    ),
+]
+Threads = Annotated[int, typer.Option(min=0, help="threads for each network; 0: as is fastest")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="a shipped model's name, a checkpoint's folder, or hf://owner/name; one classifier, one "
+        "segmenter",
+    ),
+]
+
+
+def predict(
+    paths: Paths,
+    out: Out,
+    forms: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="what to write: any of csv, json, mask, png (mask and overlay), html; of DICOM films "
+            "also seg (segmentation), sr (structured report), sc (secondary capture), gsps (presentation "
+            "state)",
+        ),
+    ] = "csv,json,png",
+    model: Models = None,
+    specialist: Annotated[
+        str | None,
+        typer.Option(
+            help="name or folder of a second classifier, asked where the first leaves a label of it open"
+        ),
+    ] = None,
+    point: Operating = "",
+    threshold: Thresholds = None,
+    explain: Annotated[
+        str,
+        typer.Option(
+            help="heatmaps: evidence (occlusion of a model that gives none), occlusion (slow, truer), none"
+        ),
+    ] = "evidence",
+    threads: Threads = 0,
+    engine: Annotated[
+        str, typer.Option(help="local: this process; ray: workers on this machine or on a Ray cluster")
+    ] = "local",
+    workers: Annotated[
+        int, typer.Option(min=0, help="of ray, each with so many --threads (0: 1); 0: all that have room")
+    ] = 0,
+    gpus: Annotated[float, typer.Option(min=0, help="of ray: GPUs, or a share of one, for each worker")] = 0,
+    part: Annotated[
+        int,
+        typer.Option(min=1, help="of ray: films a part, the piece of work that is done again or not at all"),
+    ] = 256,
+) -> None:
+    """Outline and score films; write predictions.csv and, beside it, files for each film.
+
+    Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
+    Interrupted, the same command goes on where it stopped. Files in a folder that are no films by their names
+    (.csv, .txt, DICOMDIR, an earlier run's .mask.png, ...) are passed over and counted.
+
+    Example:
+      hilum predict films/ --out results --as csv,json,png,html
+      hilum predict study/ --out results --as csv,seg,sr
+      hilum predict s3://bucket/films-{00000..00999}.tar --out results --as csv --engine ray
+    """
+    from functools import partial
+
+    from hilum.pipeline import load
+    from hilum.types import Explain
+
+    own = shares(threshold, "--threshold")
+    if explain not in get_args(Explain):
+        raise typer.BadParameter(f"choose from {', '.join(get_args(Explain))}", param_hint="--explain")
+    # Neither the table nor a mask shows a heatmap, and some take long.
+    unseen = {"json", "png", "html", "sc"}.isdisjoint(_chosen(forms))
+    way = cast(Explain, "none" if unseen else explain)
+
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter("choose from local, ray", param_hint="--engine")
+
+    def make(each: int) -> Pipeline:
+        return load(
+            *(model or ()),
+            specialist=specialist,
+            point=point,
+            thresholds=own,
+            explain=way,
+            threads=each,
+        )
+
+    def on_ray(*work: Any, **told: Any) -> bool:
+        from hilum.bulk.ray_predict import Crew, run
+
+        crew = Crew(workers=workers, threads=threads or 1, gpus=gpus)
+        return run(partial(make, 1), *work, crew=crew, **told)
+
+    _analyse(paths, out, forms, make, threads, part=part, on_ray=on_ray if engine == "ray" else None)
+
+
+def segment(
+    paths: Paths,
+    out: Out,
+    model: Annotated[
+        str, typer.Option(help="a shipped segmenter's name, a checkpoint's folder, or hf://owner/name")
+    ] = "",
+    threads: Threads = 0,
+) -> None:
+    """Outline lungs and heart only; write segmentation.csv and a mask for each film."""
+    from hilum.pipeline import GATE, SEGMENTER, Pipeline
+    from hilum.runtime import Runtime, find
+
+    def make(each: int) -> Pipeline:
+        segmenter, gate = (Runtime(find(name), threads=each) for name in (model or SEGMENTER, GATE))
+        return Pipeline(segmenter, None, gate=gate)
+
+    _analyse(paths, out, "csv,mask", make, threads)
+
+
+def _analyse(
+    paths: list[str],
+    out: Path,
+    forms: str,
+    make: Callable[[int], Pipeline],  # with so many threads for each network
+    threads: int,
+    *,
+    part: int = 256,
+    on_ray: Callable[..., bool] | None = None,
+) -> None:
+    import cv2
+
+    from hilum import dicom
+    from hilum.bulk.batch import run
+    from hilum.bulk.inputs import portions
+    from hilum.errors import ConfigError
+    from hilum.report_files import FORMS
+
+    chosen = _chosen(forms)
+    if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
+        wrong = unknown[0] if chosen else "''"
+        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
+    objects = [form for form in chosen if form in dicom.FORMS]
+    if objects:
+        dicom.require()
+    passed = Counter[str]()
+    try:
+        given = portions(paths, out, films=part, passed=lambda ending: passed.update([ending]))
+    finally:
+        if passed:
+            kinds = ", ".join(f"{n} {ending}" for ending, n in passed.most_common())
+            print(f"passed over, being no films by their names: {kinds}", file=sys.stderr)
+    tally = _Tally()
+    with progress("analysing", again=AGAIN if "csv" in chosen else "") as tick:
+        if on_ray:
+            everything = on_ray(given, out, chosen, tick=tick, done=tally.add)
+        else:
+            named = {name: film for one in given for name, film in one.named().items()}
+            # Of several films each has a core; the networks of a single one share them all.
+            several = len(named) > 1
+            if several:
+                cv2.setNumThreads(1)
+            pipeline = make(threads or (1 if several else 0))
+
+            def done(one: Outcome) -> None:
+                tally.add(one)
+                tick(tally.counts.total(), len(named), "")
+
+            mark = "\n".join(one.mark for one in given)
+            everything = run(pipeline, named, out, chosen, mark=mark, done=done)
+    tally.tell(objects, out)
+    raise typer.Exit(0 if everything else 1)
+
+
+class _Tally:
+    """How many films came to what, and the line for each that was not analysed."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+        self.codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
+        self.pictures = 0  # films that were no DICOM files
+        self.earlier = 0  # films of the run that this one goes on with
+
+    def add(self, one: Outcome) -> None:
+        """Count one film."""
+        self.counts[one.cells["status"]] += 1
+        self.pictures += one.format not in ("DICOM", "")
+        self.earlier += one.earlier
+        self.codes["rejected"].update(one.reasons)
+        self.codes["flagged"].update(one.flags)
+        if one.message:
+            print(shown(one.message), file=sys.stderr)
+
+    def tell(self, objects: list[str], out: Path) -> None:
+        """The sums; `objects` are the forms that only DICOM films have."""
+        if self.earlier:
+            print(f"{self.earlier} films were done already, by a run that was interrupted", file=sys.stderr)
+        for what, found in self.codes.items():
+            if found:
+                several = ", ".join(f"{n} {code}" for code, n in found.most_common())
+                print(f"{what}: {several}", file=sys.stderr)
+        if objects and self.pictures:
+            print(f"no {', '.join(objects)}: {self.pictures} not DICOM", file=sys.stderr)
+        counted = ", ".join(f"{self.counts[status]} {status}" for status in ("ok", "rejected", "error"))
+        print(f"{self.counts.total()} films\t{counted}\t{out}")
+
+
+def _chosen(forms: str) -> list[str]:
+    return [form.strip() for form in forms.split(",") if form.strip()]

@@ -1,0 +1,115 @@
+"""The verb serve: thin, as in `hilum.cli`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.commands.predict import Models
+from hilum.errors import ConfigError
+
+
+def serve(
+    data: Annotated[Path, typer.Option(help="folder for films, the database file and the audit log")] = Path(
+        "hilum-data"
+    ),
+    host: Annotated[str, typer.Option(help="address to listen on; others than loopback need a token")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="port to listen on; 0: any that is free")
+    ] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="a further name clients call the service by; may be repeated"),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="file with a token, or lines of NAME TOKEN; in its place: HILUM_TOKEN"),
+    ] = None,
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="HILUM_DATABASE", help="postgresql://USER:PASSWORD@HOST/NAME in the place of a SQLite file"
+        ),
+    ] = "",
+    keep_days: Annotated[
+        float, typer.Option(min=0, max=36_500, help="days after which films are deleted; results stay")
+    ] = 30.0,
+    model: Models = None,
+    threads: Annotated[int, typer.Option(help="threads for each network; 0: one for each core")] = 0,
+    decoders: Annotated[int, typer.Option(min=1, help="processes that decode films")] = 2,
+    max_bytes: Annotated[int, typer.Option(min=1, help="of one film")] = 2**26,
+    max_pixels: Annotated[int, typer.Option(min=1, help="of one film")] = 50_000_000,
+    max_films: Annotated[int, typer.Option(min=1, help="in one request; jobs take more")] = 16,
+    queue: Annotated[int, typer.Option(min=1, help="films that may wait; more are answered 503")] = 64,
+    verify_audit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="check an audit log's chain, and serve nothing")
+    ] = None,
+) -> None:
+    """Answer over HTTP: films in, results out, kept with a worklist; a viewer at /.
+
+    Example:
+      hilum serve --data /var/lib/hilum
+    """
+    if verify_audit is not None:
+        raise typer.Exit(_verified(verify_audit))
+    from hilum.pipeline import load
+    from hilum.serve.server import run
+    from hilum.serve.settings import Limits, Settings
+
+    if max_films > queue:
+        raise ConfigError(f"--max-films {max_films}: more than may wait; raise --queue {queue}")
+
+    settings = Settings(
+        data=data,
+        database=database,
+        host=host,
+        port=port,
+        hosts=tuple(allow_host or ()),
+        tokens=tokens(token_file),
+        keep_days=keep_days,
+        decoders=decoders,
+        limits=Limits(bytes=max_bytes, pixels=max_pixels, films=max_films, queue=queue),
+    )
+    run(settings, load(*(model or ()), threads=threads))
+
+
+def _verified(file: Path) -> int:
+    """Tell what the chain of an audit log says; the exit code."""
+    from hilum.serve.audit import verify
+
+    verdict = verify(file)
+    print(f"{verdict.lines} lines are sound, the last has SHA-256 {verdict.last}")
+    if verdict.broken is None:
+        return 0
+    print(f"line {verdict.broken} is broken: {verdict.why}")
+    return 1
+
+
+def tokens(file: Path | None) -> dict[str, str]:
+    """Name -> token, of the file or the environment."""
+    if file is None:
+        token = os.environ.get("HILUM_TOKEN", "").strip()
+        return {"token": token} if token else {}
+    found: dict[str, str] = {}
+    # Bytes that are no UTF-8 are replaced by what no token may hold.
+    for number, line in enumerate(file.read_text("utf-8-sig", "replace").splitlines(), 1):
+        match line.split():
+            case []:
+                continue
+            case [token]:
+                name = "token"
+            case [name, token]:
+                pass
+            case _:
+                raise ConfigError(f"{file}, line {number}: neither a token nor NAME TOKEN; mend the line")
+        if name in found:
+            raise ConfigError(f"{file}, line {number}: a second token named {name}; give another name")
+        found[name] = token
+    if not found:
+        raise ConfigError(f"{file}: holds no token; make one with: openssl rand -hex 32")
+    return found

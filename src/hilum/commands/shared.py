@@ -1,0 +1,66 @@
+"""What several verbs of the command line take and tell alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hilum.commands.terminal import shown
+
+if TYPE_CHECKING:
+    from hilum.card import Card
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="KIND:PATH...", help="data sets; of a published film in several, the first is taken"
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Operating = Annotated[
+    str, typer.Option("--point", help="operating point of the card: Youden index, sensitivity 0.95, ...")
+]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option("--threshold", metavar="LABEL=P", help="probability from which a label is called"),
+]
+
+
+def unreadable(reasons: Iterable[str]) -> int:
+    """Tell which films could not be read; returns the exit code of a command that has done all else."""
+    told = [f"unreadable\t{shown(reason)}" for reason in reasons]
+    if told:
+        print(*told, sep="\n")
+    return 1 if told else 0
+
+
+def shares(given: list[str] | None, option: str) -> dict[str, float]:
+    """Values from 0 to 1 as LABEL=VALUE, labels spelled as freely as in data."""
+    from hilum.labels import canonical
+
+    found = {}
+    for one in given or []:
+        written, _, share = one.rpartition("=")
+        label = canonical(written)
+        try:
+            found[label] = float(share)
+        except ValueError:
+            found[label] = -1.0
+        if not label or not 0 <= found[label] <= 1:
+            raise typer.BadParameter(f"{one!r}: give a label, =, and a number from 0 to 1", param_hint=option)
+    return found
+
+
+def prevalences(given: list[str] | None, card: Card) -> dict[str, float]:
+    """Those of labels of the card, between 0 and 1."""
+    found = shares(given, "--prevalence")
+    for label, share in found.items():
+        if label not in card.labels or not 0 < share < 1:
+            raise typer.BadParameter(
+                f"{label}={share:g}: give one of {', '.join(card.labels)}, =, and a share between 0 and 1",
+                param_hint="--prevalence",
+            )
+    return found

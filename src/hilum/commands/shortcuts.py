@@ -1,0 +1,69 @@
+"""The verb that asks what a model's scores rest on: shortcuts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.commands.films import choose
+from hilum.commands.shared import Names, Out
+from hilum.progress import progress
+
+
+def shortcuts(
+    model: Annotated[
+        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+    ],
+    dataset: Names,
+    out: Out,
+    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    part: Annotated[
+        str | None, typer.Option(help="part of the split: tune (unless you say), test or train")
+    ] = None,
+    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    films: Annotated[int, typer.Option(min=0, help="look at so many, drawn with the seed; 0: all")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap, and of the films drawn")] = 0,
+    repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures", help="show two films on the page, which then goes no further than they may"
+        ),
+    ] = False,
+) -> None:
+    """Ask whether a classifier goes by lungs and heart, or by something that merely stands beside disease.
+
+    Its score is taken again with all but lungs and heart blanked, with the frame (borders, corners, letters)
+    blanked, and with only the outside shown. A small probe tells how well view, sex, age, site and data set
+    can be read from the model's features. Writes shortcuts.json, shortcuts.csv and shortcuts.html, a page
+    that says in plain words what the figures bear out.
+
+    Example:
+      hilum shortcuts hilum-six csv:ours.csv --out results
+    """
+    import numpy as np
+
+    from hilum.evaluation.shortcuts import audit
+    from hilum.evaluation.shortcuts_page import write
+    from hilum.reporting.report import identity, provenance
+    from hilum.runtime import Runtime, find
+    from hilum.types import now
+
+    runtime = Runtime(find(model))
+    about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
+    chosen = choose(dataset, [runtime.card], split=split, part=part, fold=fold, default="tune")
+    about |= chosen.about
+    samples = chosen.samples
+    about["drawn"] = films if 0 < films < len(samples) else 0
+    if about["drawn"]:
+        drawn = np.random.default_rng(seed).choice(len(samples), films, replace=False)
+        samples = [samples[i] for i in sorted(drawn)]
+    with progress("looking for shortcuts") as tick:
+        found = audit(runtime, samples, sources=chosen.sources, seed=seed, repeats=repeats, tick=tick)
+    about |= provenance(now())
+    page = write(found, about, out, shown=runtime.card.preparation if pictures else None)
+    for line in (*found.missing, *found.conclusions):
+        print(line)
+    print(f"page\t{page}")

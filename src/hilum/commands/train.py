@@ -1,0 +1,249 @@
+"""The verbs that make models: each writes checkpoints, or compares them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hilum.commands.shared import Out, unreadable
+from hilum.commands.terminal import shown
+from hilum.extras import installed
+from hilum.progress import AGAIN, progress
+
+if TYPE_CHECKING:
+    from hilum.card import Card
+    from hilum.errors import HilumError
+
+
+def train(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG.toml] [key=value ...]", help="a TOML file, and settings"),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="KIND:PATH", help="films to train on; may be repeated"),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classify, segment, or pretrain (on films without labels)")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME|DIR", help="fine-tune this shipped or trained checkpoint"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder of the run")] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="devices (GPUs, or processes on a CPU), of each node")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="machines, on each of which this is called; docs/scale.md")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="go on where an interrupted run stopped; repeat its other arguments"),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--settings", help="list all settings with their defaults, and leave")
+    ] = False,
+) -> None:
+    """Train a model from a TOML file, or with good defaults from nothing but films.
+
+    Writes into the run's folder: history.csv, curve.png, and checkpoint/, which predict and evaluate take.
+    Exit code 1: done, but for films that could not be read (unreadable.csv).
+
+    Examples:
+      hilum train --data folder:films/ --task classify --out runs/mine
+      hilum train --data csv:labels.csv --task classify --from hilum-six epochs=5 rate=1e-4
+      hilum train configs/hilum-lungs.toml preparation.size=128
+      hilum train --data folder:films/ --task pretrain --out runs/films
+      hilum train --data csv:labels.csv --from runs/films/checkpoint --out runs/mine
+    """
+    from hilum.config import train_config
+    from hilum.studies.toml_files import read_toml
+
+    if show:
+        _show_settings(task or "classify")
+        return
+    settings = settings or []
+    config: dict[str, Any] = {}
+    if settings and "=" not in settings[0]:
+        config = read_toml(Path(settings.pop(0)))
+    chosen = {"data": dataset, "task": task, "out": out, "devices": devices, "nodes": nodes}
+    config |= {key: value for key, value in chosen.items() if value not in (None, [])}
+    if start:
+        config = _fine_tuned(start, config)
+    complete = train_config(config, settings)
+    _needs_training()
+    from hilum.training.plan import not_read
+    from hilum.training.train import train as run
+
+    if resume and not complete.out.exists():
+        print(f"{complete.out}: nothing to go on with; a new run begins", file=sys.stderr)
+    with progress("training", again="--resume goes on from the last saved state") as tick:
+        card = run(complete, resume=resume, tick=tick)
+    _tell(card, complete.out)
+    raise typer.Exit(unreadable(not_read(complete.out)))
+
+
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="its runs, sources and tests")],
+    only: Annotated[list[str] | None, typer.Option(help="this run alone; may be repeated")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="run that the others are compared with, in place of the study's")
+    ] = None,
+) -> None:
+    """Train many models on one split, score each on the same films, and compare them.
+
+    What is trained or scored already is not done again. Each run's line is told as it is done, and stands in
+    NAME.csv (all figures) and NAME.md (the table) from then on; at the end the differences do too, and
+    NAME.html has both, and pictures. What cannot be trained or scored is told, and the rest goes on.
+    Exit code 1: there was such a run.
+    How such a file is written, with an example to copy: docs/studies.md.
+
+    Examples:
+      hilum study configs/studies/classifiers.toml
+      hilum study configs/studies/classifiers.toml --only vit --only densenet121
+    """
+    _needs_training()
+    from hilum.studies.report import absent, line, write_report
+    from hilum.studies.study import Entry, finished, read_study, run
+
+    chosen = read_study(file)
+    if baseline is not None:
+        chosen = chosen.model_copy(update={"baseline": baseline})
+
+    def tell(entry: Entry) -> None:
+        print(line(chosen, entry), file=sys.stderr)
+        write_report(chosen, finished(chosen), whole=False)
+
+    faults: list[Path] = []
+
+    def fault(folder: Path, error: HilumError) -> None:
+        print(shown(f"{folder}: not done, {error}"), file=sys.stderr)
+        faults.append(folder)
+
+    with progress("study", again=AGAIN) as tick:
+        done = run(chosen, only=only or (), tick=tick, tell=tell, fault=fault)
+    if done:
+        table = write_report(chosen, done)
+        print(table.read_text(encoding="utf-8"), end="")
+        print(f"page\t{table.with_suffix('.html')}", file=sys.stderr)
+        for why in absent(chosen, done):
+            print(why, file=sys.stderr)
+    raise typer.Exit(1 if faults else 0)
+
+
+def tune(
+    file: Annotated[Path, typer.Argument(metavar="TUNE.toml", help="its base, and the space to search")],
+) -> None:
+    """Search for better settings: many trainings, each drawn in the light of those before.
+
+    Interrupted, it goes on where it stood when called again. Writes trials.csv, and best.toml for train.
+
+    Example:
+      hilum tune configs/tune/six.toml
+    """
+    _needs_training()
+    from hilum.studies.tune import read_search
+    from hilum.studies.tune import tune as run
+
+    search = read_search(file)
+    with progress("tuning", again=AGAIN) as tick:
+        best = run(search, tick=tick)
+    for name, value in best.items():
+        print(f"{name}\t{value}")
+    print(f"settings\t{search.out / 'best.toml'}")
+
+
+def ensemble(
+    members: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="classifiers: shipped names or checkpoint folders")
+    ],
+    split: Annotated[Path, typer.Option(help="the patient split that they were all trained by")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="of the new model")] = "ensemble",
+    version: Annotated[str, typer.Option(help="of the new model")] = "0.1.0",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="KIND:PATH", help="by default what the first was trained on"),
+    ] = None,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="ask each about the film's mirror image as well")
+    ] = False,
+) -> None:
+    """Make one checkpoint of several classifiers: the mean of what they say, calibrated anew.
+
+    Its probabilities and thresholds come from the fold that none of the members learned from.
+
+    Example:
+      hilum ensemble runs/a runs/b --split split.csv --out runs/both
+    """
+    _needs_training()
+    from hilum.training.ensemble import ensemble as run
+
+    with progress("ensemble") as tick:
+        card = run(
+            members,
+            split=split,
+            out=out,
+            name=name,
+            version=version,
+            data=dataset or (),
+            mirrored=mirrored,
+            tick=tick,
+        )
+    _tell(card, out)
+
+
+def _tell(card: Card, out: Path) -> None:
+    """A new checkpoint's figures, and where it stands."""
+    for metric in card.metrics:
+        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
+        print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
+    if not card.metrics and card.task != "pretrain":
+        print("no figures: the tuning films show no label both ways; give more films", file=sys.stderr)
+    print(f"checkpoint\t{out / 'checkpoint'}")
+
+
+def _show_settings(task: str) -> None:
+    from hilum.config import settings
+
+    for name, default, meaning in settings(task):
+        print(f"{name}\t{default}\t{meaning}")
+    if all(map(installed, ("torch", "timm"))):
+        from hilum.models import arguments
+
+        for architecture, some in arguments(task).items():
+            told = ", ".join(f"arguments.{one}" for one in some)
+            print(f"architecture={architecture}\t\t{told or 'no arguments'}")
+
+
+def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Settings that make the run fit the checkpoint it starts from; what the user said comes first."""
+    from hilum.card import read_card
+    from hilum.runtime import find
+
+    card = read_card(find(start))
+    theirs: dict[str, Any] = {
+        # What was pre-trained is meant to learn labels.
+        "task": "classify" if card.task == "pretrain" else card.task,
+        "architecture": card.architecture,
+        "arguments": card.arguments,
+        "preparation": card.preparation.model_dump(),
+    }
+    preparation = {**theirs["preparation"], **config.get("preparation", {})}
+    return theirs | config | {"start": start, "preparation": preparation}
+
+
+def _needs_training() -> None:
+    """Fail with the remedy, not a traceback, where the training extra is missing; hush its loop otherwise."""
+    import hilum.needs_train  # noqa: F401
+
+    import logging
+
+    import lightning_fabric  # which sets its logger's level as it is imported
+
+    logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)  # it announces precision and ranks

@@ -1,0 +1,178 @@
+"""The figures of a classifier's calls: at its threshold, at other points, when it abstains, of No Finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hilum.calibration.decide import called, margins, operated
+from hilum.card import Card, Sets
+from hilum.evaluation.figures import Bench, Figure
+from hilum.evaluation.verdicts import Verdicts
+from hilum.labels import NO_FINDING
+from hilum.statistics import scores
+from hilum.statistics.scores import Statistic
+from hilum.types import Array
+
+AT_THRESHOLD = "at the threshold"
+BY_POINT = "at the point of "
+
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+"""Shares of the films on which a model that abstains on the others is judged."""
+
+_HARMS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+"""Probabilities above which someone may want to act, for the net benefit."""
+
+_RATES: dict[str, Callable[..., Statistic]] = {
+    "sensitivity": scores.sensitivity,
+    "specificity": scores.specificity,
+    "positive predictive value": partial(scores.predictive_value, positive=True),
+    "negative predictive value": partial(scores.predictive_value, positive=False),
+    "positive likelihood ratio": partial(scores.likelihood_ratio, positive=True),
+    "negative likelihood ratio": partial(scores.likelihood_ratio, positive=False),
+}
+
+
+def figures_of_calls(
+    verdicts: Verdicts, bench: Bench, card: Card | None, prevalences: Mapping[str, float]
+) -> Iterator[Figure]:
+    """Each label's calls by the thresholds that act and, where no specialist was heard, at the card's points.
+
+    `prevalences` are those of labels elsewhere, for which predictive values are told as well.
+    """
+    yield from _rates(verdicts, bench, verdicts.called, AT_THRESHOLD, prevalences)
+    yield from _selective(verdicts, bench)
+    yield from _of_no_finding(verdicts, bench)
+    if card is None or verdicts.asked is not None:
+        return
+    for point, thresholds in card.points.items():
+        if thresholds == card.thresholds:  # told already
+            continue
+        at = margins(verdicts.probabilities, operated(card, point=point))
+        yield from _rates(verdicts, bench, called(at, verdicts.labels), BY_POINT + point, prevalences)
+    for label, sets in card.sets.items():
+        yield from _of_sets(verdicts, bench, label, sets)
+
+
+def _rates(
+    verdicts: Verdicts, bench: Bench, calls: Array, condition: str, prevalences: Mapping[str, float]
+) -> Iterator[Figure]:
+    """How good calls (N, C) bool are."""
+    for i, label in enumerate(verdicts.labels):
+        truth = verdicts.truth[:, i]
+        about: dict[str, Any] = {"films": ~np.isnan(truth), "positives": int((truth == 1).sum())}
+        for name, measure in _RATES.items():
+            yield bench.figure(label, name, measure, truth, calls[:, i], condition=condition, **about)
+        if label in prevalences:
+            rate = prevalences[label]
+            elsewhere = f"{condition}, prevalence {rate:.2%}"
+            for name in ("positive predictive value", "negative predictive value"):
+                moved = partial(_RATES[name], prevalence=rate)
+                yield bench.figure(label, name, moved, truth, calls[:, i], condition=elsewhere, **about)
+
+
+def _selective(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
+    """Of the films furthest from each label's threshold, the share of wrong calls of either class."""
+    for i, label in enumerate(verdicts.labels):
+        truth, margin, calls = verdicts.truth[:, i], verdicts.margins[:, i], verdicts.called[:, i]
+        known = ~np.isnan(truth)
+        order = np.argsort(-np.abs(margin[known]), kind="stable")
+        for coverage in COVERAGES:
+            kept = np.zeros(len(truth), bool)
+            kept[np.flatnonzero(known)[order[: round(coverage * known.sum())]]] = True
+            yield bench.figure(
+                label,
+                "balanced error",
+                _balanced_error,
+                truth,
+                calls,
+                condition=f"coverage {coverage:.0%}",
+                films=kept,
+                positives=int((truth[kept] == 1).sum()),
+            )
+
+
+def _balanced_error(truth: Array, calls: Array) -> Statistic:
+    """The mean of the shares of ill and of well films that are called wrongly."""
+    both = scores.mean_of([scores.sensitivity(truth, calls), scores.specificity(truth, calls)])
+    return lambda weights: 1 - both(weights)
+
+
+def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
+    """Whether No Finding means what it says: against the findings, and against other disease alone."""
+    if NO_FINDING not in verdicts.labels or not verdicts.findings:
+        return
+    place = verdicts.labels.index(NO_FINDING)
+    none, said = verdicts.truth[:, place], verdicts.probabilities[:, place]
+    calls, findings = verdicts.called, verdicts.truth[:, verdicts.findings]
+    everyone = np.ones(len(none), bool)
+    reached = verdicts.margins >= 0
+    both = np.logical_and(reached[:, place], reached[:, verdicts.findings].any(axis=1))
+    measure = f"{NO_FINDING} and a finding both reach their thresholds"
+    yield bench.figure("films", measure, scores.average, both, films=everyone)
+    neither = np.logical_not(calls.any(axis=1))
+    yield bench.figure(
+        "films", f"called neither {NO_FINDING} nor a finding", scores.average, neither, films=everyone
+    )
+    for whose, others in (
+        ("films with one of the findings", (none == 0) & (findings == 1).any(axis=1)),
+        ("films with another finding alone", (none == 0) & (findings == 0).all(axis=1)),
+    ):
+        about: dict[str, Any] = {"films": (none == 1) | others, "positives": int((none == 1).sum())}
+        against = f"against {whose}"
+        yield bench.figure(NO_FINDING, "AUROC", scores.auroc, none, said, condition=against, **about)
+        yield bench.figure(
+            NO_FINDING, "share called", scores.average, calls[:, place], condition=f"of {whose}", films=others
+        )
+
+
+def _of_sets(verdicts: Verdicts, bench: Bench, label: str, sets: Sets) -> Iterator[Figure]:
+    """Whether prediction sets hold the truth as often as they promise, and how often they hold it alone."""
+    i = verdicts.labels.index(label)
+    truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
+    present, absent = said >= sets.present, said <= sets.absent
+    promise = f"promised {sets.coverage:.0%}"
+    for name, holds, films in (
+        ("coverage of the sets, present", present, truth == 1),
+        ("coverage of the sets, absent", absent, truth == 0),
+    ):
+        held = scores.by_patient(scores.average)
+        yield bench.figure(label, name, held, holds, verdicts.patients, condition=promise, films=films)
+    single = present != absent
+    yield bench.figure(
+        label, "sets of one answer", scores.average, single, condition=promise, films=~np.isnan(truth)
+    )
+
+
+def net_benefits(verdicts: Verdicts, bench: Bench) -> list[dict[str, Any]]:
+    """The decision curve: for each label and probability from which someone acts, what that is worth.
+
+    Net benefit is the share of patients rightly acted on less that of those wrongly acted on, which weighs as
+    much as the probability's odds (Vickers and Elkin, Med Decis Making 2006); beside it that of acting on
+    all. Each patient counts as one.
+    """
+    benefit = scores.by_patient(scores.average)
+    rows = []
+    for i, label in enumerate(verdicts.labels):
+        truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
+        known = ~np.isnan(truth)
+        for harm in _HARMS:
+            worth = np.where(truth == 1, 1.0, -harm / (1 - harm))
+            acted = worth * (said >= harm)
+            own = bench.figure(label, "", benefit, acted, verdicts.patients, films=known)
+            weights = np.ones((1, int(known.sum())))
+            everyone = float(benefit(worth[known], verdicts.patients[known])(weights)[0])
+            rows.append(
+                {
+                    "label": label,
+                    "probability": harm,
+                    "net benefit": own.value,
+                    "low": own.low,
+                    "high": own.high,
+                    "acting on all": everyone,
+                }
+            )
+    return rows

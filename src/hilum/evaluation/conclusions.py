@@ -1,0 +1,127 @@
+"""What the figures of `hilum.evaluation.shortcuts` say, in plain words: only what an interval bears out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hilum.evaluation.blank import INSIDE, OUTSIDE, UNFRAMED
+from hilum.evaluation.figures import Figure
+
+AUROC = "AUROC"
+CHANGE = "AUROC more than as it is"
+PROBE = "AUROC of a probe"
+PREVALENCE = "prevalence"
+ALONE = "AUROC of the group alone"
+
+_BLANKED = {INSIDE: "surrounds lungs and heart", UNFRAMED: "stands in the frame"}
+
+
+def other_than(group: str) -> str:
+    """The condition of the films that do not belong to a group."""
+    return f"other than {group}"
+
+
+def conclusions(figures: Sequence[Figure]) -> list[str]:
+    """Sentences on what the score survives, what the surroundings tell, and what else the features hold.
+
+    What has an interval with no effect in it is said to show nothing; what could not be told is named.
+    """
+    return [
+        *_untold(figures),
+        *(line for condition in (INSIDE, UNFRAMED) for line in _survived(figures, condition)),
+        *_surroundings(figures),
+        *_both(figures),
+        *_probed(figures),
+    ]
+
+
+def _untold(figures: Sequence[Figure]) -> Iterator[str]:
+    """Labels and groups with too few films or patients."""
+    for one in figures:
+        if one.measure in (AUROC, PROBE) and not one.condition and one.low != one.low:
+            why = one.remark or "too few patients for an interval"
+            yield f"{one.subject}: {why}; nothing can be said of it."
+
+
+def _survived(figures: Sequence[Figure], condition: str) -> Iterator[str]:
+    """What blanking a part changes."""
+    changes = _of(figures, CHANGE, condition)
+    after = {one.subject: one.value for one in _of(figures, AUROC, condition)}
+    start = condition[0].upper() + condition[1:]
+    why = f" Such a score uses what {_BLANKED[condition]}, or is thrown off by a kind of film it never saw."
+    for word, sure, more in (
+        ("falls", [one for one in changes if one.high < 0], why),
+        ("rises", [one for one in changes if one.low > 0], ""),
+    ):
+        if sure:
+            parts = [f"{one.subject} by {_size(one)} to {after[one.subject]:.3f}" for one in sure]
+            yield f"{start}: the AUROC {word} for {_listed(parts)}.{more}"
+    if rest := [one for one in changes if one.low <= 0 <= one.high]:
+        parts = [f"{one.subject} ({one.low:+.3f} to {one.high:+.3f})" for one in rest]
+        yield f"{start}: no change of AUROC that {_films(rest)} could show for {_listed(parts)}."
+
+
+def _surroundings(figures: Sequence[Figure]) -> Iterator[str]:
+    """What the model makes of what lies around lungs and heart alone."""
+    seen = _of(figures, AUROC, OUTSIDE)
+    above, below = [one for one in seen if one.low > 0.5], [one for one in seen if one.high < 0.5]
+    rest = [one for one in seen if one.low <= 0.5 <= one.high]
+    if above:
+        tells = f"From the outside alone the model still tells {_listed_values(above)}"
+        yield f"{tells}: it reads something there that goes with the label."
+    if below:
+        yield f"From the outside alone the score points the wrong way for {_listed_values(below)}."
+    if rest:
+        tells = f"From the outside alone the model tells nothing that {_films(rest)} could show"
+        yield f"{tells} of {_listed_values(rest)}."
+
+
+def _both(figures: Sequence[Figure]) -> Iterator[str]:
+    """Labels that lose without the frame and are told from the outside: a shortcut leaves both traces."""
+    told = {one.subject for one in _of(figures, AUROC, OUTSIDE) if one.low > 0.5}
+    lost = [one for one in _of(figures, CHANGE, UNFRAMED) if one.high < 0]
+    # Of a mean, which has no positive films, each trace may be another label's.
+    if both := [one.subject for one in lost if one.subject in told and one.positives is not None]:
+        traces = f"Both traces of a shortcut in {_listed(both)}"
+        yield f"{traces}: told from the outside alone, and worse without the frame."
+
+
+def _probed(figures: Sequence[Figure]) -> Iterator[str]:
+    """What else the features hold, and where that goes with a label."""
+    for one in figures:
+        if one.measure != PROBE or one.low != one.low:
+            continue
+        if one.low <= 0.5:
+            yield f"{one.subject}: the features tell nothing of it that {_films([one])} could show."
+            continue
+        links = _of(figures, ALONE, one.subject)
+        yield f"{one.subject}: the features tell it, AUROC {one.told}."
+        for word, sure in (
+            ("for", [link for link in links if link.low > 0.5]),
+            ("against", [link for link in links if link.high < 0.5]),
+        ):
+            if sure:
+                speaks = f"{one.subject} alone speaks {word} {_listed_values(sure)}"
+                yield f"{speaks}: such a score may lean on it."
+
+
+def _of(figures: Sequence[Figure], measure: str, condition: str) -> list[Figure]:
+    return [one for one in figures if (one.measure, one.condition) == (measure, condition)]
+
+
+def _size(change: Figure) -> str:
+    """How large a change is, whichever way."""
+    low, high = sorted((abs(change.low), abs(change.high)))
+    return f"{abs(change.value):.3f} ({low:.3f} to {high:.3f})"
+
+
+def _films(figures: Sequence[Figure]) -> str:
+    return f"{max(one.films for one in figures)} films"
+
+
+def _listed_values(figures: Sequence[Figure]) -> str:
+    return _listed([f"{one.subject} {one.told}" for one in figures])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]

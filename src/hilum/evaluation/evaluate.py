@@ -1,0 +1,192 @@
+"""A checkpoint on labelled or outlined films -> figures with intervals. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from hilum.calibration.calibrate import probabilities
+from hilum.calibration.decide import margins, predict
+from hilum.card import Card
+from hilum.classify import hesitates
+from hilum.data.cache import Cache, cached, truth_of
+from hilum.data.regions import regional, segmenter_of
+from hilum.errors import ConfigError
+from hilum.evaluation.compare import gains
+from hilum.evaluation.figures import Bench, Evaluation
+from hilum.evaluation.label_figures import score
+from hilum.evaluation.outlines import SIZE, evaluate_outlines
+from hilum.evaluation.verdicts import Verdicts
+from hilum.prepare import compose
+from hilum.runtime import Runtime
+from hilum.types import Array, Sample, Tick
+
+_BATCH = 16
+
+
+def evaluate(
+    runtime: Runtime,
+    cache: Cache,
+    *,
+    specialist: Runtime | None = None,
+    against: Verdicts | None = None,
+    groups: Mapping[str, Array] | None = None,
+    prevalences: Mapping[str, float] | None = None,
+    stress: bool = False,
+    seed: int = 0,
+    repeats: int = 1000,
+    tick: Tick | None = None,
+) -> Evaluation:
+    """Figures of a checkpoint on cached films; raises ConfigError where there are none.
+
+    A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
+    heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made;
+    `groups` part the films as in `verdicts`, `prevalences` are as in `label_figures`. A segmenter's outlines
+    are compared at the films' size, with `stress` also on films changed in every way of that module.
+    """
+    if not cache.samples:
+        raise ConfigError("no films to evaluate on; check the data set and the part")
+    if runtime.card.task == "classify" or against is not None:
+        ours = replace(judge(runtime, cache, specialist=specialist, tick=tick), groups=groups or {})
+        evaluation = score(ours, card=runtime.card, prevalences=prevalences, seed=seed, repeats=repeats)
+        if against is None:
+            return evaluation
+        rows = [asdict(one) for one in gains(ours, against, seed=seed, repeats=repeats)]
+        return replace(evaluation, tables={**evaluation.tables, "differences": rows})
+    if runtime.card.task == "pretrain":
+        raise ConfigError(f"{runtime.card.name}: was only pre-trained; train it on labels first")
+    patients = np.array([sample.patient for sample in cache.samples])
+    return evaluate_outlines(runtime, cache, Bench(patients, seed, repeats), stress=stress, tick=tick)
+
+
+def judge(
+    runtime: Runtime, cache: Cache, *, specialist: Runtime | None = None, tick: Tick | None = None
+) -> Verdicts:
+    """What a classifier, and where it hesitates a specialist, says of cached films, beside what is true.
+
+    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    """
+    truth = known_truth(runtime.card, cache.samples)
+    logits = logits_of(runtime, cache, tick)
+    found = verdicts_of(runtime.card, cache.samples, truth, logits)
+    if specialist is None:
+        return found
+    # Written into by the specialist.
+    asked = _consult(runtime, specialist, logits, found.probabilities, found.margins, cache)
+    return replace(found, asked=asked)
+
+
+def known_truth(card: Card, samples: Sequence[Sample]) -> Array:
+    """What is true of films, (N, C) as in `truth_of`, for a classifier to be judged by.
+
+    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    """
+    if card.task != "classify":
+        raise ConfigError(f"{card.name}: made to {card.task}; give a classifier")
+    truth = truth_of(samples, card.labels)
+    if np.isnan(truth).all():
+        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+    return truth
+
+
+def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Array) -> Verdicts:
+    """Logits (N, C) as what a classifier says of films, beside what is true of them, (N, C)."""
+    said = probabilities(logits, card)
+    return Verdicts(
+        films=tuple(sample.id for sample in samples),
+        patients=np.array([sample.patient for sample in samples]),
+        labels=card.labels,
+        truth=truth,
+        probabilities=said,
+        margins=margins(said, card),
+    )
+
+
+def groups_of(
+    samples: Sequence[Sample], by: Sequence[str], sources: Mapping[str, str] | None = None
+) -> dict[str, Array]:
+    """Each film's group by sex, age, view, site or data set, "" where none is told: columns (N,) of names.
+
+    `sources` names the data set that each sample, by id, came from. Raises ConfigError for anything else.
+    """
+    of: dict[str, Callable[[Sample], str]] = {
+        "sex": lambda sample: sample.sex or "",
+        "age": lambda sample: _decade(sample.age),
+        "view": lambda sample: sample.view or "",
+        "site": lambda sample: sample.site,
+        "data set": lambda sample: (sources or {}).get(sample.id, ""),
+    }
+    if unknown := [name for name in by if name not in of]:
+        raise ConfigError(f"by {unknown[0]!r}: films are grouped by {', '.join(of)}")
+    return {name: np.array([of[name](sample) for sample in samples]) for name in by}
+
+
+def _decade(age: float | None) -> str:
+    """Groups of years of age."""
+    bounds = (18, 40, 60, 80)
+    if age is None:
+        return ""
+    i = int(np.searchsorted(bounds, age, side="right"))
+    return ("0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 and above")[i]
+
+
+def _consult(
+    runtime: Runtime, specialist: Runtime, logits: Array, scores: Array, raised: Array, cache: Cache
+) -> Array:
+    """Write the specialist's scores and margins, (N, C), over the classifier's where that hesitates.
+
+    Returns on which films it did, (N,) bool.
+    """
+    card, own = runtime.card, specialist.card
+    if film_size(own) != film_size(card) or not set(own.labels) <= set(card.labels):
+        raise ConfigError(
+            f"{own.name}: its labels must be {card.name}'s, or some of them, and its size the same"
+        )
+    asked = np.array([hesitates(predict(row, card), own.labels) for row in logits])
+    if asked.any():
+        said = probabilities(logits_of(specialist, cache)[asked], own)
+        above = margins(said, own)
+        for i, name in enumerate(own.labels):
+            place = card.labels.index(name)
+            scores[asked, place], raised[asked, place] = said[:, i], above[:, i]
+    return asked
+
+
+def film_size(card: Card) -> int:
+    """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
+    return SIZE if card.task == "segment" else card.preparation.size
+
+
+def films_for(
+    cards: Sequence[Card], samples: Sequence[Sample], folder: Path, *, tick: Tick | None = None
+) -> Cache:
+    """The samples' films, as the first card's model takes them and the others can, from the cache or into it.
+
+    Raises ConfigError where the models cannot share films.
+    """
+    first = cards[0]
+    for card in cards:
+        if card.outlines_sha256 not in ("", segmenter_of(card.preparation)):
+            raise ConfigError(f"{card.name}: learned from the outlines of another segmenter; train it again")
+    if first.task == "classify":
+        samples = regional(samples, [card.preparation for card in cards])
+    return cached(samples, film_size(first), folder, deep=True, tick=tick)
+
+
+def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array:
+    """What a checkpoint says of cached films of its own size: (N, C) float32."""
+    return np.stack(list(_logits(runtime, cache, tick)))
+
+
+def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:
+    """The logits of one film after another."""
+    for start in range(0, len(cache.samples), _BATCH):
+        films = cache.pixels(slice(start, start + _BATCH))
+        masks = [None] * len(films) if cache.masks is None else cache.masks[start : start + _BATCH]
+        pairs = zip(films, masks, strict=True)
+        yield from runtime(np.stack([compose(*pair, runtime.card.preparation) for pair in pairs]))["logits"]
+        if tick:
+            tick(min(start + _BATCH, len(cache.samples)), len(cache.samples), "running the model")

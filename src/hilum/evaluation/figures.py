@@ -1,0 +1,203 @@
+"""Published numbers: a figure with its interval over patients, and the files that hold them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.statistics.intervals import (
+    Interval,
+    around,
+    bootstrap,
+    mirrored,
+    resamples,
+    weighed,
+    with_interval,
+)
+from hilum.statistics.scores import Statistic
+from hilum.store import as_csv, write_whole
+from hilum.types import Array
+
+WITHIN = "pairs of one "
+"""Begins the condition of a figure for which only films of one group are compared: its name follows."""
+
+
+FEWEST = 30
+"""Films of a group below which it gets no figure."""
+
+FEWEST_OF_A_CLASS = 10
+"""Films of a group with a label, or without it, below which the label gets no figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One published number with its 95 % interval over patients."""
+
+    subject: str  # a label or a structure
+    measure: str
+    condition: str = ""  # what was done to the films; empty: nothing
+    films: int
+    positives: int | None  # films that carry the label
+    value: float
+    low: float
+    high: float
+    remark: str = ""  # what a reader must know of it
+
+    @classmethod
+    def of(cls, interval: Interval, **about: Any) -> Figure:
+        """A figure of an interval."""
+        return cls(value=interval.value, low=interval.low, high=interval.high, **about)
+
+    @property
+    def told(self) -> str:
+        """The number with its interval, as people read it."""
+        return with_interval(self.value, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All figures of one checkpoint on one set of films, and what they were made from."""
+
+    figures: tuple[Figure, ...]
+    confusion: dict[str, dict[str, int]] = field(default_factory=dict)  # true label -> called -> films
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # file stem -> rows, film by film
+
+
+def too_few(films: int, positives: int) -> str:
+    """Why films are too few for a figure of a group, or for an interval; empty where they are not."""
+    if films < FEWEST:
+        return f"too few: {films} films, fewer than {FEWEST}"
+    rarer, which = min((positives, "positive"), (films - positives, "negative"))
+    return f"too few: {rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
+
+
+def joined(one: Evaluation, other: Evaluation) -> Evaluation:
+    """The first with the second's figures and tables after its own."""
+    return replace(one, figures=(*one.figures, *other.figures), tables={**one.tables, **other.tables})
+
+
+def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
+    """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables.
+
+    Each is written whole or not at all, ``evaluation.json`` last: where it stands, the others do. Tables of
+    an evaluation that stood there before, and which this one has not, go.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {stem: table for stem, table in evaluation.tables.items() if table}
+    document = {**about, "tables": list(tables), "confusion": evaluation.confusion}
+    if stale := _tables_of(out / "evaluation.json") - set(tables):
+        (out / "evaluation.json").unlink()
+        for stem in stale:
+            (out / f"{stem}.csv").unlink(missing_ok=True)
+    for stem, table in tables.items():
+        write_whole(out / f"{stem}.csv", as_csv(list(table[0]), map(_without_nan, table)))
+    write_figures(evaluation.figures, document, out / "evaluation.json", out / "figures.csv")
+
+
+def _tables_of(document: Path) -> set[str]:
+    """The tables beside an evaluation.json, as it names them."""
+    try:
+        named = json.loads(document.read_text(encoding="utf-8"))["tables"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {stem for stem in named if isinstance(stem, str) and stem == Path(stem).name}
+
+
+def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:
+    """The figures as JSON, behind what was measured (`about`), and as csv.
+
+    The JSON comes last: where it stands, all is written.
+    """
+    rows = [_without_nan(asdict(figure)) for figure in figures]
+    write_whole(table, as_csv([field.name for field in fields(Figure)], rows))
+    write_whole(document, json.dumps({**about, "figures": rows}, indent=2) + "\n")
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with None, which JSON and csv know, for what could not be told or has no limit."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every figure is measured with: the films' patients, the seed and the number of resamples."""
+
+    patients: Array  # (N,) names
+    seed: int
+    repeats: int
+    _weights: dict[bytes, Array] = field(default_factory=dict, repr=False)  # resamples of the films seen last
+
+    def figure(
+        self,
+        subject: str,
+        measure: str,
+        score: Callable[..., Statistic],
+        *columns: Array,
+        films: Array,
+        positives: int | None = None,
+        condition: str = "",
+        remark: str = "",
+        reflected: bool = False,
+    ) -> Figure:
+        """A score of `hilum.statistics.scores` over the chosen films (N,) bool of each column (N,).
+
+        With `reflected` the interval's ends lie as far to the other sides of the value, and not below 0: of a
+        score that resampling makes larger, as it does a calibration error.
+        """
+        value, drawn = weighed(score(*(column[films] for column in columns)), self.weights(films))
+        return Figure.of(
+            mirrored(around(value, drawn)) if reflected else around(value, drawn),
+            subject=subject,
+            measure=measure,
+            condition=condition,
+            films=int(films.sum()),
+            positives=positives,
+            remark=remark,
+        )
+
+    def weights(self, films: Array) -> Array:
+        """How often each of the chosen films (N,) bool counts in each resample: (repeats, films chosen)."""
+        key = films.tobytes()
+        if key not in self._weights:
+            rng = np.random.default_rng(self.seed)
+            drawn = resamples(self.patients[films], rng=rng, repeats=self.repeats)
+            # Of one set of films after another; many sets of many films would not fit into memory.
+            self._weights.clear()
+            self._weights[key] = drawn
+        return self._weights[key]
+
+    def drawn(
+        self,
+        subject: str,
+        measure: str,
+        condition: str,
+        statistic: Callable[..., float],
+        *columns: Array,
+        films: Array,
+        positives: int | None = None,
+    ) -> Figure:
+        """The statistic over rows: each column (R,) and `films` (R,), which film each row is of."""
+        interval = bootstrap(
+            statistic,
+            *columns,
+            groups=self.patients[films],
+            rng=np.random.default_rng(self.seed),
+            repeats=self.repeats,
+        )
+        return Figure.of(
+            interval,
+            subject=subject,
+            measure=measure,
+            condition=condition,
+            films=len(np.unique(films)),
+            positives=positives,
+        )

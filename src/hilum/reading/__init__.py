@@ -1,0 +1,1 @@
+"""From files and bytes to a Radiograph: DICOM and images, trusted or not."""

@@ -1,0 +1,271 @@
+"""Reading films that may be hostile: a process of its own decodes them, with limits on memory and time."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from hilum.errors import ConfigError, ReadError
+from hilum.reading.grey import PIXEL_BUDGET
+from hilum.types import Array, Origin, Radiograph
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+COMMAND = (sys.executable, "-P", "-m", "hilum.reading.guarded_child")
+
+_TEXT = 2**20  # bytes of what the child says at most
+_HEADER = 2**25  # likewise of a header without its pixels
+_CHUNK = 2**20
+_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME", "TMPDIR")
+_STARTING = 60.0  # seconds that a child may take to start on a busy machine
+
+
+class Decoder:
+    """A child process that reads one film at a time; started when needed, and anew when it died.
+
+    `memory` is how many bytes decoding may take, `seconds` how long, `pixel_budget` as of `hilum.read`.
+    `command` starts the child, which is given `memory` as its last argument. For one thread at a time. On
+    macOS, which knows no such bound, memory is not limited. Raises ConfigError on Windows.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: int = 2**31,
+        seconds: int = 30,
+        pixel_budget: int = PIXEL_BUDGET,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        if sys.platform == "win32":
+            raise ConfigError(
+                "films of others are decoded in a process of its own, on Linux or macOS; use a container"
+            )
+        self._command = (*command, str(memory))
+        self._seconds, self._pixel_budget = seconds, pixel_budget
+        self._child: subprocess.Popen[bytes] | None = None
+        self.deaths = 0  # children that crashed, hung or talked nonsense
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, data: bytes, name: str = "<bytes>") -> Radiograph:
+        """One film from a file's bytes, as `hilum.read` gives it; `name` stands in its origin and in errors.
+
+        Raises ReadError, also where the child crashed, or took too much memory or time.
+        """
+        child, fresh = self._running()
+        # Importing takes the time it takes, and is not the film's fault.
+        until = time.monotonic() + self._seconds + (_STARTING if fresh else 0)
+        try:
+            how = json.dumps({"seconds": self._seconds, "pixel_budget": self._pixel_budget}).encode()
+            _send(child, until, _ask(how, data), how, data)
+            said = json.loads(_receive(child, until, _size(child, until)))
+            found = _found(child, until, said, name, self._pixel_budget)
+            leaving = bool(said["leaving"])
+        except TimeoutError:
+            reason, remedy = f"decoding took more than {self._seconds} s", "export the film uncompressed"
+        except (EOFError, OSError):
+            reason, remedy = self._end(child), "export the film again from its source"
+        except Exception as error:  # what a child says that was taken over may be anything
+            reason = f"its decoder answered with nonsense ({type(error).__name__})"
+            remedy = "export the film again from its source"
+        except BaseException:  # interrupted: the answer, still to come, is none to the next film
+            self.close()
+            raise
+        else:
+            if leaving:
+                self.close()
+            if isinstance(found, ReadError):
+                raise found
+            return found
+        self.deaths += 1
+        self.close()
+        raise ReadError(name, reason, remedy)
+
+    def close(self) -> None:
+        """End the child; the next film starts another."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def _running(self) -> tuple[subprocess.Popen[bytes], bool]:
+        if self._child is not None and self._child.poll() is None:
+            return self._child, False
+        self.close()
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        child = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders quote what they choke on
+            bufsize=0,
+            start_new_session=True,  # a Ctrl-C is for the parent, which finishes what it has begun
+            env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+        for pipe in (child.stdin, child.stdout):
+            os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]
+            _widen(pipe.fileno())  # type: ignore[union-attr]
+        self._child = child
+        return child, True
+
+    @staticmethod
+    def _end(child: subprocess.Popen[bytes]) -> str:
+        try:
+            code = child.wait(1)
+        except subprocess.TimeoutExpired:
+            return "its decoder stopped answering"
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"its decoder crashed ({how})"
+
+
+class Decoders:
+    """A few Decoders for any number of threads; the arguments are those of one."""
+
+    def __init__(self, count: int, **settings: Any) -> None:
+        self._all = [Decoder(**settings) for _ in range(count)]
+        # The last one used is taken first: its child runs already.
+        self._free: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        for decoder in self._all:
+            self._free.put(decoder)
+
+    def read(self, data: bytes, name: str = "<bytes>") -> Radiograph:
+        """As `Decoder.read`; waits while all of them are busy."""
+        decoder = self._free.get()
+        try:
+            return decoder.read(data, name)
+        finally:
+            self._free.put(decoder)
+
+    @property
+    def deaths(self) -> int:
+        """Children that crashed, hung or talked nonsense."""
+        return sum(decoder.deaths for decoder in self._all)
+
+    def close(self) -> None:
+        """End all children; none may be reading."""
+        for decoder in self._all:
+            decoder.close()
+
+
+def _ask(how: bytes, data: bytes) -> bytes:
+    return len(how).to_bytes(4, "big") + len(data).to_bytes(8, "big")
+
+
+def _size(child: subprocess.Popen[bytes], until: float) -> int:
+    return _within(int.from_bytes(_receive(child, until, 4), "big"), _TEXT)
+
+
+def _within(size: Any, most: int) -> int:
+    if not isinstance(size, int) or not 0 <= size <= most:
+        raise ValueError("size out of range")
+    return size
+
+
+def _send(child: subprocess.Popen[bytes], until: float, *parts: bytes) -> None:
+    pipe = child.stdin.fileno()  # type: ignore[union-attr]
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            _wait(until, write=pipe)
+            left = left[os.write(pipe, left[:_CHUNK]) :]
+
+
+def _receive(child: subprocess.Popen[bytes], until: float, size: int) -> bytearray:
+    buffer = bytearray(size)
+    _fill(child, until, memoryview(buffer))
+    return buffer
+
+
+def _fill(child: subprocess.Popen[bytes], until: float, left: memoryview) -> None:
+    pipe = child.stdout.fileno()  # type: ignore[union-attr]
+    while left:
+        _wait(until, read=pipe)
+        got = os.readv(pipe, [left[:_CHUNK]])
+        if not got:
+            raise EOFError
+        left = left[got:]
+
+
+def _wait(until: float, *, read: int | None = None, write: int | None = None) -> None:
+    ready = select.poll()  # select itself takes no descriptor above 1023, and a server has many
+    if read is not None:
+        ready.register(read, select.POLLIN)
+    if write is not None:
+        ready.register(write, select.POLLOUT)
+    if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+        raise TimeoutError
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a megabyte where the system allows it: fewer turns between the processes."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _CHUNK)
+    except (AttributeError, OSError):
+        return
+
+
+def _found(
+    child: subprocess.Popen[bytes], until: float, said: dict[str, Any], name: str, pixel_budget: int
+) -> Radiograph | ReadError:
+    if "error" in said:
+        return ReadError(name, str(said["error"]["reason"]), str(said["error"]["remedy"]))
+    meta = _receive(child, until, _within(said["meta"], _HEADER))
+    header = _receive(child, until, _within(said["header"], _HEADER))
+    height, width = (_within(side, pixel_budget) for side in said["shape"])
+    _within(height * width, pixel_budget)
+    pixels: Array = np.empty((height, width), np.float32)
+    _fill(child, until, memoryview(pixels.data).cast("B"))
+    spacing, age = said["spacing"], said["age"]
+    return Radiograph(
+        pixels=pixels,
+        spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        view=None if said["view"] is None else str(said["view"]),
+        origin=Origin(
+            path=name,
+            sha256=str(said["sha256"]),
+            format=str(said["format"]),
+            header=_header(meta, header, said) if said["dicom"] else None,
+            modality=str(said["modality"]),
+            body_part=str(said["body_part"]),
+            supine=bool(said["supine"]),
+            age=None if age is None else float(age),
+            row_towards=str(said["row_towards"])[:1],
+        ),
+        notes=tuple(str(note) for note in said["notes"]),
+    )
+
+
+def _header(meta: bytearray, header: bytearray, said: dict[str, Any]) -> Dataset:
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filereader import read_dataset
+
+    from hilum.reading.dicom_bounds import sparing
+    from hilum.reading.reader import hushed
+
+    try:
+        with hushed():
+            dataset = read_dataset(sparing(BytesIO(header)), bool(said["implicit"]), bool(said["little"]))
+            dataset.file_meta = FileMetaDataset(read_dataset(sparing(BytesIO(meta)), False, True))
+    except (EOFError, OSError) as error:  # of what was read, not of the pipe
+        raise ValueError(type(error).__name__) from None
+    return dataset

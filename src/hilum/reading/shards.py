@@ -1,0 +1,196 @@
+"""Tar files of films and their JSON, as WebDataset shards hold them, on a disk or behind a URL.
+
+A film ``KEY`` is the members ``KEY.png`` (or jpg, jpeg, tif, tiff, dcm, dicom, or without an ending),
+``KEY.json`` with what is known of it, and ``KEY.mask.png`` where it has a mask.
+Source: the WebDataset format, github.com/webdataset/webdataset.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeAlias
+
+import cv2
+import numpy as np
+
+from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
+from hilum.reading.files import FILMS, beside
+from hilum.reading.grey import PIXEL_BUDGET, Refused, check_size
+from hilum.reading.reader import read
+from hilum.types import Radiograph
+
+_MASK = ".mask.png"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_LONGEST = 1_000_000  # bytes of a film's JSON
+
+Place: TypeAlias = tuple[int, int]
+"""Of a member in its shard: first byte, and bytes."""
+
+Shard: TypeAlias = Path | str
+"""A file, or a URL."""
+
+
+def shards(path: str) -> list[Shard]:
+    """The shards that a name stands for."""
+    if several := _RANGE.search(path):
+        first, last = several.groups()
+        numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+        paths = [path.replace(several[0], number) for number in numbers]
+    elif "://" in path or path.endswith(".tar"):
+        paths = [path]
+    else:
+        paths = sorted(map(str, Path(path).glob("*.tar")))
+    if not paths:
+        raise DataError(
+            f"{plain(path)}: no *.tar there; give a folder of shards, one of them, or name-{{000..012}}.tar"
+        )
+    return [one if "://" in one else Path(one) for one in paths]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A film of a shard: film and mask as first byte and number of bytes."""
+
+    name: str  # of the film's member
+    film: Place
+    mask: Place | None
+    about: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What the film's members have in common."""
+        return _stem(self.name)
+
+
+def entries(shard: Shard, *, strict: bool = True) -> tuple[list[Entry], DataError | None]:
+    """The films of a shard in the order of its headings, and what ended them before the shard's own end.
+
+    Unless `strict`, JSON that cannot be read is passed over; else it raises DataError.
+    """
+    films: dict[str, Place] = {}
+    masks: dict[str, Place] = {}
+    abouts: dict[str, dict[str, Any]] = {}
+    try:
+        with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for info in tar:
+                path = PurePosixPath(info.name)
+                if not info.isfile() or path.name.startswith("."):
+                    continue
+                if path.suffix == ".json":
+                    with nullcontext() if strict else suppress(DataError):
+                        abouts[str(path.with_suffix(""))] = _json(shard, info, tar)
+                elif info.name.endswith(_MASK):
+                    masks[str(path).removesuffix(_MASK)] = info.offset_data, info.size
+                elif not beside(path.name):
+                    films[info.name] = info.offset_data, info.size
+            # Where tarfile stops at damage it says nothing.
+            why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
+    except (OSError, tarfile.TarError, EOFError) as error:
+        # A store's own words may hold a secret.
+        why = (isinstance(shard, Path) and str(error)) or type(error).__name__
+    fault = f"{plain(shard)}: no tar file, damaged, or cut short ({why}); fetch it again" if why else ""
+    return [
+        Entry(name, place, masks.get(_stem(name)), abouts.get(_stem(name)) or abouts.get(_root(name), {}))
+        for name, place in films.items()
+    ], DataError(fault) if fault else None
+
+
+def _ends(file: IO[bytes], offset: int) -> bool:
+    """Whether nothing but zeros, a block of them at least, follows there: how a tar file ends."""
+    file.seek(offset)
+    zeros = 0
+    while some := file.read(2**20):
+        if some.strip(b"\0"):
+            return False
+        zeros += len(some)
+    return zeros >= tarfile.BLOCKSIZE
+
+
+def _stem(name: str) -> str:
+    """The name without a film's ending; one that is part of an identifier stays."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("") if path.suffix.lower() in FILMS else path)
+
+
+def _root(name: str) -> str:
+    """The name up to its first point, which WebDataset takes for the key."""
+    path = PurePosixPath(name)
+    return str(path.with_name(path.name.partition(".")[0]))
+
+
+def plain(place: Shard) -> str:
+    """A place without what may be secret in a URL: a signature or token after "?", a name and password."""
+    url = str(place)
+    if "::" in url and "://" in url:  # one within another, as zip://film.png::https://host/films.zip
+        return "::".join(map(plain, url.split("::")))
+    if "://" not in url:
+        return url
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _json(shard: Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str, Any]:
+    about = None
+    if info.size <= _LONGEST and (member := tar.extractfile(info)):
+        with suppress(ValueError, RecursionError):
+            about = json.loads(member.read())
+    if not isinstance(about, dict):
+        raise DataError(f"{plain(shard)}, {info.name}: not a JSON object; write one film's facts as one")
+    return about
+
+
+def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
+    """A member's film, called `name`; `whole` is one with every grey level as written. Raises ReadError."""
+    if not whole:
+        return read(data, name=name)
+    again = "fetch the shard again"
+    try:
+        # A PNG, whose first chunk tells its size: more than any film is not decoded.
+        check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 1, PIXEL_BUDGET)
+        coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Refused as refused:
+        raise ReadError(name, refused.reason, again) from None
+    except cv2.error:
+        coded = None
+    if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
+        raise ReadError(name, "not the film that was written", "fetch the shard again")
+    return read(np.asarray(coded.astype(np.float32) / np.float32(65535)), name=name)
+
+
+def cut(shard: Shard, start: int, size: int) -> bytes:
+    """A part of a file, on a disk or behind a URL. Raises DataError where the file is shorter."""
+    with opened(shard) as file:
+        file.seek(start)
+        data = file.read(size)
+    if len(data) < size:
+        raise DataError(f"{plain(shard)}: ends too early; fetch it again")
+    return data
+
+
+@contextmanager
+def opened(shard: Shard) -> Iterator[IO[bytes]]:
+    """A file, or what a URL leads to; raises DataError, MissingExtraError and OSError."""
+    if isinstance(shard, Path):
+        with shard.open("rb") as file:
+            yield file
+        return
+    try:
+        import fsspec
+    except ModuleNotFoundError:
+        raise MissingExtraError("films behind a URL", "train") from None
+    try:
+        with fsspec.open(shard, "rb") as file:
+            yield file
+    except (HilumError, OSError, EOFError, tarfile.TarError):
+        raise
+    except Exception as error:  # each store has classes of its own for what goes wrong
+        known = isinstance(error, ImportError | ValueError)
+        why = str(error).replace(shard, plain(shard)) if known else f"cannot be read ({type(error).__name__})"
+        raise DataError(f"{plain(shard)}: {why}; check the address and the rights to it") from None

@@ -1,0 +1,1 @@
+"""What people see of a film's results: tables, pages, pictures."""

@@ -1,0 +1,158 @@
+"""How sure a figure is: intervals over patients, and P values of differences; pure NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hilum.errors import ConfigError
+from hilum.statistics.scores import Statistic
+from hilum.types import Array
+
+_NUMBERS = (
+    100_000  # weights looked at together: what a core's cache holds, and too few to wake other cores for
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure and the interval around it; the bounds are NaN where the films cannot tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *arrays: Array,
+    groups: Array,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of `statistic(*arrays)`, from `draws` of the patients."""
+    drawn = draws(statistic, *arrays, groups=groups, rng=rng, repeats=repeats)
+    return around(float(statistic(*arrays)), drawn, level=level)
+
+
+def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
+    """Percentile interval of a figure from its draws (R,).
+
+    Draws that are NaN are left out; where they are more than half, low and high are NaN.
+    """
+    known = drawn[~np.isnan(drawn)]
+    low, high = float("nan"), float("nan")
+    if len(known) and 2 * len(known) >= len(drawn):
+        bounds = [(1 - level) / 2, (1 + level) / 2]
+        if np.isfinite(known).all():
+            low, high = np.quantile(known, bounds)
+        else:  # between a number and infinity there is nothing to interpolate
+            low, high = np.quantile(known, bounds, method="inverted_cdf")
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def mirrored(interval: Interval) -> Interval:
+    """The basic bootstrap's interval in the place of the percentiles', of a score that is never below 0.
+
+    Where resamples lie on the whole above the value, so does the value above the truth. Source: Davison and
+    Hinkley, Bootstrap Methods and their Application (1997), section 5.2.
+    """
+    low, high = (2 * interval.value - end for end in (interval.high, interval.low))
+    if low != low or high != high:
+        return interval
+    return Interval(value=interval.value, low=max(0.0, low), high=max(interval.value, high))
+
+
+def draws(
+    statistic: Callable[..., float],
+    *arrays: Array,
+    groups: Array,
+    rng: np.random.Generator,
+    repeats: int = 1000,
+) -> Array:
+    """`statistic(*arrays)` for patients drawn with replacement, each with all films: (repeats,) float64.
+
+    The arrays are (N, ...) and groups (N,) names each film's patient. A paired difference is a statistic too:
+    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Of one patient alone all draws are NaN.
+    """
+    arrays = tuple(np.asarray(array) for array in arrays)
+    if any(len(array) != len(groups) for array in arrays):
+        raise ConfigError(
+            f"{len(groups)} groups for {[len(a) for a in arrays]} films; name every film's patient"
+        )
+    films = np.arange(len(groups))
+    found = np.full(repeats, np.nan)
+    for i, times in enumerate(resamples(groups, rng=rng, repeats=repeats)):
+        chosen = np.repeat(films, times)
+        found[i] = statistic(*(array[chosen] for array in arrays))
+    return found
+
+
+def resamples(groups: Array, *, rng: np.random.Generator, repeats: int) -> Array:
+    """How often each film counts where patients are drawn with replacement: (repeats, N) uint16.
+
+    `groups` (N,) names each film's patient. Of one patient alone there are none, (0, N).
+    """
+    patients, patient = np.unique(np.asarray(groups), return_inverse=True)
+    count = len(patients)
+    times = np.zeros((repeats if count > 1 else 0, len(patient)), np.uint16)
+    for row in times:
+        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)[patient]
+    return times
+
+
+def weighed(statistic: Statistic, weights: Array) -> tuple[float, Array]:
+    """A score of films that count alike, and under each of the weights (R, N), a few rows at a time: (R,)."""
+    films = weights.shape[1]
+    rows = max(1, _NUMBERS // max(films, 1))
+    parts = [
+        statistic(weights[start : start + rows].astype(np.float64)) for start in range(0, len(weights), rows)
+    ]
+    value = float(statistic(np.ones((1, films)))[0])
+    return value, np.concatenate(parts) if parts else np.full(1, np.nan)
+
+
+def two_sided(drawn: Array) -> float:
+    """P value of a difference: twice the share of its draws (R,) on the rarer side of zero.
+
+    Draws that are NaN are left out; where they are more than half, it is NaN, as the interval of `around` is.
+    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 4.4.
+    """
+    known = drawn[~np.isnan(drawn)]
+    if not len(known) or 2 * len(known) < len(drawn):
+        return float("nan")
+    rarer = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number, in the order given; NaN stays, and does not count.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979), 65.
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p == p)
+    corrected = [float("nan")] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[i] = highest
+    return corrected
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, form: str = ".3f") -> str:
+    """A figure with its interval, if it has one; None and NaN are what cannot be told."""
+    if value is None or value != value:
+        return "cannot be told"
+    if low is None or high is None or low != low:
+        return f"{value:{form}}"
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def written(p: float) -> str:
+    """A P value for people: three places, the small ones as such, nothing where there is none."""
+    if p != p:
+        return ""
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"

@@ -1,0 +1,1 @@
+"""Many trainings compared, and searches for better settings."""

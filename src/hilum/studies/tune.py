@@ -1,0 +1,228 @@
+"""A search for better settings: trainings that differ in what a TOML file leaves open, each told by the last.
+
+The search is Optuna's and lives in an SQLite file: killed at any point it goes on where it stood, the
+training in progress included. Trainings that fall behind the median of the others end early; settings that do
+not go together, or do not fit into memory, are passed over and told.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from hilum.card import Strict
+from hilum.config import TrainConfig, train_config
+from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
+from hilum.progress import within
+from hilum.store import as_csv, write_whole
+from hilum.studies.toml_files import read_plan
+from hilum.training.run import STATE, trained
+from hilum.training.starts import sized
+from hilum.training.train import train
+from hilum.types import Tick
+
+if TYPE_CHECKING:
+    import optuna
+
+_ABOUT, _FAULT = "about", "fault"
+_FIRST = 4  # trainings that nothing ends early: they are what the others are held against
+_GRACE = 3  # of an epoch that comes before this share of all, 1/3, nothing is concluded: low rates start late
+
+
+class Range(Strict):
+    """What one setting may be: one of `choices`, or a number from `low` to `high`."""
+
+    choices: tuple[Any, ...] = ()
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = Field(default=False, description="drawn evenly by its logarithm")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Range:
+        bounds = self.low is not None and self.high is not None
+        if bounds == bool(self.choices) or (bounds and not self.low < self.high):  # type: ignore[operator]
+            raise ValueError("give choices = [...], or low and a larger high")
+        if bounds and self.log and self.low <= 0:  # type: ignore[operator]
+            raise ValueError("log = true: give a low above 0")
+        return self
+
+
+class Search(Strict):
+    """The file TUNE.toml."""
+
+    name: str = Field(description="by default the file's own, without its ending")
+    out: Path
+    trials: int = Field(default=20, ge=1)
+    seed: int = 0
+    base: dict[str, Any] = Field(description="settings that all trainings share")
+    space: dict[str, Range] = Field(
+        min_length=1, description="setting, as preparation.size -> what it may be"
+    )
+
+
+def read_search(path: Path) -> Search:
+    """The search of a TOML file; raises ConfigError naming what is wrong."""
+    return read_plan(Search, path, examples="docs/studies.md shows such a file")
+
+
+def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
+    """Run what is left of the search's trials; returns the best settings found.
+
+    Writes below `search.out` a folder for each training, ``trials.csv``, and ``best.toml``, which
+    ``hilum train`` takes. Raises ConfigError, and TrainingError where every training failed.
+    """
+    if find_spec("optuna") is None:
+        raise MissingExtraError("tuning", "tune")
+    from optuna.trial import TrialState
+
+    # What is asked wrongly is told here, once, and not by every trial.
+    first = _config(
+        search, {name: what.choices[0] if what.choices else what.low for name, what in search.space.items()}
+    )
+    if not any(name.startswith(("preparation.", "arguments.", "architecture")) for name in search.space):
+        sized(first)
+    study = _opened(search)
+
+    def objective(trial: optuna.Trial) -> float:
+        done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        drawn = {name: _drawn(trial, name, what) for name, what in search.space.items()}
+        return _score(search, drawn, trial, within(tick, done, search.trials, f"trial {done + 1}"))
+
+    done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+    study.optimize(
+        objective,
+        n_trials=max(0, search.trials - done),
+        catch=(DivergedError, OutOfMemoryError),
+        gc_after_trial=True,  # or what did not fit stays in memory, held by its own error
+        callbacks=[lambda study, _: _tell(search, study)],
+    )
+    _tell(search, study)
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        raise TrainingError(
+            f"{search.out}: every training failed or was ended early, as trials.csv tells; narrow the space"
+        )
+    best = _config(search, study.best_params)
+    settings = best.model_dump(mode="json", exclude={"out"})
+    write_whole(search.out / "best.toml", _toml(settings))
+    return {"score": study.best_value, **study.best_params}
+
+
+def _opened(search: Search) -> optuna.Study:
+    """The search as it stands in its folder, or a new one; raises ConfigError where that is another's."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
+    search.out.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{search.out / 'tune.db'}",
+        study_name=search.name,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST),
+        load_if_exists=True,
+    )
+    about = hashlib.sha256(search.model_dump_json(include={"base", "space"}).encode()).hexdigest()
+    if study.user_attrs.get(_ABOUT, about) != about:
+        raise ConfigError(f"{search.out}: holds a search with another base or space; choose another out")
+    study.set_user_attr(_ABOUT, about)
+    # A search that goes on must not draw again what it began with.
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
+    _take_up(study)
+    return study
+
+
+def _take_up(study: optuna.Study) -> None:
+    """Put what an interrupted search left undone at the head of the queue: its training goes on."""
+    from optuna.trial import TrialState
+
+    settled = [trial.params for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))]
+    settled += [
+        trial.system_attrs.get("fixed_params", {}) for trial in study.get_trials(states=(TrialState.WAITING,))
+    ]
+    for left in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
+        if left.state == TrialState.RUNNING:
+            study.tell(left.number, state=TrialState.FAIL)
+        if left.params and left.params not in settled and _FAULT not in left.user_attrs:
+            study.enqueue_trial(left.params)
+            settled.append(left.params)
+
+
+def _drawn(trial: optuna.Trial, name: str, what: Range) -> Any:
+    if what.choices:
+        return trial.suggest_categorical(name, what.choices)
+    low, high = what.low, what.high
+    assert low is not None and high is not None  # noqa: S101 - checked when it was read
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, log=what.log)
+    return trial.suggest_float(name, low, high, log=what.log)
+
+
+def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
+    """A training's settings; its folder is named after what was drawn, so that it is found again."""
+    digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:8]
+    overrides = [f"{name}={json.dumps(value)}" for name, value in drawn.items()]
+    config = train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
+    if config.devices != 1 or config.nodes != 1:
+        raise ConfigError("devices: a search trains on one; run its best settings on several")
+    return config
+
+
+def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: Tick | None) -> float:
+    """Train, or go on, or read what was trained already; the tuning score of the weights that are kept."""
+    import optuna
+
+    def watch(epoch: int, score: float) -> None:
+        trial.report(score, epoch)
+        if epoch > config.epochs // _GRACE and trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        config = _config(search, drawn)
+        if not trained(config.out):
+            train(config, resume=True, tick=tick, watch=watch)
+    except optuna.TrialPruned:
+        (config.out / STATE).unlink(missing_ok=True)
+        raise
+    except ConfigError as error:  # each setting may be as it is, but not beside the others
+        trial.set_user_attr(_FAULT, str(error))
+        raise optuna.TrialPruned from None
+    except (DivergedError, OutOfMemoryError) as error:
+        trial.set_user_attr(_FAULT, str(error))
+        raise
+    with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
+        scores = [float(row["score"]) for row in csv.DictReader(file)]
+    if math.isnan(scores[-1]):
+        trial.set_user_attr(_FAULT, "no score: its tuning films show no label both ways")
+        raise optuna.TrialPruned
+    return scores[-1] if config.keep == "last" else max(scores)
+
+
+def _tell(search: Search, study: optuna.Study) -> None:
+    """``trials.csv``: every training with what was drawn for it, its state and score, and why it failed."""
+    rows = [
+        {"trial": trial.number, "state": trial.state.name.lower(), "score": trial.value}
+        | {name: trial.params.get(name, "") for name in search.space}
+        | {"fault": trial.user_attrs.get(_FAULT, "")}
+        for trial in study.get_trials()
+    ]
+    columns = ["trial", "state", "score", *search.space, "fault"]
+    write_whole(search.out / "trials.csv", as_csv(columns, rows))
+
+
+def _toml(settings: Mapping[str, Any]) -> str:
+    """Plain settings as TOML; JSON's strings, numbers and lists are TOML's too."""
+    lines = [f"{key} = {_value(value)}" for key, value in settings.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)

@@ -1,0 +1,80 @@
+"""Trained classifiers -> one checkpoint that says their mean, calibrated on films none of them learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hilum.card import Card
+from hilum.config import train_config
+from hilum.errors import ConfigError
+from hilum.models.ensemble import Ensemble
+from hilum.training.checkpoint import load
+from hilum.training.finish import finish
+from hilum.training.plan import make_plan
+from hilum.types import Tick
+
+_SHARED = ("labels", "activation", "preparation", "split_sha256", "outlines_sha256")
+
+
+def ensemble(
+    models: Sequence[str | Path],
+    *,
+    split: Path,
+    out: Path,
+    name: str,
+    version: str = "0.1.0",
+    data: Sequence[str] = (),
+    mirrored: bool = False,
+    tick: Tick | None = None,
+) -> Card:
+    """Write ``out/checkpoint``, the mean of `models`' logits, and return its card.
+
+    The models share labels, preparation and the fold of one `split` that none of them learned from: on its
+    films, of `data` or of the data the first model was trained on, the ensemble is calibrated and measured.
+    With `mirrored` each model is also asked about the film's mirror image. Raises ConfigError where the
+    models share too little.
+    """
+    if len(models) < 2 and not mirrored:
+        raise ConfigError(f"{len(models)} model: an ensemble has two or more, or one and its mirror image")
+    if (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
+    loaded = [load(model) for model in models]
+    cards = [card for _, card in loaded]
+    _agree(models, cards)
+    if mirrored and cards[0].preparation.channels > 1:
+        raise ConfigError(f"{models[0]}: is told which lung is the right one; leave its mirror image out")
+    members = [{"architecture": card.architecture, "arguments": card.arguments} for card in cards]
+    own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
+    own |= {"arguments": {"members": members, "mirrored": mirrored}, "start": "random"}
+    own |= {"auxiliary": (), "teachers": (), "labels": cards[0].labels, "activation": cards[0].activation}
+    fold = cards[0].config.get("fold")
+    own |= {"held": sorted(frozenset.intersection(*(card.unlearned for card in cards)) - {fold})}
+    # The first model's settings say which films are whose.
+    config = train_config({**cards[0].config, **own, **({"data": tuple(data)} if data else {})})
+    plan = make_plan(config, tick)
+    if plan.split.sha256 != cards[0].split_sha256:
+        raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
+    informed = sorted({fold for card in cards for fold in card.informed})
+    whole = Ensemble([module for module, _ in loaded], mirrored=mirrored).eval()
+    return finish(whole, config, plan, informed=informed)
+
+
+def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
+    """Raise ConfigError where one of the models shares less with the first than an honest mean needs."""
+    first = cards[0]
+    for model, card in zip(models, cards, strict=True):
+        if card.task != "classify":
+            raise ConfigError(f"{model}: made to {card.task}; an ensemble is of classifiers")
+        for field in _SHARED:
+            if getattr(card, field) != getattr(first, field):
+                raise ConfigError(
+                    f"{model}: its {field} is not {models[0]}'s; an ensemble's members share it"
+                )
+        if card.activation == "softmax" and card.weighed != first.weighed:
+            raise ConfigError(
+                f"{model}: was taught that rare classes count otherwise than to {models[0]}; train both with "
+                "the same weighting, sampling and loss"
+            )
+        if card.config.get("fold") != first.config.get("fold"):
+            raise ConfigError(f"{model}: learned from films that {models[0]} was tuned on; share the fold")

@@ -1,0 +1,279 @@
+"""What a training run works on, settled before its first step: films, labels, split, network."""
+
+from __future__ import annotations
+
+import hilum.needs_train  # noqa: F401
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hilum.config import TrainConfig
+from hilum.data import join, listing, settled
+from hilum.data.cache import Cache, cached
+from hilum.data.regions import regional
+from hilum.data.split import (
+    Part,
+    Split,
+    first_patients,
+    make_split,
+    read_split,
+    select,
+    write_split,
+)
+from hilum.errors import ConfigError, DataError
+from hilum.labels import SIX
+from hilum.models import TASKS
+from hilum.reading.files import read_csv
+from hilum.store import as_csv, write_whole
+from hilum.training.batches import Films, balanced
+from hilum.training.teach import taught
+from hilum.types import STRUCTURES, Array, Sample, Tick
+
+_UNREADABLE = "unreadable.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The films and labels of a run."""
+
+    train: Films
+    tune: Films
+    labels: tuple[str, ...]  # one for each output channel of the finished model
+    activation: str  # "sigmoid" or "softmax"
+    split: Split
+    odds: Array | None = None  # of the training films, by which they are drawn; none: each once an epoch
+    extra: int = 0  # of the training films, the last ones: those of the data sets that only train
+
+    @property
+    def measure(self) -> str:
+        """What the tuning part is scored by."""
+        if self.train.views > 1:
+            return "agreement"
+        return "mean AUROC" if self.train.labels else "mean Dice"
+
+
+def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
+    """Open the data, split it by patient and decode its films; raises DataError with the remedy."""
+    made_to = TASKS.get(config.architecture)
+    if made_to and made_to != ("segment" if config.task == "segment" else "classify"):
+        raise ConfigError(f"architecture={config.architecture!r} is made to {made_to}")
+    # The split is made before policies change labels, so that it is the same under each.
+    samples = join([listing(name).samples for name in config.data])
+    if config.task == "segment":
+        samples = [sample for sample in samples if sample.masks is not None]
+        if not samples:
+            raise DataError("no film has a mask to learn outlines from; give masks:PATH")
+    given = _settled("train", config, join([listing(name).samples for name in config.extra]))
+    if config.task == "segment" and (bare := [sample.id for sample in given if sample.masks is None]):
+        raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
+    split = _split(config, samples)
+    extra, fuller = _parted(given, samples, split, config)
+    labels = _labels(config, samples)
+    taught_by = _settled("train", config, samples)
+    if config.task == "classify" and not config.teachers:  # who may tell what the films do not
+        _check_told((*labels, *(name for name in config.auxiliary if name != "view")), taught_by)
+    activation = _activation(config, taught_by, labels)
+    chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
+    chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
+    size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
+    whole = sum(map(len, chosen.values()))
+    parts = {
+        part: cached(_described(films, config), size, folder, whole=whole, tick=tick)
+        for part, films in chosen.items()
+    }
+    _set_aside(parts, config.out)
+    for part, cache in parts.items():
+        if len(cache.failures) > len(cache.samples):
+            of = len(cache.failures) + len(cache.samples)
+            first = min(cache.failures.values())
+            raise DataError(f"{len(cache.failures)} of {of} films of the {part} part cannot be read: {first}")
+    train, tune = (_films(part, cache, labels, config) for part, cache in parts.items())
+    if config.teachers:
+        train = taught(train, config.teachers, config.trust, split)
+    return Plan(
+        train=train,
+        tune=tune,
+        labels=labels,
+        activation=activation,
+        split=split,
+        odds=_odds(config, parts["train"].truth(labels), activation),
+        extra=len({sample.id for sample in extra} & {sample.id for sample in parts["train"].samples}),
+    )
+
+
+def _odds(config: TrainConfig, truth: Array, activation: str) -> Array | None:
+    """Those by which the training films are drawn; none where each is, once an epoch."""
+    if config.sampling == "even":
+        return None
+    odds = balanced(truth, exclusive=activation == "softmax")
+    if not odds.any():
+        raise DataError("no film carries labels to balance; check the labels, or leave sampling out")
+    return odds
+
+
+def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split) -> list[Sample]:
+    """The data's films of a part, of as many patients as asked for; raises DataError where there are none."""
+    if missing := {*map(str, config.held)} - {*split.parts.values()}:
+        raise ConfigError(f"held: the split has no fold {min(missing)}; it has {_folds(split)}")
+    films = select(samples, split, part, fold=config.fold, held=config.held)
+    if not films:
+        raise DataError(
+            f"no films in the {part} part; the data are too few, or fold={config.fold} is none of "
+            f"{_folds(split)}"
+        )
+    films = _settled(part, config, films)
+    return first_patients(films, config.patients) if part == "train" and config.patients else films
+
+
+def _folds(split: Split) -> str:
+    return ", ".join(sorted({*split.parts.values()} - {"test"}, key=int))
+
+
+def _settled(part: Part, config: TrainConfig, films: Sequence[Sample]) -> list[Sample]:
+    """Films with their labels as the policies have it; what is uncertain scores nothing where they tune."""
+    uncertain = config.uncertain if part == "train" else "ignore"
+    return settled(films, uncertain=uncertain, unmentioned=config.unmentioned)
+
+
+def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig) -> Films:
+    """A part's films with what is learned of them; only those that train are changed."""
+    pretrains = config.task == "pretrain"
+    return Films(
+        cache=cache,
+        labels=labels + config.auxiliary if config.task == "classify" else (),
+        preparation=config.preparation,
+        # Views of a film that nothing changed would agree whatever the network.
+        strength=config.augment if part == "train" or pretrains else 0.0,
+        seed=config.seed,
+        recipe=config.recipe if part == "train" or pretrains else "general",
+        views=2 if pretrains else 1,
+    )
+
+
+def _parted(
+    given: list[Sample], samples: list[Sample], split: Split, config: TrainConfig
+) -> tuple[list[Sample], dict[str, Sample]]:
+    """Of the films that `extra` gives, those that only train, and by id those that fill up `samples`' masks.
+
+    The latter train with that mask. Where they tune or test, only the data's own word counts. The former must
+    not be of patients whom the split holds back. Raises DataError with the remedy.
+    """
+    own = {sample.id: sample for sample in samples}
+    more, fuller = [], {}
+    for sample in given:
+        if sample.id not in own:
+            if split.parts.get(sample.patient) in ("test", *map(str, (config.fold, *config.held))):
+                raise DataError(f"{sample.id}: in extra, but the split holds its patient back; leave it out")
+            more.append(sample)
+        elif config.task == "segment" and _shows_all_of(sample, own[sample.id]):
+            fuller[sample.id] = replace(own[sample.id], masks=sample.masks, structures=sample.structures)
+        else:
+            raise DataError(f"{sample.id}: stands in data and in extra; give it once")
+    return more, fuller
+
+
+def _described(samples: list[Sample], config: TrainConfig) -> list[Sample]:
+    """The samples as their task needs them: their own masks only to outline, their view as a label where that
+    is learned."""
+    if config.task != "segment":
+        samples = regional(samples, [config.preparation])
+    if "view" not in config.auxiliary:
+        return samples
+    views = [{"AP": 1.0, "PA": 0.0}.get(sample.view or "", float("nan")) for sample in samples]
+    return [
+        replace(sample, labels={**sample.labels, "view": view})
+        for sample, view in zip(samples, views, strict=True)
+    ]
+
+
+def _shows_all_of(sample: Sample, other: Sample) -> bool:
+    """Whether a film's mask shows every structure that another one of it does, sides or no sides."""
+    shows = sample.structures | ({"lungs"} if {"right_lung", "left_lung"} <= sample.structures else set())
+    return shows >= other.structures
+
+
+def _split(config: TrainConfig, samples: list[Sample]) -> Split:
+    if config.split is not None:
+        return read_split(config.split)
+    path = config.out / "split.csv"
+    if path.is_file() and (config.out / "history.csv").is_file():
+        return read_split(path)
+    made = make_split(samples, seed=config.seed)
+    # Where one stands it is that of a start that failed, or of the first process, which the others leave.
+    if not path.is_file() or read_split(path) != made:
+        write_split(made, path)
+    return made
+
+
+def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
+    """What the outputs stand for. Of labels those asked for; else the six, where the data carry all of them;
+    else all that they carry."""
+    if config.task == "segment":
+        return STRUCTURES
+    if config.task == "pretrain":
+        return tuple(f"dimension {i}" for i in range(config.dimensions))
+    known = {name for sample in samples for name in sample.labels}
+    asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
+    if missing := [name for name in asked if name not in known]:
+        raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
+    known -= set(config.auxiliary)
+    six = tuple(name for name in SIX if name in known)
+    if len({*config.labels}) < len(config.labels):
+        raise ConfigError(f"labels={list(config.labels)}: one stands there twice; leave it out")
+    labels = config.labels or (six if six == SIX else six + tuple(sorted(known - set(six))))
+    if not labels:
+        raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
+    return labels
+
+
+def _check_told(labels: Sequence[str], samples: Sequence[Sample]) -> None:
+    """Raise DataError for a label that no film tells."""
+    for label in labels:
+        if all(math.isnan(sample.labels.get(label, math.nan)) for sample in samples):
+            raise DataError(
+                f"label {label!r} is told of no film, so that there is nothing to learn; leave it out of the "
+                "labels, or give films that tell it"
+            )
+
+
+def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
+    """Softmax where every film carries exactly one of the labels; sigmoid otherwise.
+
+    Raises ConfigError for settings that labels which exclude one another leave no room for.
+    """
+    if config.task != "classify":
+        return "sigmoid"
+    one_of_all = [0.0] * (len(labels) - 1) + [1.0]
+    exclusive = all(sorted(s.labels.get(name, np.nan) for name in labels) == one_of_all for s in samples)
+    chosen = config.activation
+    if chosen == "auto":
+        chosen = "softmax" if exclusive and len(labels) > 1 else "sigmoid"
+    if chosen == "softmax":
+        if len(labels) < 2:
+            raise ConfigError(
+                f"activation=softmax: {labels[0]} alone excludes nothing; set activation=sigmoid"
+            )
+        for name in ("auxiliary", "teachers"):
+            if getattr(config, name):
+                raise ConfigError(f"{name}: only for labels that may stand together; set activation=sigmoid")
+    return chosen
+
+
+def not_read(out: Path) -> list[str]:
+    """Why films of a run's data could not be read."""
+    path = out / _UNREADABLE
+    return [row["reason"] for _, row in read_csv(path)[1]] if path.is_file() else []
+
+
+def _set_aside(parts: dict[str, Cache], out: Path) -> None:
+    """List the films that could not be read, and no others."""
+    failures = {name: why for cache in parts.values() for name, why in cache.failures.items()}
+    if [failures[name] for name in sorted(failures)] == not_read(out):
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
+    write_whole(out / _UNREADABLE, as_csv(["film", "reason"], rows))

@@ -1,0 +1,75 @@
+"""Which films a verb works on: the first of several copies, of a part, and with a word of warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from hilum.card import read_card
+from hilum.commands.films import UNSPLIT, choose
+from hilum.commands.shared import unreadable
+from hilum.data.phantom import write
+from hilum.data.split import Split, write_split
+from hilum.runtime import find
+
+CARD = read_card(find("hilum-six"))
+
+
+@pytest.fixture
+def nih(tmp_path: Path) -> str:
+    """Three films of two patients in NIH's layout."""
+    heading = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    rows = [f"0000000{who}_00{n}.png,No Finding,0,{who},50,M,PA" for who, n in ((1, 0), (1, 1), (2, 0))]
+    write(tmp_path / "films", count=3, seed=0)
+    (tmp_path / "films" / "Data_Entry_2017_v2020.csv").write_text("\n".join([heading, *rows]) + "\n")
+    for path, row in zip(sorted((tmp_path / "films" / "images").iterdir()), rows, strict=True):
+        path.rename(path.with_name(row.partition(",")[0]))
+    return f"nih:{tmp_path / 'films'}"
+
+
+def test_a_model_may_know_films_of_the_kind_it_learned_from(
+    nih: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = choose([nih], [CARD], split=None)
+    assert len(chosen.samples) == 3 and set(chosen.sources.values()) == {"nih:films"}
+    assert chosen.about["warnings"] == [UNSPLIT]
+    assert capsys.readouterr().err == UNSPLIT + "\n"
+    assert choose(["phantom:2"], [CARD], split=None).about["warnings"] == []
+
+
+def test_films_that_could_not_be_read_are_told_and_are_the_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert unreadable({"a": "a.png: truncated", "b": "b\x1b.png: no such file"}.values()) == 1
+    assert capsys.readouterr().out == "unreadable\ta.png: truncated\nunreadable\tb\\x1b.png: no such file\n"
+    assert unreadable([]) == 0 and capsys.readouterr().out == ""
+
+
+def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    write_split(Split(parts={"nih:1": "0", "nih:2": "test"}, sha256=""), file)
+    assert [len(choose([nih], [], split=file, part=part).samples) for part in (None, "tune")] == [1, 2]
+    chosen = choose([nih], [CARD], split=file, default="tune")
+    assert chosen.about["part"] == "tune"
+    (warning,) = chosen.about["warnings"]  # type: ignore[misc]
+    assert "trained by another split" in warning
+    for wrong in ({"part": "tune"}, {"fold": 1}):
+        with pytest.raises(typer.BadParameter, match="give --split"):
+            choose([nih], [], split=None, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(typer.BadParameter, match="has 0"):
+        choose([nih], [], split=file, part="tune", fold=9)
+    assert len(choose([nih], [], split=file, part="test", fold=9).samples) == 1  # which is of no fold
+    for informed, part, why in (
+        (("any",), "test", "its start or a teacher, trained by another split, may have learned"),
+        (("any",), "tune", "its start or a teacher, trained by another split, may have learned"),
+        (("0",), "tune", "its start or a teacher learned from these films"),
+        (("0",), "test", ""),
+        ((), "tune", ""),
+    ):
+        known = {"split_sha256": str(chosen.about["split_sha256"]), "informed": informed}
+        warnings = choose([nih], [CARD.model_copy(update=known)], split=file, part=part).about["warnings"]
+        assert [why in one for one in warnings] == [True] * bool(why)  # type: ignore[attr-defined]
+    with pytest.raises(typer.BadParameter, match="must be one of test, tune, train"):
+        choose([nih], [], split=file, part="half")
