@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hilum.commands.films import choose
-from hilum.commands.shared import Names, Operating, Out, prevalences, unreadable
+from hilum.commands.shared import Fold, Model, Names, Operating, Out, Tuning, prevalences, unreadable
 from hilum.progress import progress
 
 
 def calibrate(
-    model: Annotated[
-        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
-    ],
+    model: Model,
     dataset: Names,
     out: Out,
-    split: Annotated[
-        Path | None,
-        typer.Option(help="patient split, of which the tuning part is used; without it all films"),
-    ] = None,
-    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    split: Tuning = None,
+    fold: Fold = 0,
     prevalence: Annotated[
         list[str] | None,
         typer.Option(metavar="LABEL=SHARE", help="how frequent a label is where the model will work"),

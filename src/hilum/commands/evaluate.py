@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hilum.commands.films import choose
-from hilum.commands.shared import Names, Operating, Out, Thresholds, prevalences, shares, unreadable
+from hilum.commands.shared import (
+    Fold,
+    Model,
+    Names,
+    Operating,
+    Out,
+    Repeats,
+    Split,
+    Thresholds,
+    prevalences,
+    shares,
+    unreadable,
+)
 from hilum.progress import progress
 
 if TYPE_CHECKING:
@@ -18,16 +30,14 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
-    ],
+    model: Model,
     dataset: Names,
     out: Out,
-    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    split: Split = None,
     part: Annotated[
         str | None, typer.Option(help="part of the split: test (unless you say), tune or train")
     ] = None,
-    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    fold: Fold = 0,
     seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
     specialist: Annotated[
         str | None, typer.Option(help="a second classifier, as for predict; of the same size")
@@ -47,7 +57,7 @@ def evaluate(
     ] = None,
     point: Operating = "",
     threshold: Thresholds = None,
-    repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
+    repeats: Repeats = 1000,
     stress: Annotated[
         bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
     ] = False,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from hilum.commands.films import choose
-from hilum.commands.shared import Names, Out, unreadable
+from hilum.commands.shared import Fold, Model, Names, Out, Tuning, unreadable
 from hilum.progress import progress
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[
-        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
-    ],
+    model: Model,
     dataset: Names,
     out: Out,
     to: Annotated[
@@ -28,11 +25,8 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="multiply in bytes; openvino else does so in bf16")
     ] = False,
-    split: Annotated[
-        Path | None,
-        typer.Option(help="patient split, of which the tuning part is used; without it all films"),
-    ] = None,
-    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    split: Tuning = None,
+    fold: Fold = 0,
 ) -> None:
     """Add a faster build to a copy of a checkpoint, if labelled or outlined films show that it says the same.
 

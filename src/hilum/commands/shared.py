@@ -13,6 +13,9 @@ from hilum.commands.terminal import shown
 if TYPE_CHECKING:
     from hilum.card import Card
 
+Model = Annotated[
+    str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
+]
 Names = Annotated[
     list[str],
     typer.Argument(
@@ -20,6 +23,12 @@ Names = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Split = Annotated[Path | None, typer.Option(help="patient split; without it all films are used")]
+Tuning = Annotated[
+    Path | None, typer.Option(help="patient split, of which the tuning part is used; without it all films")
+]
+Fold = Annotated[int, typer.Option(help="the split's fold that is 'tune'")]
+Repeats = Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")]
 Operating = Annotated[
     str, typer.Option("--point", help="operating point of the card: Youden index, sensitivity 0.95, ...")
 ]

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hilum.commands.films import choose
-from hilum.commands.shared import Names, Out
+from hilum.commands.shared import Fold, Model, Names, Out, Repeats, Split
 from hilum.progress import progress
 
 
 def shortcuts(
-    model: Annotated[
-        str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
-    ],
+    model: Model,
     dataset: Names,
     out: Out,
-    split: Annotated[Path | None, typer.Option(help="patient split; without it all films are used")] = None,
+    split: Split = None,
     part: Annotated[
         str | None, typer.Option(help="part of the split: tune (unless you say), test or train")
     ] = None,
-    fold: Annotated[int, typer.Option(help="the split's fold that is 'tune'")] = 0,
+    fold: Fold = 0,
     films: Annotated[int, typer.Option(min=0, help="look at so many, drawn with the seed; 0: all")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="of the bootstrap, and of the films drawn")] = 0,
-    repeats: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")] = 1000,
+    repeats: Repeats = 1000,
     pictures: Annotated[
         bool,
         typer.Option(

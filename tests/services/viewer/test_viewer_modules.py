@@ -11,9 +11,10 @@ import pytest
 
 from hilum.data.phantom import draw
 from hilum.reporting import picture
+from hilum.serve import app
 from hilum.serve.wire import npy
 
-STATIC = Path(picture.__file__).parent / "serve" / "static"
+STATIC = Path(app.__file__).parent / "static"
 MODULES = sorted(STATIC.glob("*.js"))
 
 
