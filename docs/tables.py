@@ -1,11 +1,14 @@
 """Fills the tables of docs/results/*.md from the files beside them, and draws one: python docs/tables.py
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where it is written anew; so a number is
-copied by nobody. The files are what `hilum evaluate` wrote, see the command beside each table.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where it is written anew; so a number
+is copied by nobody. The files are what `hilum evaluate` wrote, see the command beside each table. Of a
+table after ``<!-- figures: NAME -->`` the columns in `COLUMNS` are written, from the csv of that study, by
+the run that a row begins with; other columns, and rows of no run, stay as they are.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -129,18 +132,51 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+COLUMNS = {
+    "mean AUROC of the five": ("mean of 5 findings", "AUROC"),
+    "by patient": ("mean of 5 findings", "AUROC by patient"),
+    "edema": ("Edema", "AUROC"),
+    "cardiomegaly": ("Cardiomegaly", "AUROC"),
+    "six-way balanced accuracy, by threshold": (
+        "films with exactly one of the 6",
+        "balanced accuracy by threshold",
+    ),
+}
+"""Heading of a column in a table of runs -> subject and measure."""
+
+
+def runs(name: str, lines: Sequence[str]) -> str:
+    """A table whose rows are a study's runs, with the study's figures."""
+    with (HERE / "results" / f"{name}.csv").open(encoding="utf-8") as file:
+        of = {
+            (row["run"], row["subject"], row["measure"], row["condition"]): row
+            for row in csv.DictReader(file)
+        }
+    split = [[one.strip() for one in line.strip("|").split("|")] for line in lines]
+    for row in split[2:]:
+        run = re.match(r"[`\w-]+", row[0])
+        for at, heading in enumerate(split[0]):
+            found = of.get((run[0].strip("`"), *COLUMNS.get(heading, ("", "")), "")) if run else None
+            if found:
+                row[at] = cell({key: float(found[key]) for key in ("value", "low", "high")})
+    return table(split[0], split[2:])
+
+
 def filled(text: str) -> str:
     """The page with every table that it has a place for."""
 
     def new(match: re.Match[str]) -> str:
-        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+        told = TABLES[match[2]]() if match[1] == "table" else runs(match[2], match[3].splitlines())
+        return f"<!-- {match[1]}: {match[2]} -->\n{told}\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (.*?) -->\n.*?<!-- end -->", new, text, flags=re.DOTALL)
+    return re.sub(r"<!-- (table|figures): (.*?) -->\n(.*?)<!-- end -->", new, text, flags=re.DOTALL)
 
 
 def classifiers(page: str) -> str:
     """An SVG of quality against cost, of the networks in the page's table of classifiers, one of a kind."""
-    lines = page.partition("| run | start | parameters, M |")[2].partition("\n\n")[0].splitlines()[2:]
+    lines = (
+        page.partition("| run | start | parameters, M |")[2].partition("\n<!-- end -->")[0].splitlines()[2:]
+    )
     points = []
     for name, start, _, cost, told, *_ in (
         [cell.strip() for cell in line.split("|")[1:-1]] for line in lines
