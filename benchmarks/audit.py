@@ -22,8 +22,8 @@ import numpy as np
 from hilum.data import open_data
 from hilum.data.split import read_split
 from hilum.evaluation.figures import Bench
+from hilum.leakage import LEAST
 from hilum.leakage.audit import Film, audit, listed
-from hilum.leakage.duplicates import LEAST
 from hilum.leakage.likeness import likeness
 from hilum.leakage.looks import gather, look_of
 from hilum.leakage.search import candidates, likest

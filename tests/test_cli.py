@@ -600,6 +600,14 @@ def test_an_out_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1 and "film.png" in done.stderr
 
 
+def test_a_preparation_that_is_no_table_is_told_beside_a_start_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("preparation = 3", encoding="utf-8")
+    more = ["--data", "phantom:4", "--from", "hilum-six"]
+    done = hilum("train", tmp_path / "mine.toml", *more, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("hilum: preparation: ")
+
+
 def test_all_settings_of_training_are_listed() -> None:
     done = hilum("train", "--settings", "--task", "segment")
     names = [line.split("\t")[0] for line in done.stdout.splitlines()]
@@ -638,6 +646,9 @@ def test_evaluate_judges_maps_where_it_is_asked_to(tmp_path: Path) -> None:
     done = hilum("evaluate", "hilum-six", "phantom:2@3", "--out", tmp_path / "x", "--card")
     assert done.returncode == 2
     assert "--maps" in done.stderr
+    done = hilum("evaluate", "hilum-six", "phantom:2@3", "--out", tmp_path / "out", *more)
+    assert done.returncode == 2
+    assert "holds a checkpoint already" in done.stderr
 
 
 def test_predict_explains_as_it_is_asked_to(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hilum.config import TrainConfig, expand, train_config
 from hilum.errors import ConfigError
-from hilum.studies.toml_files import read_toml
+from hilum.toml_files import read_toml
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SEGMENT: dict[str, Any] = {"task": "segment", "data": ["phantom:10"]}
@@ -45,7 +45,7 @@ def test_the_file_beats_the_default_and_the_command_line_beats_the_file() -> Non
         ("intended_use=", "intended_use", ""),
         ("out=runs/x", "out", Path("runs/x")),
         ("split=configs/splits/nih.csv", "split", Path("configs/splits/nih.csv")),
-        ('labels=["Edema", "Mass"]', "labels", ("Edema", "Mass")),
+        ('citations=["One", "Two"]', "citations", ("One", "Two")),
         ("arguments.width=24", "arguments", {"width": 24}),
         ("arguments.norm=false", "arguments", {"norm": False}),
         ("arguments={ depth = 5 }", "arguments", {"depth": 5}),
@@ -175,3 +175,17 @@ def test_variables_are_replaced_from_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("FILMS")
     with pytest.raises(ConfigError, match=r"nih:\$FILMS/x: FILMS is not set; export FILMS=FOLDER first"):
         expand("nih:$FILMS/x")
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "why"),
+    [
+        ("segment", {"labels": ["heart"]}, "labels: only for task 'classify'"),
+        ("segment", {"activation": "softmax"}, "activation: only for task 'classify'"),
+        ("pretrain", {"weighting": "balanced"}, "weighting: only for task 'classify'"),
+        ("classify", {"recipe": "outlines"}, "recipe: 'outlines' only for task 'segment'"),
+    ],
+)
+def test_what_a_task_would_pass_over_is_refused(task: str, settings: dict[str, object], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        train_config({"task": task, "data": ["phantom:4"]} | settings)

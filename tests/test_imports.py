@@ -22,7 +22,7 @@ FLOORS = """
     __init__ errors labels progress
     extras store types
     augment card explain measure needs_train reading statistics
-    calibration config engines hub models prepare quality
+    calibration config engines hub models prepare quality toml_files
     outline runtime
     gate segment
     classify reporting

@@ -230,7 +230,7 @@ def _degrade(film: Array, rng: np.random.Generator, strength: float) -> Array:
 
 
 def _collimate(film: Array, mask: Array | None, rng: np.random.Generator) -> Array:
-    """A black or white border outside the exposed field, to 10 % of each side; anatomy is not cut off."""
+    """A black or white border, to 10 % of each side, but not into what a mask shows."""
     side = film.shape[0]
     top, bottom, left, right = (int(side * share) for share in rng.uniform(0, 0.1, 4))
     if mask is not None and mask.any():

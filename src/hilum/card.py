@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from hilum.errors import CheckpointError
+from hilum.errors import CheckpointError, ConfigError
 from hilum.store import drafted
 
 CARD = "card.json"
@@ -251,6 +251,12 @@ def read_card(folder: Path) -> Card:
 def card_json(card: Card) -> str:
     """The card as indented JSON, ending in a newline."""
     return json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def vacant(out: Path) -> None:
+    """Raise ConfigError where ``out/checkpoint`` is there already: none is ever written over."""
+    if (out / "checkpoint").exists():
+        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
 
 
 def copied(folder: Path, out: Path, card: Card) -> None:

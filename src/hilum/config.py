@@ -159,6 +159,9 @@ class TrainConfig(Strict):
     @model_validator(mode="after")
     def _of_its_task(self) -> TrainConfig:
         for name in (
+            "labels",
+            "activation",
+            "weighting",
             "loss",
             "smoothing",
             "mixup",
@@ -171,6 +174,8 @@ class TrainConfig(Strict):
         ):
             if self.task != "classify" and getattr(self, name) != TrainConfig.model_fields[name].default:
                 raise ValueError(f"{name}: only for task 'classify'")
+        if self.task != "segment" and self.recipe == "outlines":
+            raise ValueError("recipe: 'outlines' only for task 'segment'; use 'general'")
         if self.task == "segment" and self.recipe == "views":
             raise ValueError("recipe: 'views' cuts films without their masks; use 'outlines' or 'general'")
         region = self.preparation.region

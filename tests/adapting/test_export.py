@@ -220,3 +220,12 @@ def test_the_command_tells_quality_and_speed(
     card = json.loads((tmp_path / "fast" / "checkpoint" / "card.json").read_text())
     assert card["builds"][0]["data"].startswith("phantom")
     assert "build" not in card
+
+
+def test_a_checkpoint_that_is_there_is_not_written_over(
+    lungs: tuple[Exported, Path], phantoms: Cache
+) -> None:
+    before = (lungs[1] / "card.json").read_bytes()
+    with pytest.raises(ConfigError, match="holds a checkpoint already; choose another out"):
+        export("hilum-lungs", phantoms, lungs[1].parent, to="onnx", int8=True)
+    assert (lungs[1] / "card.json").read_bytes() == before

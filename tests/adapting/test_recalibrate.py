@@ -196,6 +196,9 @@ def test_classes_share_a_temperature_where_that_helps(
     few, fits = run(monkeypatch, tmp_path / "few", logits[:10], truth[:10])
     assert {fit.method for fit in fits.values()} == {"unchanged"}
     assert few.calibration == dict.fromkeys(CARD.labels, Calibration())
+    with pytest.raises(ConfigError, match="300 patients: too few, or alike"):  # none has just one of them
+        run(monkeypatch, tmp_path / "none", logits, np.ones_like(truth))
+    assert not (tmp_path / "none").exists()
 
 
 def test_classes_of_a_site_where_they_are_rarer_are_so_said_and_called_as_before(

@@ -179,3 +179,12 @@ def test_of_a_published_film_in_two_kinds_the_first_is_taken(tmp_path: Path, lay
     joined = open_data(f"shenzhen:{one}+lungmasks:{other}")
     assert [sample.id for sample in joined].count("shenzhen:CHNCXR_0001_0") == 1
     assert {sample.site for sample in joined} == {"shenzhen", "montgomery"}
+
+
+def test_a_name_that_is_no_utf8_is_refused_by_name(tmp_path: Path) -> None:
+    """Tables, splits and caches could not name it."""
+    for label in ("Edema", "None"):
+        (tmp_path / label).mkdir()
+        Path(os.fsdecode(os.fsencode(tmp_path / label) + b"/caf\xe9.png")).touch()
+    with pytest.raises(DataError, match=r"caf.{1,6}e9\.png' is no name in UTF-8; rename the file or folder"):
+        open_data(f"folder:{tmp_path}")

@@ -22,8 +22,8 @@ from hilum.data.phantom import draw
 from hilum.data.split import make_split, read_split
 from hilum.data.ties import read_together, tied
 from hilum.errors import DataError
+from hilum.leakage import LEAST
 from hilum.leakage.audit import FILE, PICTURE, PIXELS, Audit, audit, leaks, listed
-from hilum.leakage.duplicates import LEAST
 from hilum.leakage.looks import gather, look_of
 from hilum.leakage.search import TURNS
 from hilum.leakage.traces import PLAIN, told

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from hilum.calibration.calibrate import logit
-from hilum.card import Card, card_json, read_card
+from hilum.card import ANY, Card, card_json, read_card
 from hilum.commands.train import study as command
 from hilum.config import TrainConfig
 from hilum.data import open_data
@@ -604,3 +604,21 @@ def test_a_difference_of_too_few_films_has_neither_interval_nor_p_value() -> Non
         one = Difference(run="a", source="s", test="t", column=("Edema", "AUROC"), gain=gain)
         told.append(difference_table([one], "b")[1][0][2])
     assert told == ["+0.0200 (-0.100 to +0.140), P 0.400", "+0.0200 (too few films)"]
+
+
+@pytest.mark.parametrize("part", ["tune", "test"])
+def test_what_was_trained_by_another_split_neither_starts_nor_teaches_a_run(
+    folded: tuple[Study, list[Entry]], tmp_path: Path, part: str
+) -> None:
+    study, done = folded
+    held = study.tests["held"].model_copy(update={"parts": (part,)})
+    card = read_card(done[0].config.out / "checkpoint")
+    for name, other in (
+        ("elsewhere", {"split_sha256": "0" * 64}),
+        ("after", {"informed": (ANY,)}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "card.json").write_text(card_json(card.model_copy(update=other)))
+        informed = done[0].config.model_copy(update={"start": str(tmp_path / name)})
+        with pytest.raises(ConfigError, match="trained by another split, or from what was, it may have"):
+            unseen(informed, held)

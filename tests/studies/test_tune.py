@@ -11,9 +11,10 @@ import pytest
 
 from hilum.config import TrainConfig, train_config
 from hilum.errors import ConfigError, DivergedError, OutOfMemoryError, TrainingError
+from hilum.store import alone
 from hilum.studies import tune as module
-from hilum.studies.toml_files import read_toml
 from hilum.studies.tune import Search, read_search, tune
+from hilum.toml_files import read_toml
 from hilum.training.starts import sized
 
 PUBLISHED = Path(__file__).parents[2] / "configs" / "tune"
@@ -268,3 +269,29 @@ def test_settings_with_names_in_words_can_be_read_again(tmp_path: Path) -> None:
 def test_a_logarithm_needs_a_low_above_zero(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="log = true: give a low above 0"):
         search(tmp_path, space={"decay": {"low": 0.0, "high": 0.1, "log": True}})
+
+
+def test_only_one_process_searches_in_a_folder(tmp_path: Path, trainer: Trainer) -> None:
+    with alone(tmp_path, "searches"), pytest.raises(ConfigError, match="another process searches there"):
+        tune(search(tmp_path))
+    assert not trainer.configs
+    tune(search(tmp_path))
+
+
+def test_choices_that_do_not_go_together_may_stand_in_any_order(tmp_path: Path, trainer: Trainer) -> None:
+    space = {"loss": {"choices": ["adjusted", "cross-entropy"]}, "weighting": {"choices": ["sqrt", "none"]}}
+    tune(search(tmp_path, space=space, trials=8))
+    assert {row["state"] for row in table(tmp_path)} <= {"complete", "pruned"}
+    assert trainer.configs
+
+
+def test_best_settings_are_toml_whatever_the_films_are_called(tmp_path: Path, trainer: Trainer) -> None:
+    base = {
+        "task": "classify",
+        "data": ["csv:\U00020bb7/films.csv"],
+        "epochs": 3,
+        "preparation": {"size": 32},
+    }
+    tune(search(tmp_path, base=base))
+    assert trainer.configs
+    assert read_toml(tmp_path / "best.toml")["data"] == base["data"]

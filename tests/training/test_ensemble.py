@@ -165,3 +165,16 @@ def test_who_begins_from_what_knows_the_patients_says_so_ever_after(
     assert (held.informed, held.unlearned) == (("1",), {0})
     both = ensemble([tmp_path / "heir", tmp_path / "fold"], split=split, out=tmp_path / "both", name="both")
     assert both.informed == ("0",)
+
+
+def test_a_member_that_may_know_the_fold_is_told(
+    members: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(members / "two", tmp_path / "two")
+    card = read_card(tmp_path / "two" / "checkpoint")
+    told = card.model_copy(update={"informed": ("0",)})
+    (tmp_path / "two" / "checkpoint" / "card.json").write_text(card_json(told))
+    split = members / "one" / "split.csv"
+    made = ensemble([members / "one", tmp_path / "two"], split=split, out=tmp_path / "both", name="both")
+    assert made.informed == ("0",)
+    assert any("learned from fold 0" in message for message in caplog.messages)

@@ -20,11 +20,12 @@ from hilum.data.split import Split, write_split
 from hilum.errors import ConfigError, DataError
 from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
-from hilum.studies.toml_files import read_toml
+from hilum.toml_files import read_toml
 from hilum.training.frequencies import class_weights, log_odds
 from hilum.training.plan import Plan, make_plan, not_read
 from hilum.training.run import objective
 from hilum.training.starts import network, sized, started
+from hilum.training.train import train
 from hilum.types import STRUCTURES, Listing
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -581,3 +582,54 @@ def test_arguments_that_no_network_can_have_are_told_before_any_work(
 def test_a_task_that_is_no_word_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be one of"):
         train_config({"task": ["classify"], "data": ["phantom:9"]})
+
+
+def test_a_label_must_be_told_of_films_that_train(tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    rows: Rows = [{"Edema": i % 2, "Mass": i % 2 if i >= 8 else "", "patient": f"p{i}"} for i in range(12)]
+    data = table(ours, rows)
+    write_split(
+        Split(parts={f"ours:p{i}": "0" if i >= 8 else "1" for i in range(12)}, sha256=""), tmp_path / "s.csv"
+    )
+    settings = {"data": [data], "split": tmp_path / "s.csv"}
+    with pytest.raises(DataError, match="label 'Mass' is told of no film that trains"):
+        make_plan(config(tmp_path, **settings))
+    more = table(tmp_path / "more", [{"Edema": "", "Mass": i % 2, "patient": f"q{i}"} for i in range(4)])
+    assert make_plan(config(tmp_path, **settings, extra=[more])).labels == ("Edema", "Mass")
+
+
+def test_films_that_name_no_patient_and_labels_left_aside_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    named: Rows = [dict.fromkeys(SIX, i % 2) | {"patient": f"p{i}"} for i in range(20)]
+    make_plan(config(tmp_path / "a", data=[table(tmp_path / "named", named)]))
+    assert not caplog.messages
+    unnamed: Rows = [dict.fromkeys(SIX, i % 2) | {"Mass": i % 2} for i in range(20)]
+    data = table(tmp_path / "unnamed", unnamed)
+    assert make_plan(config(tmp_path / "b", data=[data])).labels == SIX
+    assert caplog.messages[0].startswith("20 of 20 films name no patient")
+    assert "the data also carry Mass: name those to learn by labels=" in caplog.messages[1]
+    caplog.clear()
+    make_plan(config(tmp_path / "c", data=[data], labels=["Mass"]))
+    assert [message[:8] for message in caplog.messages] == ["20 of 20"]
+
+
+def test_a_stem_without_imagenet_weights_begins_at_random(tmp_path: Path) -> None:
+    for stem, start in (("patches", "imagenet"), ("convolutions", "random")):
+        asked = config(
+            tmp_path, start="auto", architecture="vit", arguments={"stem": stem}, data=["phantom:4"]
+        )
+        assert started(asked).start == start
+
+
+def test_weights_that_find_no_place_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small = {"architecture": "cnn", "arguments": {"width": 2, "depth": 2, "grid": 4, "dense": 8}}
+    first = config(tmp_path, data=["phantom:12"], epochs=1, **small)
+    train(first)
+    caplog.clear()
+    other = small | {"arguments": small["arguments"] | {"grid": 2}}
+    again = config(tmp_path, data=["phantom:12"], **other).model_copy(update={"start": str(first.out)})
+    network(again, make_plan(again))
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "has no fitting dense.weight, which begin at random"
+    ]

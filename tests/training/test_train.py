@@ -345,7 +345,7 @@ def test_unknown_labels_and_unreadable_films_are_put_up_with(runs: Path, films: 
 
 def test_a_checkpoint_that_no_training_made_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
-    with pytest.raises(ConfigError, match="holds a checkpoint already; choose another out="):
+    with pytest.raises(ConfigError, match="holds a checkpoint already; choose another out"):
         claim(tmp_path, resume=False)
 
 
@@ -704,10 +704,20 @@ def test_it_stops_when_patience_is_up_and_ships_the_best(
         return 1.0, next(scores)
 
     monkeypatch.setattr(loop, "score", scripted)
-    train(segment(runs / "stale", epochs=20, patience=2))
+    told: list[str] = []
+    train(segment(runs / "stale", epochs=20, patience=2), tick=lambda _done, _of, text: told.append(text))
     assert values(runs / "stale", "score") == [0.5, 0.6, 0.55, 0.58]
+    assert any(text.endswith(", best mean Dice 0.600") for text in told)
     assert same(kept.weights[0], shadows[1])
     assert not same(shadows[1], shadows[2])
+
+
+def test_where_nothing_can_be_scored_no_score_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "score", lambda *_: (0.7, float("nan")))
+    told: list[str] = []
+    train(segment(runs / "told-no-score", epochs=2), tick=lambda _done, _of, text: told.append(text))
+    assert [text for text in told if text.startswith("epoch 2")]
+    assert not [text for text in told if "best" in text]
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(

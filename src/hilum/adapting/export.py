@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from hilum.card import CARD, Build, Card, card_json, copy_files
+from hilum.card import CARD, Build, Card, card_json, copy_files, vacant
 from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
@@ -63,6 +63,7 @@ def export(
     nothing is written. Raises CheckpointError then, ConfigError for what cannot be asked, and
     MissingExtraError where packages are missing.
     """
+    vacant(out)
     folder = find(name)
     trained = Runtime(folder, build="")
     build = planned(trained.card, to=to, int8=int8)

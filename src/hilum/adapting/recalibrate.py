@@ -12,7 +12,7 @@ from hilum.adapting.corrections import Fit, of_classes, of_label
 from hilum.calibration.calibrate import FEWEST, probabilities
 from hilum.calibration.conformal import fit_sets
 from hilum.calibration.decide import POINTS, YOUDEN, fit_threshold, moved
-from hilum.card import Calibration, Card, Threshold, copied
+from hilum.card import Calibration, Card, Threshold, copied, vacant
 from hilum.data.cache import Cache
 from hilum.errors import ConfigError
 from hilum.evaluation.evaluate import logits_of
@@ -60,19 +60,21 @@ def recalibrate(
     about = f"{len(truth)} films of {len(set(patients.tolist()))} patients, {data}"
     if card.activation == "softmax":
         fits = of_classes(card, logits, truth, patients, about)
-        fitted = {one.label: one.calibration for one in fits}
-        now = card.model_copy(update={"calibration": fitted, "leaning": _leaning(card, fits)})
-        return _written(folder, out, card, now), fits
-    fits = [
-        of_label(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
-        for i, label in enumerate(card.labels)
-    ]
+    else:
+        fits = [
+            of_label(label, card, logits[:, i], truth[:, i], patients, (prevalences or {}).get(label), about)
+            for i, label in enumerate(card.labels)
+        ]
     if not prevalences and all(np.isnan(one.losses["unchanged"]) for one in fits):
         raise ConfigError(
             f"{len(set(patients.tolist()))} patients: too few, or alike in every label, to fit anything to; "
             "give more films"
         )
-    now = _refitted(card, fits, logits, truth, patients, point, about)
+    if card.activation == "softmax":
+        fitted = {one.label: one.calibration for one in fits}
+        now = card.model_copy(update={"calibration": fitted, "leaning": _leaning(card, fits)})
+    else:
+        now = _refitted(card, fits, logits, truth, patients, point, about)
     return _written(folder, out, card, now), fits
 
 
@@ -114,8 +116,7 @@ def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None)
             f"{card.name}: its labels exclude one another, a prevalence cannot be set for one; leave it out, "
             "or train with activation=sigmoid"
         )
-    if (out / "checkpoint").exists():
-        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
+    vacant(out)
 
 
 def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:

@@ -31,7 +31,8 @@ def calibrate(
     20 patients of either class only the intercept moves. The card gets all operating points, of which
     --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
     have. Labels that exclude one another are corrected together, by nothing, a temperature, or an intercept
-    each beside it (Platt); they have no operating points, and their calls stay.
+    each beside it (Platt); they have no operating points, and where training made rare classes count more,
+    their calls stay.
 
     Exit code 1: done, but for films that could not be read.
 

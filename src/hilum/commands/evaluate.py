@@ -94,6 +94,7 @@ def evaluate(
       hilum evaluate runs/mine nih:films --split splits/nih.csv --out runs/test
     """
     from hilum.calibration.decide import operated, seconded
+    from hilum.card import vacant
     from hilum.evaluation.evaluate import evaluate as run
     from hilum.evaluation.evaluate import films_for, groups_of, judge
     from hilum.evaluation.faithful import carry, judge_maps
@@ -116,6 +117,8 @@ def evaluate(
     elsewhere = prevalences(prevalence, runtime.card)
     if carded and not maps:
         raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
+    if carded:
+        vacant(out)
     own = shares(threshold, "--threshold")
     runtime.card = operated(runtime.card, point=point, thresholds=own)
     if second is not None:

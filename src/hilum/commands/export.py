@@ -43,7 +43,7 @@ def export(
     """
     from hilum.adapting.export import Target, planned
     from hilum.adapting.export import export as run
-    from hilum.card import read_card
+    from hilum.card import read_card, vacant
     from hilum.data import short
     from hilum.evaluation.evaluate import films_for
     from hilum.runtime import find
@@ -52,6 +52,7 @@ def export(
         raise typer.BadParameter(f"choose from {', '.join(get_args(Target))}", param_hint="--to")
     card = read_card(find(model))
     planned(card, to=cast("Target", to), int8=int8)  # before films are read, for what is asked wrongly
+    vacant(out)
     chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
     data = " + ".join(short(name) for name in dataset)
     if split is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hilum.commands.shared import unreadable
-from hilum.leakage.duplicates import LEAST
+from hilum.leakage import LEAST
 from hilum.progress import progress
 
 Audited = Annotated[

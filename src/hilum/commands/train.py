@@ -62,7 +62,7 @@ def train(
       hilum train --data csv:labels.csv --from runs/films/checkpoint --out runs/mine
     """
     from hilum.config import train_config
-    from hilum.studies.toml_files import read_toml
+    from hilum.toml_files import read_toml
 
     if show:
         _show_settings(task or "classify")
@@ -234,7 +234,8 @@ def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
         "arguments": card.arguments,
         "preparation": card.preparation.model_dump(),
     }
-    preparation = {**theirs["preparation"], **config.get("preparation", {})}
+    own = config.get("preparation", {})  # where it is no table, that is told with the other settings
+    preparation = {**theirs["preparation"], **own} if isinstance(own, dict) else own
     return theirs | config | {"start": start, "preparation": preparation}
 
 

@@ -15,6 +15,7 @@ from hilum.evaluation.outlines import CLEAN, changed
 from hilum.reporting.picture import COLOURS
 from hilum.runtime import Runtime
 from hilum.segment import segment
+from hilum.store import write_whole
 from hilum.types import STRUCTURES, Array
 
 _WORST = 20
@@ -35,7 +36,8 @@ def write_pictures(runtime: Runtime, cache: Cache, evaluation: Evaluation, out: 
     }
     for name, chosen in sheets.items():
         if tiles := [_tile(runtime, cache, row, seed) for row in _lowest(chosen)]:
-            cv2.imwrite(str(out / f"{name}.png"), cv2.cvtColor(_sheet(tiles), cv2.COLOR_RGB2BGR))
+            sheet = cv2.cvtColor(_sheet(tiles), cv2.COLOR_RGB2BGR)
+            write_whole(out / f"{name}.png", cv2.imencode(".png", sheet)[1].tobytes())
     known = [
         row
         for row in evaluation.tables.get("ratios", [])

@@ -14,7 +14,7 @@ import numpy as np
 from hilum.data import short
 from hilum.data.split import Split
 from hilum.data.ties import tied
-from hilum.leakage.duplicates import LEAST
+from hilum.leakage import LEAST
 from hilum.leakage.likeness import likeness
 from hilum.leakage.looks import Looks
 from hilum.leakage.search import TURNS, candidates

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hilum.card import Strict, read_card
+from hilum.card import ANY, Strict, read_card
 from hilum.config import TrainConfig
 from hilum.data import join, open_data, short
 from hilum.data.opened import stamp
-from hilum.data.split import Part, read_split, select
+from hilum.data.split import Part, may_know, read_split, select
 from hilum.errors import ConfigError
 from hilum.evaluation.evaluate import groups_of
 from hilum.runtime import find
@@ -41,13 +41,12 @@ def unseen(
     """The test's films but those of patients that the run trained on.
 
     `opened` opens a data set by its name. Raises ConfigError where the run's start or a teacher learned from
-    the films, or it has no split.
+    the films, or may have, and where it has no split.
     """
     if config.split is None:
         raise ConfigError("a study needs split= in [base]: one split for all of its runs")
-    if test.parts != ("test",):
-        _refuse_informed(config)
     samples = join([opened(name) for name in test.data])
+    _refuse_informed(config, test, samples)
     own = join([opened(name) for name in config.data])
     split = read_split(config.split)
     learned = {s.patient for s in select(own, split, "train", fold=config.fold, held=config.held)}
@@ -60,13 +59,19 @@ def unseen(
     return [sample for sample in chosen if sample.patient not in learned]
 
 
-def _refuse_informed(config: TrainConfig) -> None:
-    """Raise ConfigError where a start or teacher learned, or may have, from the fold that scores a run."""
+def _refuse_informed(config: TrainConfig, test: Films, samples: Sequence[Sample]) -> None:
+    """Raise ConfigError where a start or teacher learned, or may have, from the films that score a run."""
     assert config.split is not None  # noqa: S101 - asked for before
     split = read_split(config.split)
     for name in {config.start, *config.teachers} - {"random", "imagenet"}:
         card = read_card(find(name))
-        if card.split_sha256 == split.sha256 and config.fold not in card.unlearned:
+        if card.split_sha256 != split.sha256 or ANY in card.informed:
+            if may_know([source.name for source in card.sources], test.data, samples):
+                raise ConfigError(
+                    f"{name}: trained by another split, or from what was, it may have learned the films that "
+                    f"{config.out.name} is scored on; give one that was trained by the study's split"
+                )
+        elif test.parts != ("test",) and config.fold not in card.unlearned:
             may = "may have learned" if config.fold in card.kept else "learned"
             raise ConfigError(
                 f"{name}: {may} from fold {config.fold}, on which {config.out.name} is scored; give one that "

@@ -25,7 +25,7 @@ from hilum.progress import within
 from hilum.runtime import find
 from hilum.studies.films import Films, groups
 from hilum.studies.scores import pool_runs, score_run
-from hilum.studies.toml_files import read_plan
+from hilum.toml_files import read_plan
 from hilum.training.run import trained
 from hilum.training.starts import origin, started
 from hilum.training.train import train

@@ -22,8 +22,8 @@ from hilum.card import Strict
 from hilum.config import TrainConfig, train_config
 from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMemoryError, TrainingError
 from hilum.progress import within
-from hilum.store import as_csv, write_whole
-from hilum.studies.toml_files import read_plan
+from hilum.store import alone, as_csv, write_whole
+from hilum.toml_files import read_plan
 from hilum.training.run import STATE, trained
 from hilum.training.starts import sized
 from hilum.training.train import train
@@ -81,14 +81,18 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     """
     if find_spec("optuna") is None:
         raise MissingExtraError("tuning", "tune")
-    from optuna.trial import TrialState
-
-    # What is asked wrongly is told here, once, and not by every trial.
-    first = _config(
-        search, {name: what.choices[0] if what.choices else what.low for name, what in search.space.items()}
-    )
+    first = _tried(search)
     if not any(name.startswith(("preparation.", "arguments.", "architecture")) for name in search.space):
         sized(first)
+    search.out.mkdir(parents=True, exist_ok=True)
+    with alone(search.out, "searches"):
+        return _search(search, tick)
+
+
+def _search(search: Search, tick: Tick | None) -> dict[str, Any]:
+    """`tune`, by the only process that searches there."""
+    from optuna.trial import TrialState
+
     study = _opened(search)
 
     def objective(trial: optuna.Trial) -> float:
@@ -115,12 +119,27 @@ def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
     return {"score": study.best_value, **study.best_params}
 
 
+def _tried(search: Search) -> TrainConfig:
+    """Settings at one end of the space, or at the other where those do not go together.
+
+    What is asked wrongly is so told here, once, and not by every trial. Raises ConfigError.
+    """
+    ends = {name: what.choices or (what.low, what.high) for name, what in search.space.items()}
+    first, last = ({name: values[i] for name, values in ends.items()} for i in (0, -1))
+    try:
+        return _config(search, first)
+    except ConfigError as error:
+        try:
+            return _config(search, last)
+        except ConfigError:
+            raise error from None
+
+
 def _opened(search: Search) -> optuna.Study:
     """The search as it stands in its folder, or a new one; raises ConfigError where that is another's."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
-    search.out.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=f"sqlite:///{search.out / 'tune.db'}",
         study_name=search.name,
@@ -167,7 +186,7 @@ def _drawn(trial: optuna.Trial, name: str, what: Range) -> Any:
 def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
     """A training's settings; its folder is named after what was drawn, so that it is found again."""
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:8]
-    overrides = [f"{name}={json.dumps(value)}" for name, value in drawn.items()]
+    overrides = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in drawn.items()]
     config = train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
     if config.devices != 1 or config.nodes != 1:
         raise ConfigError("devices: a search trains on one; run its best settings on several")
@@ -225,4 +244,4 @@ def _toml(settings: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + " }"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)  # TOML knows no halves of a character

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from hilum.card import Card
+from hilum.card import Card, vacant
 from hilum.config import train_config
+from hilum.data.split import read_split
 from hilum.errors import ConfigError
 from hilum.models.ensemble import Ensemble
 from hilum.training.checkpoint import load
 from hilum.training.finish import finish
 from hilum.training.plan import make_plan
+from hilum.training.starts import flattered
 from hilum.types import Tick
+
+_logger = logging.getLogger(__name__)
 
 _SHARED = ("labels", "activation", "preparation", "split_sha256", "outlines_sha256")
 
@@ -37,10 +42,11 @@ def ensemble(
     """
     if len(models) < 2 and not mirrored:
         raise ConfigError(f"{len(models)} model: an ensemble has two or more, or one and its mirror image")
-    if (out / "checkpoint").exists():
-        raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
+    vacant(out)
     loaded = [load(model) for model in models]
     cards = [card for _, card in loaded]
+    if read_split(split).sha256 != cards[0].split_sha256:
+        raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
     _agree(models, cards)
     if mirrored and cards[0].preparation.channels > 1:
         raise ConfigError(f"{models[0]}: is told which lung is the right one; leave its mirror image out")
@@ -53,9 +59,9 @@ def ensemble(
     # The first model's settings say which films are whose.
     config = train_config({**cards[0].config, **own, **({"data": tuple(data)} if data else {})})
     plan = make_plan(config, tick)
-    if plan.split.sha256 != cards[0].split_sha256:
-        raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
     informed = sorted({fold for card in cards for fold in card.informed})
+    if informed:
+        _logger.warning(flattered(informed))
     whole = Ensemble([module for module, _ in loaded], mirrored=mirrored).eval()
     return finish(whole, config, plan, informed=informed)
 

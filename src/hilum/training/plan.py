@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from hilum.store import as_csv, write_whole
 from hilum.training.batches import Films, balanced
 from hilum.training.teach import taught
 from hilum.types import STRUCTURES, Array, Sample, Tick
+
+_logger = logging.getLogger(__name__)
 
 _UNREADABLE = "unreadable.csv"
 
@@ -74,11 +77,11 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     extra, fuller = _parted(given, samples, split, config)
     labels = _labels(config, samples)
     taught_by = _settled("train", config, samples)
-    if config.task == "classify" and not config.teachers:  # who may tell what the films do not
-        _check_told((*labels, *(name for name in config.auxiliary if name != "view")), taught_by)
     activation = _activation(config, taught_by, labels)
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
+    if config.task == "classify" and not config.teachers:  # who may tell what the films do not
+        _check_told((*labels, *(name for name in config.auxiliary if name != "view")), chosen["train"])
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
     whole = sum(map(len, chosen.values()))
     parts = {
@@ -202,11 +205,22 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
     path = config.out / "split.csv"
     if path.is_file() and (config.out / "history.csv").is_file():
         return read_split(path)
+    _warn_of_unnamed(config.data, samples)
     made = make_split(samples, seed=config.seed)
     # Where one stands it is that of a start that failed, or of the first process, which the others leave.
     if not path.is_file() or read_split(path) != made:
         write_split(made, path)
     return made
+
+
+def _warn_of_unnamed(names: Sequence[str], samples: Sequence[Sample]) -> None:
+    """Say that films of one person may come to lie on both sides, where one's own data name no patients."""
+    unnamed = sum(sample.patient == sample.id for sample in samples)
+    if unnamed and any(name.startswith(("folder:", "csv:")) for name in names):
+        _logger.warning(
+            f"{unnamed} of {len(samples)} films name no patient, so that each counts as one of its own: "
+            "films of one person may both train and test; a csv with a column 'patient' prevents that"
+        )
 
 
 def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
@@ -224,19 +238,25 @@ def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
     six = tuple(name for name in SIX if name in known)
     if len({*config.labels}) < len(config.labels):
         raise ConfigError(f"labels={list(config.labels)}: one stands there twice; leave it out")
-    labels = config.labels or (six if six == SIX else six + tuple(sorted(known - set(six))))
+    others = tuple(sorted(known - set(six)))
+    labels = config.labels or (six if six == SIX else six + others)
+    if others and not config.labels and six == SIX:
+        _logger.warning(
+            f"learned are the six labels {', '.join(six)}; the data also carry {', '.join(others)}: name "
+            "those to learn by labels=[...]"
+        )
     if not labels:
         raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
     return labels
 
 
 def _check_told(labels: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Raise DataError for a label that no film tells."""
+    """Raise DataError for a label that none of the films, those that train, tells."""
     for label in labels:
         if all(math.isnan(sample.labels.get(label, math.nan)) for sample in samples):
             raise DataError(
-                f"label {label!r} is told of no film, so that there is nothing to learn; leave it out of the "
-                "labels, or give films that tell it"
+                f"label {label!r} is told of no film that trains, so that there is nothing to learn; leave "
+                "it out of the labels, or give films that tell it"
             )
 
 

@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hilum.card import CARD
+from hilum.card import CARD, vacant
 from hilum.config import TrainConfig
 from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
@@ -79,6 +79,8 @@ class Run:
 
 def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     """A new run, or with `resume` the one whose state stands in its folder, ready for its next step."""
+    if len(plan.train) < fabric.world_size:
+        raise ConfigError(f"devices: {fabric.world_size} for {len(plan.train)} films that train; take fewer")
     resumes = resume and (config.out / STATE).is_file()
     # A state holds all weights: what the run once started from may be out of reach by now.
     start = config.model_copy(update={"start": "random"}) if resumes else config
@@ -180,8 +182,8 @@ def claim(out: Path, resume: bool) -> None:
         raise ConfigError(
             f"{out}: holds a run already; add --resume to go on with it, or choose another out="
         )
-    if not resume and (out / "checkpoint").exists():
-        raise ConfigError(f"{out}: holds a checkpoint already; choose another out=")
+    if not resume:
+        vacant(out)
     out.mkdir(parents=True, exist_ok=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
+import logging
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -18,6 +20,8 @@ from hilum.runtime import find
 from hilum.training.checkpoint import transplant
 from hilum.training.plan import Plan
 
+_logger = logging.getLogger(__name__)
+
 
 def started(config: TrainConfig) -> TrainConfig:
     """The settings with their start named: ImageNet's weights where an architecture has some, else random."""
@@ -25,6 +29,8 @@ def started(config: TrainConfig) -> TrainConfig:
         return config
     make = MODELS.get(config.architecture)
     has = hasattr(make.func if isinstance(make, partial) else make, "load_imagenet")
+    # Of a vision transformer: for a stem of convolutions there are none.
+    has &= config.arguments.get("stem", "patches") == "patches"
     return config.model_copy(update={"start": "imagenet" if has else "random"})
 
 
@@ -64,8 +70,10 @@ def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
             )
         return module, f"ImageNet, {module.load_imagenet()}"  # type: ignore[operator]
     if config.start != "random":
-        labels = (*plan.labels, *config.auxiliary)
-        card, _ = transplant(module, config.start, labels, _head(module, config, outputs))
+        labels, head = (*plan.labels, *config.auxiliary), _head(module, config, outputs)
+        card, left = transplant(module, config.start, labels, head)
+        if random := sorted({*left} - head):
+            _logger.warning(f"{config.start}: has no fitting {', '.join(random)}, which begin at random")
         return module, origin(card)
     return module, ""
 
@@ -91,6 +99,19 @@ def informed(config: TrainConfig, plan: Plan) -> tuple[str, ...]:
         elif may_know([source.name for source in card.sources], config.data, samples):
             found.add(ANY)
     return (ANY,) if ANY in found else tuple(sorted(found, key=int))
+
+
+def flattered(informed: Sequence[str]) -> str:
+    """What to know of a run whose start or teachers know more than its split lets it."""
+    if ANY in informed:
+        return (
+            "the start or a teacher was trained by another split and may have learned from patients whom "
+            "this one holds back: scores on them will flatter this run"
+        )
+    return (
+        f"the start or a teacher learned from fold {', '.join(informed)}, which this run holds back: scores "
+        "on it will flatter this run"
+    )
 
 
 def origin(card: Card) -> str:

@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from hilum.card import ANY, Card
+from hilum.card import Card
 from hilum.config import TrainConfig
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.store import alone
@@ -28,7 +28,7 @@ from hilum.training.history import write_history
 from hilum.training.plan import make_plan
 from hilum.training.run import Run, begin, claim, fabric_for
 from hilum.training.stages import freeze, learning
-from hilum.training.starts import sized, started
+from hilum.training.starts import flattered, sized, started
 from hilum.training.state import State
 from hilum.types import Tick
 
@@ -63,7 +63,7 @@ def train(
         fabric.launch()
         run = begin(config, plan, fabric, resume)
         if run.state.informed:
-            _logger.warning(_flattered(run.state.informed))
+            _logger.warning(flattered(run.state.informed))
         _epochs(run, tick, watch)
         card = _finished(run, run.best, config)
         run.path.unlink(missing_ok=True)
@@ -113,19 +113,6 @@ def _snapshot(run: Run) -> None:
 def _finished(run: Run, module: nn.Module, config: TrainConfig) -> Card:
     """Weights of the run as a checkpoint."""
     return finish(module, config, run.plan, run.state.start, run.state.informed)
-
-
-def _flattered(informed: Sequence[str]) -> str:
-    """What to know of a run whose start or teachers know more than its split lets it."""
-    if ANY in informed:
-        return (
-            "the start or a teacher was trained by another split and may have learned from patients whom "
-            "this one holds back: scores on them will flatter this run"
-        )
-    return (
-        f"the start or a teacher learned from fold {', '.join(informed)}, which this run holds back: scores "
-        "on it will flatter this run"
-    )
 
 
 def _part(run: Run) -> None:
@@ -275,7 +262,8 @@ def _stale(run: Run) -> bool:
 
 
 def _status(run: Run) -> str:
-    best = f", best {run.plan.measure} {run.state.best:.3f}" if run.state.best_epoch >= 0 else ""
+    told = [row["score"] for row in run.state.history if row["score"] == row["score"]]
+    best = f", best {run.plan.measure} {max(told):.3f}" if told else ""
     return f"epoch {run.state.epoch + 1}, loss {run.state.losses / run.state.step:.3f}{best}"
 
 
