@@ -73,3 +73,14 @@ def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
         assert [why in one for one in warnings] == [True] * bool(why)  # type: ignore[attr-defined]
     with pytest.raises(typer.BadParameter, match="must be one of test, tune, train"):
         choose([nih], [], split=file, part="half")
+
+
+def test_data_sets_that_would_be_called_alike_stay_apart(tmp_path: Path) -> None:
+    """As every import's films.csv: by data set their films would be one group."""
+    for name in ("a", "b"):
+        write(tmp_path / name, count=1, seed=0)
+        (film,) = (tmp_path / name / "images").iterdir()
+        (tmp_path / name / "films.csv").write_text(f"path,Edema\nimages/{film.name},1\n")
+    names = [f"csv:{tmp_path / name / 'films.csv'}" for name in ("a", "b")]
+    chosen = choose(names, [], split=None)
+    assert sorted(chosen.sources.values()) == chosen.about["data"] == names

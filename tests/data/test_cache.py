@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -445,3 +446,18 @@ def test_nothing_but_drafts_is_swept(tmp_path: Path) -> None:
         os.utime(path, (0, 0))
     cached([Sample(id="a", patient="a", image=partial(picture, 1))], 16, tmp_path)
     assert not draft.exists() and all(path.exists() for path in others)
+
+
+def test_a_film_that_was_mended_is_no_longer_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = lay(tmp_path, 40)
+    real = module.attempt
+
+    def denied(sample: Sample, *about: Any, **more: Any) -> Any:
+        return DataError("permission denied") if sample.id == "film7" else real(sample, *about, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "attempt", denied)
+        for _ in range(2):
+            assert list(cached(samples, 32, tmp_path / "cache").failures) == ["film7"]
+    whole = cached(samples, 32, tmp_path / "cache")
+    assert not whole.failures and len(whole.samples) == 40

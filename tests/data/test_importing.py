@@ -27,6 +27,7 @@ from hilum.data.pseudonyms import key_of
 from hilum.data.study_header import study_header
 from hilum.errors import ConfigError, MissingExtraError, StorageError
 from hilum.reading.reader import read
+from hilum.store import alone
 from hilum.types import Array
 
 PLANTED = {
@@ -456,3 +457,28 @@ def test_a_damaged_deflated_file_is_no_dicom_to_whoever_asks(tmp_path: Path) -> 
     whole = study_header(io.BytesIO(data))
     assert whole is not None and whole.patient == "someone"
     assert study_header(io.BytesIO(data[:-12])) is None
+
+
+def test_a_path_that_is_used_again_costs_no_film(ward: Ward, tmp_path: Path) -> None:
+    """As of a disc drive: the next disc has the same names. The mapping keeps both, too."""
+    mapping = tmp_path / "mapping.csv"
+    for number, seed in enumerate((3, 4), 1):
+        path = film(ward.films / "a.dcm", seed, SOPInstanceUID=f"1.2.3.{seed}", PatientID=f"P{seed}")
+        path.rename(ward.films / "M\udcfcller.dcm")
+        done = hilum(ward.films, "--out", ward.out, "--key", ward.key, "--mapping", mapping)
+        assert done.returncode == 0, done.stderr
+        table = rows(ward.out / "films.csv")
+        assert len(table) == len({row["path"] for row in table}) == number
+        assert all((ward.out / row["path"]).is_file() for row in table)
+        assert [row["patient_id"] for row in rows(mapping)] == ["P3", "P4"][:number]
+    assert json.loads((ward.out / "import.json").read_text())["films"] == 2
+
+
+def test_a_link_to_a_folder_is_told_and_two_imports_keep_apart(ward: Ward, tmp_path: Path) -> None:
+    film(ward.films / "a.dcm", 3)
+    (tmp_path / "lake").mkdir()
+    (ward.films / "lake").symlink_to(tmp_path / "lake")
+    found = run(ward)
+    assert (found["films"], found["left_out"]) == (1, {"link to a folder": 1})
+    with alone(ward.out, "imports"), pytest.raises(ConfigError, match="another process imports there"):
+        run(ward)

@@ -76,9 +76,9 @@ def test_a_film_without_a_mask_is_left_out(tmp_path: Path) -> None:
 
 
 def test_greys_between_fall_to_the_nearer_side(tmp_path: Path) -> None:
-    mask = np.array([[0, 60, 127, 128, 200, 255]], np.uint8)
+    mask = np.array([[0, 60, 127, 128, 200, *[255] * 30]], np.uint8)
     lung = LUNG_OF_UNKNOWN_SIDE
-    assert read_mask(save(tmp_path / "m.png", mask)).tolist() == [[0, 0, 0, lung, lung, lung]]
+    assert read_mask(save(tmp_path / "m.png", mask)).tolist() == [[0, 0, 0, *[lung] * 32]]
 
 
 def test_a_mask_stored_as_jpeg_keeps_its_outline(tmp_path: Path) -> None:
@@ -253,3 +253,21 @@ def test_real_shenzhen_outlines_have_both_lungs_and_nearly_always_clear_sides(fi
             assert set(np.unique(mask)) == {0, LUNG_OF_UNKNOWN_SIDE}
     assert 0.15 < np.mean(shares) < 0.45
     assert sided > 0.8 * len(shares)
+
+
+def test_maps_in_colours_or_of_several_greys_are_refused(tmp_path: Path) -> None:
+    """Taken for black and white, a lung would be lost, or the heart become one."""
+    colours = np.zeros((64, 64, 3), np.uint8)
+    colours[8:56, 4:28], colours[8:56, 36:60], colours[30:50, 28:36] = (0, 0, 255), (0, 255, 0), (255, 0, 0)
+    path = save(tmp_path / "m.png", colours)
+    for ask in (read_mask, lambda path: structures_of([path])):
+        with pytest.raises(DataError, match=r"m\.png: in colours; write the numbers 1, 2, 3"):
+            ask(path)
+    greys = np.where(colours[..., 0] > 0, 128, np.where(colours.any(axis=2), 255, 0)).astype(np.uint8)
+    greys[25:55, 24:40] = 128
+    with pytest.raises(DataError, match=r"m\.png: a grey beside the lungs'; write 1, 2, 3"):
+        read_mask(save(path, greys))
+    edge = cv2.resize(np.where(greys == 255, 255, 0).astype(np.uint8), (47, 47), interpolation=cv2.INTER_AREA)
+    assert set(np.unique(read_mask(save(path, edge)))) == {0, 1, 2}, "greys of an edge that was scaled"
+    with pytest.raises(DataError, match=r"none\.png: No such file or directory; check the path"):
+        read_mask(tmp_path / "none.png")

@@ -180,3 +180,16 @@ def test_no_hostile_identifier_reaches_an_address(settings: Settings, server: Si
     with pytest.raises(HopelessError, match="not valid UIDs"):
         Archive(settings).fetch(film)
     assert not server.archive.asked
+
+
+def test_a_redirects_body_is_bounded_and_its_address_is_never_read(
+    server: SimpleNamespace, settings: Settings
+) -> None:
+    """requests would read it whole, and unpack it, to see where it leads."""
+    bomb = gzip.compress(b" " * 2**26)
+    for more, why in (({"Content_Encoding": "gzip"}, "compresses its answer"), ({}, "more than 1000 bytes")):
+        server.archive.always["search"] = lambda handler, more=more: handler.answer(
+            302, bomb, Location="http://[", **more
+        )
+        with pytest.raises(TroubleError, match=why):
+            Door(settings, limit=1000).get(f"{settings.url}/studies")

@@ -145,6 +145,9 @@ def test_an_orthanc_is_known_by_its_answer(server: SimpleNamespace, settings: Se
     assert orthanc(replace(settings, url=f"{root}/wado")) is None
     server.archive.always["changes"] = lambda handler: handler.answer(200, b"<html>")
     assert orthanc(settings) is None
+    server.archive.always["changes"] = lambda handler: handler.answer(503, b"")
+    with pytest.raises(TroubleError):  # what is starting may be one
+        orthanc(settings)
 
 
 @pytest.fixture

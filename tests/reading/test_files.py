@@ -96,7 +96,7 @@ def test_two_inputs_of_one_name_would_overwrite_each_other(tmp_path: Path) -> No
 def test_missing_and_empty_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere: no such file or folder; check the path"):
         inputs([tmp_path / "nowhere"])
-    with pytest.raises(ConfigError, match="an empty folder; give files or a folder that holds some"):
+    with pytest.raises(ConfigError, match="holds no files"):
         inputs([lay(tmp_path, ".hidden")])
 
 

@@ -194,6 +194,11 @@ def test_a_negative_slope_turns_the_grey_levels_round() -> None:
     np.testing.assert_allclose(read(dicom(RAMP8, RescaleSlope=-1)).pixels, 1 - RAMP8 / 255, atol=1e-6)
 
 
+def test_grey_levels_beyond_all_numbers_are_refused() -> None:
+    with pytest.raises(ReadError, match="grey levels beyond all numbers; correct the rescale slope"):
+        read(dicom(BitsStored=12, RescaleSlope="1e308"))
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 def test_signed_pixels(dtype: type) -> None:
     array: np.ndarray = (RAMP8.astype(np.int16) - 128).astype(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,22 @@ def test_a_full_queue_is_a_clean_503(serve: Callable[..., Any], png: Film) -> No
     assert client.post("/v1/predict", content=png(), headers={"Content-Type": "image/png"}).status_code == 200
     client.service.engine.move(-1)
     assert client.service.engine.waiting == 0
+
+
+def test_a_film_that_a_disk_takes_in_pieces_is_whole(tmp_path: Path) -> None:
+    """An unbuffered file may take less than it is given."""
+
+    class Piecewise(io.FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(bytes(data)[:1000])
+
+    async def written() -> None:
+        writer = bodies._Writer(bodies.Upload("a", tmp_path / "a"), 10_000)
+        writer.close()
+        writer._file = Piecewise(tmp_path / "a", "wb")
+        await writer.write(bytes(range(250)) * 30)
+        await writer.flush()
+        writer.close()
+
+    asyncio.run(written())
+    assert (tmp_path / "a").read_bytes() == bytes(range(250)) * 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from hilum.serve import service
 from hilum.serve.jobs import ATTEMPTS, Jobs
@@ -92,7 +94,8 @@ def test_a_film_that_is_done_while_its_job_is_cancelled_stays(
     engine = connect("", tmp_path)
     jobs = Jobs(engine, most=5)
     ids = [f"{i:032x}" for i in range(2)]
-    job = jobs.add([(id_, "x.png") for id_ in ids], stamp(datetime.now(UTC)))
+    job = uuid.uuid4().hex
+    jobs.add(job, [(id_, "x.png") for id_ in ids], stamp(datetime.now(UTC)))
     first, _ = jobs.pending(2)
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -117,7 +120,8 @@ def interrupted(data: Path, films: list[bytes], attempts: int = 0) -> str:
     ids = [f"{i:032x}" for i in range(len(films))]
     for id_, film in zip(ids, films, strict=True):
         (data / "films" / id_).write_bytes(film)
-    job = Jobs(engine, most=5).add([(id_, f"{id_[-1]}.png") for id_ in ids], stamp(datetime.now(UTC)))
+    job = uuid.uuid4().hex
+    Jobs(engine, most=5).add(job, [(id_, f"{id_[-1]}.png") for id_ in ids], stamp(datetime.now(UTC)))
     with engine.begin() as connection:
         connection.execute(JOB_FILMS.update().values(attempts=attempts))
     engine.dispose()
@@ -212,7 +216,49 @@ def test_old_jobs_are_forgotten_and_those_at_work_are_not(serve: Serve, tmp_path
     jobs = client.service.jobs
     jobs.sweep("2025-01-01")
     assert client.get(f"/v1/jobs/{job}").status_code == 200
-    waiting = jobs.add([("f" * 32, "x")], "2020-01-01")
+    waiting = uuid.uuid4().hex
+    jobs.add(waiting, [("f" * 32, "x")], "2020-01-01")
     jobs.sweep("2030-01-01")
     assert client.get(f"/v1/jobs/{job}").status_code == 404
     assert jobs.get(waiting)["total"] == 1
+
+
+def test_a_film_whose_result_is_kept_stays_though_the_databases_word_was_lost(
+    serve: Serve, tmp_path: Path, png: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit came through, its acknowledgement did not: the runner tries again and finds it done."""
+    job = interrupted(tmp_path / "data", [png(3)])
+    done, lost = Jobs.done, []
+
+    def unheard(self: Jobs, film: Any, outcome: Any) -> bool:
+        kept = done(self, film, outcome)
+        if not lost:
+            lost.append(film)
+            raise OperationalError("COMMIT", {}, ConnectionError())
+        return kept
+
+    monkeypatch.setattr(Jobs, "done", unheard)
+    client = serve()
+    (result,) = finished(client, job)["results"]
+    assert lost and result["status"] == "ok"
+    assert client.get(f"/v1/results/{result['id']}/film.npy").status_code == 200
+
+
+def test_a_job_that_cannot_be_audited_is_neither_taken_on_nor_cancelled(
+    serve: Serve, png: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    job = client.post("/v1/jobs", files={"files": ("a.png", png())}).json()["id"]
+    finished(client, job)
+    before = sorted((client.service.settings.data / "films").iterdir())
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(client.service.audit, "append", full)
+    monkeypatch.setattr(client.service.jobs, "cancel", full)
+    assert client.post("/v1/jobs", files={"files": ("a.png", png())}).status_code == 507
+    assert client.delete(f"/v1/jobs/{job}").status_code == 507
+    assert sorted((client.service.settings.data / "films").iterdir()) == before
+    with client.service.jobs._engine.connect() as connection:
+        assert len(connection.execute(JOB_FILMS.select()).all()) == 1

@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -200,3 +201,14 @@ def test_unknown_outputs_and_unreadable_films_are_refused(client: Any, films: An
     }
     answer = client.post("/v2/models/hilum/infer", json={"inputs": [tensor]})
     assert answer.status_code == 400 and "DICOM, PNG" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "shape", [[2**62] * 40_000, [1] * 9, [2**31], [0, 2]], ids=["long", "nine", "wide", "none"]
+)
+def test_a_shape_without_end_is_refused_before_it_is_reckoned_with(client: Any, shape: list[int]) -> None:
+    began = time.monotonic()
+    tensor = {"name": "films", "shape": shape, "datatype": "FP32", "data": [1.0]}
+    answer = client.post(f"/v2/models/{SEGMENTER}/infer", json={"inputs": [tensor]})
+    assert answer.status_code == 400 and "a shape of more than 8 sides" in answer.json()["error"]
+    assert time.monotonic() - began < 5

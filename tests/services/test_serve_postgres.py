@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -154,7 +155,8 @@ def test_results_are_kept_found_sorted_and_deleted(engine: sql.Engine, document:
 def test_jobs_begin_end_and_are_cancelled(engine: sql.Engine, document: dict[str, Any]) -> None:
     jobs, results = Jobs(engine, most=2), Results(engine)
     ids = [f"{i:032x}" for i in range(3)]
-    job = jobs.add([(id_, "x.png") for id_ in ids], "2026-01-01")
+    job = uuid.uuid4().hex
+    jobs.add(job, [(id_, "x.png") for id_ in ids], "2026-01-01")
     first, second, _ = jobs.pending(10)
     jobs.begin(first)
     assert jobs.get(job)["status"] == "running"
@@ -173,7 +175,8 @@ def test_jobs_begin_end_and_are_cancelled(engine: sql.Engine, document: dict[str
 def test_films_that_end_at_the_same_time_end_their_job(engine: sql.Engine, document: dict[str, Any]) -> None:
     jobs = Jobs(engine, most=2)
     ids = [f"{i:032x}" for i in range(2)]
-    job = jobs.add([(id_, "x.png") for id_ in ids], "2026-01-01")
+    job = uuid.uuid4().hex
+    jobs.add(job, [(id_, "x.png") for id_ in ids], "2026-01-01")
     both = threading.Barrier(2)
 
     @event.listens_for(engine, "after_cursor_execute")

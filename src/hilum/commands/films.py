@@ -51,7 +51,12 @@ def choose(
     part = part or default
     if part not in PARTS:
         raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="--part")
-    given = [(short(name), open_data(name)) for name in names]
+    brief = [short(name) for name in names]
+    # Where two would be called alike, as every import's films.csv, they go by their whole names.
+    given = [
+        (name if brief.count(called) > 1 else called, open_data(name))
+        for name, called in zip(names, brief, strict=True)
+    ]
     samples = join([some for _, some in given])
     # As `join` takes films: of one that stands in several data sets, the first.
     sources = {sample.id: name for name, some in reversed(given) for sample in some}

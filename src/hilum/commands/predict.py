@@ -155,6 +155,7 @@ def _analyse(
     from hilum.bulk.batch import run
     from hilum.bulk.inputs import portions
     from hilum.errors import ConfigError
+    from hilum.reading.files import LINKED
     from hilum.report_files import FORMS
 
     chosen = _chosen(forms)
@@ -168,6 +169,8 @@ def _analyse(
     try:
         given = portions(paths, out, films=part, passed=lambda ending: passed.update([ending]))
     finally:
+        if linked := passed.pop(LINKED, 0):
+            print(f"not followed: links to folders, {linked}; give those folders themselves", file=sys.stderr)
         if passed:
             kinds = ", ".join(f"{n} {ending}" for ending, n in passed.most_common())
             print(f"passed over, being no films by their names: {kinds}", file=sys.stderr)

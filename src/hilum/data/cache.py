@@ -15,11 +15,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _FORMAT = 3  # raise when the way films are decoded or stored changes
 
 _PROGRESS, _LOCK = "progress.json", "lock"
 
+_AGAIN = 20  # films that failed once, tried again before a cache is taken as it is
 _SAVED = 5.0  # seconds between two notes of how far a build has come
 
 
@@ -77,14 +79,14 @@ def cached(
     DataError when they are more than 5 %, of `whole` films where the samples are a part of those.
     """
     place = folder / _key(samples, size, deep)
-    if not (place / "index.json").is_file():
+    by_id = {sample.id: sample for sample in samples}
+    if not _stands(place, by_id, size, deep):
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         with _draft(folder, place.name) as draft:
             _build(samples, size, deep, draft, whole or len(samples), tick)
             _publish(draft, place)
     index = json.loads((place / "index.json").read_text(encoding="utf-8"))
-    by_id = {sample.id: sample for sample in samples}
     masks, count = place / "masks.npy", len(index["films"])
     # The arrays have a row for every sample; the last ones are blank where films could not be read.
     return Cache(
@@ -93,6 +95,18 @@ def cached(
         masks=np.load(masks, mmap_mode="r", allow_pickle=False)[:count] if masks.is_file() else None,
         failures=index["failures"],
     )
+
+
+def _stands(place: Path, by_id: Mapping[str, Sample], size: int, deep: bool) -> bool:
+    """Whether the cache is there; one that lacks a film which can be read by now is removed."""
+    path = place / "index.json"
+    if not path.is_file():
+        return False
+    lost = islice(json.loads(path.read_text(encoding="utf-8"))["failures"], _AGAIN)
+    if all(isinstance(attempt(by_id[name], size, deep=deep), HilumError) for name in lost):
+        return True
+    shutil.rmtree(place, ignore_errors=True)
+    return False
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from hilum import __version__
@@ -27,18 +25,18 @@ from hilum.data import dicom_copy
 from hilum.data.burnt_in import words
 from hilum.data.journal import appending, entries_of
 from hilum.data.opened import patiently
+from hilum.data.png import png, sized
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_files import Found, find, patient_of
 from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError, ReadError
 from hilum.gate import admit
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
-from hilum.reading.image import WHOLE
 from hilum.reading.reader import read
 from hilum.runtime import Runtime
 from hilum.runtime import find as model
-from hilum.store import as_csv, write_whole
-from hilum.types import Array, Radiograph, Tick
+from hilum.store import alone, as_csv, write_whole
+from hilum.types import Radiograph, Tick
 
 TABLE, LEFT_OUT, ABOUT, _JOURNAL = "films.csv", "left-out.csv", "import.json", ".journal.jsonl"
 _COLUMNS = (
@@ -46,7 +44,6 @@ _COLUMNS = (
     "column_mm",
 )  # fmt: skip
 _FORMAT = 2  # of 1, PNG of 16 bits do not say that their levels are whole
-_HEAD = 33  # bytes of a PNG's signature and first chunk, IHDR
 
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -87,6 +84,15 @@ def import_studies(
     if options.keep_dicom:
         dicom_copy.check_installed()
     files = find(places, out, key)
+    _room(out)
+    with alone(out, "imports"):
+        return _import(files, out, key, options, tick)
+
+
+def _import(
+    files: Sequence[Found], out: Path, key: Key, options: Options, tick: Tick | None
+) -> dict[str, Any]:
+    """`import_studies`, by the only process that imports there."""
     head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
     anew = {file.token for file in files if not file.why}  # of these, what could not be read
     begun = _begun(out, head)
@@ -115,13 +121,18 @@ def rejected(why: str) -> bool:
     return why.startswith(("cannot be", BURNT_IN, REFUSED))
 
 
+def _room(out: Path) -> None:
+    """Make the folder; raises ConfigError where something else than an import is there."""
+    used = out.exists() and (not out.is_dir() or any(out.glob("[!.]*")))
+    if used and entries_of(out / _JOURNAL)[0] is None:
+        raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
 def _begun(out: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The journal's entries so far; none in a new folder, which is made."""
+    """The journal's entries so far; none in a new folder."""
     begun, entries = entries_of(out / _JOURNAL)
     if begun is None:
-        if out.exists() and (not out.is_dir() or any(out.glob("[!.]*"))):
-            raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
-        out.mkdir(parents=True, exist_ok=True)
         return []
     for what in ("format", "key", "options"):
         if what == "format" and begun[what] != _FORMAT:
@@ -233,8 +244,8 @@ def _files(
     if header is None or film is None:
         raise TypeError("a film that was not opened")
     kind = np.uint16 if header.bits > 8 else np.uint8
-    grey = np.rint(_sized(film.pixels, options.size) * np.iinfo(kind).max).astype(kind)
-    files = {row["path"]: _png(grey)}
+    grey = np.rint(sized(film.pixels, options.size) * np.iinfo(kind).max).astype(kind)
+    files = {row["path"]: png(grey)}
     if options.keep_dicom:
         files[f"dicom/{row['id']}.dcm"] = dicom_copy.deidentified(
             source.read_bytes(),
@@ -248,25 +259,6 @@ def _files(
     return files
 
 
-def _png(grey: Array) -> bytes:
-    """A PNG; one of 16 bits says that its levels are not to be stretched again."""
-    coded = cv2.imencode(".png", grey)[1].tobytes()
-    if grey.dtype == np.uint8:
-        return coded
-    chunk = b"tEXt" + "\0".join(WHOLE).encode("latin-1")
-    size, check = (len(chunk) - 4).to_bytes(4, "big"), zlib.crc32(chunk).to_bytes(4, "big")
-    return coded[:_HEAD] + size + chunk + check + coded[_HEAD:]
-
-
-def _sized(pixels: Array, longest: int) -> Array:
-    """A film whose longest side is at most so many pixels; 0: as it is."""
-    scale = longest / max(pixels.shape) if longest else 1.0
-    if scale >= 1:
-        return pixels
-    height, width = (max(1, round(side * scale)) for side in pixels.shape)
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
-
-
 def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Write the tables, and what came of it all."""
     latest: dict[str, Mapping[str, Any]] = {}
@@ -274,14 +266,15 @@ def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, 
         # A file that has changed has two entries; once its film is kept, the second finds it there.
         if entry["row"] or not latest.get(entry["id"], {}).get("row"):
             latest[entry["id"]] = entry
-    rows = [entry["row"] for entry in latest.values() if entry["row"]]
+    # All that were written: a path may be another film's by now, as a disc drive's is.
+    rows = [entry["row"] for entry in entries if entry["row"]]
     lost = [{"id": entry["id"], "why": entry["why"]} for entry in latest.values() if not entry["row"]]
     columns = [*_COLUMNS, *(("manufacturer", "model") if options.device else ())]
     columns += ["flagged"] if options.keep_flagged else []
     write_whole(out / TABLE, as_csv(columns, [{name: row[name] for name in columns} for row in rows]))
     write_whole(out / LEFT_OUT, as_csv(["id", "why"], lost))
     counts = {
-        "files": len(latest),
+        "files": len(rows) + len(lost),
         "films": len(rows),
         "patients": len({row["patient"] for row in rows}),
         "studies": len({row["study"] for row in rows}),

@@ -14,10 +14,17 @@ import numpy as np
 from hilum.errors import DataError
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
+_RIM = 0.1  # of what is not 0, the most that one grey between has at the edge of a small map that was scaled
+_TINT = 16  # between the colours of a pixel, the most that JPEG makes of grey
+
 
 def read_mask(path: Path) -> Array:
     """A mask file -> (H, W) uint8 label map in the values of ``Sample.masks``; raises DataError."""
-    return mask_of(np.fromfile(path, np.uint8), str(path))
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; check the path") from None
+    return mask_of(data, str(path))
 
 
 def mask_of(data: Array | bytes, path: str) -> Array:
@@ -28,6 +35,11 @@ def mask_of(data: Array | bytes, path: str) -> Array:
         return np.asarray(coded, np.uint8)
     if highest <= half:
         raise DataError(f"{path}: values up to {highest}; write 1, 2, 3 for the structures, or 255 for lung")
+    films = np.bincount(coded.ravel(), minlength=highest + 1)
+    if films[highest // 5 : 4 * highest // 5].max() > _RIM * films[1:].sum():
+        raise DataError(
+            f"{path}: a grey beside the lungs'; write 1, 2, 3 for the structures, or 255 for lung"
+        )
     # Resized or JPEG-coded masks have greys between: half way decides.
     return sided(coded > half)
 
@@ -38,6 +50,9 @@ def _decoded(data: Array | bytes, path: str) -> Array:
     coded = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
     if coded is None or coded.dtype.kind != "u":
         raise DataError(f"{path}: not an image of whole numbers; write masks as PNG")
+    colours = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    if np.ptp(colours, axis=2).max() > _TINT:
+        raise DataError(f"{path}: in colours; write the numbers 1, 2, 3 for the structures, or 255 for lung")
     return np.asarray(coded)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_header import StudyHeader, study_header
 from hilum.errors import ConfigError
-from hilum.reading.files import read_csv
+from hilum.reading.files import LINKED, read_csv
 from hilum.store import as_csv, write_whole
 
 _HEADING = ("file_id", "film", "patient", "path", "patient_id", "study_uid", "sop_uid")
@@ -52,6 +52,7 @@ def _below(place: Path) -> dict[Path, str]:
 
     for folder, folders, files in os.walk(place, onerror=closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        paths |= {Path(folder, name): LINKED for name in folders if Path(folder, name).is_symlink()}
         paths |= {Path(folder, name): "" for name in files if not name.startswith(".")}
     return paths
 
@@ -90,8 +91,12 @@ def check_mapping(file: Path) -> None:
 
 
 def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> None:
-    """Write, for its owner alone to read, which pseudonyms stand for which file, patient and study."""
-    rows = []
+    """Write, for its owner alone to read, which pseudonyms stand for which file, patient and study.
+
+    What an earlier import has written there stays.
+    """
+    earlier = [row for _, row in read_csv(file)[1]] if file.exists() else []
+    rows = {(row["file_id"], row["sop_uid"]): row for row in earlier}
     for found in find(places, out, key):
         header = None
         if not found.why:
@@ -103,7 +108,8 @@ def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> No
         said = (header.patient, header.study, header.uid) if header else ("", "", "")
         film = pseudonym(key, "film", said[2]) if said[2] else ""
         patient = patient_of(key, header, film) if header else ""
-        cells = (found.id, film, patient, str(found.path), *said)
-        rows.append(dict(zip(_HEADING, cells, strict=True)))
+        path = os.fsencode(found.path).decode("utf-8", "backslashreplace")  # or the table would be no UTF-8
+        cells = (found.id, film, patient, path, *said)
+        rows[found.id, said[2]] = dict(zip(_HEADING, cells, strict=True))
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, as_csv(_HEADING, rows), mode=0o600)
+    write_whole(file, as_csv(_HEADING, rows.values()), mode=0o600)

@@ -79,6 +79,10 @@ class Door(requests.Session):
         self._accepted = frozenset(accepted)  # statuses whose answer the caller reads himself
         self._stopped: Callable[[], bool] = stop.is_set if stop else lambda: False
 
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: requests reads the whole body of a redirect, unpacked, even of one that is not followed."""
+        del resp
+
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request. Raises TroubleError."""
         # dicomweb-client sets it without the port; http.client makes it from the address.

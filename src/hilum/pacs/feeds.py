@@ -99,6 +99,10 @@ def _named(item: dict[str, Any]) -> dict[str, str]:
     return {name: value(item, tag) for name, tag in _NAMES.items()}
 
 
+_PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""Statuses of a server that is starting, or of a proxy before one."""
+
+
 def orthanc(settings: Settings) -> str | None:
     """The address under which an Orthanc has its own interface; None for another archive.
 
@@ -115,7 +119,7 @@ def orthanc(settings: Settings) -> str | None:
     except (ValueError, RecursionError):
         return None
     except TroubleError as trouble:
-        if trouble.status:
+        if trouble.status and trouble.status not in _PASSING:
             return None
         raise
     return root if isinstance(system, dict) and "DicomAet" in system and "ApiVersion" in system else None

@@ -25,6 +25,9 @@ RESULTS = (".mask.png", ".overlay.png", ".seg.dcm", ".sr.dcm", ".sc.dcm", ".gsps
 """Endings of what `hilum predict` and `hilum segment` add to a film's name, beside those above."""
 
 
+LINKED = "link to a folder"
+
+
 def beside(name: str) -> str:
     """What tells by its name that a file of a folder is no film: its ending; "" where it may be one.
 
@@ -35,10 +38,15 @@ def beside(name: str) -> str:
     return next((ending for ending in (*RESULTS, *BESIDE) if name.lower().endswith(ending)), "")
 
 
-def film_paths(folder: Path, *, barred: Callable[[Path], None] | None = None) -> list[Path]:
+def film_paths(
+    folder: Path,
+    *,
+    barred: Callable[[Path], None] | None = None,
+    linked: Callable[[Path], None] = lambda _: None,
+) -> list[Path]:
     """Every file under `folder`, sorted, and every link that leads nowhere, which nobody is to lose unseen.
 
-    Hidden files and folders, and links to folders, are passed over.
+    Hidden files and folders are passed over, and so are links to folders, of which `linked` is told.
 
     Raises DataError where there is no such folder, or one below it cannot be opened; `barred` is told of the
     latter instead, if it is given.
@@ -54,6 +62,9 @@ def film_paths(folder: Path, *, barred: Callable[[Path], None] | None = None) ->
     found: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if Path(place, name).is_symlink():
+                linked(Path(place, name))
         found += [Path(place, name) for name in files if not name.startswith(".")]
     return sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
 
@@ -118,7 +129,7 @@ def _real(path: Path) -> Path:
 def _films(folder: Path, out: Path | None, passed: Callable[[str], None]) -> Iterator[Path]:
     """The files of a folder that may be films; `passed` as of `inputs`."""
     closed: list[Path] = []  # folders, each of which is told as a film that cannot be read
-    for path in [*film_paths(folder, barred=closed.append), *closed]:
+    for path in [*film_paths(folder, barred=closed.append, linked=lambda _: passed(LINKED)), *closed]:
         if out is not None and _real(path).is_relative_to(_real(out)):
             continue
         if ending := beside(path.name):
@@ -149,7 +160,9 @@ def inputs(
                     f"{path}: holds no film, by the names of its files; name those that are films"
                 )
             if not found:
-                raise ConfigError(f"{path}: an empty folder; give files or a folder that holds some")
+                raise ConfigError(
+                    f"{path}: holds no files (links to folders are not followed: give those themselves)"
+                )
         elif path.exists():
             found = {path.name: path}
         else:

@@ -118,8 +118,11 @@ def graded(grey: Array, notes: list[str]) -> Array:
 
 
 def finished(pixels: Array) -> Array:
-    """The last check, and the layout that Radiograph promises: float32 in one block, not constant."""
-    if pixels.min() == pixels.max():
+    """The last check, and the layout that Radiograph promises: float32 in one block, finite, not constant."""
+    low, high = pixels.min(), pixels.max()
+    if not (np.isfinite(low) and np.isfinite(high)):  # both are NaN where one pixel is
+        raise Refused("grey levels beyond all numbers", "correct the rescale slope, window or lookup table")
+    if low == high:
         raise constant()
     return np.ascontiguousarray(pixels, np.float32)
 

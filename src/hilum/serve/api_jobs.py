@@ -64,20 +64,23 @@ async def cancel(request: Request, service: Served, job: Job) -> Response:
 
 def _taken(service: Service, body: Form, who: str) -> str:
     """Keep the films of a job, and then the job itself: none without the other."""
+    job = uuid.uuid4().hex
     files = [(uuid.uuid4().hex, upload.file) for upload in body.films]
-    for upload, (result, _) in zip(body.films, files, strict=True):
-        service.films.adopt(upload.path, result)
     try:
-        job = service.jobs.add(files, stamp(datetime.now(UTC)))
+        for upload, (result, _) in zip(body.films, files, strict=True):
+            service.films.adopt(upload.path, result)
+        # First: what cannot be audited is not done, or who asks again would have it done twice.
+        service.audit.append("took on a job", who=who, job=job, films=len(files))
+        service.jobs.add(job, files, stamp(datetime.now(UTC)))
     except BaseException:
         for result, _ in files:
             service.films.discard(result)
         raise
-    service.audit.append("took on a job", who=who, job=job, films=len(files))
     return job
 
 
 def _cancelled(service: Service, job: str, who: str) -> None:
+    service.jobs.get(job)  # or there is nothing to cancel
+    service.audit.append("cancelled a job", who=who, job=job)
     for result in service.jobs.cancel(job):
         service.films.discard(result)
-    service.audit.append("cancelled a job", who=who, job=job)

@@ -84,7 +84,7 @@ async def infer(
     if model != service.pipeline.segmenter.card.name:
         raise missing("model")
     if session_id:
-        report, header = await _analysed(service, service.sessions.path(session_id))
+        report, header = await _of_session(service, session_id)
     else:
         async with received(request, service.films, service.settings.limits, most=1) as form:
             report, header = await _analysed(service, form.films[0].path)
@@ -100,6 +100,14 @@ async def infer(
     if output == "image":
         return Response(label, media_type="application/gzip")
     return _multipart(params, label)
+
+
+async def _of_session(service: Service, session: str) -> tuple[Report, bytes]:
+    """The same of a volume that was sent before. Raises ServiceError where it is no longer there."""
+    try:
+        return await _analysed(service, service.sessions.path(session))
+    except FileNotFoundError:  # pushed out meanwhile; Slicer sends it again
+        raise missing("session") from None
 
 
 async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:

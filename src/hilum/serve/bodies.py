@@ -145,7 +145,14 @@ class _Writer:
 
     async def flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
-        await run_in_threadpool(self._file.write, data)
+        await run_in_threadpool(self._written, data)
+
+    def _written(self, data: bytes) -> None:
+        left = memoryview(data)
+        while (
+            left
+        ):  # what is not buffered may take a part: what a disk had room for, and the error comes next
+            left = left[self._file.write(left) :]
 
     def close(self) -> None:
         self._file.close()

@@ -7,7 +7,6 @@ film nor does one twice.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +37,8 @@ class Jobs:
     def __init__(self, engine: sql.Engine, *, most: int) -> None:
         self._engine, self._most = engine, most
 
-    def add(self, files: Sequence[tuple[str, str]], received: str) -> str:
-        """Take on films, given as (result id, file name); the job's id. Raises ServiceError as `room`."""
-        job = uuid.uuid4().hex
+    def add(self, job: str, files: Sequence[tuple[str, str]], received: str) -> None:
+        """Take on films, given as (result id, file name), under a new id. Raises ServiceError as `room`."""
         with self._engine.begin() as connection:
             self.check(connection)
             connection.execute(JOBS.insert().values(id=job, received=received, status="queued"))
@@ -57,7 +55,6 @@ class Jobs:
                 for position, (result, file) in enumerate(files)
             ]
             connection.execute(JOB_FILMS.insert(), rows)
-        return job
 
     def room(self) -> None:
         """Raise ServiceError where no further job is taken on."""

@@ -105,8 +105,10 @@ class Service:
             self.job_failed(film, report)
             raise report
         self.audit.append("analysed", job=film.job, result=film.result)
-        if not self.jobs.done(film, described(report, film.file, film.result)):
-            self.films.discard(film.result)  # cancelled meanwhile
+        done = self.jobs.done(film, described(report, film.file, film.result))
+        # Else it was cancelled meanwhile, or is kept, and only the database's word of that was lost.
+        if not done and not self.results.exists(film.result):
+            self.films.discard(film.result)
         self.metrics.films.labels(report.status).inc()
 
     def job_failed(self, film: Pending, error: HilumError) -> None:

@@ -75,6 +75,9 @@ def connect(url: str, folder: Path) -> sql.Engine:
     return engine
 
 
+_PATIENCE = 60  # seconds for an answer of the database
+
+
 def _opened(url: str, folder: Path) -> sql.Engine:
     if not url:
         file = folder / "results.db"
@@ -85,7 +88,11 @@ def _opened(url: str, folder: Path) -> sql.Engine:
         parsed = parsed.set(drivername="postgresql+pg8000")
     # Parameters hold patients' names, and SQLAlchemy's errors would quote them.
     if parsed.get_backend_name() != "sqlite":
-        return sql.create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_timeout=10)
+        # A host that is gone without a word would else be waited for until TCP gives up, for hours.
+        bound = {"timeout": _PATIENCE} if parsed.drivername.endswith("+pg8000") else {}
+        return sql.create_engine(
+            parsed, hide_parameters=True, pool_pre_ping=True, pool_timeout=10, connect_args=bound
+        )
     engine = sql.create_engine(parsed, hide_parameters=True, connect_args={"timeout": 30})
     event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -89,10 +89,13 @@ def malformed(reason: str) -> ServiceError:
     return ServiceError(400, "malformed", reason, "see the Open Inference Protocol, version 2")
 
 
+_SIDES = 8  # of a tensor, more than any that is known here
+
+
 def _tensor(tensor: Mapping[str, Any], raw: memoryview | None) -> Array | list[bytes]:
     kind, shape = tensor["datatype"], [int(side) for side in tensor["shape"]]
-    if any(side < 1 for side in shape):
-        raise malformed("a shape with sides below 1")
+    if len(shape) > _SIDES or any(not 1 <= side < 2**31 for side in shape):  # their product is asked for
+        raise malformed(f"a shape of more than {_SIDES} sides, or a side that is not between 1 and 2**31")
     if kind == "FP32":
         flat = np.array(_flat(tensor["data"]), "<f4") if raw is None else np.frombuffer(raw, "<f4")
         if flat.size != math.prod(shape):

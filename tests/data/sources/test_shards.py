@@ -18,6 +18,7 @@ from hilum.data import listing, open_data
 from hilum.data.cache import cached
 from hilum.data.opened import decode
 from hilum.data.shard_writer import write
+from hilum.data.sources import shards as module
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.reading.shards import film_of
@@ -239,3 +240,8 @@ def test_a_draft_that_a_killed_run_left_is_swept(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     write([], tmp_path)
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_two_spellings_of_a_label_are_refused() -> None:
+    with pytest.raises(DataError, match="two spellings of one label; keep one of them"):
+        module._numbers("a.tar, 1.json", {"labels": {"Pleural Effusion": 1, "Effusion": 0}})

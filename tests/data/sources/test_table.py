@@ -241,3 +241,10 @@ def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> No
     rows = ("a.png,1,nih:17,rsna", "b.png,2,17,rsna", "c.png,3,dicom:a1,ours", "d.png,4,x:1,ours", "")
     text = "\n".join(("path,id,patient,site", *rows))
     assert [one.patient for one in table(tmp_path, text)] == ["nih:17", "rsna:17", "dicom:a1", "ours:x:1"]
+
+
+@pytest.mark.parametrize("heading", ["path,patient,Patient ID,Edema", "path,patient,patient,Edema"])
+def test_two_columns_of_patients_are_refused(tmp_path: Path, heading: str) -> None:
+    """Or films of one patient would be dealt to several parts by the wrong one."""
+    with pytest.raises(DataError, match="keep the one that names the patients"):
+        table(tmp_path, f"{heading}\na.png,1,2,0\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hilum.data.masks import mask_of
@@ -49,7 +49,8 @@ def _sample(shard: Shard, one: Entry) -> Sample:
         isinstance(shown, list) and set(shown) <= {*STRUCTURES, "lungs"}
     ):
         raise DataError(f"{where}: names are texts, structures a list of them; mend it")
-    site = told.pop("site") or PurePosixPath(plain(shard)).parent.name
+    here = shard.resolve() if isinstance(shard, Path) else PurePosixPath(plain(shard))
+    site = told.pop("site") or here.parent.name
     name = told.pop("id") or f"{site}:{one.key}"
     return Sample(
         id=name,
@@ -78,6 +79,8 @@ def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
         age = None if about.get("age") is None else float(about["age"])
     except (TypeError, ValueError, OverflowError, AttributeError):
         labels, boxes, age = {"": 2.0}, {}, None
+    if len(labels) < len(about.get("labels") or ()):
+        raise DataError(f"{where}: two spellings of one label; keep one of them")
     marks = (UNCERTAIN, CONCLUDED)
     if not all(math.isnan(value) or value in marks or 0 <= value <= 1 for value in labels.values()):
         raise DataError(f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; mend it")

@@ -61,6 +61,11 @@ def samples(path: str) -> list[Sample]:
         raise DataError(f"{file}: no such csv; check the path")
     heading, rows = read_csv(file)
     columns = {name.strip().lower(): name for name in heading}
+    called = [name for name in heading if name.strip().lower() in _PATIENT]
+    if len(called) > 1:
+        raise DataError(
+            f"{file}: columns {called[0]!r} and {called[1]!r}: keep the one that names the patients"
+        )
     image = next((columns[name] for name in _PATH if name in columns), None)
     if image is None:
         raise DataError(f"{file}: {_without_paths(heading)}")
@@ -126,7 +131,10 @@ def _sample(
         path = path.replace("\\", "/")
     film = said("id") or path
     patient = _WHOLE_NUMBER.sub(r"\1", said("patient") or "") or film
-    mask = file.parent / text if (text := said("mask")) else None
+    text = said("mask")
+    if text and "\\" in text and not (file.parent / text).exists():
+        text = text.replace("\\", "/")
+    mask = file.parent / text if text else None
     site = said("site") or site
     return Sample(
         id=f"{site}:{film}",
