@@ -261,7 +261,8 @@ def test_links_that_run_in_circles_or_lead_out_and_what_is_no_file(
     }  # fmt: skip
     (tmp_path / "round").symlink_to("round")
     done = hilum("predict", films, "--out", tmp_path / "round")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert "not followed: links to folders, 2; give those folders themselves" in done.stderr
     done = hilum("predict", films / "circle", "--out", tmp_path / "out")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "no such file" in done.stderr
 
