@@ -124,7 +124,7 @@ def rejected(why: str) -> bool:
 def _room(out: Path) -> None:
     """Make the folder; raises ConfigError where something else than an import is there."""
     used = out.exists() and (not out.is_dir() or any(out.glob("[!.]*")))
-    if used and entries_of(out / _JOURNAL)[0] is None:
+    if used and not (out / _JOURNAL).is_file():
         raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
 

@@ -15,16 +15,12 @@ from hilum.errors import DataError
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
 _RIM = 0.1  # of what is not 0, the most that one grey between has at the edge of a small map that was scaled
-_TINT = 16  # between the colours of a pixel, the most that JPEG makes of grey
+_TINT = 0.06  # of the range, between the colours of a pixel: the most that JPEG makes of grey
 
 
 def read_mask(path: Path) -> Array:
     """A mask file -> (H, W) uint8 label map in the values of ``Sample.masks``; raises DataError."""
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; check the path") from None
-    return mask_of(data, str(path))
+    return mask_of(_content(path), str(path))
 
 
 def mask_of(data: Array | bytes, path: str) -> Array:
@@ -44,16 +40,24 @@ def mask_of(data: Array | bytes, path: str) -> Array:
     return sided(coded > half)
 
 
+def _content(path: Path) -> Array:
+    try:
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; check the path") from None
+
+
 def _decoded(data: Array | bytes, path: str) -> Array:
     # Without ANYDEPTH a 16-bit label map would lose its low bits, and with them all of its labels.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
     coded = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if len(data) else None
     if coded is None or coded.dtype.kind != "u":
         raise DataError(f"{path}: not an image of whole numbers; write masks as PNG")
-    colours = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
-    if np.ptp(colours, axis=2).max() > _TINT:
+    if coded.ndim == 2:
+        return np.asarray(coded)
+    if np.ptp(coded, axis=2).max() > _TINT * np.iinfo(coded.dtype).max:
         raise DataError(f"{path}: in colours; write the numbers 1, 2, 3 for the structures, or 255 for lung")
-    return np.asarray(coded)
+    return np.asarray(cv2.cvtColor(coded, cv2.COLOR_BGR2GRAY))
 
 
 def shown(structures: frozenset[str], mask: Array) -> frozenset[str]:
@@ -91,9 +95,7 @@ def sided(lungs: Array) -> Array:
 def structures_of(masks: list[Path]) -> frozenset[str]:
     """What the masks of a data set show, from a few of them; raises DataError for lungs without a side."""
     few = masks[:: max(1, len(masks) // 8)]
-    values = {
-        int(value) for path in few for value in np.unique(_decoded(np.fromfile(path, np.uint8), str(path)))
-    }
+    values = {int(value) for path in few for value in np.unique(_decoded(_content(path), str(path)))}
     if max(values) > len(STRUCTURES):
         return frozenset({"lungs"})
     # A 0/1 map shows both lungs without their sides; a label map has both sides in nearly every film.

@@ -149,9 +149,7 @@ class _Writer:
 
     def _written(self, data: bytes) -> None:
         left = memoryview(data)
-        while (
-            left
-        ):  # what is not buffered may take a part: what a disk had room for, and the error comes next
+        while left:  # a full disk takes what it has room for, and tells so the next time
             left = left[self._file.write(left) :]
 
     def close(self) -> None:

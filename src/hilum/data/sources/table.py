@@ -111,6 +111,11 @@ def _labels(file: Path, columns: list[str], rows: list[tuple[int, dict[str, str]
     return found
 
 
+def _slashed(file: Path, path: str) -> str:
+    """A path that counts from the csv, also as Windows writes it."""
+    return path.replace("\\", "/") if "\\" in path and not (file.parent / path).exists() else path
+
+
 def _sample(
     file: Path,
     number: int,
@@ -127,14 +132,10 @@ def _sample(
     path = (row[image] or "").strip()
     if not path:
         raise DataError(f"{file}, line {number}: no path; fill it in or remove the row")
-    if "\\" in path and not (file.parent / path).exists():  # as Windows writes it
-        path = path.replace("\\", "/")
+    path = _slashed(file, path)
     film = said("id") or path
     patient = _WHOLE_NUMBER.sub(r"\1", said("patient") or "") or film
-    text = said("mask")
-    if text and "\\" in text and not (file.parent / text).exists():
-        text = text.replace("\\", "/")
-    mask = file.parent / text if text else None
+    mask = file.parent / _slashed(file, text) if (text := said("mask")) else None
     site = said("site") or site
     return Sample(
         id=f"{site}:{film}",
