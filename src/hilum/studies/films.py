@@ -65,13 +65,14 @@ def _refuse_informed(config: TrainConfig, test: Films, samples: Sequence[Sample]
     split = read_split(config.split)
     for name in {config.start, *config.teachers} - {"random", "imagenet"}:
         card = read_card(find(name))
-        if card.split_sha256 != split.sha256 or ANY in card.informed:
-            if may_know([source.name for source in card.sources], test.data, samples):
-                raise ConfigError(
-                    f"{name}: trained by another split, or from what was, it may have learned the films that "
-                    f"{config.out.name} is scored on; give one that was trained by the study's split"
-                )
-        elif test.parts != ("test",) and config.fold not in card.unlearned:
+        foreign = card.split_sha256 != split.sha256
+        told = [source.name for source in card.sources]
+        if (foreign or ANY in card.informed) and may_know(told, test.data, samples):
+            raise ConfigError(
+                f"{name}: trained by another split, or from what was, it may have learned the films that "
+                f"{config.out.name} is scored on; give one that was trained by the study's split"
+            )
+        if not foreign and test.parts != ("test",) and config.fold not in card.unlearned:
             may = "may have learned" if config.fold in card.kept else "learned"
             raise ConfigError(
                 f"{name}: {may} from fold {config.fold}, on which {config.out.name} is scored; give one that "
