@@ -18,6 +18,7 @@ from hilum.errors import ConfigError
 from hilum.labels import Policy, policies
 
 Task = Literal["segment", "classify", "pretrain"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
 class TrainConfig(Strict):
@@ -120,7 +121,7 @@ class TrainConfig(Strict):
         "changes at a time, 'outlines' also bends and mirrors, 'views' cuts parts out",
     )
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Precision = Field(
         default="auto", description="of the arithmetic; 'auto': the fastest that the machine has"
     )
     seed: int = Field(default=0, ge=0, description="of all that is drawn")

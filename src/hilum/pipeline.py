@@ -200,7 +200,8 @@ class Pipeline:
         except HilumError as error:
             return error
         except Exception as error:  # of others' shards and stores one may fail in ways of its own
-            return ReadError("a film", f"cannot be had ({type(error).__name__})", "fetch it again")
+            name = str(source) if isinstance(source, str | Path) else "a film"
+            return ReadError(name, f"cannot be had ({type(error).__name__})", "fetch it again")
         return self.analyse_apart(film)
 
     def analyse_apart(self, film: Radiograph) -> Report | HilumError:

@@ -752,7 +752,7 @@ def test_half_precision_leaves_out_steps_that_overflow_and_its_scale_is_kept(
     scales: list[float] = []
     begun: list[Run] = []
 
-    def scaled(config: TrainConfig) -> Fabric:
+    def scaled(config: TrainConfig, _: bool) -> Fabric:
         fabric = fabric_for(config.model_copy(update={"precision": "bf16-mixed"}))
         monkeypatch.setattr(fabric.strategy.precision, "scaler", GradScaler("cpu", init_scale=2.0**127))
         return fabric
@@ -782,6 +782,32 @@ def test_half_precision_leaves_out_steps_that_overflow_and_its_scale_is_kept(
     assert scales and max(scales) <= reached
     with pytest.raises(ConfigError, match="only on a GPU"):
         fabric_for(segment(runs / "gpu", precision="16-mixed"))
+
+
+def test_a_run_keeps_the_precision_that_it_began_in_wherever_it_goes_on(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    config = segment(runs / "moves", precision="auto", epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("hilum.training.run._fastest", lambda: "bf16-mixed")
+        patch.setattr(loop, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    monkeypatch.setattr("hilum.training.run._fastest", lambda: "32-true")
+    assert fabric_for(config).strategy.precision.precision == "32-true"
+    assert fabric_for(config, resume=True).strategy.precision.precision == "bf16-mixed"
+    with monkeypatch.context() as patch:  # begun where there was a GPU
+        patch.setattr("hilum.training.run.begun_in", lambda _: "16-mixed")
+        with pytest.raises(ConfigError, match="only on a GPU; resume this run on one"):
+            fabric_for(config, resume=True)
+    train(config, resume=True)
+    damaged = config.model_copy(update={"out": runs / "damaged"})
+    damaged.out.mkdir()
+    (damaged.out / "state.safetensors").write_bytes(b"no state")
+    assert fabric_for(damaged, resume=True).strategy.precision.precision == "32-true"
 
 
 def test_a_gpu_that_is_too_small_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

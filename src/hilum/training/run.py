@@ -34,7 +34,7 @@ from hilum.training.losses import (
 from hilum.training.plan import Plan
 from hilum.training.stages import backbones, groups
 from hilum.training.starts import informed, network
-from hilum.training.state import State, load_state, save_state
+from hilum.training.state import State, begun_in, load_state, save_state
 
 STATE = "state.safetensors"
 
@@ -92,7 +92,8 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
     optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
-    state, settings = State(start=origin), _settings(config, plan)
+    state = State(start=origin, precision=fabric.strategy.precision.precision)
+    settings = _settings(config, plan)
     if not resumes:
         state.informed = [*informed(config, plan)]
     else:
@@ -120,8 +121,11 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     return run
 
 
-def fabric_for(config: TrainConfig) -> Fabric:
-    """Devices and precision; raises ConfigError for settings that several devices cannot follow."""
+def fabric_for(config: TrainConfig, resume: bool = False) -> Fabric:
+    """Devices and precision, with `resume` the one that the run began in.
+
+    Raises ConfigError for settings that several devices, or this machine, cannot follow.
+    """
     processes = config.devices * config.nodes
     started = _started()
     if started not in (None, processes):
@@ -134,9 +138,14 @@ def fabric_for(config: TrainConfig) -> Fabric:
         raise ConfigError(f"batch={config.batch}: must be a multiple of devices={config.devices}{nodes}")
     if (config.frozen or config.thaw) and processes > 1:
         raise ConfigError("frozen, thaw: train on one device; set devices=1, or leave them out")
-    precision = _fastest() if config.precision == "auto" else config.precision
+    precision = config.precision
+    if precision == "auto" and resume:
+        precision = begun_in(config.out / STATE)
+    if precision == "auto":
+        precision = _fastest()
     if precision == "16-mixed" and not torch.cuda.is_available():
-        raise ConfigError("precision='16-mixed': only on a GPU; leave it to 'auto'")
+        remedy = "resume this run on one" if config.precision == "auto" else "leave it to 'auto'"
+        raise ConfigError(f"precision='16-mixed': only on a GPU; {remedy}")
     return Fabric(
         accelerator="auto",
         devices=config.devices,

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hilum.config import Precision
 from hilum.errors import TrainingError
 
 
@@ -32,6 +33,7 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = ""  # where the first weights came from
     informed: list[str] = field(default_factory=list)  # as of the card
+    precision: Precision = "auto"  # of its arithmetic, as chosen on the machine where it began
     scaler: dict[str, float] = field(default_factory=dict)  # of half precision's gradients
 
 
@@ -80,6 +82,15 @@ def load_state(
         raise TrainingError(
             f"{path}: damaged, or of another network ({kind}); restore it, or choose another out="
         ) from None
+
+
+def begun_in(path: Path) -> Precision:
+    """The precision that an unfinished run began in; "auto" where there is no readable state to tell."""
+    try:
+        with safe_open(path, "pt") as file:
+            return State(**json.loads((file.metadata() or {})["state"])).precision
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return "auto"
 
 
 def _loaded(

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from hilum.training.plan import make_plan
 from hilum.training.run import Run, begin, claim, fabric_for
 from hilum.training.stages import freeze, learning
 from hilum.training.starts import flattered, sized, started
-from hilum.training.state import State
 from hilum.types import Tick
 
 _logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def train(
     devices, the script that calls it runs once for each; all but the first end in here.
     """
     config = started(config)
-    fabric = fabric_for(config)
+    fabric = fabric_for(config, resume)
     if not fabric.is_global_zero:
         fabric.launch()
         _epochs(begin(config, make_plan(config), fabric, resume))
@@ -215,13 +215,15 @@ def _score(run: Run) -> None:
     if value > best or run.config.keep == "last":
         best, best_epoch = value, state.epoch
         run.best.load_state_dict(run.shadow.state_dict())
-    run.state = State(
+    run.state = replace(
+        state,
         epoch=state.epoch + 1,
+        step=0,
+        losses=0.0,
+        seconds=0.0,
         best=best,
         best_epoch=best_epoch,
         history=[*state.history, row],
-        start=state.start,
-        informed=state.informed,
     )
 
 
