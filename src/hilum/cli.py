@@ -31,7 +31,7 @@ EPILOG = "Research use only. Not a medical device."
 
 app = typer.Typer(
     name="hilum",
-    help="Frontal chest radiographs: read, outline, classify, explain; train the models that do it.",
+    help="Analyse frontal chest radiographs, and train the models that do it.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -67,7 +67,7 @@ def _version(show: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and leave")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
     ] = False,
 ) -> None:
     del version
@@ -95,16 +95,19 @@ for verb in (
 @app.command(epilog=EPILOG)
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="show this model's whole card; a folder and hf://owner/name work too")
+        str | None,
+        typer.Argument(help="show the full card of this model: a shipped name, a folder or hf://owner/name"),
     ] = None,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="as a page, the way model hubs want it")
+        bool, typer.Option("--markdown", help="print a Markdown page in the format of model hubs")
     ] = False,
     figures: Annotated[
-        list[Path] | None, typer.Option(help="figures.csv of an evaluation, for the page; may be repeated")
+        list[Path] | None, typer.Option(help="figures.csv of an evaluation, to show on the page; repeatable")
     ] = None,
 ) -> None:
-    """List the shipped models, or show one model's card: JSON, or a page in Markdown.
+    """List the models, or show one model's card.
+
+    Without a name: the shipped models. With one: its card as JSON, or as a Markdown page.
 
     Example:
       hilum models runs/mine --markdown --figures runs/test/figures.csv > README.md

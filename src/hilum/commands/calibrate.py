@@ -20,21 +20,24 @@ def calibrate(
     fold: Fold = 0,
     prevalence: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL=SHARE", help="how frequent a label is where the model will work"),
+        typer.Option(
+            metavar="LABEL=SHARE", help="prevalence of a label where the model will be used; repeatable"
+        ),
     ] = None,
     point: Operating = "",
 ) -> None:
-    """Fit a model's probabilities and thresholds to your own labelled films; a hundred or two will do.
+    """Recalibrate a model on your own films.
 
-    For each label the correction is taken that does best on patients it was not fitted on: none, another
-    intercept, a temperature, or both (Platt); each patient counts as one, however many films. With fewer than
-    20 patients of either class only the intercept moves. The card gets all operating points, of which
-    --point acts, or else the one that did before, and prediction sets for labels that 20 patients or more
-    have. Labels that exclude one another are corrected together, by nothing, a temperature, or an intercept
-    each beside it (Platt); they have no operating points, and where training made rare classes count more,
-    their calls stay.
+    Fits probabilities and thresholds to labelled films; one or two hundred are enough. For each label the
+    choice is between no change, a new intercept, a temperature, and both (Platt): the simplest that is
+    within one standard error of the best on patients it was not fitted on. Each patient counts once. With
+    fewer than 20 patients of either class only the intercept can change. The new card has all operating
+    points; --point selects the active one (default: the one active now). Labels with at least 20 patients
+    of each class also get prediction sets. Mutually exclusive labels are corrected together: no change, a
+    temperature, or a temperature with one intercept per label. They have no operating points; if training
+    weighted rare classes up, their calls do not change.
 
-    Exit code 1: done, but for films that could not be read.
+    Exit code 1: done, except for films that could not be read.
 
     Examples:
       hilum calibrate hilum-six csv:ours.csv --out runs/ours

@@ -12,9 +12,10 @@ from hilum.commands.shared import Names, Out, unreadable
 from hilum.progress import AGAIN, progress
 
 data = typer.Typer(
-    help="Data sets, named KIND:PATH, several with + between: nih, chexpert, mimic, padchest, vindr, rsna, "
-    "openi, brax, jsrt, montgomery, shenzhen, lungmasks, darwin, covidqu, dicom, masks, folder, csv, shards, "
-    "or phantom:COUNT[@SEED] (generated films).",
+    help="Prepare and check data sets. A data set is named KIND:PATH; join several with +. "
+    "Kinds: nih, chexpert, mimic, padchest, vindr, rsna, openi, brax, jsrt, montgomery, "
+    "shenzhen, lungmasks, darwin, covidqu, dicom, masks, folder, csv, shards, gate, "
+    "pictures, and phantom:COUNT[@SEED] for synthetic films.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -23,20 +24,22 @@ data = typer.Typer(
 @data.command("split")
 def data_split(
     names: Names,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the split file to write (csv: patient, part)")],
-    test: Annotated[float, typer.Option(help="share of the patients frozen as test")] = 0.15,
-    folds: Annotated[int, typer.Option(min=2, help="folds among the others")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="split file to write (csv: patient, part)")],
+    test: Annotated[float, typer.Option(help="share of patients for the test set")] = 0.15,
+    folds: Annotated[int, typer.Option(min=2, help="number of folds for the other patients")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the random assignment")] = 0,
     official: Annotated[
-        bool, typer.Option("--official", help="test patients are those of the data set's own test part")
+        bool, typer.Option("--official", help="use the data set's official test patients as test set")
     ] = False,
     together: Annotated[
-        Path | None, typer.Option(help="duplicates.csv of an audit: patients who share a film share a part")
+        Path | None,
+        typer.Option(help="duplicates.csv of an audit: patients who share a film go to the same part"),
     ] = None,
 ) -> None:
-    """Deal patients to a test part and folds, alike in sites and labels, and write the split file.
+    """Split patients into test set and folds.
 
-    Public data sets re-publish one another: look for shared films with hilum data audit beforehand.
+    The parts are balanced by site and label. Public data sets share films: look for them with hilum data
+    audit first, and give its result as --together.
     """
     import sys
 
@@ -67,10 +70,15 @@ def data_split(
 @data.command("cache")
 def data_cache(
     names: Names,
-    size: Annotated[int, typer.Option(min=1, help="side of the square films, pixels")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder of caches")] = Path("runs/.hilum-cache"),
+    size: Annotated[int, typer.Option(min=1, help="side of the square films in pixels")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the caches")] = Path(
+        "runs/.hilum-cache"
+    ),
 ) -> None:
-    """Decode films once, to train from memory-mapped arrays."""
+    """Decode films once, for faster training.
+
+    Writes memory-mapped arrays, which train finds by itself.
+    """
     from hilum.data import join, open_data
     from hilum.data.cache import cached
 
@@ -84,13 +92,16 @@ def data_cache(
 def data_shards(
     names: Names,
     out: Out,
-    films: Annotated[int, typer.Option(min=1, help="films a shard")] = 1000,
-    size: Annotated[int, typer.Option(min=0, help="side to which films are stretched; 0: as they are")] = 0,
+    films: Annotated[int, typer.Option(min=1, help="films per shard")] = 1000,
+    size: Annotated[
+        int, typer.Option(min=0, help="resize films to this side in pixels; 0: keep the original files")
+    ] = 0,
 ) -> None:
-    """Write data sets as WebDataset shards, tar files of films and JSON, to read as shards:OUT.
+    """Write data sets as WebDataset shards.
 
-    Films go in as their files are, headers with all they say of a patient included, unless --size is given.
-    Shards may lie on a web server or in an object store: shards:https://HOST/films-{00000..00012}.tar.
+    Shards are tar files of films and JSON; read them as shards:OUT, or from a web server or object store as
+    shards:https://HOST/films-{00000..00012}.tar. Films are stored as the original files, including all
+    patient data in their headers, unless --size is given.
 
     Example:
       hilum data shards nih:films --size 224 --out shards
@@ -108,12 +119,15 @@ def data_shards(
 @data.command("check")
 def data_check(
     names: Names,
-    every: Annotated[bool, typer.Option("--all", help="open every film rather than 200 drawn ones")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="open every film instead of a random sample of 200")
+    ] = False,
 ) -> None:
-    """Count films, patients, labels and views, open films to see that they can be read, and tell what is
-    missing, passed over or unlike the makers' figures.
+    """Count and test the films of data sets.
 
-    Figures are compared for one data set at a time. Exit code 1: some films could not be read.
+    Prints the numbers of films, patients, labels and views, opens films to see that they can be read, and
+    reports what is missing, skipped, or differs from the publisher's figures. These are compared only if a
+    single data set is given. Exit code 1: some films could not be read.
     """
     from hilum.data import listing, together
     from hilum.data.check import check
@@ -130,10 +144,13 @@ def data_check(
 @data.command("phantom")
 def data_phantom(
     out: Out,
-    count: Annotated[int, typer.Option(min=1, help="films to draw")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed draws the same films")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="number of films")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same films")] = 0,
 ) -> None:
-    """Draw chest films with known lungs, heart and findings: images/, masks/ and labels.csv."""
+    """Draw synthetic films with known truth.
+
+    Writes images/, masks/ (lungs and heart) and labels.csv (findings).
+    """
     from hilum.data.phantom import write
 
     with progress("drawing") as tick:
@@ -146,14 +163,19 @@ def data_phantom(
 def data_outline(
     names: Names,
     out: Out,
-    model: Annotated[str, typer.Option(help="a segmenter's name or its checkpoint's folder")] = "hilum-lungs",
-    least: Annotated[float, typer.Option(help="lowest quality, 0 to 1, of an outline that is kept")] = 0.9,
-    split: Annotated[Path | None, typer.Option(help="patient split; its test patients are left out")] = None,
+    model: Annotated[
+        str, typer.Option(help="segmentation model: a shipped name, a checkpoint folder or hf://owner/name")
+    ] = "hilum-lungs",
+    least: Annotated[
+        float, typer.Option(help="minimum quality (expected Dice, 0 to 1) of a mask to keep")
+    ] = 0.9,
+    split: Annotated[Path | None, typer.Option(help="patient split; its test patients are skipped")] = None,
 ) -> None:
-    """Outline what no mask shows and keep the films that can be trusted, to train on as csv:OUT/outlined.csv.
+    """Segment a data set, to train on the masks.
 
-    A film's own mask stays as it is; the model adds the structures that it lacks where the two agree on the
-    others. A killed run goes on where it stood. Exit code 1: some films could not be read.
+    Adds the masks that films lack, and keeps the films whose masks are reliable, to train on as
+    csv:OUT/outlined.csv. A film's own masks are kept; the model adds the missing structures if the two
+    agree on the others. Repeat the command to resume. Exit code 1: some films could not be read.
 
     Examples:
       hilum data outline nih:films --split splits/nih.csv --out runs/pseudo
@@ -197,28 +219,34 @@ def data_import(
     out: Out,
     key: Annotated[
         Path | None,
-        typer.Option(help="file of the secret key, made if not there; without it ~/.config/hilum/import.key"),
+        typer.Option(help="secret key file, created if missing; default ~/.config/hilum/import.key"),
     ] = None,
-    size: Annotated[int, typer.Option(min=0, help="longest side, pixels; 0: as the films are")] = 0,
+    size: Annotated[
+        int,
+        typer.Option(min=0, help="resize so that the longest side has this many pixels; 0: keep the size"),
+    ] = 0,
     keep_flagged: Annotated[
-        bool, typer.Option("--keep-flagged", help="keep films that may carry burnt-in words, and say so")
+        bool,
+        typer.Option("--keep-flagged", help="keep films that may have burned-in annotations, and mark them"),
     ] = False,
     keep_dicom: Annotated[
-        bool, typer.Option("--keep-dicom", help="write de-identified DICOM copies too (hilum[deid])")
+        bool, typer.Option("--keep-dicom", help="also write de-identified DICOM copies (needs hilum[deid])")
     ] = False,
     device: Annotated[
-        bool, typer.Option("--device", help="keep manufacturer and model, two fields of free text")
+        bool, typer.Option("--device", help="keep manufacturer and model name, two free-text fields")
     ] = False,
     mapping: Annotated[
-        Path | None, typer.Option(help="table that leads back to the patients; keep it in the hospital")
+        Path | None,
+        typer.Option(help="write the table of pseudonyms and patients here; keep it in the hospital"),
     ] = None,
 ) -> None:
-    """Make a data set of the frontal films among DICOM studies, de-identified, to open as csv:OUT/films.csv.
+    """Make a de-identified data set from DICOM.
 
-    Header fields are kept by an allow-list, patients and studies get pseudonyms by a keyed hash, films that
-    may carry burnt-in words are left out. OUT/left-out.csv tells what else was, and why. Look at the films
-    before you share them. A killed import goes on where it stood; a later one adds what is new. Exit code 1:
-    some films could not be read, were flagged or refused, or none was found.
+    Takes the frontal chest films of DICOM studies; open the result as csv:OUT/films.csv. Header fields are
+    kept by an allow-list, patients and studies get pseudonyms from a keyed hash, and films that may have
+    burned-in annotations are left out. OUT/left-out.csv lists what was left out, and why. Look at the films
+    before you share them. Repeat the command to resume, or later to add new films. Exit code 1: some films
+    could not be read, were flagged or refused, or none was found.
 
     Example:
       hilum data import studies --out ours --mapping /secure/ours.csv

@@ -35,59 +35,68 @@ def evaluate(
     out: Out,
     split: Split = None,
     part: Annotated[
-        str | None, typer.Option(help="part of the split: test (unless you say), tune or train")
+        str | None, typer.Option(help="part of the split to use: test (default), tune or train")
     ] = None,
     fold: Fold = 0,
-    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the bootstrap")] = 0,
     specialist: Annotated[
-        str | None, typer.Option(help="a second classifier, as for predict; of the same size")
+        str | None, typer.Option(help="second classifier, as in predict; must have the same input size")
     ] = None,
     compare: Annotated[
         str | None,
         typer.Option(
-            help="another classifier: write differences.csv, the scores of the one less those of the other"
+            help="another classifier: write differences.csv, this model's figures minus the other's"
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="labels also by sex, age, view, site or data set; several with commas")
+        str, typer.Option(help="also report labels by group: sex, age, view, site, data set; comma-separated")
     ] = "",
     prevalence: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL=SHARE", help="predictive values also where a label is so frequent"),
+        typer.Option(
+            metavar="LABEL=SHARE", help="also report predictive values at this prevalence; repeatable"
+        ),
     ] = None,
     point: Operating = "",
     threshold: Thresholds = None,
     repeats: Repeats = 1000,
     stress: Annotated[
-        bool, typer.Option("--stress", help="outlines also on turned, dark, noisy, mirrored, ... films")
+        bool,
+        typer.Option(
+            "--stress", help="also score masks on corrupted films: rotated, dark, noisy, mirrored, ..."
+        ),
     ] = False,
     maps: Annotated[
-        int, typer.Option(min=0, help="judge the evidence maps on so many films with each finding; slow")
+        int,
+        typer.Option(
+            min=0, help="measure the faithfulness of evidence maps on this many films per finding; slow"
+        ),
     ] = 0,
     carded: Annotated[
-        bool, typer.Option("--card", help="with --maps: a copy of the model whose card tells reports of them")
+        bool,
+        typer.Option("--card", help="with --maps: save a copy of the model with these results in its card"),
     ] = False,
 ) -> None:
-    """Score a model on labelled or outlined films, each figure with its 95 % interval over patients.
+    """Measure a model on labelled films.
 
-    Order and calls (AUROC, sensitivity, ...) are told by film; probabilities (calibration, Brier) by patient,
-    each of whom counts as one, as in the fits of train and calibrate. --by also compares films of one group
-    with each other alone: what a model gains by telling data sets or sites apart is not in that AUROC.
+    Every figure has a 95 % interval over patients. AUROC, sensitivity and other figures of order and calls
+    count films. Calibration and Brier score count each patient once, as train and calibrate do. --by adds
+    an AUROC within groups, which a model cannot raise by recognising data sets or sites.
 
     Writes into OUT:
-      evaluation.json  all figures, and what they are of
+      evaluation.json  all figures, and what they were measured on
       figures.csv      all figures
       evaluation.html  labels: a page with curves and the worst errors
-      films.csv        labels: what was said, and is true, of each film, and its groups
-      bins.csv         labels: how often what was said so often is true
-      decision.csv     labels: net benefit of acting from each probability on
-      differences.csv  with --compare: paired by film; with --by also over pairs of one group
-      maps.csv         with --maps: how faithful each map is
-      outlines.csv     outlines: film by film
-      ratios.csv       outlines: the cardiothoracic ratios
-      *.png            outlines: the worst films, the ratio's errors
+      films.csv        labels: prediction, truth and groups of each film
+      bins.csv         labels: observed frequency by predicted probability
+      decision.csv     labels: net benefit by threshold probability
+      differences.csv  with --compare: paired differences; with --by also within groups
+      maps.csv         with --maps: faithfulness of each evidence map
+      outlines.csv     masks: figures of each film
+      ratios.csv       masks: the cardiothoracic ratios
+      *.png            masks: the worst films, the errors of the ratio
 
-    Exit code 1: done, but for films that could not be read.
+    Exit code 1: done, except for films that could not be read.
 
     Examples:
       hilum evaluate hilum-six csv:ours.csv --by sex,age --out results

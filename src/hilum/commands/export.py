@@ -19,22 +19,20 @@ def export(
     model: Model,
     dataset: Names,
     out: Out,
-    to: Annotated[
-        str, typer.Option(help="onnx, or openvino: faster on Intel's and AMD's processors")
-    ] = "onnx",
+    to: Annotated[str, typer.Option(help="onnx, or openvino (faster on Intel and AMD processors)")] = "onnx",
     int8: Annotated[
-        bool, typer.Option("--int8", help="multiply in bytes; openvino else does so in bf16")
+        bool, typer.Option("--int8", help="use 8-bit integers (without it openvino uses bf16)")
     ] = False,
     split: Tuning = None,
     fold: Fold = 0,
 ) -> None:
-    """Add a faster build to a copy of a checkpoint, if labelled or outlined films show that it says the same.
+    """Add a faster build to a copy of a model.
 
-    Where more than 0.003 of mean AUROC, or 0.002 of mean Dice, is lost nothing is written. Films tell the
-    ranges of --int8 too; a few hundred will do. A checkpoint with a build runs it wherever the machine is fit
-    for it (int8: VNNI, or its like on ARM; else bf16), and its graph as it was trained elsewhere; results
-    name what ran. The machine that exports must be fit for it too. Exit code 1: done, but for films that
-    could not be read.
+    The build is written only if it loses at most 0.003 of mean AUROC, or 0.002 of mean Dice, on your
+    labelled films. A few hundred films are enough; --int8 also takes its value ranges from them. The build
+    runs where the machine supports it (int8: VNNI, or the equivalent on ARM; otherwise bf16), and so must
+    the machine that exports. Elsewhere the original graph runs; results name which one did.
+    Exit code 1: done, except for films that could not be read.
 
     Examples:
       hilum export hilum-six csv:ours.csv --int8 --out runs/six-int8

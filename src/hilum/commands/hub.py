@@ -9,19 +9,22 @@ import typer
 
 
 def push(
-    model: Annotated[str, typer.Argument(help="a run's or checkpoint's folder, or a shipped model's name")],
-    repo: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub")],
+    model: Annotated[
+        str, typer.Argument(help="folder of a run or checkpoint, or the name of a shipped model")
+    ],
+    repo: Annotated[str, typer.Argument(help="repository on the Hugging Face hub, owner/name")],
     figures: Annotated[
-        list[Path] | None, typer.Option(help="figures.csv of an evaluation, for the page; may be repeated")
+        list[Path] | None, typer.Option(help="figures.csv of an evaluation, to show on the page; repeatable")
     ] = None,
-    licence: Annotated[str, typer.Option(help="the hub's short name of it, such as cc-by-4.0")] = "",
-    public: Annotated[
-        bool, typer.Option("--public", help="for all to see, if the repository is new")
-    ] = False,
+    licence: Annotated[
+        str, typer.Option(help="licence of the model, by the hub's identifier: cc-by-4.0, apache-2.0, ...")
+    ] = "",
+    public: Annotated[bool, typer.Option("--public", help="make a new repository public")] = False,
 ) -> None:
-    """Upload a model and its page to the Hugging Face hub; prints the name to load it by.
+    """Upload a model to the Hugging Face hub.
 
-    Who you are, `hf auth login` or HF_TOKEN tells. A new repository is private without --public.
+    Uploads the model and its page, and prints the name to load it by. Log in with `hf auth login` or set
+    HF_TOKEN. A new repository is private unless you give --public.
 
     Example:
       hilum push runs/mine acme/chest --figures runs/test/figures.csv --licence apache-2.0

@@ -12,7 +12,7 @@ from hilum.leakage import LEAST
 from hilum.progress import progress
 
 Audited = Annotated[
-    list[str], typer.Argument(metavar="KIND:PATH...", help="data sets; every film of each counts")
+    list[str], typer.Argument(metavar="KIND:PATH...", help="data sets; all their films are compared")
 ]
 
 
@@ -21,27 +21,40 @@ def data_audit(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="folder for duplicates.csv, audit.json and audit.html")
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="patient split; its parts are compared too")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="patient split; also look for matches between its parts")
+    ] = None,
     least: Annotated[
-        float, typer.Option(min=0.5, max=1.0, help="likeness from which two films are one picture")
+        float, typer.Option(min=0.5, max=1.0, help="similarity at which two films count as the same picture")
     ] = LEAST,
     strict: Annotated[
-        bool, typer.Option("--strict", help="exit 1 where something leaks, as where a film is unreadable")
+        bool,
+        typer.Option("--strict", help="exit code 1 also if there is leakage, not only for unreadable films"),
     ] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="tell how well a film gives its data set away, and what labels do")
+        bool,
+        typer.Option(
+            "--probe", help="measure how well films reveal their data set, and how far labels follow it"
+        ),
     ] = False,
     pictures: Annotated[
-        bool, typer.Option("--pictures", help="show doubtful pairs on the page, which then goes no further")
+        bool,
+        typer.Option(
+            "--pictures", help="show doubtful pairs of films on the page; then do not share the page"
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="of the probes' bootstrap")] = 0,
-    repeats: Annotated[int, typer.Option(min=100, help="resamples of the probes' bootstrap")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the probes' bootstrap")] = 0,
+    repeats: Annotated[
+        int, typer.Option(min=100, help="number of bootstrap resamples for the probes")
+    ] = 1000,
 ) -> None:
-    """Look for one film, patient or study in several data sets, or on several sides of a split.
+    """Find films and patients that leak.
 
-    Films are compared by file, by pixels, and by what they show, whatever their size, coding, contrast and
-    (within a tenth) crop. With --strict the exit code is 1 where two parts of the split share something, or
-    its test part and films of patients whom it does not name, or, without --split, two of the data sets.
+    Looks for the same film, patient or study in several data sets, or in several parts of a split. Films
+    are compared by file, by pixels, and by content, regardless of size, coding, contrast and (up to a
+    tenth) crop. With --strict the exit code is 1 if two parts of the split share something; if the test set
+    shares something with films of patients who are not in the split; or, without --split, if two data sets
+    do.
 
     Example:
       hilum data audit nih:films nih:more --split splits/nih.csv --out runs/audit

@@ -16,48 +16,55 @@ from hilum.commands.predict import Models, Threads
 
 def pacs(
     url: Annotated[
-        str, typer.Option(help="the archive's DICOMweb address, such as https://pacs.example/dicom-web")
+        str, typer.Option(help="DICOMweb address of the PACS, such as https://pacs.example/dicom-web")
     ] = "",
     forms: Annotated[
         str, typer.Option("--as", help="what to store for each film: any of seg, sr, sc, gsps")
     ] = "seg,sr,sc",
     place: Annotated[
-        Path, typer.Option(help="SQLite file in which the worker keeps its place; one for each archive")
+        Path, typer.Option(help="SQLite file with the state of the worker; one for each PACS")
     ] = Path("hilum-pacs.sqlite"),
-    once: Annotated[bool, typer.Option("--once", help="settle what the archive has, then leave")] = False,
+    once: Annotated[bool, typer.Option("--once", help="process what the PACS has now, then exit")] = False,
     status: Annotated[
-        bool, typer.Option("--status", help="print how the films stand, and why some were not done")
+        bool, typer.Option("--status", help="print the state of all films, and why some failed")
     ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="queue the films that were given up again")] = False,
-    days: Annotated[int, typer.Option(min=0, help="how many days old a study may be; 0: any age")] = 3,
-    every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks at the archive")] = 10.0,
+    retry: Annotated[bool, typer.Option("--retry", help="queue films again that were given up")] = False,
+    days: Annotated[
+        int, typer.Option(min=0, help="ignore studies older than this many days; 0: any age")
+    ] = 3,
+    every: Annotated[float, typer.Option(min=0.1, help="seconds between two queries")] = 10.0,
     orthanc: Annotated[
         str,
         typer.Option(
-            help="an Orthanc's own address, for its list of changes; auto: asked for; no: search alone"
+            help="address of Orthanc's REST API, for its list of changes; auto: detect; no: use QIDO only"
         ),
     ] = "auto",
-    attempts: Annotated[int, typer.Option(min=1, help="attempts before a film is given up")] = 5,
-    limit: Annotated[int, typer.Option(min=1, max=2000, help="MiB of the largest film")] = 128,
-    timeout: Annotated[float, typer.Option(min=0.1, help="seconds that the archive may be silent")] = 30.0,
+    attempts: Annotated[int, typer.Option(min=1, help="attempts per film before it is given up")] = 5,
+    limit: Annotated[int, typer.Option(min=1, max=2000, help="largest film to fetch, in MiB")] = 128,
+    timeout: Annotated[float, typer.Option(min=0.1, help="seconds to wait for the PACS to answer")] = 30.0,
     credentials: Annotated[
         Path | None,
-        typer.Option(help="file with user = and password =, or token =; else HILUM_PACS_USER and so on"),
+        typer.Option(
+            help="file with user = and password =, or token =; else environment variables: "
+            "HILUM_PACS_USER, ..."
+        ),
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option(help="certificates (PEM) to trust in place of the system's")
+        Path | None, typer.Option(help="CA certificates (PEM) to trust instead of the system's")
     ] = None,
     plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="allow http to another machine: films travel readable")
+        bool,
+        typer.Option("--plain-http", help="allow http to another machine; films then travel unencrypted"),
     ] = False,
     model: Models = None,
     threads: Threads = 0,
 ) -> None:
-    """Watch an archive for new chest films, analyse them and store the results back.
+    """Analyse new films of a PACS.
 
-    Takes CR and DX images over DICOMweb (QIDO, WADO, STOW) and stores SEG, SR and secondary captures beside
-    them. What is done stands in --place; a worker that was killed goes on where it stood. Runs until SIGTERM.
-    Exit code of --once: 0 all were analysed; 1: some were refused or given up, see --status.
+    Fetches CR and DX images over DICOMweb (QIDO, WADO) and stores SEG, SR and secondary captures in their
+    studies (STOW). Its state is kept in the --place file: after a restart it continues there, and stores
+    nothing twice. Runs until SIGTERM.
+    Exit code of --once: 0 if all films were analysed; 1 if some were rejected or given up, see --status.
 
     Example:
       hilum pacs --url http://127.0.0.1:8042/dicom-web --as seg,sr

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 Paths = Annotated[
     list[str],
     typer.Argument(
-        help="films (DICOM, PNG, JPEG, TIFF), folders of films, WebDataset shards (.tar), or URLs of these"
+        help="films (DICOM, PNG, JPEG, TIFF), folders, WebDataset shards (.tar), or URLs of these"
     ),
 ]
-Threads = Annotated[int, typer.Option(min=0, help="threads for each network; 0: as is fastest")]
+Threads = Annotated[int, typer.Option(min=0, help="threads per network; 0: choose the fastest")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="a shipped model's name, a checkpoint's folder, or hf://owner/name; one classifier, one "
-        "segmenter",
+        help="model to use: a shipped name, a checkpoint folder or hf://owner/name; at most one "
+        "classifier and one segmentation model",
     ),
 ]
 
@@ -42,44 +42,50 @@ def predict(
         str,
         typer.Option(
             "--as",
-            help="what to write: any of csv, json, mask, png (mask and overlay), html; of DICOM films "
-            "also seg (segmentation), sr (structured report), sc (secondary capture), gsps (presentation "
-            "state)",
+            help="what to write: any of csv, json, mask, png (mask and overlay), html; for DICOM films"
+            " also seg (segmentation), sr (structured report), sc (secondary capture), gsps "
+            "(presentation state)",
         ),
     ] = "csv,json,png",
     model: Models = None,
     specialist: Annotated[
         str | None,
-        typer.Option(
-            help="name or folder of a second classifier, asked where the first leaves a label of it open"
-        ),
+        typer.Option(help="second classifier, used where the first abstains on a label that both have"),
     ] = None,
     point: Operating = "",
     threshold: Thresholds = None,
     explain: Annotated[
         str,
         typer.Option(
-            help="heatmaps: evidence (occlusion of a model that gives none), occlusion (slow, truer), none"
+            help="heatmaps: evidence (by occlusion if the model has none), occlusion (slow, more "
+            "faithful), none"
         ),
     ] = "evidence",
     threads: Threads = 0,
     engine: Annotated[
-        str, typer.Option(help="local: this process; ray: workers on this machine or on a Ray cluster")
+        str, typer.Option(help="local: this process; ray: workers on this machine or a Ray cluster")
     ] = "local",
     workers: Annotated[
-        int, typer.Option(min=0, help="of ray, each with so many --threads (0: 1); 0: all that have room")
+        int,
+        typer.Option(
+            min=0, help="with ray: number of workers; 0: as many as fit. Each uses --threads (0 means 1)"
+        ),
     ] = 0,
-    gpus: Annotated[float, typer.Option(min=0, help="of ray: GPUs, or a share of one, for each worker")] = 0,
+    gpus: Annotated[float, typer.Option(min=0, help="with ray: GPUs per worker; fractions are allowed")] = 0,
     part: Annotated[
         int,
-        typer.Option(min=1, help="of ray: films a part, the piece of work that is done again or not at all"),
+        typer.Option(
+            min=1, help="with ray: films per part, the unit that is repeated as a whole after a failure"
+        ),
     ] = 256,
 ) -> None:
-    """Outline and score films; write predictions.csv and, beside it, files for each film.
+    """Analyse films: segment, measure, classify.
 
-    Exit code 0: all were analysed; 1: some could not be read or were rejected, the others are done.
-    Interrupted, the same command goes on where it stopped. Files in a folder that are no films by their names
-    (.csv, .txt, DICOMDIR, an earlier run's .mask.png, ...) are passed over and counted.
+    Writes OUT/predictions.csv with one row per film, and the other files chosen with --as beside it. If csv
+    is among them, repeat the command to resume an interrupted run. Files in a folder whose names rule out a
+    film (.csv, .txt, DICOMDIR, .mask.png of an earlier run, ...) are skipped and counted.
+
+    Exit code 0: all films were analysed; 1: some could not be read or were rejected, the others are done.
 
     Example:
       hilum predict films/ --out results --as csv,json,png,html
@@ -124,11 +130,14 @@ def segment(
     paths: Paths,
     out: Out,
     model: Annotated[
-        str, typer.Option(help="a shipped segmenter's name, a checkpoint's folder, or hf://owner/name")
+        str, typer.Option(help="segmentation model: a shipped name, a checkpoint folder or hf://owner/name")
     ] = "",
     threads: Threads = 0,
 ) -> None:
-    """Outline lungs and heart only; write segmentation.csv and a mask for each film."""
+    """Segment lungs and heart only.
+
+    Writes OUT/segmentation.csv and a mask for each film. Resuming and exit codes are those of predict.
+    """
     from hilum.pipeline import GATE, SEGMENTER, Pipeline
     from hilum.runtime import Runtime, find
 

@@ -6,11 +6,12 @@ import typer
 
 
 def selftest() -> None:
-    """Run the shipped models on generated films and hold the outputs against those of the release.
+    """Check that this installation works.
 
-    Prints versions, then a line for each check: the models' files, calls, probabilities, outlines, ratio and
-    evidence of four films, and an image in ten DICOM transfer syntaxes. Needs no network and no torch.
-    Exit code 0: all passed; 1: some did not, and their results are not to be relied on.
+    Runs the shipped models on synthetic films and compares the results with those of the release. Prints
+    the versions, then one line per check: model files; calls, probabilities, masks, ratio and evidence maps
+    of four films; an image in ten DICOM transfer syntaxes. Needs neither network nor torch.
+    Exit code 0: all checks passed; 1: some failed, do not rely on this installation's results.
     """
     from hilum.selftest import checks, versions
 

@@ -13,44 +13,45 @@ from hilum.errors import ConfigError
 
 
 def serve(
-    data: Annotated[Path, typer.Option(help="folder for films, the database file and the audit log")] = Path(
-        "hilum-data"
-    ),
-    host: Annotated[str, typer.Option(help="address to listen on; others than loopback need a token")] = (
+    data: Annotated[Path, typer.Option(help="folder for films, database and audit log")] = Path("hilum-data"),
+    host: Annotated[str, typer.Option(help="address to listen on; any but loopback needs a token")] = (
         "127.0.0.1"
     ),
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="port to listen on; 0: any that is free")
-    ] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0: any free port")] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="a further name clients call the service by; may be repeated"),
+        typer.Option(help="another host name that clients may use; repeatable"),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="file with a token, or lines of NAME TOKEN; in its place: HILUM_TOKEN"),
+        typer.Option(
+            help="file with one token, or with lines of NAME TOKEN; alternative: environment variable "
+            "HILUM_TOKEN"
+        ),
     ] = None,
     database: Annotated[
         str,
         typer.Option(
-            envvar="HILUM_DATABASE", help="postgresql://USER:PASSWORD@HOST/NAME in the place of a SQLite file"
+            envvar="HILUM_DATABASE", help="postgresql://USER:PASSWORD@HOST/NAME instead of a SQLite file"
         ),
     ] = "",
     keep_days: Annotated[
-        float, typer.Option(min=0, max=36_500, help="days after which films are deleted; results stay")
+        float, typer.Option(min=0, max=36_500, help="delete films after this many days; results stay")
     ] = 30.0,
     model: Models = None,
-    threads: Annotated[int, typer.Option(help="threads for each network; 0: one for each core")] = 0,
-    decoders: Annotated[int, typer.Option(min=1, help="processes that decode films")] = 2,
-    max_bytes: Annotated[int, typer.Option(min=1, help="of one film")] = 2**26,
-    max_pixels: Annotated[int, typer.Option(min=1, help="of one film")] = 50_000_000,
-    max_films: Annotated[int, typer.Option(min=1, help="in one request; jobs take more")] = 16,
-    queue: Annotated[int, typer.Option(min=1, help="films that may wait; more are answered 503")] = 64,
+    threads: Annotated[int, typer.Option(help="threads per network; 0: one per core")] = 0,
+    decoders: Annotated[int, typer.Option(min=1, help="number of processes that decode films")] = 2,
+    max_bytes: Annotated[int, typer.Option(min=1, help="largest film file, in bytes")] = 2**26,
+    max_pixels: Annotated[int, typer.Option(min=1, help="largest film, in pixels")] = 50_000_000,
+    max_films: Annotated[int, typer.Option(min=1, help="most films in one request; jobs take more")] = 16,
+    queue: Annotated[int, typer.Option(min=1, help="most films waiting; further ones get status 503")] = 64,
     verify_audit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="check an audit log's chain, and serve nothing")
+        Path | None, typer.Option(metavar="FILE", help="verify the hash chain of this audit log and exit")
     ] = None,
 ) -> None:
-    """Answer over HTTP: films in, results out, kept with a worklist; a viewer at /.
+    """Run the HTTP service and its viewer.
+
+    Takes films over HTTP, keeps results in a worklist, and shows both in a viewer at /.
 
     Example:
       hilum serve --data /var/lib/hilum

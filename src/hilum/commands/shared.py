@@ -13,28 +13,31 @@ from hilum.commands.terminal import shown
 if TYPE_CHECKING:
     from hilum.card import Card
 
-Model = Annotated[
-    str, typer.Argument(help="a shipped model's name, a checkpoint's folder, or hf://owner/name")
-]
+Model = Annotated[str, typer.Argument(help="model: a shipped name, a checkpoint folder or hf://owner/name")]
 Names = Annotated[
     list[str],
     typer.Argument(
-        metavar="KIND:PATH...", help="data sets; of a published film in several, the first is taken"
+        metavar="KIND:PATH...", help="data sets; a film published in several is used once, from the first"
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Split = Annotated[Path | None, typer.Option(help="patient split; without it all films are used")]
 Tuning = Annotated[
-    Path | None, typer.Option(help="patient split, of which the tuning part is used; without it all films")
+    Path | None, typer.Option(help="patient split, whose tuning fold is used; without it all films are")
 ]
-Fold = Annotated[int, typer.Option(help="the split's fold that is 'tune'")]
-Repeats = Annotated[int, typer.Option(min=100, help="resamples of the bootstrap")]
+Fold = Annotated[int, typer.Option(help="fold of the split that is the tuning set")]
+Repeats = Annotated[int, typer.Option(min=100, help="number of bootstrap resamples")]
 Operating = Annotated[
-    str, typer.Option("--point", help="operating point of the card: Youden index, sensitivity 0.95, ...")
+    str,
+    typer.Option(
+        "--point", help="operating point by its name in the card: Youden index, sensitivity 0.95, ..."
+    ),
 ]
 Thresholds = Annotated[
     list[str] | None,
-    typer.Option("--threshold", metavar="LABEL=P", help="probability from which a label is called"),
+    typer.Option(
+        "--threshold", metavar="LABEL=P", help="call a label positive from this probability; repeatable"
+    ),
 ]
 
 

@@ -17,25 +17,26 @@ def shortcuts(
     out: Out,
     split: Split = None,
     part: Annotated[
-        str | None, typer.Option(help="part of the split: tune (unless you say), test or train")
+        str | None, typer.Option(help="part of the split to use: tune (default), test or train")
     ] = None,
     fold: Fold = 0,
-    films: Annotated[int, typer.Option(min=0, help="look at so many, drawn with the seed; 0: all")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap, and of the films drawn")] = 0,
+    films: Annotated[int, typer.Option(min=0, help="use a random sample of this many films; 0: all")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the bootstrap and of the sample")] = 0,
     repeats: Repeats = 1000,
     pictures: Annotated[
         bool,
         typer.Option(
-            "--pictures", help="show two films on the page, which then goes no further than they may"
+            "--pictures", help="show two films on the page; then share it only as you may share them"
         ),
     ] = False,
 ) -> None:
-    """Ask whether a classifier goes by lungs and heart, or by something that merely stands beside disease.
+    """Test a classifier for shortcut learning.
 
-    Its score is taken again with all but lungs and heart blanked, with the frame (borders, corners, letters)
-    blanked, and with only the outside shown. A small probe tells how well view, sex, age, site and data set
-    can be read from the model's features. Writes shortcuts.json, shortcuts.csv and shortcuts.html, a page
-    that says in plain words what the figures bear out.
+    Does it use lungs and heart, or cues that merely accompany disease? The AUROC is measured again with all
+    but lungs and heart blanked, with the frame (borders, corners, letters) blanked, and with only what lies
+    around lungs and heart shown. A linear probe measures how well view, sex, age, site and data set can be
+    read from the model's features. Writes shortcuts.json, shortcuts.csv, and shortcuts.html, which explains
+    the figures in words.
 
     Example:
       hilum shortcuts hilum-six csv:ours.csv --out results

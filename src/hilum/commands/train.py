@@ -21,38 +21,44 @@ if TYPE_CHECKING:
 def train(
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CONFIG.toml] [key=value ...]", help="a TOML file, and settings"),
+        typer.Argument(
+            metavar="[CONFIG.toml] [key=value ...]", help="TOML file with settings, and single settings"
+        ),
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="KIND:PATH", help="films to train on; may be repeated"),
+        typer.Option("--data", metavar="KIND:PATH", help="data set to train on; repeatable"),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="classify, segment, or pretrain (on films without labels)")
+        str | None, typer.Option(help="classify, segment, or pretrain (self-supervised, without labels)")
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="NAME|DIR", help="fine-tune this shipped or trained checkpoint"),
+        typer.Option(
+            "--from",
+            metavar="NAME|DIR",
+            help="fine-tune this model: a shipped name, a checkpoint folder or hf://owner/name",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder of the run")] = None,
-    devices: Annotated[
-        int | None, typer.Option(help="devices (GPUs, or processes on a CPU), of each node")
-    ] = None,
+    devices: Annotated[int | None, typer.Option(help="GPUs (or CPU processes) per node")] = None,
     nodes: Annotated[
-        int | None, typer.Option(help="machines, on each of which this is called; docs/scale.md")
+        int | None, typer.Option(help="number of machines; run the command on each, see docs/scale.md")
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="go on where an interrupted run stopped; repeat its other arguments"),
+        typer.Option("--resume", help="continue an interrupted run; repeat its other arguments"),
     ] = False,
     show: Annotated[
-        bool, typer.Option("--settings", help="list all settings with their defaults, and leave")
+        bool, typer.Option("--settings", help="list all settings with their defaults and exit")
     ] = False,
 ) -> None:
-    """Train a model from a TOML file, or with good defaults from nothing but films.
+    """Train a model.
 
-    Writes into the run's folder: history.csv, curve.png, and checkpoint/, which predict and evaluate take.
-    Exit code 1: done, but for films that could not be read (unreadable.csv).
+    Needs only films: settings that you do not give, in a TOML file or as key=value, have defaults. Writes
+    history.csv, curve.png and checkpoint/ into the run's folder; use the folder as --model of predict or as
+    model of evaluate.
+    Exit code 1: done, except for films that could not be read (unreadable.csv).
 
     Examples:
       hilum train --data folder:films/ --task classify --out runs/mine
@@ -89,19 +95,21 @@ def train(
 
 
 def study(
-    file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="its runs, sources and tests")],
-    only: Annotated[list[str] | None, typer.Option(help="this run alone; may be repeated")] = None,
+    file: Annotated[
+        Path, typer.Argument(metavar="STUDY.toml", help="file with the runs, their data and their tests")
+    ],
+    only: Annotated[list[str] | None, typer.Option(help="only this run; repeatable")] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="run that the others are compared with, in place of the study's")
+        str | None, typer.Option(help="run to compare the others with, instead of the study's own baseline")
     ] = None,
 ) -> None:
-    """Train many models on one split, score each on the same films, and compare them.
+    """Train, score and compare many models.
 
-    What is trained or scored already is not done again. Each run's line is told as it is done, and stands in
-    NAME.csv (all figures) and NAME.md (the table) from then on; at the end the differences do too, and
-    NAME.html has both, and pictures. What cannot be trained or scored is told, and the rest goes on.
-    Exit code 1: there was such a run.
-    How such a file is written, with an example to copy: docs/studies.md.
+    All runs use the same patient split and are scored on the same films. Finished runs are skipped, so
+    repeat the command to resume. Each run is printed as it finishes, and added to NAME.csv (all figures)
+    and NAME.md (table). At the end the differences to the baseline are added, and NAME.html shows
+    everything with plots. Runs that fail are reported, and the others go on; the exit code is then 1. How
+    to write the file, with an example to copy: docs/studies.md.
 
     Examples:
       hilum study configs/studies/classifiers.toml
@@ -137,11 +145,14 @@ def study(
 
 
 def tune(
-    file: Annotated[Path, typer.Argument(metavar="TUNE.toml", help="its base, and the space to search")],
+    file: Annotated[
+        Path, typer.Argument(metavar="TUNE.toml", help="file with the base settings and the search space")
+    ],
 ) -> None:
-    """Search for better settings: many trainings, each drawn in the light of those before.
+    """Search for better training settings.
 
-    Interrupted, it goes on where it stood when called again. Writes trials.csv, and best.toml for train.
+    Trains many models; each takes settings chosen from the results so far. Repeat the command to resume.
+    Writes trials.csv, and best.toml to train with.
 
     Example:
       hilum tune configs/tune/six.toml
@@ -160,23 +171,27 @@ def tune(
 
 def ensemble(
     members: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="classifiers: shipped names or checkpoint folders")
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="classifiers: shipped names, checkpoint folders or hf://owner/name"
+        ),
     ],
-    split: Annotated[Path, typer.Option(help="the patient split that they were all trained by")],
+    split: Annotated[Path, typer.Option(help="patient split that all of them were trained with")],
     out: Out,
-    name: Annotated[str, typer.Option(help="of the new model")] = "ensemble",
-    version: Annotated[str, typer.Option(help="of the new model")] = "0.1.0",
+    name: Annotated[str, typer.Option(help="name of the new model")] = "ensemble",
+    version: Annotated[str, typer.Option(help="version of the new model")] = "0.1.0",
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="KIND:PATH", help="by default what the first was trained on"),
+        typer.Option(
+            "--data", metavar="KIND:PATH", help="data sets; default: those of the first model's training"
+        ),
     ] = None,
-    mirrored: Annotated[
-        bool, typer.Option("--mirrored", help="ask each about the film's mirror image as well")
-    ] = False,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="also average over the mirrored film")] = False,
 ) -> None:
-    """Make one checkpoint of several classifiers: the mean of what they say, calibrated anew.
+    """Average several classifiers into one.
 
-    Its probabilities and thresholds come from the fold that none of the members learned from.
+    Writes one checkpoint with the mean of their outputs. Its probabilities and thresholds are fitted on the
+    fold that no member was trained on.
 
     Example:
       hilum ensemble runs/a runs/b --split split.csv --out runs/both
