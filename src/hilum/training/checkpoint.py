@@ -136,6 +136,10 @@ def _loaded(path: Path) -> dict[str, Tensor]:
 
 def _export(module: nn.Module, path: Path, card: Card) -> None:
     films = torch.zeros(2, card.preparation.channels, card.preparation.size, card.preparation.size)
+    # The exporter needs half as long again for in-place activations, and writes the same graph.
+    for part in module.modules():
+        if getattr(part, "inplace", False):
+            part.inplace = False  # type: ignore[assignment]
     with torch.no_grad():
         names = list(module(films))
     with warnings.catch_warnings():
