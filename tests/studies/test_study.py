@@ -115,6 +115,24 @@ def test_a_wrong_setting_of_a_run_is_named(file: Path) -> None:
         entries(read_study(file))
 
 
+def test_a_runs_preparation_adds_to_the_bases_and_its_arguments_replace_them(file: Path) -> None:
+    study = read_study(file)
+    runs = {
+        "plain": {},
+        "equalised": {"preparation": {"equalise": "clahe"}, "arguments": {"depth": 3}},
+        "larger": {"preparation": {"size": 128}},
+    }
+    base = study.base | {"preparation": {"size": 64, "smooth": "gaussian"}, "arguments": {"width": 4}}
+    sources = {"here": study.sources["here"] | {"preparation": {"size": 96}}}
+    found = entries(study.model_copy(update={"seeds": (0,), "base": base, "runs": runs, "sources": sources}))
+    plain, equalised, larger = (entry.config for entry in found)
+    assert (plain.preparation.size, plain.preparation.equalise) == (96, "none")
+    assert (equalised.preparation.size, equalised.preparation.smooth) == (96, "gaussian")
+    assert (equalised.preparation.equalise, equalised.arguments) == ("clahe", {"depth": 3})
+    assert (larger.preparation.size, larger.preparation.smooth) == (128, "gaussian")
+    assert larger.arguments == {"width": 4}
+
+
 def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     entry = entries(read_study(file))[0]
     films = {

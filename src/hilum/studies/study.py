@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from hilum.card import Strict, read_card
-from hilum.config import TrainConfig, train_config
+from hilum.config import TrainConfig, merged, train_config
 from hilum.data import open_data, short
 from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
@@ -143,7 +143,7 @@ def entries(study: Study) -> list[Entry]:
     for name, own in study.runs.items():
         for source, data in study.sources.items():
             for seed in _seeds(name, own, study):
-                settings = study.base | data | {key: own[key] for key in own if key != "seeds"}
+                settings = _layered(study.base, data, {key: own[key] for key in own if key != "seeds"})
                 group = study.out / f"{name}-{source}-seed{seed}"
                 folded = [{"fold": fold, "out": group / f"fold{fold}"} for fold in study.folds]
                 for place in folded or [{"out": group}]:
@@ -157,6 +157,20 @@ def entries(study: Study) -> list[Entry]:
                     if study.folds and config.task != "classify":
                         raise ConfigError("folds: only for classifiers; leave them out to study outlines")
                     found.append(Entry(name=name, source=source, config=config, group=group))
+    return found
+
+
+def _layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of which a later layer's replace an earlier one's; those of `preparation` do so one by one.
+
+    `arguments` are replaced as a whole: another architecture has other ones.
+    """
+    found: dict[str, Any] = {}
+    for layer in layers:
+        both = merged(found, layer)
+        found |= layer
+        if "preparation" in both:
+            found["preparation"] = both["preparation"]
     return found
 
 
