@@ -68,11 +68,17 @@ def score(
 
 
 def finish(
-    module: nn.Module, config: TrainConfig, plan: Plan, start: str = "", informed: Sequence[str] = ()
+    module: nn.Module,
+    config: TrainConfig,
+    plan: Plan,
+    start: str = "",
+    informed: Sequence[str] = (),
+    sources: Sequence[Source] | None = None,
 ) -> Card:
     """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``.
 
-    `start` tells where the weights came from that training began with; `informed` is the card's.
+    `start` says where the initial weights came from, "" if they were random. `informed` and `sources` are the
+    card's; without `sources`, they are the training part of the plan.
     """
     device = next(module.parameters()).device
     module = _without_auxiliary(module, config, plan).to(device)
@@ -81,11 +87,11 @@ def finish(
         version=config.version,
         task=config.task,
         labels=plan.labels,
-        activation="softmax" if plan.activation == "softmax" else "sigmoid",
+        activation=plan.activation,
         architecture=config.architecture,
         arguments=config.arguments,
         preparation=config.preparation,
-        sources=_sources(config, plan),
+        sources=_sources(config, plan) if sources is None else tuple(sources),
         outlines_sha256=segmenter_of(config.preparation),
         split_sha256=plan.split.sha256,
         config=config.model_dump(mode="json", exclude={"out", "split"}),

@@ -5,12 +5,9 @@ from __future__ import annotations
 import hilum.needs_train  # noqa: F401
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from hilum.config import TrainConfig
 from hilum.data import join, listing, settled
@@ -26,13 +23,13 @@ from hilum.data.split import (
     write_split,
 )
 from hilum.errors import ConfigError, DataError
-from hilum.labels import SIX
 from hilum.models import TASKS
 from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 from hilum.training.batches import Films, balanced
+from hilum.training.targets import Activation, activation_of, check_known, labels_of
 from hilum.training.teach import taught
-from hilum.types import STRUCTURES, Array, Sample, Tick
+from hilum.types import Array, Sample, Tick
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ class Plan:
     train: Films
     tune: Films
     labels: tuple[str, ...]  # one for each output channel of the finished model
-    activation: str  # "sigmoid" or "softmax"
+    activation: Activation
     split: Split
     odds: Array | None = None  # of the training films, by which they are drawn; none: each once an epoch
     extra: int = 0  # of the training films, the last ones: those of the data sets that only train
@@ -75,13 +72,13 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
     extra, fuller = _parted(given, samples, split, config)
-    labels = _labels(config, samples)
+    labels = labels_of(config, samples)
     taught_by = _settled("train", config, samples)
-    activation = _activation(config, taught_by, labels)
+    activation = activation_of(config, taught_by, labels)
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
-    if config.task == "classify" and not config.teachers:  # who may tell what the films do not
-        _check_told((*labels, *(name for name in config.auxiliary if name != "view")), chosen["train"])
+    if config.task == "classify" and not config.teachers:  # teachers can score what the films lack
+        check_known((*labels, *(name for name in config.auxiliary if name != "view")), chosen["train"])
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
     whole = sum(map(len, chosen.values()))
     parts = {
@@ -108,7 +105,28 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     )
 
 
-def _odds(config: TrainConfig, truth: Array, activation: str) -> Array | None:
+def make_tuning_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
+    """The plan of a model that is trained already: the films of its tuning part, and none in `train`.
+
+    `config.split` must be given. Raises DataError with the remedy.
+    """
+    samples = join([listing(name).samples for name in config.data])
+    split, labels = _split(config, samples), labels_of(config, samples)
+    chosen = _chosen("tune", config, samples, split)
+    folder = config.out.parent / ".hilum-cache"
+    cache = cached(_described(chosen, config), config.preparation.size, folder, tick=tick)
+    _set_aside({"tune": cache}, config.out)
+    tune = _films("tune", cache, labels, config)
+    return Plan(
+        train=replace(tune, cache=replace(cache, samples=(), films=cache.films[:0], masks=None, failures={})),
+        tune=tune,
+        labels=labels,
+        activation=activation_of(config, chosen, labels),
+        split=split,
+    )
+
+
+def _odds(config: TrainConfig, truth: Array, activation: Activation) -> Array | None:
     """Those by which the training films are drawn; none where each is, once an epoch."""
     if config.sampling == "even":
         return None
@@ -221,66 +239,6 @@ def _warn_of_unnamed(names: Sequence[str], samples: Sequence[Sample]) -> None:
             f"{unnamed} of {len(samples)} films name no patient, so that each counts as one of its own: "
             "films of one person may both train and test; a csv with a column 'patient' prevents that"
         )
-
-
-def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
-    """What the outputs stand for. Of labels those asked for; else the six, where the data carry all of them;
-    else all that they carry."""
-    if config.task == "segment":
-        return STRUCTURES
-    if config.task == "pretrain":
-        return tuple(f"dimension {i}" for i in range(config.dimensions))
-    known = {name for sample in samples for name in sample.labels}
-    asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
-    if missing := [name for name in asked if name not in known]:
-        raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
-    known -= set(config.auxiliary)
-    six = tuple(name for name in SIX if name in known)
-    if len({*config.labels}) < len(config.labels):
-        raise ConfigError(f"labels={list(config.labels)}: one stands there twice; leave it out")
-    others = tuple(sorted(known - set(six)))
-    labels = config.labels or (six if six == SIX else six + others)
-    if others and not config.labels and six == SIX:
-        _logger.warning(
-            f"learned are the six labels {', '.join(six)}; the data also carry {', '.join(others)}: name "
-            "those to learn by labels=[...]"
-        )
-    if not labels:
-        raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
-    return labels
-
-
-def _check_told(labels: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Raise DataError for a label that none of the films, those that train, tells."""
-    for label in labels:
-        if all(math.isnan(sample.labels.get(label, math.nan)) for sample in samples):
-            raise DataError(
-                f"label {label!r} is told of no film that trains, so that there is nothing to learn; leave "
-                "it out of the labels, or give films that tell it"
-            )
-
-
-def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
-    """Softmax where every film carries exactly one of the labels; sigmoid otherwise.
-
-    Raises ConfigError for settings that labels which exclude one another leave no room for.
-    """
-    if config.task != "classify":
-        return "sigmoid"
-    one_of_all = [0.0] * (len(labels) - 1) + [1.0]
-    exclusive = all(sorted(s.labels.get(name, np.nan) for name in labels) == one_of_all for s in samples)
-    chosen = config.activation
-    if chosen == "auto":
-        chosen = "softmax" if exclusive and len(labels) > 1 else "sigmoid"
-    if chosen == "softmax":
-        if len(labels) < 2:
-            raise ConfigError(
-                f"activation=softmax: {labels[0]} alone excludes nothing; set activation=sigmoid"
-            )
-        for name in ("auxiliary", "teachers"):
-            if getattr(config, name):
-                raise ConfigError(f"{name}: only for labels that may stand together; set activation=sigmoid")
-    return chosen
 
 
 def not_read(out: Path) -> list[str]:
