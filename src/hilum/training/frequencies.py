@@ -41,4 +41,6 @@ def _drawn(plan: Plan) -> tuple[Array, Array]:
     """Films with and without each label, (C,) each, counted as often as they are drawn; at least one."""
     table = plan.train.cache.truth(plan.train.labels)
     times = np.ones(len(table)) if plan.odds is None else plan.odds * len(table)
+    if plan.extra:  # of these an epoch draws no more than there are others, as `Shuffled`
+        times[-plan.extra :] = min(1.0, (len(table) - plan.extra) / plan.extra)
     return np.maximum(times @ (table == 1), 1), np.maximum(times @ (table == 0), 1)
