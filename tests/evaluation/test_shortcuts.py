@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import subprocess
 import sys
@@ -214,20 +215,34 @@ def test_a_film_is_shown_as_in_use_and_blanked_by_its_own_outlines(region: str) 
     assert len(sides) == 1 and (sides == {pixels.shape}) == (region != "crop")
 
 
-def test_films_without_a_chest_and_unreadable_ones_are_left_out_and_named(tmp_path: Path) -> None:
+def test_films_without_a_chest_and_unreadable_ones_are_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hilum.data.opened._PATIENCE", (0.0, 0.0, 0.0))
     samples = marked_films()
     (tmp_path / "broken.png").write_bytes(b"broken")
     samples[3] = replace(samples[3], image=lambda: np.zeros((100, 100), np.uint8))
     samples[5] = replace(samples[5], image=tmp_path / "broken.png")
+    reads = []
+
+    def failing(times: int) -> Array:
+        """A network that is away, for so many reads."""
+        reads.append(times)
+        if reads.count(times) <= times:
+            raise OSError(errno.EIO, "Input/output error")
+        return film(7, False, False)
+
+    samples[7] = replace(samples[7], image=partial(failing, 2))
+    samples[9] = replace(samples[9], image=partial(failing, 99))
     found = audit(CORNER, samples, repeats=100)
     assert found.without_chest == ("f3",)
-    assert list(found.failures) == ["f5"]
-    assert [s.id for s in found.samples] == [f"f{i}" for i in range(FILMS) if i not in (3, 5)]
+    assert list(found.failures) == ["f5", "f9"]
+    assert [s.id for s in found.samples] == [f"f{i}" for i in range(FILMS) if i not in (3, 5, 9)]
     assert found.missing[-2:] == (
         "no chest was found in 1 films, which are left out",
-        "could not be read: 1 films, which are left out",
+        "could not be read: 2 films, which are left out",
     )
-    assert one(found, "Edema", AUROC).films == FILMS - 2
+    assert one(found, "Edema", AUROC).films == FILMS - 3
 
 
 def test_what_cannot_be_audited_is_refused() -> None:

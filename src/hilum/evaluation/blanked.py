@@ -6,7 +6,6 @@ of the film as it is, and so do the cut and the outlines that some models take: 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from functools import partial
 import numpy as np
 
 from hilum.card import Preparation
-from hilum.data.opened import pixels_of, refuse
+from hilum.data.opened import pixels_of, refuse, tried
+from hilum.engines import cores
 from hilum.errors import HilumError
 from hilum.evaluation.blank import BLANKS
 from hilum.gate import implausible
@@ -52,11 +52,12 @@ def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None
     good: list[Sample] = []
     without: list[str] = []
     failures: dict[str, str] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(samples), _BATCH):
             films = []
             some = samples[start : start + _BATCH]
-            for sample, inputs in zip(some, pool.map(look, some), strict=True):
+            found = pool.map(lambda sample: tried(sample, partial(look, sample)), some)
+            for sample, inputs in zip(some, found, strict=True):
                 if isinstance(inputs, HilumError):
                     failures[sample.id] = str(inputs)
                 elif inputs is None:
@@ -83,19 +84,19 @@ def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None
 
 def pictures(sample: Sample, preparation: Preparation) -> dict[str, Array]:
     """The part of a film that the model sees, under each condition: (h, w) float32 in [0, 1], "" as it is."""
-    film, mask = _opened(_segmenter(), sample)
+    opened = tried(sample, partial(_opened, _segmenter(), sample))
+    if isinstance(opened, HilumError):
+        return {}
+    film, mask = opened
     if mask is None:
         return {}
     rows, columns = chest(mask) if preparation.cut else (slice(None), slice(None))
     return {condition: shown[rows, columns] for condition, shown in _conditions(film, mask).items()}
 
 
-def _look(segmenter: Runtime, preparation: Preparation, sample: Sample) -> Array | HilumError | None:
+def _look(segmenter: Runtime, preparation: Preparation, sample: Sample) -> Array | None:
     """A film as the network's inputs, (conditions, C, S, S); None where no chest is found."""
-    try:
-        film, mask = _opened(segmenter, sample)
-    except HilumError as error:
-        return error
+    film, mask = _opened(segmenter, sample)
     if mask is None:
         return None
     return np.stack([prepare(shown, preparation, mask) for shown in _conditions(film, mask).values()])

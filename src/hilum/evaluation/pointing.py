@@ -15,13 +15,13 @@ from hilum.types import Box, Boxes, Heatmap
 _FINE = 64  # cells across, of where findings lie
 
 
-def pointing(shown: Heatmap, boxes: Boxes, others: Sequence[Boxes]) -> dict[str, float]:
-    """Whether a map's highest place lies in a box of its label, and whether one fixed place does.
+def pointing(shown: Heatmap, boxes: Boxes, usual: tuple[float, float] | None) -> dict[str, float]:
+    """Whether a map's highest place lies in a box of its label, and whether the `usual` place does.
 
-    NaN where the film has no box, or no other does.
+    `usual` is the label's `fixed_place` on films of other patients. NaN where the film has no box of the
+    label, or there is no usual place.
     """
     own = boxes.get(shown.label, ())
-    usual = fixed_place([one[shown.label] for one in others if shown.label in one])
     values = shown.values
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     height, width = values.shape
