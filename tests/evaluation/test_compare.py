@@ -199,6 +199,30 @@ def test_groups_are_read_back_whatever_a_label_is_called(tmp_path: Path) -> None
     assert back.groups["data set"].tolist() == ["a", ""] and back.truth.tolist() == table.tolist()
 
 
+WHOLE = "film,patient,Edema,Edema probability,Edema margin\n001,a,1,0.7,0.5\n002,b,,0.2,-1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WHOLE[:-4],  # cut within its last row
+        WHOLE[:-2] + "\n",
+        WHOLE.replace(" margin", " distance"),
+        WHOLE.splitlines()[0],
+        WHOLE.replace("0.7", "high"),
+        WHOLE.replace("001", '"001'),
+        "",
+    ],
+)
+def test_a_damaged_table_of_verdicts_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "films.csv"
+    path.write_text(WHOLE)
+    assert np.isnan(read_verdicts(path).truth[1, 0])
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"films\.csv: no table of verdicts .*; evaluate the model again"):
+        read_verdicts(path)
+
+
 def test_the_order_of_labels_makes_no_difference() -> None:
     rng = np.random.default_rng(0)
     table, said = np.eye(3)[rng.integers(0, 3, 90)], rng.normal(size=(90, 3))

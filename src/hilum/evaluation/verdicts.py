@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from hilum.calibration.decide import called
 from hilum.errors import DataError
 from hilum.labels import NO_FINDING
+from hilum.reading.files import read_csv
 from hilum.statistics import scores
 from hilum.statistics.scores import Statistic
 from hilum.types import Array
@@ -88,27 +88,31 @@ class Verdicts:
 def read_verdicts(path: Path) -> Verdicts:
     """The verdicts of a csv that `Verdicts.rows` filled; raises DataError where it is not one."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        labels = tuple(name for name in rows[0] if f"{name} margin" in rows[0])
-        truth, probabilities, margins = (
-            np.array([[float(row[label + of] or "nan") for label in labels] for row in rows])
-            for of in ("", " probability", " margin")
-        )
-        films, patients = tuple(row["film"] for row in rows), np.array([row["patient"] for row in rows])
-        heads = list(rows[0])  # film, patient, groups, labels
-        parted = heads[2 : heads.index(labels[0])] if labels else []
-        groups = {name.removeprefix(_BY): np.array([row[name] for row in rows]) for name in parted}
-    except (OSError, KeyError, ValueError, IndexError) as error:
+        columns, rows = read_csv(path)
+        return _parsed(columns, [row for _, row in rows])
+    except (DataError, KeyError, ValueError) as error:
         raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None
+
+
+def _parsed(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Verdicts:
+    """The verdicts in a csv's cells; raises DataError, KeyError or ValueError where those hold none."""
+    labels = tuple(name for name in columns if f"{name} margin" in columns)
+    if not labels or not rows:
+        raise DataError("no labels" if rows else "no films")
+    truth = np.array([[float(row[label] or "nan") for label in labels] for row in rows])
+    probabilities, margins = (
+        np.array([[float(row[label + of]) for label in labels] for row in rows])
+        for of in (" probability", " margin")
+    )
+    groups = columns[2 : columns.index(labels[0])]  # film, patient, groups, labels
     return Verdicts(
-        films=films,
-        patients=patients,
+        films=tuple(row["film"] for row in rows),
+        patients=np.array([row["patient"] for row in rows]),
         labels=labels,
         truth=truth,
         probabilities=probabilities,
         margins=margins,
-        groups=groups,
+        groups={name.removeprefix(_BY): np.array([row[name] for row in rows]) for name in groups},
     )
 
 
