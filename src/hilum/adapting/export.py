@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 import tempfile
 import time
@@ -19,11 +18,12 @@ from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
 from hilum.evaluation.evaluate import evaluate, judge
+from hilum.evaluation.verdicts import shown
 from hilum.extras import needs
 from hilum.prepare import compose, prepare
 from hilum.runtime import Runtime, find
 from hilum.statistics.metrics import auroc
-from hilum.store import drafted
+from hilum.store import drafted, sha256
 from hilum.types import Array, Tick
 
 MOST_LOST = {"mean AUROC": 0.003, "mean Dice": 0.002}
@@ -74,6 +74,12 @@ def export(
     every = max(4, -(-len(cache.samples) // _CALIBRATING))
     ranging = np.arange(0, len(cache.samples), every)
     comparing = _some(cache, np.setdiff1d(np.arange(len(cache.samples)), ranging))
+    labels = trained.card.labels if trained.card.task == "classify" else ()
+    if labels and not shown(comparing.truth(labels), range(len(labels))):
+        raise ConfigError(
+            "the films show no label both present and absent, so the builds cannot be compared; give other "
+            "films"
+        )
     with _unless_empty(out), drafted(out / "checkpoint") as draft:
         copy_files(folder, draft, trained.card)
         _write_files(build, draft, _inputs(trained.card, _some(cache, ranging)))
@@ -171,7 +177,7 @@ def _write_files(build: Build, draft: Path, films: Array) -> None:
 def _write_card(card: Card, build: Build, draft: Path) -> Card:
     """The card with the build first, in the draft's folder."""
     others = [one for one in card.builds if one.name != build.name]
-    own = {name: hashlib.sha256((draft / name).read_bytes()).hexdigest() for name in build.files}
+    own = {name: sha256(draft / name) for name in build.files}
     card = card.model_copy(update={"builds": (build, *others), "files": card.files | own})
     (draft / CARD).write_text(card_json(card), encoding="utf-8")
     return card

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
-import hashlib
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from hilum.card import CARD, Card, card_json, read_card
 from hilum.errors import CheckpointError
 from hilum.models import build
 from hilum.runtime import Runtime, find
-from hilum.store import drafted
+from hilum.store import drafted, sha256
 from hilum.training.state import write_tensors
 
 WEIGHTS = "model.safetensors"
@@ -110,12 +109,6 @@ def _widened(kernel: Tensor, channels: int) -> Tensor:
     """A first layer for more channels, the further ones silent at the start, or for fewer of them."""
     silent = kernel.new_zeros(len(kernel), max(0, channels - kernel.shape[1]), *kernel.shape[2:])
     return torch.cat([kernel[:, :channels], silent], dim=1)
-
-
-def sha256(path: Path) -> str:
-    """Lower-case hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _network(card: Card) -> nn.Module:
