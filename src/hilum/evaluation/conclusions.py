@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from hilum.evaluation.blank import INSIDE, OUTSIDE, UNFRAMED
 from hilum.evaluation.figures import Figure
+from hilum.statistics.intervals import with_interval
 
 AUROC = "AUROC"
 CHANGE = "AUROC more than as it is"
@@ -112,7 +113,7 @@ def _of(figures: Sequence[Figure], measure: str, condition: str) -> list[Figure]
 def _size(change: Figure) -> str:
     """How large a change is, whichever way."""
     low, high = sorted((abs(change.low), abs(change.high)))
-    return f"{abs(change.value):.3f} ({low:.3f} to {high:.3f})"
+    return with_interval(abs(change.value), low, high)
 
 
 def _films(figures: Sequence[Figure]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -112,4 +113,6 @@ def _bland_altman(rows: list[dict[str, Any]], path: Path) -> None:
         title=f"{len(rows)} films, mean absolute error {np.abs(error).mean():.4f}",
     )
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120)
+    write_whole(path, picture.getvalue())

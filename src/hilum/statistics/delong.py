@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hilum.statistics.intervals import Interval
+from hilum.statistics.intervals import LEVEL, Interval
 from hilum.statistics.metrics import ranks
 from hilum.types import Array
 
@@ -32,18 +32,16 @@ def delong(truth: Array, scores: Array) -> tuple[Array, Array]:
     return below.mean(axis=1), covariance
 
 
-def delong_interval(truth: Array, score: Array, *, level: float = 0.95) -> Interval:
+def delong_interval(truth: Array, score: Array) -> Interval:
     """AUROC of one score (N,) with its interval, no wider than 0 to 1."""
     (value,), ((variance,),) = delong(truth, score[None])
     variance = variance or float("nan")  # films parted cleanly, or all alike, tell no interval
-    reach = NormalDist().inv_cdf((1 + level) / 2) * sqrt(variance)
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * sqrt(variance)
     low, high = (float(np.clip(bound, 0, 1)) for bound in (value - reach, value + reach))
     return Interval(value=float(value), low=low, high=high)
 
 
-def delong_difference(
-    truth: Array, ours: Array, theirs: Array, *, level: float = 0.95
-) -> tuple[Interval, float]:
+def delong_difference(truth: Array, ours: Array, theirs: Array) -> tuple[Interval, float]:
     """How much more the AUROC of one score (N,) is than another's on the same films, and its P value."""
     (first, second), covariance = delong(truth, np.stack([ours, theirs]))
     value = float(first - second)
@@ -52,6 +50,6 @@ def delong_difference(
         same = value == 0
         bound = 0.0 if same else float("nan")
         return Interval(value=value, low=bound, high=bound), 1.0 if same else float("nan")
-    reach = NormalDist().inv_cdf((1 + level) / 2) * spread
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * spread
     p = 2 * NormalDist().cdf(-abs(value) / spread)
     return Interval(value=value, low=value - reach, high=value + reach), p

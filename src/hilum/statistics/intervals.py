@@ -11,9 +11,10 @@ from hilum.errors import ConfigError
 from hilum.statistics.scores import Statistic
 from hilum.types import Array
 
-_NUMBERS = (
-    100_000  # weights looked at together: what a core's cache holds, and too few to wake other cores for
-)
+LEVEL = 0.95
+"""The share of resamples that an interval covers."""
+
+_NUMBERS = 100_000  # weights in one matrix product: they fit a core's cache, and need no other cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +32,13 @@ def bootstrap(
     groups: Array,
     rng: np.random.Generator,
     repeats: int = 1000,
-    level: float = 0.95,
 ) -> Interval:
     """Percentile interval of `statistic(*arrays)`, from `draws` of the patients."""
     drawn = draws(statistic, *arrays, groups=groups, rng=rng, repeats=repeats)
-    return around(float(statistic(*arrays)), drawn, level=level)
+    return around(float(statistic(*arrays)), drawn)
 
 
-def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
+def around(value: float, drawn: Array) -> Interval:
     """Percentile interval of a figure from its draws (R,).
 
     Draws that are NaN are left out; where they are more than half, low and high are NaN.
@@ -46,7 +46,7 @@ def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
     known = drawn[~np.isnan(drawn)]
     low, high = float("nan"), float("nan")
     if len(known) and 2 * len(known) >= len(drawn):
-        bounds = [(1 - level) / 2, (1 + level) / 2]
+        bounds = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
         if np.isfinite(known).all():
             low, high = np.quantile(known, bounds)
         else:  # between a number and infinity there is nothing to interpolate
@@ -142,13 +142,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def with_interval(value: float | None, low: float | None, high: float | None, form: str = ".3f") -> str:
-    """A figure with its interval, if it has one; None and NaN are what cannot be told."""
+def with_interval(
+    value: float | None, low: float | None, high: float | None, form: str = ".3f", *, of_value: str = ""
+) -> str:
+    """A figure with its interval, if it has one: "0.812 (0.790 to 0.834)".
+
+    None and NaN are unknown. `form` is the format of all three numbers; `of_value`, if given, of the value.
+    """
     if value is None or value != value:
         return "cannot be told"
+    told = f"{value:{of_value or form}}"
     if low is None or high is None or low != low:
-        return f"{value:{form}}"
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+        return told
+    return f"{told} ({low:{form}} to {high:{form}})"
 
 
 def written(p: float) -> str:

@@ -11,7 +11,7 @@ from hilum.evaluation.compare import BY_PATIENT, Gain, common, findings_of, gain
 from hilum.evaluation.figures import WITHIN
 from hilum.evaluation.six_way import MEASURES
 from hilum.evaluation.verdicts import TABLE, Verdicts, mean_name, read_verdicts
-from hilum.statistics.intervals import holm, written
+from hilum.statistics.intervals import holm, with_interval, written
 from hilum.studies.cost import Cost
 from hilum.studies.scores import evaluation_of
 from hilum.studies.study import Study
@@ -105,7 +105,7 @@ def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[
     rows: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
     for one in differences:
         gain = one.gain
-        interval = f"({gain.low:+.3f} to {gain.high:+.3f}), P {written(gain.corrected)}"
-        told = f"{gain.value:+.4f} {interval if gain.low == gain.low else '(too few films)'}"
+        told = with_interval(gain.value, gain.low, gain.high, "+.3f", of_value="+.4f")
+        told += f", P {written(gain.corrected)}" if gain.low == gain.low else " (too few films)"
         rows.setdefault((one.run, f"{one.source} to {one.test}"), {})[one.column] = told
     return head, [[*run, *(cells.get(column, "") for column in columns)] for run, cells in rows.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -19,11 +18,13 @@ from hilum.evaluation.plots import Point, comparison, confusions, curves, pareto
 from hilum.evaluation.six_way import MEASURES, six_way
 from hilum.reporting.page import template
 from hilum.reporting.report import provenance
+from hilum.statistics.intervals import with_interval
 from hilum.store import as_csv, write_whole
 from hilum.studies.cost import cost
 from hilum.studies.differences import Difference, Row, difference_table, differences_of, verdicts_of
 from hilum.studies.scores import evaluation_of
 from hilum.studies.study import Entry, Study
+from hilum.training.history import read_history
 from hilum.types import now
 
 
@@ -88,9 +89,7 @@ def spread(rows: Sequence[Mapping[str, Any]]) -> str:
     if not known:
         return ""
     if len(known) == 1:
-        row = known[0]
-        interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
-        return f"{row['value']:.4f}{interval}"
+        return with_interval(known[0]["value"], known[0]["low"], known[0]["high"], of_value=".4f")
     values = [row["value"] for row in known]
     return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f} of {len(values)} seeds)"
 
@@ -113,7 +112,7 @@ def _rows(study: Study, done: Sequence[Entry]) -> list[Row]:
     for name, source in dict.fromkeys((entry.name, entry.source) for entry in done):
         own = [entry for entry in done if (entry.name, entry.source) == (name, source)]
         groups = tuple(dict.fromkeys(entry.group for entry in own))
-        seconds = sum(float(row["seconds"]) for entry in own for row in history(entry))
+        seconds = sum(float(row["seconds"]) for entry in own for row in read_history(entry.config.out))
         found.append(
             Row(
                 name=name,
@@ -130,12 +129,6 @@ def _rows(study: Study, done: Sequence[Entry]) -> list[Row]:
 
 
 _cost = cache(cost)  # of a finished run, which stays as it is
-
-
-def history(entry: Entry) -> list[dict[str, str]]:
-    """A run's epochs, as training logged them."""
-    with (entry.config.out / "history.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _table(
@@ -209,7 +202,8 @@ def _page(
     """One self-contained HTML page."""
     test, column = next(iter(study.tests)), study.columns[0]
     points = [point for row in rows if (point := _point(row, test, column, figures))]
-    histories = {entry.config.out.relative_to(study.out).as_posix(): history(entry) for entry in done}
+    outs = [entry.config.out for entry in done]
+    histories = {out.relative_to(study.out).as_posix(): read_history(out) for out in outs}
     counted = {
         row.title: six.confusion(six.by_threshold)
         for row in rows

@@ -7,7 +7,6 @@ not go together, or do not fit into memory, are passed over and told.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -24,6 +23,7 @@ from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMem
 from hilum.progress import within
 from hilum.store import alone, as_csv, write_whole
 from hilum.toml_files import read_plan
+from hilum.training.history import read_history
 from hilum.training.run import STATE, trained
 from hilum.training.starts import sized
 from hilum.training.train import train
@@ -96,14 +96,13 @@ def _search(search: Search, tick: Tick | None) -> dict[str, Any]:
     study = _opened(search)
 
     def objective(trial: optuna.Trial) -> float:
-        done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        done = _done(study)
         drawn = {name: _drawn(trial, name, what) for name, what in search.space.items()}
         return _score(search, drawn, trial, within(tick, done, search.trials, f"trial {done + 1}"))
 
-    done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
     study.optimize(
         objective,
-        n_trials=max(0, search.trials - done),
+        n_trials=max(0, search.trials - _done(study)),
         catch=(DivergedError, OutOfMemoryError),
         gc_after_trial=True,  # or what did not fit stays in memory, held by its own error
         callbacks=[lambda study, _: _tell(search, study)],
@@ -117,6 +116,14 @@ def _search(search: Search, tick: Tick | None) -> dict[str, Any]:
     settings = best.model_dump(mode="json", exclude={"out"})
     write_whole(search.out / "best.toml", _toml(settings))
     return {"score": study.best_value, **study.best_params}
+
+
+def _done(study: optuna.Study) -> int:
+    """How many trials came to an end; one that was interrupted did not."""
+    from optuna.trial import TrialState
+
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(trial.state in ended or _FAULT in trial.user_attrs for trial in study.get_trials())
 
 
 def _tried(search: Search) -> TrainConfig:
@@ -215,8 +222,7 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
     except (DivergedError, OutOfMemoryError) as error:
         trial.set_user_attr(_FAULT, str(error))
         raise
-    with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
-        scores = [float(row["score"]) for row in csv.DictReader(file)]
+    scores = [float(row["score"]) for row in read_history(config.out)]
     if math.isnan(scores[-1]):
         trial.set_user_attr(_FAULT, "no score: its tuning films show no label both ways")
         raise optuna.TrialPruned
