@@ -524,7 +524,7 @@ def test_cost_counts_what_can_be_counted_by_hand(file: Path) -> None:
         preparation=Preparation(size=32),
     )
     checkpoint.save(folder, module, card)
-    found = cost(folder, threads=1, runs=2)
+    found = cost(folder)
     assert found.parameters == sum(p.numel() for p in module.parameters())
     full, half = 32 * 32, 16 * 16
     # Multiplications: 3 x 3 convolutions down, the 2 x 2 way up, those after the merge, and the head.

@@ -21,6 +21,7 @@ from hilum.types import Array, Prediction
 YOUDEN = "Youden index"
 
 _FURTHEST = 100.0  # that a card leans, in log-odds: a number can still hold it
+_ABSTAIN = 0.1  # the share of the tuning films, those nearest to a threshold, that it abstains on
 _LEAST = 0.95  # of the sensitivity or specificity that a point asks for
 
 
@@ -52,22 +53,18 @@ POINTS: dict[str, Callable[[Array, Array], int]] = {
 """Operating points: films of either class at each distinct score, ascending -> after which of them to cut."""
 
 
-def fit_threshold(
-    probabilities: Array, truth: Array, *, point: str = YOUDEN, abstain: float = 0.1
-) -> Threshold:
-    """Choose where one label turns positive, and the band around it that is left open.
+def fit_threshold(probabilities: Array, truth: Array, *, point: str = YOUDEN) -> Threshold:
+    """Choose the threshold of one label, and the band around it in which the model abstains.
 
-    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). The value lies midway between the two
-    neighbouring scores of the cut that the point of POINTS names: the largest Youden index (of equals, the
-    most sensitive), or the cut nearest the other class with a sensitivity or specificity of at least 0.95,
-    which a specificity cannot reach over scores of exactly 1.
-    The band reaches equally far to both sides in log-odds and holds the `abstain` share (0..1) of the
-    labelled films, those nearest to the value; films of equal distance go in or stay out together, so ties
-    can make it less. Where the films are of one class, or no cut has a Youden index above 0, value, low and
-    high are 0.5 and the rule says why. Raises ConfigError.
+    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). `point` of POINTS names the cut: the
+    largest Youden index (of equals, the most sensitive), or the cut nearest to the other class with a
+    sensitivity or specificity of at least 0.95. The threshold lies midway between the two scores next to the
+    cut. Scores of exactly 1 can keep a specificity out of reach.
+    The band reaches equally far to both sides in log-odds. It holds the tenth of the labelled films that is
+    nearest to the threshold; films of equal distance go in or stay out together, so ties can make it less.
+    If the films are of one class, or no cut has a Youden index above 0, threshold and band are 0.5 and the
+    rule says why. Raises ConfigError for an unknown point.
     """
-    if not 0 <= abstain < 1:
-        raise ConfigError(f"abstain is {abstain:g}; give the share of films to leave open, from 0 up to 1")
     if point not in POINTS:
         raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     values, positives, negatives = tally(*forecasts(truth, probabilities))
@@ -79,8 +76,8 @@ def fit_threshold(
     edges = np.concatenate([[0.0], values, [1.0]])
     # Midway, and above the lower score even where the two are neighbouring numbers.
     value = max(float((edges[cut + 1] + edges[cut + 2]) / 2), float(np.nextafter(edges[cut + 1], 1)))
-    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, abstain)
-    rule = f"{point}; the nearest {100 * abstain:g} % of tuning films are left open"
+    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, _ABSTAIN)
+    rule = f"{point}; the nearest {100 * _ABSTAIN:g} % of tuning films are left open"
     return Threshold(value=value, low=low, high=high, rule=rule)
 
 

@@ -19,6 +19,8 @@ from hilum.types import Array
 
 BY_PATIENT = "AUROC by patient"
 
+_SEED = 0  # of the draws of patients that studies compare runs by
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
@@ -46,7 +48,6 @@ def gain(
     subject: str,
     measure: str = "AUROC",
     within: str = "",
-    seed: int = 0,
     repeats: int = 2000,
 ) -> Gain:
     """Of the mean AUROC over the labels; of several verdicts, a seed each, the mean of theirs.
@@ -56,7 +57,7 @@ def gain(
     one. Raises DataError where they share neither a film nor a label, or the films are not grouped so.
     """
     both = common([*ours, *theirs])
-    bench = Bench(both[0].patients, seed, repeats)
+    bench = Bench(both[0].patients, _SEED, repeats)
     return _by_labels(both, len(ours), labels, subject, bench, measure, within)
 
 
@@ -65,7 +66,6 @@ def six_gain(
     theirs: Sequence[Verdicts],
     measure: str,
     *,
-    seed: int = 0,
     repeats: int = 2000,
 ) -> Gain:
     """Of a measure of `six_way` on the films with exactly one label; several verdicts as in `gain`.
@@ -73,7 +73,7 @@ def six_gain(
     Raises DataError where they share no film, or cannot be asked for one of the same labels.
     """
     both = common([*ours, *theirs])
-    return _by_six(both, len(ours), measure, Bench(both[0].patients, seed, repeats))
+    return _by_six(both, len(ours), measure, Bench(both[0].patients, _SEED, repeats))
 
 
 def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 2000) -> list[Gain]:
