@@ -12,7 +12,7 @@ import pytest
 
 from hilum.errors import DataError
 from hilum.evaluation.compare import common, gain, gains, six_gain
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.verdicts import Verdicts, read_verdicts
 from hilum.statistics.delong import delong, delong_difference, delong_interval
 from hilum.statistics.intervals import holm
@@ -179,7 +179,7 @@ def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
     assert [one.subject for one in alike] == ["Edema"]
     mean = next(
         f
-        for f in score(apart, repeats=100).figures
+        for f in figures_of(apart, repeats=100).figures
         if (f.subject, f.condition) == ("mean of 1 findings", "pairs of one site")
     )
     assert mean.value == mean.value

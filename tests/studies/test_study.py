@@ -26,7 +26,8 @@ from hilum.studies import scores as study_scores
 from hilum.studies import study as study_module
 from hilum.studies.cost import cost
 from hilum.studies.differences import Difference, difference_table
-from hilum.studies.films import Films, unseen
+from hilum.studies.films import Test as StudyTest
+from hilum.studies.films import unseen
 from hilum.studies.report import absent, line, spread, write_report
 from hilum.studies.scores import evaluation_of
 from hilum.studies.study import Entry, Study, entries, finished, read_study, run
@@ -136,7 +137,7 @@ def test_a_runs_preparation_adds_to_the_bases_and_its_arguments_replace_them(fil
 def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     entry = entries(read_study(file))[0]
     films = {
-        sample.id for sample in unseen(entry.config, Films(data=("phantom:16",), parts=("train", "tune")))
+        sample.id for sample in unseen(entry.config, StudyTest(data=("phantom:16",), parts=("train", "tune")))
     }
     samples = open_data("phantom:16")
     assert entry.config.split is not None
@@ -145,13 +146,13 @@ def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     # What extra says of the data's own films trains only where they train.
     fuller = replace(entry, config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
     assert {
-        s.id for s in unseen(fuller.config, Films(data=("phantom:16",), parts=("train", "tune")))
+        s.id for s in unseen(fuller.config, StudyTest(data=("phantom:16",), parts=("train", "tune")))
     } == films
     # A source of other patients is unseen as a whole.
     moved = entry.config.model_copy(update={"data": ("phantom:16",), "fold": 1})
     other = replace(entry, config=moved)
     assert films.isdisjoint(
-        sample.id for sample in unseen(other.config, Films(data=("phantom:16",), parts=("tune",)))
+        sample.id for sample in unseen(other.config, StudyTest(data=("phantom:16",), parts=("tune",)))
     )
 
 
@@ -238,7 +239,7 @@ def test_a_test_that_cannot_be_scored_keeps_no_old_figures_and_stops_no_other(
         return evaluate(runtime, *about, **more)
 
     monkeypatch.setattr(study_scores, "evaluate", fail)
-    other = Films(data=("phantom:16",), parts=("tune",))  # asked otherwise than it was scored
+    other = StudyTest(data=("phantom:16",), parts=("tune",))  # asked otherwise than it was scored
     changed = study.model_copy(update={"tests": {"here": other, "there": study.tests["there"]}})
     told: list[str] = []
     done = run(
@@ -601,7 +602,7 @@ def test_folds_are_for_classifiers_scored_on_their_own_fold(
     file: Path, folded: tuple[Study, list[Entry]]
 ) -> None:
     outlines = read_study(file)
-    tuned = {"here": Films(data=("phantom:16",))}
+    tuned = {"here": StudyTest(data=("phantom:16",))}
     with pytest.raises(ConfigError, match="only for classifiers"):
         entries(outlines.model_copy(update={"folds": (0, 1), "tests": tuned}))
     with pytest.raises(ConfigError, match=r"tests\.here\.parts"):

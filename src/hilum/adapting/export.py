@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +17,10 @@ from hilum.card import CARD, Build, Card, card_json, copy_files, vacant
 from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
-from hilum.evaluation.evaluate import evaluate, judge
-from hilum.evaluation.verdicts import shown
+from hilum.evaluation.evaluate import evaluate, inputs_of, judge
+from hilum.evaluation.verdicts import both_ways
 from hilum.extras import needs
-from hilum.prepare import compose, prepare
+from hilum.prepare import prepare
 from hilum.runtime import Runtime, find
 from hilum.statistics.metrics import auroc
 from hilum.store import drafted, sha256
@@ -75,7 +75,7 @@ def export(
     ranging = np.arange(0, len(cache.samples), every)
     comparing = _some(cache, np.setdiff1d(np.arange(len(cache.samples)), ranging))
     labels = trained.card.labels if trained.card.task == "classify" else ()
-    if labels and not shown(comparing.truth(labels), range(len(labels))):
+    if labels and not both_ways(comparing.truth(labels), range(len(labels))):
         raise ConfigError(
             "the films show no label both present and absent, so the builds cannot be compared; give other "
             "films"
@@ -154,11 +154,9 @@ def _some(cache: Cache, which: Array) -> Cache:
 
 def _inputs(card: Card, cache: Cache) -> Array:
     """Films as the network takes them, (N, C, S, S) float32."""
-    pixels = [cache.pixels(i) for i in range(len(cache.samples))]
-    if card.task == "segment":
-        return np.stack([prepare(film, card.preparation) for film in pixels])
-    masks: Sequence[Array | None] = [None] * len(pixels) if cache.masks is None else list(cache.masks)
-    return np.stack([compose(*pair, card.preparation) for pair in zip(pixels, masks, strict=True)])
+    if card.task == "classify":
+        return inputs_of(cache, card)
+    return np.stack([prepare(film, card.preparation) for film in cache.pixels(slice(None))])
 
 
 def _write_files(build: Build, draft: Path, films: Array) -> None:

@@ -17,7 +17,7 @@ from hilum.data.regions import regional, segmenter_of
 from hilum.errors import ConfigError
 from hilum.evaluation.compare import gains
 from hilum.evaluation.figures import Bench, Evaluation
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.outlines import SIZE, evaluate_outlines
 from hilum.evaluation.verdicts import Verdicts
 from hilum.prepare import compose
@@ -51,7 +51,7 @@ def evaluate(
         raise ConfigError("no films to evaluate on; check the data set and the part")
     if runtime.card.task == "classify" or against is not None:
         ours = replace(judge(runtime, cache, specialist=specialist, tick=tick), groups=groups or {})
-        evaluation = score(ours, card=runtime.card, prevalences=prevalences, seed=seed, repeats=repeats)
+        evaluation = figures_of(ours, card=runtime.card, prevalences=prevalences, seed=seed, repeats=repeats)
         if against is None:
             return evaluation
         rows = [asdict(one) for one in gains(ours, against, seed=seed, repeats=repeats)]
@@ -114,7 +114,7 @@ def groups_of(
     """
     of: dict[str, Callable[[Sample], str]] = {
         "sex": lambda sample: sample.sex or "",
-        "age": lambda sample: _decade(sample.age),
+        "age": lambda sample: _age_band(sample.age),
         "view": lambda sample: sample.view or "",
         "site": lambda sample: sample.site,
         "data set": lambda sample: (sources or {}).get(sample.id, ""),
@@ -124,12 +124,11 @@ def groups_of(
     return {name: np.array([of[name](sample) for sample in samples]) for name in by}
 
 
-def _decade(age: float | None) -> str:
-    """Groups of years of age."""
-    bounds = (18, 40, 60, 80)
-    if age is None:
+def _age_band(age: float | None) -> str:
+    """A range of years, both ends included; "" where the age is unknown, or no age."""
+    if age is None or not age >= 0:
         return ""
-    i = int(np.searchsorted(bounds, age, side="right"))
+    i = int(np.searchsorted((18, 40, 60, 80), age, side="right"))
     return ("0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 and above")[i]
 
 
@@ -184,9 +183,13 @@ def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array
 def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:
     """The logits of one film after another."""
     for start in range(0, len(cache.samples), _BATCH):
-        films = cache.pixels(slice(start, start + _BATCH))
-        masks = [None] * len(films) if cache.masks is None else cache.masks[start : start + _BATCH]
-        pairs = zip(films, masks, strict=True)
-        yield from runtime(np.stack([compose(*pair, runtime.card.preparation) for pair in pairs]))["logits"]
+        yield from runtime(inputs_of(cache, runtime.card, slice(start, start + _BATCH)))["logits"]
         if tick:
             tick(min(start + _BATCH, len(cache.samples)), len(cache.samples), "running the model")
+
+
+def inputs_of(cache: Cache, card: Card, which: slice = slice(None)) -> Array:
+    """Cached films as a classifier takes them: (n, C, S, S) float32."""
+    films = cache.pixels(which)
+    masks = [None] * len(films) if cache.masks is None else cache.masks[which]
+    return np.stack([compose(*pair, card.preparation) for pair in zip(films, masks, strict=True)])

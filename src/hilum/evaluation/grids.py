@@ -64,7 +64,7 @@ def grids(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
     ]
     rest = [one for one in whole if one.measure not in (*_TELLING, *_PROBABILITIES)]
     found += [_table("Whole films", "", [one for one in rest if one.subject == "films"])]
-    found += [_table("One of six", "", [one for one in rest if one.subject != "films"])]
+    found += [_table("Films with exactly one label", "", [one for one in rest if one.subject != "films"])]
     if evaluation.confusion:
         head = ["true, called by probability", *evaluation.confusion]
         rows = [[true, *map(str, called.values())] for true, called in evaluation.confusion.items()]

@@ -33,7 +33,7 @@ ASSESSABLE = 100
 """Patients of either class below which a calibration cannot be judged (after Van Calster et al., 2016)."""
 
 
-def score(
+def figures_of(
     verdicts: Verdicts,
     *,
     card: Card | None = None,

@@ -107,13 +107,10 @@ def comparison(points: Sequence[Point]) -> str:
 
 def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     """For each run the losses in training and in tuning, and the tuning score, all on the same scales."""
-    columns = min(4, len(histories))
-    rows = math.ceil(len(histories) / columns)
-    figure = _figure(2.9 * columns, 2.0 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    figure, grid = _panels(len(histories), 4, 2.9, 2.0, shared=True)
     scores = [float(row["score"]) for history in histories.values() for row in history]
     told = [score for score in scores if math.isfinite(score)]  # a tuning part of one class has none
-    for axes, (name, history) in zip(grid.flat, histories.items(), strict=False):
+    for axes, (name, history) in zip(grid, histories.items(), strict=True):
         epochs = [int(row["epoch"]) for row in history]
         for loss, style in (("loss", "-"), ("tune_loss", "--")):
             axes.plot(epochs, [float(row[loss]) for row in history], color=_COLOURS[0], lw=1, ls=style)
@@ -124,19 +121,14 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
         axes.set_title(name, fontsize=8)
         for side in (axes, right):
             side.tick_params(labelsize=7)
-    for axes in list(grid.flat)[len(histories) :]:
-        axes.set_axis_off()
     figure.supxlabel("epoch", fontsize=9)
     return _svg(figure)
 
 
 def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
     """For each run, of the films of a true label (row) the share called each label (column)."""
-    columns = min(4, len(tables))
-    rows = math.ceil(len(tables) / columns)
-    figure = _figure(3.3 * columns, 3.1 * rows + 0.6)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, (name, table) in zip(grid.flat, tables.items(), strict=False):
+    figure, grid = _panels(len(tables), 4, 3.3, 3.1, more=0.6)
+    for axes, (name, table) in zip(grid, tables.items(), strict=True):
         counts = np.array([[row[label] for label in table] for row in table.values()], float)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -154,24 +146,19 @@ def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_title(name, fontsize=8)
-    for axes in list(grid.flat)[len(tables) :]:
-        axes.set_axis_off()
     return _svg(figure)
 
 
 def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
     """For each label, of films in bins of probability the mean said and the share seen; a dot a bin."""
-    figure = _figure(2.6 * min(3, len(curves)), 2.7 * math.ceil(len(curves) / 3))
-    grid = figure.subplots(math.ceil(len(curves) / 3), min(3, len(curves)), squeeze=False)
-    for axes, (label, bins) in zip(grid.flat, curves.items(), strict=False):
+    figure, grid = _panels(len(curves), 3, 2.6, 2.7)
+    for axes, (label, bins) in zip(grid, curves.items(), strict=True):
         edge = 1.05 * max((max(said, seen) for said, seen, _ in bins), default=1) or 1
         axes.plot([0, edge], [0, edge], color="#888888", lw=1, ls=":")
         axes.plot([said for said, _, _ in bins], [seen for _, seen, _ in bins], "o-", color=_COLOURS[0], ms=4)
         axes.set(xlim=(0, edge), ylim=(0, edge))
         axes.set_title(label, fontsize=9)
         axes.tick_params(labelsize=7)
-    for axes in list(grid.flat)[len(curves) :]:
-        axes.set_axis_off()
     figure.supxlabel("probability said", fontsize=9)
     figure.supylabel("share seen", fontsize=9)
     return _svg(figure)
@@ -191,9 +178,8 @@ def receiver(curves: Mapping[str, tuple[Array, Array]]) -> str:
 
 def decisions(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """For each label the net benefit of acting by the model, with its interval, and of acting on all."""
-    figure = _figure(2.6 * min(3, len(curves)), 2.7 * math.ceil(len(curves) / 3))
-    grid = figure.subplots(math.ceil(len(curves) / 3), min(3, len(curves)), squeeze=False)
-    for axes, (label, rows) in zip(grid.flat, curves.items(), strict=False):
+    figure, grid = _panels(len(curves), 3, 2.6, 2.7)
+    for axes, (label, rows) in zip(grid, curves.items(), strict=True):
         column = {name: [row[name] for row in rows] for name in rows[0] if name != "label"}
         x, own = column["probability"], column["net benefit"]
         axes.axhline(0, color="#888888", lw=1, ls=":")
@@ -205,11 +191,25 @@ def decisions(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         axes.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
         axes.set_title(label, fontsize=9)
         axes.tick_params(labelsize=7)
-    for axes in list(grid.flat)[len(curves) :]:
-        axes.set_axis_off()
     figure.supxlabel("probability from which one acts", fontsize=9)
     figure.supylabel("net benefit", fontsize=9)
     return _svg(figure)
+
+
+def _panels(
+    count: int, most: int, width: float, height: float, *, more: float = 0.0, shared: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, at most `most` in a row; `width` and `height` of a panel in inches.
+
+    `more` is added to the height of the figure. With `shared`, all panels have the same axes.
+    """
+    columns = min(most, count)
+    rows = math.ceil(count / columns)
+    figure = _figure(width * columns, height * rows + more)
+    grid = list(figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
 
 
 def _cycle(count: int) -> list[str]:

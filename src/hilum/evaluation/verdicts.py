@@ -46,7 +46,7 @@ class Verdicts:
         """Places of the findings that films of both classes are known of, those in one group of `within`."""
         if within:
             return [i for i in self.findings if in_pairs(self.truth[:, i], self.groups[within]).any()]
-        return shown(self.truth, self.findings)
+        return both_ways(self.truth, self.findings)
 
     @property
     def called(self) -> Array:
@@ -173,6 +173,6 @@ def mean_name(findings: Sequence[object]) -> str:
     return f"mean of {len(findings)} findings"
 
 
-def shown(truth: Array, places: Sequence[int]) -> list[int]:
+def both_ways(truth: Array, places: Sequence[int]) -> list[int]:
     """Those of the labels of which truth (N, C) has both classes."""
     return [i for i in places if {0.0, 1.0} <= set(truth[:, i].tolist())]

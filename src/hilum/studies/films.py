@@ -21,7 +21,7 @@ from hilum.runtime import find
 from hilum.types import Array, Sample
 
 
-class Films(Strict):
+class Test(Strict):
     """Films every run is scored on; those that a run has trained on are left out for it."""
 
     data: tuple[str, ...] = Field(min_length=1)
@@ -36,7 +36,7 @@ class Films(Strict):
 
 
 def unseen(
-    config: TrainConfig, test: Films, opened: Callable[[str], Sequence[Sample]] = open_data
+    config: TrainConfig, test: Test, opened: Callable[[str], Sequence[Sample]] = open_data
 ) -> list[Sample]:
     """The test's films but those of patients that the run trained on.
 
@@ -59,7 +59,7 @@ def unseen(
     return [sample for sample in chosen if sample.patient not in learned]
 
 
-def _refuse_informed(config: TrainConfig, test: Films, samples: Sequence[Sample]) -> None:
+def _refuse_informed(config: TrainConfig, test: Test, samples: Sequence[Sample]) -> None:
     """Raise ConfigError where a start or teacher learned, or may have, from the films that score a run."""
     assert config.split is not None  # noqa: S101 - asked for before
     split = read_split(config.split)
@@ -81,7 +81,7 @@ def _refuse_informed(config: TrainConfig, test: Films, samples: Sequence[Sample]
 
 
 def groups(
-    films: Sequence[str], test: Films, opened: Callable[[str], Sequence[Sample]] = open_data
+    films: Sequence[str], test: Test, opened: Callable[[str], Sequence[Sample]] = open_data
 ) -> dict[str, Array]:
     """Of films by their names, (N,), the groups that the test tells figures of, as `evaluate.groups_of`."""
     if not test.by:

@@ -15,11 +15,11 @@ from hilum.data import short
 from hilum.errors import HilumError
 from hilum.evaluation.evaluate import evaluate, films_for
 from hilum.evaluation.figures import write
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.verdicts import TABLE, pool, read_verdicts
 from hilum.reporting.report import identity, provenance
 from hilum.runtime import Runtime, find
-from hilum.studies.films import Films, digest, groups, unseen
+from hilum.studies.films import Test, digest, groups, unseen
 from hilum.types import Sample, Tick, now
 
 
@@ -27,7 +27,7 @@ def score_run(
     config: TrainConfig,
     group: Path,
     name: str,
-    test: Films,
+    test: Test,
     opened: Callable[[str], Sequence[Sample]],
     tick: Tick | None,
 ) -> None:
@@ -63,7 +63,7 @@ def score_run(
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 
 
-def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None:
+def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Test) -> None:
     """Score the verdicts of all folds of a run together, each film judged by a model that never saw it.
 
     Calls are by the other folds' thresholds, for a fold's own know its films; so do its calibration's two
@@ -89,10 +89,10 @@ def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None
         own = read_verdicts(folder / f"{TABLE}.csv")
         card = lent(card, [other for other in cards if other is not card])
         judged.append(replace(own, margins=margins(own.probabilities, card)))
-    write(score(pool(judged)), {**about, "seed": 0, **provenance(now())}, out)
+    write(figures_of(pool(judged)), {**about, "seed": 0, **provenance(now())}, out)
 
 
-def _grouped(out: Path, test: Films) -> bool:
+def _grouped(out: Path, test: Test) -> bool:
     """Whether a test's folder holds what was said of each film, and the films' groups."""
     table = out / f"{TABLE}.csv"
     return table.is_file() and (not test.by or set(test.by) <= set(read_verdicts(table).groups))

@@ -23,7 +23,7 @@ from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.evaluation.figures import WITHIN
 from hilum.progress import within
 from hilum.runtime import find
-from hilum.studies.films import Films, groups
+from hilum.studies.films import Test, groups
 from hilum.studies.scores import pool_runs, score_run
 from hilum.toml_files import read_plan
 from hilum.training.run import trained
@@ -45,7 +45,7 @@ class Study(Strict):
     base: dict[str, Any] = Field(description="settings that all runs share")
     runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings; 'seeds' its own")
     sources: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings: data, epochs")
-    tests: dict[str, Films] = Field(min_length=1)
+    tests: dict[str, Test] = Field(min_length=1)
     columns: tuple[tuple[str, str] | tuple[str, str, str], ...] = Field(
         min_length=1,
         description="subject, measure and, of groups or changed films, condition of the table's figures",
