@@ -46,16 +46,21 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "ensemble": _ensemble,
 }
 
-TASKS: dict[str, Literal["segment", "classify"]] = {
-    name: "segment" if name.startswith("unet") else "classify" for name in MODELS
-}
+Purpose = Literal["segment", "classify"]
+
+TASKS: dict[str, Purpose] = {name: "segment" if name.startswith("unet") else "classify" for name in MODELS}
+
+
+def purpose(task: str) -> Purpose:
+    """What a network must be made for, to be trained on a task: classifiers pretrain too."""
+    return "segment" if task == "segment" else "classify"
 
 
 def arguments(task: str) -> dict[str, list[str]]:
     """Architecture -> its arguments with their defaults, of those for a task."""
     found = {}
     for name, make in MODELS.items():
-        if TASKS[name] == ("segment" if task == "segment" else "classify") and name != "ensemble":
+        if TASKS[name] == purpose(task) and name != "ensemble":
             given = make.keywords if isinstance(make, partial) else {}
             named = inspect.signature(make.func if isinstance(make, partial) else make).parameters.values()
             defaults = {one.name: one.default for one in named if one.kind is one.KEYWORD_ONLY} | given

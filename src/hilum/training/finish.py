@@ -5,7 +5,7 @@ from __future__ import annotations
 import hilum.needs_train  # noqa: F401
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from hilum.card import Card, Metric, Source
 from hilum.config import TrainConfig
 from hilum.data import short
 from hilum.data.regions import segmenter_of
+from hilum.evaluation.figures import Bench, Figure
 from hilum.models import build
-from hilum.statistics.intervals import Interval, bootstrap
+from hilum.statistics import scores
 from hilum.statistics.metrics import auroc, dice, mean
 from hilum.training.batches import Batch, Films, in_order
 from hilum.training.checkpoint import save
@@ -32,9 +33,10 @@ from hilum.training.reliability import reliabilities
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
 _PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "lightning-fabric")
+_REPEATS = 1000  # draws of patients for an interval
 
 
-def score(
+def tuning_score(
     module: nn.Module, plan: Plan, loss: Callable[[Outputs, Batch], Tensor], device: torch.device
 ) -> tuple[float, float]:
     """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures;
@@ -47,7 +49,7 @@ def score(
         logits = outputs["logits"]
         losses.append(float(loss(outputs, batch)))
         sizes.append(len(logits))
-        values.append(_dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy())
+        values.append(_values(logits, batch))
     table = np.concatenate(values)
     loss_of_all = float(np.average(losses, weights=sizes))
     if not np.isfinite(loss_of_all):
@@ -105,10 +107,7 @@ def finish(
     )
     if config.task == "pretrain":
         return save(config.out / "checkpoint", module.cpu(), card)
-    values = [
-        _dices(outputs["logits"], batch) if "masks" in batch else outputs["logits"].float().cpu().numpy()
-        for outputs, batch in _outputs(module, plan.tune, device)
-    ]
+    values = [_values(outputs["logits"], batch) for outputs, batch in _outputs(module, plan.tune, device)]
     table = np.concatenate(values)
     if config.task == "classify":
         card = _calibrated(card, plan, table)
@@ -149,8 +148,8 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
             # Probabilities are those of the tuning films; calls stay as training meant them.
             leaning = {name: -found.intercept for name, found in fitted.items()}
     card = card.model_copy(update={"calibration": fitted, "leaning": leaning})
-    scores = probabilities(logits, card)
-    columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))
+    said = probabilities(logits, card)
+    columns = dict(zip(card.labels, zip(said.T, truth.T, strict=True), strict=True))
     if card.activation == "sigmoid":
         points = {
             point: {name: fit_threshold(*column, point=point) for name, column in columns.items()}
@@ -167,35 +166,38 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
                 "threshold_data": data,
             }
         )
-    metrics: list[Metric] = []
-    for name, (said, true) in columns.items():
-        known = ~np.isnan(true)
-        interval = bootstrap(
-            auroc, true[known], said[known], groups=groups[known], rng=np.random.default_rng(card.seed)
-        )
-        metrics += _metric(f"AUROC {name}", interval, int(known.sum()))
-    return card.model_copy(update={"metrics": tuple(metrics)})
+    bench = Bench(groups, card.seed, _REPEATS)
+    metrics = [
+        bench.figure(name, "AUROC", scores.auroc, column, said[:, i], films=~np.isnan(column))
+        for i, (name, column) in enumerate(zip(card.labels, truth.T, strict=True))
+    ]
+    return card.model_copy(update={"metrics": _metrics(metrics)})
 
 
 def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:
-    metrics: list[Metric] = []
-    for name, column in zip((*STRUCTURES, "lungs"), table.T, strict=True):
-        known = ~np.isnan(column)
-        rng = np.random.default_rng(seed)
-        interval = bootstrap(mean, column[known], groups=groups[known], rng=rng)
-        metrics += _metric(f"Dice {name}", interval, int(known.sum()))
-    return tuple(metrics)
-
-
-def _metric(name: str, interval: Interval, n: int) -> list[Metric]:
-    """The figure for the card; none where the films cannot tell it, for JSON knows no NaN."""
-    value, low, high = (
-        round(figure, 4) if np.isfinite(figure) else None
-        for figure in (interval.value, interval.low, interval.high)
+    """Mean Dice of each structure from the films' own, (N, 4)."""
+    bench = Bench(groups, seed, _REPEATS)
+    columns = zip((*STRUCTURES, "lungs"), table.T, strict=True)
+    return _metrics(
+        bench.figure(name, "Dice", scores.average, column, films=~np.isnan(column))
+        for name, column in columns
     )
-    if value is None:
-        return []
-    return [Metric(name=name, value=value, low=low, high=high, n=n, part="tuning")]
+
+
+def _metrics(figures: Iterable[Figure]) -> tuple[Metric, ...]:
+    """The figures for the card, without those of unknown value: JSON has no NaN."""
+    return tuple(
+        Metric(
+            name=f"{one.measure} {one.subject}",
+            value=round(one.value, 4),
+            low=round(one.low, 4) if np.isfinite(one.low) else None,
+            high=round(one.high, 4) if np.isfinite(one.high) else None,
+            n=one.films,
+            part="tuning",
+        )
+        for one in figures
+        if np.isfinite(one.value)
+    )
 
 
 @torch.no_grad()
@@ -215,6 +217,11 @@ def _outputs(module: nn.Module, films: Films, device: torch.device) -> Iterator[
 def _patients(plan: Plan) -> Array:
     """The patient of each tuning film, (N,)."""
     return np.array([sample.patient for sample in plan.tune.cache.samples])
+
+
+def _values(logits: Tensor, batch: Batch) -> Array:
+    """What is known of each film: Dice (N, 4) as `_dices` where there are masks, else the logits (N, C)."""
+    return _dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy()
 
 
 def _dices(logits: Tensor, batch: Batch) -> Array:

@@ -23,7 +23,7 @@ from hilum.data.split import (
     write_split,
 )
 from hilum.errors import ConfigError, DataError
-from hilum.models import TASKS
+from hilum.models import TASKS, purpose
 from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 from hilum.training.batches import Films, balanced
@@ -59,7 +59,7 @@ class Plan:
 def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     """Open the data, split it by patient and decode its films; raises DataError with the remedy."""
     made_to = TASKS.get(config.architecture)
-    if made_to and made_to != ("segment" if config.task == "segment" else "classify"):
+    if made_to and made_to != purpose(config.task):
         raise ConfigError(f"architecture={config.architecture!r} is made to {made_to}")
     # The split is made before policies change labels, so that it is the same under each.
     samples = join([listing(name).samples for name in config.data])

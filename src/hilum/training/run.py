@@ -32,7 +32,7 @@ from hilum.training.losses import (
     single_label_loss,
 )
 from hilum.training.plan import Plan
-from hilum.training.stages import backbones, groups
+from hilum.training.stages import backbones, parameter_groups
 from hilum.training.starts import informed, network
 from hilum.training.state import State, begun_in, load_state, save_state
 
@@ -91,7 +91,9 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
         raise ConfigError(f"{config.architecture} has no backbone; leave frozen, thaw and first_rate out")
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
-    optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(module, decay=config.decay, first=config.first_rate), lr=config.rate
+    )
     state = State(start=origin, precision=fabric.strategy.precision.precision)
     settings = _settings(config, plan)
     if not resumes:

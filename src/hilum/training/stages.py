@@ -12,7 +12,7 @@ from torch import nn
 _STAGES = 12  # into which a backbone's layers are gathered, first to last
 
 
-def groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser, each with its ``share`` of the learning rate and its weight decay.
 
     The backbone's first layers learn at `first` (0..1) of the head's rate, those in between at rates that

@@ -53,8 +53,10 @@ def sized(config: TrainConfig) -> None:
 
 
 def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
-    """The network with the weights the configuration starts from, and where those came from."""
-    config = started(config)
+    """The network with the weights that training begins from, and where those come from.
+
+    The settings are those after `started`.
+    """
     outputs = len(plan.labels) + len(config.auxiliary)
     module = build(
         config.architecture,
@@ -89,7 +91,7 @@ def _head(module: nn.Module, config: TrainConfig, outputs: int) -> set[str]:
 
 def informed(config: TrainConfig, plan: Plan) -> tuple[str, ...]:
     """The folds held back from the run that its start or teachers learned, or ANY, as `Card.informed`."""
-    names = {config.start, *config.teachers} - {"random", "imagenet", "auto"}
+    names = {config.start, *config.teachers} - {"random", "imagenet"}
     samples = [*plan.train.cache.samples, *plan.tune.cache.samples]
     found: set[str] = set()
     for card in (read_card(find(name)) for name in names):

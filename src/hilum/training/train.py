@@ -24,7 +24,7 @@ from hilum.config import TrainConfig
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.store import alone
 from hilum.training.batches import Shuffled, loader, mixed, patched
-from hilum.training.finish import finish, score
+from hilum.training.finish import finish, tuning_score
 from hilum.training.history import write_history
 from hilum.training.plan import make_plan
 from hilum.training.run import Run, begin, claim, fabric_for
@@ -135,12 +135,12 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         config.batch,
         config.seed,
         state.epoch,
-        state.step,
-        fabric.global_rank,
-        fabric.world_size,
-        run.plan.extra,
-        run.plan.train.views,
-        run.plan.odds,
+        start=state.step,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+        extra=run.plan.extra,
+        views=run.plan.train.views,
+        odds=run.plan.odds,
     )
     saved = time.monotonic()
     began = saved - state.seconds
@@ -197,7 +197,9 @@ def _step(run: Run) -> None:
 def _score(run: Run) -> None:
     """Score the averaged weights on the tuning part, close the epoch, keep the best."""
     state = run.state
-    scored = score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
+    scored = (
+        tuning_score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
+    )
     tune_loss, value = run.fabric.broadcast(scored)
     if not math.isfinite(tune_loss):
         raise DivergedError(_diverged(run))
