@@ -55,7 +55,7 @@ def of_label(
 ) -> Fit:
     """The best correction of one label's probabilities.
 
-    Where a prevalence is stated, the films' own is fitted first: it is from there that the odds are moved.
+    Where a prevalence is stated, the intercept is first fitted to the films, then shifted to it.
     """
     was = card.calibration.get(label, Calibration())
     known = ~np.isnan(truth)

@@ -30,17 +30,17 @@ def recalibrate(
     prevalences: Mapping[str, float] | None = None,
     tick: Tick | None = None,
 ) -> tuple[Card, list[Fit]]:
-    """Write the checkpoint of `folder` to ``out/checkpoint`` with all that these films say of its outputs.
+    """Write the checkpoint of `folder` to ``out/checkpoint``, recalibrated on these films.
 
-    Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
-    was not fitted on as well as the best, to within a standard error. With fewer than 20 patients of either
-    class to fit on the intercept alone moves; with fewer than 20 films thresholds stay where they are on the
-    logit; of labels with
-    too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
-    the card; `prevalences` are those of the place where the model will work, where they differ from the
-    films'. Labels that exclude one another are corrected together, by a temperature, or an intercept each
-    beside it ("Platt"); where the card leans its calls stay. Raises ConfigError, also
-    where there is no label that its films could tell anything of.
+    Several corrections of a label's probabilities are tried on patients they were not fitted on. The simplest
+    one is taken whose loss is within a standard error of the best one's. With fewer than 20 patients of
+    either class to fit on, only the intercept moves. With fewer than 20 films of either class, a threshold
+    keeps its logit. A label with too few patients gets no prediction sets.
+    Labels that exclude one another are corrected together: by a temperature, or by a temperature and an
+    intercept each ("Platt"). If the card leans, its calls stay.
+    Calls are made at the operating `point`. `data` names the films for the card. `prevalences` are those of
+    the place where the model will work, if they differ from the films'. Raises ConfigError, also if the films
+    can tell nothing about any label.
     """
     runtime = Runtime(folder)
     card = runtime.card

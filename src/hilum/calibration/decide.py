@@ -100,9 +100,8 @@ def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
 def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
     """The card with the thresholds of one of its operating points, and with some of the user's own.
 
-    `thresholds` are probabilities, 0..1, by label; nothing around them is left open. Raises ConfigError for a
-    point or label that the card does not have, and for own thresholds of a model that ranks its
-    labels.
+    `thresholds` are probabilities, 0..1, by label; the model does not abstain around them. Raises ConfigError
+    for a point or label that the card does not have, and for thresholds of a model that ranks its labels.
     """
     chosen = dict(card.thresholds)
     if point:
@@ -124,13 +123,13 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
 def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
     """A specialist's card at the operating point of the classifier that asks it.
 
-    Raises ConfigError for a point that it does not have, and where one of the user's own `thresholds` is for
-    a label of its: nothing would be left open there, and so it never asked.
+    Raises ConfigError for a point that it does not have, and if one of the user's `thresholds` is for a label
+    of the specialist: the classifier would not abstain there, and so never ask the specialist.
     """
     if shared := [label for label in thresholds or {} if label in card.labels]:
         raise ConfigError(
-            f"threshold {shared[0]}: {card.name} is asked where that label is left open, which a threshold "
-            "of your own rules out; leave one of the two out"
+            f"threshold {shared[0]}: {card.name} is asked only where the classifier abstains on that label, "
+            "and with your own threshold it never abstains; leave out the threshold or the specialist"
         )
     return operated(card, point=point)
 
@@ -155,9 +154,9 @@ def lent(card: Card, others: Sequence[Card]) -> Card:
 
 
 def margins(scores: Array, card: Card) -> Array:
-    """How far probabilities (N, C) lie above the label's threshold, or the likeliest other one, in logits.
+    """Log-odds of each probability (N, C) minus those of its threshold.
 
-    Of a card that ranks its labels the latter, by what they are worth to it, `Card.leaning` and all.
+    For a card that ranks its labels: minus those of the best other label, after `Card.leaning`.
     """
     if card.ranks and scores.shape[1] > 1:
         odds = scores * _weights(card)
