@@ -164,9 +164,9 @@ def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
     ]
     value, opposite = (float(score(np.ones((1, 600)))[0]) for score in scores)
     assert some.value == pytest.approx(value - opposite) and value + opposite == pytest.approx(1)
-    with pytest.raises(DataError, match="'AUROC by patient' is not told of pairs of one site"):
+    with pytest.raises(DataError, match="'AUROC by patient' does not exist for pairs of one site"):
         gain([ours], [theirs], ["Edema"], subject="x", within="site", measure="AUROC by patient")
-    with pytest.raises(DataError, match="tell no sex of films; evaluate them --by it"):
+    with pytest.raises(DataError, match="have no column 'sex'; evaluate them with --by 'sex'"):
         gain([ours], [theirs], ["Edema"], subject="x", within="sex")
     lone = replace(ours, groups={"site": np.full(700, "a")})
     assert not any(one.condition for one in gains(lone, theirs))

@@ -122,7 +122,8 @@ def test_a_model_that_reads_a_marker_is_exposed(corner: Audit) -> None:
         change = one(corner, "Edema", CHANGE, condition)
         assert change.high < -0.2
         assert change.value == pytest.approx(blind.value - one(corner, "Edema", AUROC).value)
-    traces = "Both traces of a shortcut in Edema: told from the outside alone, and worse without the frame."
+    traces = "Both signs of a shortcut for Edema: predicted from the outside alone, "
+    traces += "and worse without the frame."
     assert traces in corner.conclusions
 
 
@@ -145,7 +146,7 @@ def test_the_probe_finds_what_the_features_hold_and_nothing_else(corner: Audit, 
     samples = marked_films()
     at = [s.labels["Edema"] for s in samples if s.site == "a"]
     assert one(corner, "Edema", PREVALENCE, "site a").value == pytest.approx(np.mean(at))
-    assert any(line.startswith("site a alone speaks for Edema 0.") for line in corner.conclusions)
+    assert any(line.startswith("site a alone predicts Edema 0.") for line in corner.conclusions)
 
 
 def test_the_mean_is_of_the_films_on_which_any_finding_is_known() -> None:
@@ -188,7 +189,7 @@ def test_groups_are_the_smaller_of_two_or_each_of_more() -> None:
 
 def test_labels_with_too_few_films_get_no_conclusion() -> None:
     found = audit(CORNER, marked_films(every=16), repeats=100)
-    assert found.conclusions[0] == "Edema: too few: 5 positive, fewer than 10; nothing can be said of it."
+    assert found.conclusions[0] == "Edema: too few: 5 positive, fewer than 10; no conclusion."
     assert not any(figure.condition in BLANKS for figure in found.figures)
 
 

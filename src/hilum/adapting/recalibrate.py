@@ -1,4 +1,4 @@
-"""A checkpoint's probabilities and thresholds fitted anew to a site's own labelled films. Needs no torch."""
+"""A checkpoint's probabilities and thresholds, fitted to a site's own labelled films. Needs no torch."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _refitted(
     point: str,
     about: str,
 ) -> Card:
-    """The card with each label's calibration, and the operating points and prediction sets that follow."""
+    """The card with each label's calibration, and the operating points and sets that go with it."""
     fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
     said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
     true = dict(zip(card.labels, truth.T, strict=True))
@@ -98,8 +98,7 @@ def _refitted(
 
 
 def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
-    """The new card, written beside the old model's files: another model to whoever reads its results."""
-    # The graph is the same, what it says is not.
+    """Write the new card beside the old model's files, with a new version: its results differ."""
     said = repr((now.calibration, now.thresholds, now.points, now.sets, *([now.leaning] * bool(now.leaning))))
     mark = hashlib.sha256(said.encode()).hexdigest()[:8]
     card = now.model_copy(update={"version": f"{was.version.partition('+')[0]}+{mark}"})
@@ -108,7 +107,7 @@ def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
 
 
 def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None) -> None:
-    """Raise ConfigError where the model cannot be calibrated, or not so, or not to there."""
+    """Raise ConfigError if the model cannot be recalibrated, not by prevalences, or not to `out`."""
     if card.task != "classify":
         raise ConfigError(f"{card.name}: made to {card.task}; only classifiers have calibrations")
     if card.activation == "softmax" and prevalences:
@@ -120,7 +119,7 @@ def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None)
 
 
 def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
-    """What keeps the calls as training meant them, where it made rare classes count more.
+    """The leaning that keeps the calls as in training, if training made rare classes count more.
 
     Cards of older versions lean without saying so: they had no intercepts.
     """
@@ -142,7 +141,7 @@ def _thresholds(
     true: Mapping[str, Array],
     about: str,
 ) -> dict[str, Threshold]:
-    """Of an operating point: chosen anew where a label's films suffice, else the old ones moved."""
+    """Thresholds of an operating point: chosen on these films if they suffice, else kept at their logit."""
     found = {}
     for fit in fits:
         if min(fit.events, fit.films - fit.events) >= FEWEST:

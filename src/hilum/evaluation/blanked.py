@@ -1,7 +1,7 @@
-"""A classifier on films of which parts are blanked. Needs no torch.
+"""A classifier on films with parts blanked. Needs no torch.
 
-Films are read, outlined and prepared as in `hilum.pipeline`. What is blanked of a film follows the outlines
-of the film as it is, and so do the cut and the outlines that some models take: only pixels change.
+Films are read, segmented and prepared as in `hilum.pipeline`. The blanked part, the crop and the outlines
+that some models take all come from the unchanged film: only pixels change.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a classifier says of films under every condition, and which films were left out."""
+    """A classifier's outputs on films under every condition, and the films that were left out."""
 
     samples: tuple[Sample, ...]
-    logits: dict[str, Array]  # condition -> (N, C); "": as it is
-    features: Array | None  # (N, D) of the films as they are; None where the model gives none
+    logits: dict[str, Array]  # condition -> (N, C); "": unchanged
+    features: Array | None  # (N, D) of the unchanged films; None if the model gives none
     without_chest: tuple[str, ...]  # ids of films in which nothing can be blanked
     failures: dict[str, str]  # sample id -> why it could not be read
 
 
 def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None) -> Seen:
-    """Show a classifier every film as it is and with parts blanked, a few at a time.
+    """Run a classifier on every film, unchanged and with parts blanked.
 
-    Raises CheckpointError where it is no classifier, or learned from other outlines than hilum-lungs's, and
-    DataError where more than 5 % of the films cannot be read.
+    Raises CheckpointError for another model than a classifier, or one trained with outlines of another
+    segmenter than hilum-lungs, and DataError if more than 5 % of the films cannot be read.
     """
     look = partial(_look, Pipeline(_segmenter(), runtime).segmenter, runtime.card.preparation)
     conditions = ("", *BLANKS)
@@ -83,7 +83,7 @@ def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None
 
 
 def pictures(sample: Sample, preparation: Preparation) -> dict[str, Array]:
-    """The part of a film that the model sees, under each condition: (h, w) float32 in [0, 1], "" as it is."""
+    """The part of a film that the model sees, under each condition: (h, w) float32 in 0..1; "": unchanged."""
     opened = tried(sample, partial(_opened, _segmenter(), sample))
     if isinstance(opened, HilumError):
         return {}
@@ -95,7 +95,7 @@ def pictures(sample: Sample, preparation: Preparation) -> dict[str, Array]:
 
 
 def _look(segmenter: Runtime, preparation: Preparation, sample: Sample) -> Array | None:
-    """A film as the network's inputs, (conditions, C, S, S); None where no chest is found."""
+    """A film as inputs of the network, (conditions, C, S, S); None if no chest is found."""
     film, mask = _opened(segmenter, sample)
     if mask is None:
         return None
@@ -103,7 +103,7 @@ def _look(segmenter: Runtime, preparation: Preparation, sample: Sample) -> Array
 
 
 def _opened(segmenter: Runtime, sample: Sample) -> tuple[Array, Array | None]:
-    """A film and its label map, None where the outlines are not those of a chest."""
+    """A film and its label map; the latter is None if it does not look like a chest."""
     film = pixels_of(sample.image)
     anatomy = segment(segmenter, film)
     return film, None if implausible(anatomy) else anatomy.mask

@@ -40,12 +40,12 @@ def evaluate(
     repeats: int = 1000,
     tick: Tick | None = None,
 ) -> Evaluation:
-    """Figures of a checkpoint on cached films; raises ConfigError where there are none.
+    """Figures of a checkpoint on cached films; raises ConfigError if there are no films.
 
-    A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
-    heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made;
-    `groups` part the films as in `verdicts`, `prevalences` are as in `label_figures`. A segmenter's outlines
-    are compared at the films' size, with `stress` also on films changed in every way of that module.
+    A classifier needs films of its own size, a segmenter takes any size. A `specialist` of the classifier's
+    size is asked as in `hilum.classify`. With another classifier's verdicts, `against`, there is also the
+    table "differences". `groups` are as in `verdicts`, `prevalences` as in `label_figures`. Segmentation
+    masks are compared at the films' size, with `stress` also on films corrupted in every way of that module.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
@@ -65,24 +65,24 @@ def evaluate(
 def judge(
     runtime: Runtime, cache: Cache, *, specialist: Runtime | None = None, tick: Tick | None = None
 ) -> Verdicts:
-    """What a classifier, and where it hesitates a specialist, says of cached films, beside what is true.
+    """A classifier's verdicts on cached films; a `specialist` is asked where the classifier hesitates.
 
-    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    Raises ConfigError if the films have none of its labels, or for another model than a classifier.
     """
     truth = known_truth(runtime.card, cache.samples)
     logits = logits_of(runtime, cache, tick)
     found = verdicts_of(runtime.card, cache.samples, truth, logits)
     if specialist is None:
         return found
-    # Written into by the specialist.
+    # The specialist overwrites its part of probabilities and margins.
     asked = _consult(runtime, specialist, logits, found.probabilities, found.margins, cache)
     return replace(found, asked=asked)
 
 
 def known_truth(card: Card, samples: Sequence[Sample]) -> Array:
-    """What is true of films, (N, C) as in `truth_of`, for a classifier to be judged by.
+    """The films' truth, (N, C) as in `truth_of`, for a classifier's labels.
 
-    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    Raises ConfigError if the films have none of its labels, or for another model than a classifier.
     """
     if card.task != "classify":
         raise ConfigError(f"{card.name}: made to {card.task}; give a classifier")
@@ -93,7 +93,7 @@ def known_truth(card: Card, samples: Sequence[Sample]) -> Array:
 
 
 def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Array) -> Verdicts:
-    """Logits (N, C) as what a classifier says of films, beside what is true of them, (N, C)."""
+    """A classifier's verdicts from its logits (N, C) and the truth (N, C)."""
     said = probabilities(logits, card)
     return Verdicts(
         films=tuple(sample.id for sample in samples),
@@ -108,9 +108,9 @@ def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Arr
 def groups_of(
     samples: Sequence[Sample], by: Sequence[str], sources: Mapping[str, str] | None = None
 ) -> dict[str, Array]:
-    """Each film's group by sex, age, view, site or data set, "" where none is told: columns (N,) of names.
+    """Each film's group by sex, age, view, site or data set: columns (N,) of names, "" for unknown.
 
-    `sources` names the data set that each sample, by id, came from. Raises ConfigError for anything else.
+    `sources` maps a sample's id to its data set. Raises ConfigError for any other grouping.
     """
     of: dict[str, Callable[[Sample], str]] = {
         "sex": lambda sample: sample.sex or "",
@@ -135,9 +135,9 @@ def _age_band(age: float | None) -> str:
 def _consult(
     runtime: Runtime, specialist: Runtime, logits: Array, scores: Array, raised: Array, cache: Cache
 ) -> Array:
-    """Write the specialist's scores and margins, (N, C), over the classifier's where that hesitates.
+    """Overwrite the classifier's scores and margins, (N, C), with the specialist's where it hesitates.
 
-    Returns on which films it did, (N,) bool.
+    Returns the films on which it hesitates, (N,) bool.
     """
     card, own = runtime.card, specialist.card
     if film_size(own) != film_size(card) or not set(own.labels) <= set(card.labels):
@@ -155,16 +155,16 @@ def _consult(
 
 
 def film_size(card: Card) -> int:
-    """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
+    """Side of the films a checkpoint is evaluated on; all segmenters are compared at the same size."""
     return SIZE if card.task == "segment" else card.preparation.size
 
 
 def films_for(
     cards: Sequence[Card], samples: Sequence[Sample], folder: Path, *, tick: Tick | None = None
 ) -> Cache:
-    """The samples' films, as the first card's model takes them and the others can, from the cache or into it.
+    """The samples' films, read from the cache or written to it, in a form that all the cards' models take.
 
-    Raises ConfigError where the models cannot share films.
+    The size is that of the first card. Raises ConfigError if the models cannot share films.
     """
     first = cards[0]
     for card in cards:
@@ -176,7 +176,7 @@ def films_for(
 
 
 def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array:
-    """What a checkpoint says of cached films of its own size: (N, C) float32."""
+    """A checkpoint's logits of cached films of its own size: (N, C) float32."""
     return np.stack(list(_logits(runtime, cache, tick)))
 
 

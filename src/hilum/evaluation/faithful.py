@@ -1,4 +1,4 @@
-"""How far maps can be trusted: what hiding the places they name costs, and whether they point at findings.
+"""How faithful maps are: the effect of hiding the places they highlight, and whether they point at findings.
 
 Deletion and insertion after Petsiuk et al., BMVC 2018.
 """
@@ -48,18 +48,18 @@ MEASURES = (
 )
 
 _STEPS = 8  # from nothing hidden to all
-_PAIRS = 3  # of random maps of each film, each with its reverse: their areas stray to opposite sides
-_SMOOTH = 2.0  # cells by which noise is blurred to a random map
+_PAIRS = 3  # random maps of each film, each paired with its reverse to reduce the variance
+_SMOOTH = 2.0  # blur that turns noise into a random map, in cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """One film as a network sees it, and what is known of it."""
+    """One film as input of a network, with its anatomy and its findings' boxes."""
 
     sample: Sample
     anatomy: Anatomy
     inputs: Array  # (channels, S, S) float32, prepared
-    part: tuple[slice, slice] | None  # rows and columns of the film that were seen; None: all
+    part: tuple[slice, slice] | None  # rows and columns that the network sees; None: all
     boxes: Boxes
 
 
@@ -73,11 +73,11 @@ def judge_maps(
     repeats: int = 1000,
     tick: Tick | None = None,
 ) -> Evaluation:
-    """Figures of a classifier's maps on so many films with each label, drawn by seed, and the table "maps".
+    """Figures of a classifier's maps on `films` films with each label, drawn by seed, and the table "maps".
 
-    The maps are those of `hilum predict`: over the film's own pixels, of films whose outlines are plausible.
-    With the `bias` (C,) of a pooled linear head there is Grad-CAM as well. An absence has no place: there
-    are none of No Finding. Raises ConfigError for a model that is no classifier.
+    The maps are those of `hilum predict`: on the film's pixels, for films with plausible outlines. With the
+    `bias` (C,) of a pooled linear head, Grad-CAM is judged as well. No Finding has no maps. Raises
+    ConfigError for another model than a classifier.
     """
     if runtime.card.task != "classify":
         raise ConfigError(f"{runtime.card.name}: made to {runtime.card.task}; maps are a classifier's")
@@ -95,7 +95,7 @@ def judge_maps(
 
 
 def _chosen(card: Card, samples: Sequence[Sample], films: int, seed: int) -> list[tuple[Prepared, list[str]]]:
-    """Films to judge maps on, each with the labels that it is judged for."""
+    """Films to judge maps on, each with its labels to judge."""
     segmenter = Runtime(find(SEGMENTER))
     looked: dict[str, Prepared | None] = {}
     found: dict[str, list[str]] = {}
@@ -120,7 +120,7 @@ def _chosen(card: Card, samples: Sequence[Sample], films: int, seed: int) -> lis
 
 
 def _prepared(segmenter: Runtime, card: Card, sample: Sample) -> Prepared | None:
-    """A film prepared as for `hilum predict`; None where that would reject it."""
+    """A film prepared as for `hilum predict`; None if that would reject it."""
     pixels = pixels_of(sample.image)
     anatomy = segment(segmenter, pixels)
     if implausible(anatomy):
@@ -138,7 +138,7 @@ def _prepared(segmenter: Runtime, card: Card, sample: Sample) -> Prepared | None
 def _rows(
     runtime: Runtime, film: Prepared, labels: Sequence[str], bias: Array | None, rng: np.random.Generator
 ) -> Iterator[tuple[dict[str, Any], Heatmap]]:
-    """What the maps of a film are worth, label by label and method by method, each with its map."""
+    """A row of measures and the map, for each label and method."""
     card = runtime.card
     made = _maps(runtime, film, labels, bias)
     orders = [order for _ in range(_PAIRS) for order in by_chance(rng)]
@@ -166,7 +166,7 @@ def _rows(
 def _maps(
     runtime: Runtime, film: Prepared, labels: Sequence[str], bias: Array | None
 ) -> list[tuple[Heatmap, float]]:
-    """A film's maps by every method that the model allows, with the seconds beyond those of the scores."""
+    """A film's maps by every method that the model allows, with the seconds each takes beyond the scores."""
     card = runtime.card
     evidence = runtime(film.inputs[None]).get("evidence")
     start = perf_counter()
@@ -197,10 +197,10 @@ def order(values: Array, rng: np.random.Generator) -> Array:
 
 
 def by_chance(rng: np.random.Generator) -> tuple[Array, Array]:
-    """The cells in the order of a random map, and in the reverse.
+    """The cells in the order of a random map, and in the reverse order.
 
-    The map is as smooth as others are. Single cells at random would riddle the film, which alone upsets a
-    network more than the loss of any region: no map's deletion would beat that, and every map's insertion.
+    The map is as smooth as real ones. Single random cells would cover the film with holes, which disturbs a
+    network more than losing any region: then no map's deletion would beat chance, and every insertion would.
     """
     noise = cv2.GaussianBlur(rng.normal(size=(CELLS, CELLS)), (0, 0), _SMOOTH)
     best = np.argsort(-noise, axis=None)
@@ -210,8 +210,8 @@ def by_chance(rng: np.random.Generator) -> tuple[Array, Array]:
 def areas(network: Network, card: Card, film: Array, orders: Sequence[Array]) -> Array:
     """Mean calibrated logit of each label while a prepared film is hidden cell by cell: (orders, labels).
 
-    To hide the best cells first is deletion, and the lower the better; to hide them last is insertion read
-    backwards, and the higher the better. An order by chance serves for both.
+    Hiding the best cells first is deletion: lower is better. Hiding them last is insertion in reverse: higher
+    is better. A random order is the baseline of both.
     """
     covers = np.zeros((len(orders), _STEPS + 1, CELLS**2), bool)
     for cover, cells in zip(covers, orders, strict=True):
@@ -223,9 +223,9 @@ def areas(network: Network, card: Card, film: Array, orders: Sequence[Array]) ->
 
 
 def carry(folder: Path, evaluation: Evaluation, out: Path, *, part: str) -> Path:
-    """Write the checkpoint of `folder` to `out`, its card telling reports how far its maps can be trusted.
+    """Write the checkpoint of `folder` to `out`, with the faithfulness of its maps in its card, for reports.
 
-    `part` of the split is what the films were. Grad-CAM, which no report shows, is left out. Returns `out`.
+    `part` is the films' part of the split. Grad-CAM is left out, because no report shows it. Returns `out`.
     """
     card = read_card(folder)
     told = [

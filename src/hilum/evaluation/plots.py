@@ -1,4 +1,4 @@
-"""The pictures of the pages on studies and evaluations, each an SVG drawing."""
+"""Plots for the pages of studies and evaluations, each an SVG drawing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which all eyes tell apart."""
+"""Okabe and Ito's colours, which also colour-blind people can tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Point:
 
 
 def pareto(points: Sequence[Point], measure: str) -> str:
-    """Quality against cost; a line joins the runs that none beats at less cost."""
+    """Quality against cost; a line joins the runs that no cheaper run beats."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     figure = _figure(9, 5.5)
@@ -61,7 +61,7 @@ def pareto(points: Sequence[Point], measure: str) -> str:
     axes.set(xscale="log", xlabel="GFLOP a film", ylabel=measure)
     axes.margins(x=0.12)  # for names
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")  # text, which the page's fonts can show
+    axes.xaxis.set_major_formatter("{x:g}")  # plain text, not mathtext: the page's fonts can show it
     axes.xaxis.set_minor_locator(NullLocator())
     if points:
         axes.legend(frameon=False)
@@ -70,7 +70,7 @@ def pareto(points: Sequence[Point], measure: str) -> str:
 
 
 def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Each point's name to its right; lower where another's stands there, if much so with a line to it."""
+    """Put each point's name to its right; lower if another name is there, with a line if much lower."""
     size = 8.0
     figure.draw_without_rendering()  # the axes' final place
     taken: list[tuple[float, float, float]] = []  # left, right and height of a name, in points
@@ -91,7 +91,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
 
 
 def comparison(points: Sequence[Point]) -> str:
-    """Differences from a baseline, best first; filled where the kind says that they hold."""
+    """Differences from a baseline, best first; filled if the point's kind is not empty."""
     ordered = sorted(points, key=lambda p: p.value)
     figure = _figure(9, 0.8 + 0.3 * len(points))
     axes = figure.subplots()
@@ -106,7 +106,7 @@ def comparison(points: Sequence[Point]) -> str:
 
 
 def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    """For each run the losses in training and in tuning, and the tuning score, all on the same scales."""
+    """For each run the training loss, the tuning loss and the tuning score, on the same scales."""
     figure, grid = _panels(len(histories), 4, 2.9, 2.0, shared=True)
     scores = [float(row["score"]) for history in histories.values() for row in history]
     told = [score for score in scores if math.isfinite(score)]  # a tuning part of one class has none
@@ -126,7 +126,7 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
 
 
 def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
-    """For each run, of the films of a true label (row) the share called each label (column)."""
+    """For each run, the share of the films of a true label (row) called each label (column)."""
     figure, grid = _panels(len(tables), 4, 3.3, 3.1, more=0.6)
     for axes, (name, table) in zip(grid, tables.items(), strict=True):
         counts = np.array([[row[label] for label in table] for row in table.values()], float)
@@ -150,7 +150,7 @@ def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
 
 
 def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
-    """For each label, of films in bins of probability the mean said and the share seen; a dot a bin."""
+    """For each label, mean predicted and observed frequency in bins of probability, one dot a bin."""
     figure, grid = _panels(len(curves), 3, 2.6, 2.7)
     for axes, (label, bins) in zip(grid, curves.items(), strict=True):
         edge = 1.05 * max((max(said, seen) for said, seen, _ in bins), default=1) or 1
@@ -159,13 +159,13 @@ def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> str
         axes.set(xlim=(0, edge), ylim=(0, edge))
         axes.set_title(label, fontsize=9)
         axes.tick_params(labelsize=7)
-    figure.supxlabel("probability said", fontsize=9)
-    figure.supylabel("share seen", fontsize=9)
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.supylabel("observed share", fontsize=9)
     return _svg(figure)
 
 
 def receiver(curves: Mapping[str, tuple[Array, Array]]) -> str:
-    """Each label's sensitivity (second) against its false alarms, the share of well films called (first)."""
+    """Each label's ROC curve: false-positive rates (first) and sensitivities (second)."""
     figure = _figure(5.4, 4.6)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#888888", lw=1, ls=":")
@@ -191,7 +191,7 @@ def decisions(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         axes.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
         axes.set_title(label, fontsize=9)
         axes.tick_params(labelsize=7)
-    figure.supxlabel("probability from which one acts", fontsize=9)
+    figure.supxlabel("probability from which to act", fontsize=9)
     figure.supylabel("net benefit", fontsize=9)
     return _svg(figure)
 
@@ -229,8 +229,8 @@ def _svg(figure: Figure) -> str:
 
     text = io.StringIO()
     for written in figure.findobj(Text):
-        written.set_parse_math(False)  # a label is no formula
-    with rc_context({"svg.hashsalt": "hilum"}):  # or each drawing of the same would name its parts anew
+        written.set_parse_math(False)  # a label is not a formula
+    with rc_context({"svg.hashsalt": "hilum"}):  # else the ids differ between drawings of the same plot
         figure.savefig(text, format="svg", metadata={"Date": None})
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]

@@ -1,4 +1,4 @@
-"""What a classifier said of films beside what is true of them: kept film by film, pooled, compared."""
+"""A classifier's outputs beside the truth, film by film: stored, pooled, compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLE = "films"
 """Stem of the csv that holds an evaluation's verdicts."""
 
 _BY = "by "
-"""Begins the head of that csv's column of a group: its name follows."""
+"""Prefix of that csv's columns of groups; the name of the grouping follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +33,28 @@ class Verdicts:
     labels: tuple[str, ...]
     truth: Array  # (N, C) float64: 0, 1 or NaN
     probabilities: Array  # (N, C) float64
-    margins: Array  # (N, C) float64: how far above the label's threshold, in logits
-    asked: Array | None = None  # (N,) bool: on which films a specialist was heard; None: there was none
-    groups: Mapping[str, Array] = field(default_factory=dict)  # sex, say: (N,) names, "" where none is told
+    margins: Array  # (N, C) float64: log-odds above the label's threshold
+    asked: Array | None = None  # (N,) bool: films shown to a specialist; None: there was none
+    groups: Mapping[str, Array] = field(default_factory=dict)  # such as sex: (N,) names, "" for unknown
 
     @property
     def findings(self) -> list[int]:
-        """Places of the labels that name a disease."""
+        """Indices of the labels that name a disease."""
         return [i for i, label in enumerate(self.labels) if label != NO_FINDING]
 
     def told(self, within: str = "") -> list[int]:
-        """Places of the findings that films of both classes are known of, those in one group of `within`."""
+        """Indices of the findings with films of both classes, in one group if `within` names a grouping."""
         if within:
             return [i for i in self.findings if in_pairs(self.truth[:, i], self.groups[within]).any()]
         return both_ways(self.truth, self.findings)
 
     @property
     def called(self) -> Array:
-        """Which labels are called, (N, C) bool, No Finding only where no finding is: `decide`."""
+        """Which labels are called, (N, C) bool, as `decide.called`."""
         return called(self.margins, self.labels)
 
     def on(self, films: Sequence[str]) -> Verdicts:
-        """The verdicts on these of the films, in this order."""
+        """The verdicts on these films, in this order."""
         place = {film: i for i, film in enumerate(self.films)}
         rows = [place[film] for film in films]
         return replace(
@@ -117,7 +117,10 @@ def _parsed(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Verdic
 
 
 def pool(parts: Sequence[Verdicts]) -> Verdicts:
-    """Several sets of films as one: a cross-validation's folds. Raises DataError if a film stands twice."""
+    """Verdicts on several sets of films as one, such as a cross-validation's folds.
+
+    Raises DataError if they share a film or differ in labels.
+    """
     films = tuple(film for part in parts for film in part.films)
     if len(set(films)) < len(films) or len({part.labels for part in parts}) > 1:
         raise DataError("the verdicts to pool share films, or differ in labels; pool the folds of one run")
@@ -137,9 +140,9 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
 
 
 def mean_auroc(truth: Array, said: Array, patients: Array | None = None) -> Statistic:
-    """Mean over labels of the AUROC, each where it is known: truth and probabilities (N, C).
+    """Mean over labels of the AUROC, each on the films where it is known: truth and probabilities (N, C).
 
-    Given `patients` (N,), each of them counts as one, of every label anew.
+    Given `patients` (N,), the AUROC is patient-weighted: each patient counts once for every label.
     """
     if patients is None:
         return _mean(scores.auroc, truth, said)
@@ -162,17 +165,17 @@ def _on_known(score: Callable[..., Statistic], truth: Array, *columns: Array) ->
 
 
 def in_pairs(truth: Array, groups: Array) -> Array:
-    """The films, (N,) bool, of `groups` (N,), "" where none is told, that hold both classes of truth (N,)."""
+    """The films, (N,) bool, of `groups` (N,), "" for unknown, that hold both classes of truth (N,)."""
     told = [(groups == group) & ~np.isnan(truth) for group in np.unique(groups[groups != ""])]
     pairs = [own for own in told if {0.0, 1.0} <= set(truth[own])]
     return np.asarray(np.any(pairs or [np.zeros(len(truth), bool)], axis=0))
 
 
 def mean_name(findings: Sequence[object]) -> str:
-    """What a figure of the mean over these findings is of."""
+    """The subject of a figure that is a mean over these findings."""
     return f"mean of {len(findings)} findings"
 
 
 def both_ways(truth: Array, places: Sequence[int]) -> list[int]:
-    """Those of the labels of which truth (N, C) has both classes."""
+    """Those of the labels, by index, of which truth (N, C) has both classes."""
     return [i for i in places if {0.0, 1.0} <= set(truth[:, i].tolist())]

@@ -25,7 +25,7 @@ def by_patient(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
 
 
 def rarer(truth: Array, patients: Array | None = None) -> int:
-    """Films of the rarer class, or how many `patients` (N,) show it; truth is (N,) of 0 and 1."""
+    """Number of films of the rarer class, or given `patients` (N,), of patients; truth is (N,) of 0 and 1."""
     if patients is None:
         return int(min(truth.sum(), len(truth) - truth.sum()))
     return min(len(np.unique(np.asarray(patients)[truth == value])) for value in (0, 1))

@@ -1,7 +1,7 @@
-"""Scores for classifiers, and overlap and distances for outlines; pure NumPy.
+"""Scores of classifiers, and overlap and distances of segmentation masks.
 
-Binary truth is (N,): 0, 1 or NaN, and films of unknown label (NaN) are left out of every score. For the
-number of films that a score rests on, ask `labelled`. A score that the films cannot tell is NaN.
+Binary truth is (N,): 0, 1 or NaN. Films of unknown label (NaN) are left out of every score; `labelled` gives
+the others. A score that cannot be computed from the films is NaN.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def labelled(truth: Array, score: Array) -> tuple[Array, Array]:
     known = ~np.isnan(truth)
     truth, score = truth[known], score[known]
     if not ((truth == 0) | (truth == 1)).all():
-        raise ConfigError("truth holds more than 0, 1 and NaN; settle uncertain labels first")
+        raise ConfigError("truth holds values other than 0, 1 and NaN; resolve uncertain labels first")
     if np.isnan(score).any():
         raise ConfigError("a labelled film has the score NaN; leave failed films out of both arrays")
     return truth, score
 
 
 def counted(truth: Array, patients: Array | None) -> Array:
-    """What each film of known label counts, (n,): 1, or its share of the films of its patient, (N,)."""
+    """Weight of each film of known label, (n,): 1, or given `patients` (N,), 1 over the patient's films."""
     known = ~np.isnan(np.asarray(truth, np.float64))
     if patients is None:
         return np.ones(int(known.sum()))
@@ -58,13 +58,13 @@ def auroc(truth: Array, score: Array) -> float:
 
 
 def ranks(column: Array) -> Array:
-    """Ranks from 1 of a column (N,), those of equal values being their mean."""
+    """Ranks of a column (N,), from 1; equal values share their mean rank."""
     _, place, films = np.unique(np.asarray(column), return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(films) - (films - 1) / 2)[place])
 
 
 def spearman(one: Array, other: Array) -> float:
-    """Rank correlation of two columns (N,): -1..1, ties sharing their mean rank; NaN if one is constant."""
+    """Spearman's rank correlation of two columns (N,): -1..1; NaN if one is constant."""
     centred = []
     for column in (one, other):
         ranked = ranks(column)
@@ -74,7 +74,7 @@ def spearman(one: Array, other: Array) -> float:
 
 
 def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
-    """Leave out the films of unknown label, as `labelled` does, and refuse scores outside 0..1."""
+    """Leave out the films of unknown label, as `labelled`; raises ConfigError for scores outside 0..1."""
     truth, probability = labelled(truth, probability)
     if len(truth) and not 0 <= probability.min() <= probability.max() <= 1:
         raise ConfigError("a probability lies outside 0..1; turn logits into probabilities first")
@@ -82,7 +82,7 @@ def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
 
 
 def mean(values: Array) -> float:
-    """Mean of what is known of the values (N,); NaN where nothing is."""
+    """Mean of the values (N,) that are not NaN; NaN if all are."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
@@ -135,7 +135,7 @@ def surface_distances(truth: Array, predicted: Array) -> tuple[float, float]:
 
 
 def components(mask: Array) -> int:
-    """Number of separate parts of a boolean mask (H, W); pixels that touch at a corner belong together."""
+    """Number of connected parts of a boolean mask (H, W); pixels that touch at a corner are connected."""
     import cv2
 
     _check_masks(mask, mask)
@@ -150,7 +150,7 @@ def _check_masks(truth: Array, predicted: Array) -> None:
 
 
 def _outline(mask: Array) -> Array:
-    """Pixels of a mask with one of their four neighbours outside it; beyond the image is outside."""
+    """Pixels of a mask that have one of their four neighbours outside the mask, or outside the image."""
     inside = np.pad(mask, 1)
     core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return np.asarray(mask & ~core)
