@@ -135,7 +135,7 @@ def test_a_model_that_reads_the_heart_is_not(heart: Audit) -> None:
     assert blind.low < 0.5 < blind.high
     assert not any("shortcut" in line or "falls" in line for line in heart.conclusions)
     assert any(
-        line.startswith("From the outside alone the model tells nothing") for line in heart.conclusions
+        line.startswith("From the outside alone the model predicts nothing") for line in heart.conclusions
     )
 
 

@@ -169,11 +169,11 @@ def test_who_begins_from_what_knows_the_patients_says_so_ever_after(
     labels = list(read_card(members / "one" / "checkpoint").labels)
     about = {"split": split, "labels": labels}
     honest = train(config(tmp_path / "honest", start=str(members / "one"), **about))
-    assert (honest.informed, honest.unlearned) == ((), {0}) and "flatter" not in caplog.text
+    assert (honest.informed, honest.unlearned) == ((), {0}) and "too high" not in caplog.text
     # Of another fold on the same split, of another split of the same data, and what began from those.
     fold = train(config(tmp_path / "fold", start=str(members / "three"), **about))
     assert (fold.informed, fold.unlearned) == (("0",), frozenset())
-    assert "learned from fold 0, which this run holds back: scores on it will flatter" in caplog.text
+    assert "learned from fold 0, which this run holds back: scores on it will be too high" in caplog.text
     (tmp_path / "other").mkdir()
     other = train(config(tmp_path / "other" / "run", start=str(members / "one"), seed=5, labels=labels))
     assert (other.informed, other.unlearned) == (("any",), frozenset())

@@ -568,7 +568,7 @@ def test_one_label_alone_excludes_nothing_and_none_stands_twice(tmp_path: Path) 
     split = tuned_by(tmp_path / "ward", 16, 4)
     with pytest.raises(ConfigError, match="Edema alone excludes nothing; set activation=sigmoid"):
         make_plan(config(tmp_path, data=[data], split=split, labels=["Edema"], activation="softmax"))
-    with pytest.raises(ConfigError, match="one stands there twice"):
+    with pytest.raises(ConfigError, match="one is given twice"):
         make_plan(config(tmp_path, data=[data], split=split, labels=["Edema", "Edema"]))
 
 
@@ -644,5 +644,5 @@ def test_weights_that_find_no_place_are_named(tmp_path: Path, caplog: pytest.Log
     again = config(tmp_path, data=["phantom:12"], **other).model_copy(update={"start": str(first.out)})
     network(again, make_plan(again))
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "has no fitting dense.weight, which begin at random"
+        "has no fitting dense.weight; these start at random"
     ]

@@ -324,7 +324,7 @@ def test_a_frozen_backbone_waits_for_its_epoch(
     about |= {"architecture": "cnn", "arguments": {"grid": 2}}
     with pytest.raises(ConfigError, match="cnn has no backbone; leave frozen, thaw and first_rate out"):
         train(classify(runs / "frozen-cnn", data, split, **about))
-    with pytest.raises(ConfigError, match="'focal': only for labels that may stand together"):
+    with pytest.raises(ConfigError, match="'focal': only for labels that may occur together"):
         train(classify(runs / "focal", data, split, activation="softmax", loss="focal"))
 
 

@@ -1,4 +1,4 @@
-"""Trained classifiers -> one checkpoint that says their mean, calibrated on films none of them learned."""
+"""Trained classifiers -> one checkpoint with their mean, calibrated on films that none of them learned."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def ensemble(
 ) -> Card:
     """Write ``out/checkpoint``, the mean of `models`' logits, and return its card.
 
-    The models share labels, preparation and the fold of one `split` that none of them learned from: on its
-    films, of `data` or of the data the first model was trained on, the ensemble is calibrated and measured.
-    With `mirrored` each model is also asked about the film's mirror image. Raises ConfigError where the
-    models share too little.
+    The models must share labels, preparation and a fold of one `split` that none of them learned from. The
+    ensemble is calibrated and measured on that fold of `data`, by default the first model's data. With
+    `mirrored`, each model also sees the film's mirror image. Raises ConfigError if the models do not go
+    together.
     """
     if len(models) < 2 and not mirrored:
         raise ConfigError(f"{len(models)} model: an ensemble has two or more, or one and its mirror image")
@@ -49,7 +49,7 @@ def ensemble(
         raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
     _agree(models, cards)
     if mirrored and cards[0].preparation.channels > 1:
-        raise ConfigError(f"{models[0]}: is told which lung is the right one; leave its mirror image out")
+        raise ConfigError(f"{models[0]}: takes outlines with right and left lung; leave its mirror image out")
     members = [{"architecture": card.architecture, "arguments": card.arguments} for card in cards]
     own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
     own |= {"arguments": {"members": members, "mirrored": mirrored}, "start": "random"}
@@ -57,7 +57,7 @@ def ensemble(
     own |= {"patients": 0, "extra": ()}  # of the training part, which is not opened
     fold = cards[0].config.get("fold")
     held = frozenset.intersection(*(card.unlearned for card in cards)) - {fold}
-    # The first model's settings say which films are whose.
+    # The first model's settings define the films and their split.
     config = train_config(
         {**cards[0].config, **own, "held": sorted(held), **({"data": tuple(data)} if data else {})}
     )
@@ -83,7 +83,7 @@ def _start(cards: Sequence[Card]) -> str:
 
 
 def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
-    """Raise ConfigError where one of the models shares less with the first than an honest mean needs."""
+    """Raise ConfigError unless all models share with the first what an honest mean needs."""
     first = cards[0]
     for model, card in zip(models, cards, strict=True):
         if card.task != "classify":

@@ -1,4 +1,4 @@
-"""Scoring on the tuning part, and what turns the best weights into a checkpoint a user can trust."""
+"""Scoring on the tuning part, and making a calibrated checkpoint of the best weights."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ _REPEATS = 1000  # draws of patients for an interval
 def tuning_score(
     module: nn.Module, plan: Plan, loss: Callable[[Outputs, Batch], Tensor], device: torch.device
 ) -> tuple[float, float]:
-    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures;
-    of views, the mean correlation over dimensions.
+    """Loss and score on the tuning part.
 
-    The score is NaN where the films cannot tell it, and where the loss is not a number.
+    The score is the mean AUROC over labels with both classes, the mean Dice over structures, or for
+    pretraining the mean correlation of two views over dimensions. It is NaN if it cannot be computed, or if
+    the loss is not a number.
     """
     losses, values, sizes = [], [], []
     for outputs, batch in _outputs(module, plan.tune, device):
@@ -61,7 +62,7 @@ def tuning_score(
         return loss_of_all, float((one * other).mean())
     if plan.train.labels:
         truth, said = plan.tune.cache.truth(plan.labels), table[:, : len(plan.labels)].astype(np.float64)
-        if plan.activation == "softmax":  # of classes that exclude one another a logit alone means nothing
+        if plan.activation == "softmax":  # a single logit of exclusive classes means nothing
             said = said - np.logaddexp.reduce(said, axis=1, keepdims=True)
         by_label = [auroc(truth[:, i], said[:, i]) for i in range(len(plan.labels))]
     else:
@@ -121,7 +122,7 @@ def finish(
 
 
 def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn.Module:
-    """The network without the outputs that only taught it: those after the labels' own, of its head."""
+    """The network without the outputs for auxiliary labels, which come last in its head."""
     if not config.auxiliary:
         return module
     channels = config.preparation.channels
@@ -145,7 +146,7 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     else:
         fitted = dict(zip(card.labels, fit_classes(logits, truth, groups), strict=True))
         if card.weighed:
-            # Probabilities are those of the tuning films; calls stay as training meant them.
+            # The probabilities fit the tuning films; the calls stay as in training.
             leaning = {name: -found.intercept for name, found in fitted.items()}
     card = card.model_copy(update={"calibration": fitted, "leaning": leaning})
     said = probabilities(logits, card)
@@ -220,12 +221,12 @@ def _patients(plan: Plan) -> Array:
 
 
 def _values(logits: Tensor, batch: Batch) -> Array:
-    """What is known of each film: Dice (N, 4) as `_dices` where there are masks, else the logits (N, C)."""
+    """A row for each film: Dice (N, 4) as `_dices` if there are masks, else the logits (N, C)."""
     return _dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy()
 
 
 def _dices(logits: Tensor, batch: Batch) -> Array:
-    """Dice (N, 4) of the three structures and of both lungs together; NaN where the mask cannot tell."""
+    """Dice (N, 4) of the three structures and of both lungs together; NaN if the mask does not show them."""
     masks, knowns = batch["masks"].cpu().numpy(), batch["known"].cpu().numpy()
     found = (logits > 0).cpu().numpy()
     rows = np.full((len(masks), 4), np.nan)
@@ -239,7 +240,7 @@ def _dices(logits: Tensor, batch: Batch) -> Array:
 
 
 def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
-    """Films and patients that the data sets together gave to the training part."""
+    """The data sets as one source, with the films and patients of the training part."""
     samples = plan.train.cache.samples
     patients = len({sample.patient for sample in samples})
     name = " + ".join(short(data) for data in (*config.data, *config.extra))
@@ -247,9 +248,9 @@ def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
 
 
 def _commit() -> str:
-    """The git commit of the code, where it runs from a checkout."""
+    """The git commit of the code, if it runs from a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
-    # Installed inside another project's checkout, the code would pass for a part of that project.
+    # If installed inside another project's checkout, git would report that project's commit.
     own = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
     describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

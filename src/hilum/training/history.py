@@ -1,4 +1,4 @@
-"""A run's log for people: a csv with a row an epoch, and the learning curve as a picture."""
+"""A run's history: a csv with a row an epoch, and the learning curve as a picture."""
 
 from __future__ import annotations
 

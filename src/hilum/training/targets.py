@@ -36,7 +36,7 @@ def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]
     known -= set(config.auxiliary)
     six = tuple(name for name in SIX if name in known)
     if len({*config.labels}) < len(config.labels):
-        raise ConfigError(f"labels={list(config.labels)}: one stands there twice; leave it out")
+        raise ConfigError(f"labels={list(config.labels)}: one is given twice; leave it out")
     others = tuple(sorted(known - set(six)))
     labels = config.labels or (six if six == SIX else six + others)
     if others and not config.labels and six == SIX:
@@ -45,7 +45,7 @@ def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]
             "labels=[...] to learn others"
         )
     if not labels:
-        raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
+        raise DataError("the data have no labels; give a csv with label columns, or one folder a class")
     return labels
 
 
@@ -79,5 +79,5 @@ def activation_of(config: TrainConfig, samples: Sequence[Sample], labels: tuple[
             )
         for name in ("auxiliary", "teachers"):
             if getattr(config, name):
-                raise ConfigError(f"{name}: only for labels that may stand together; set activation=sigmoid")
+                raise ConfigError(f"{name}: only for labels that may occur together; set activation=sigmoid")
     return chosen
