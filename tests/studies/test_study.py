@@ -420,7 +420,7 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     study, done = folded
     table = write_report(study, done).read_text()
     heading, rule, row = table.split("\n\n")[1].splitlines()
-    assert heading.startswith("| run, more than plain | source to test |") and set(rule) <= set("|- ")
+    assert heading.startswith("| run minus plain | source to test |") and set(rule) <= set("|- ")
     assert row.startswith("| augmented | here to held | ")
     for cell, column in zip(row.split(" | ")[2:], study.columns, strict=True):
         means = {}
@@ -639,5 +639,7 @@ def test_what_was_trained_by_another_split_neither_starts_nor_teaches_a_run(
         (tmp_path / name).mkdir()
         (tmp_path / name / "card.json").write_text(card_json(card.model_copy(update=other)))
         informed = done[0].config.model_copy(update={"start": str(tmp_path / name)})
-        with pytest.raises(ConfigError, match="trained by another split, or from what was, it may have"):
+        with pytest.raises(
+            ConfigError, match="trained by another split, or from such a model, so it may have"
+        ):
             unseen(informed, held)

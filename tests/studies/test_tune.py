@@ -109,7 +109,7 @@ def test_a_score_that_cannot_be_told_is_told_once_and_not_tried_again(
 
     monkeypatch.setattr(module, "train", train)
     for _ in range(2):
-        with pytest.raises(TrainingError, match=r"as trials\.csv tells"):
+        with pytest.raises(TrainingError, match=r"see trials\.csv"):
             tune(search(tmp_path, trials=2))
     assert len(tried) == 2
     assert {row["fault"] for row in table(tmp_path)} == {"no score: its tuning films show no label both ways"}

@@ -1,4 +1,4 @@
-"""What a checkpoint costs: parameters, arithmetic, and time on this machine's CPU."""
+"""The cost of a checkpoint: parameters, operations, and time on this machine's CPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUNS = 20  # of which the fastest counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one film through one network."""
+    """Cost of one film through one network."""
 
     parameters: int
     flops: int  # a multiplication and an addition count as two
