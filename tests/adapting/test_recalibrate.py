@@ -240,7 +240,7 @@ def test_classes_of_a_site_where_they_are_rarer_are_so_said_and_called_as_before
 
 def test_what_cannot_be_calibrated_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     logits, truth = site(6, 50, slope=1, shift=0)
-    with pytest.raises(ConfigError, match="carry none of Atelectasis"):
+    with pytest.raises(ConfigError, match="have none of Atelectasis"):
         run(monkeypatch, tmp_path / "x", logits, np.full_like(truth, np.nan))
     run(monkeypatch, tmp_path / "once", logits, truth)
     with pytest.raises(ConfigError, match="holds a checkpoint already"):

@@ -161,9 +161,9 @@ def test_the_mean_is_of_the_films_on_which_any_finding_is_known() -> None:
 
 def test_columns_that_the_data_lack_are_named(corner: Audit) -> None:
     assert corner.missing == (
-        "sex: not available, the data tell it of no film",
-        "data set: not available, the data tell it of no film",
-        "age: not available, the data tell it of no film",
+        "sex: not available, no film has a value for it",
+        "data set: not available, no film has a value for it",
+        "age: not available, no film has a value for it",
     )
     assert not any(figure.subject.startswith("sex") for figure in corner.figures)
 
@@ -182,7 +182,7 @@ def test_groups_are_the_smaller_of_two_or_each_of_more() -> None:
     np.testing.assert_array_equal(found["age above 30"], [0, 0, 1, np.nan])
     np.testing.assert_array_equal(found["sex F"], [1, 0, 0, np.nan])
     assert missing == [
-        "view: not available, the data tell it of no film",
+        "view: not available, no film has a value for it",
         "site: not available, nothing to tell apart, all films are s",
     ]
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_audited_is_refused() -> None:
     blank = replace(marked_films()[0], image=lambda: np.zeros((100, 100), np.uint8))
     with pytest.raises(ConfigError, match="no film shows a chest"):
         audit(CORNER, [blank])
-    with pytest.raises(ConfigError, match="the films carry none of Edema"):
+    with pytest.raises(ConfigError, match="the films have none of Edema"):
         audit(CORNER, [replace(blank, labels={})])
     with pytest.raises(ConfigError, match="made to segment; give a classifier"):
         audit(Runtime(find(SEGMENTER)), [blank])

@@ -184,12 +184,12 @@ def test_a_mask_that_shows_more_of_a_film_of_the_data_is_learned_and_never_tuned
     assert plan.train.cache.masks is not None
     assert set(np.unique(plan.train.cache.masks[0])) == {0, 1, 2, 3}
     assert {sample.structures for sample in plan.tune.cache.samples} == {frozenset({"lungs"})}
-    with pytest.raises(DataError, match="ward:0: stands in data and in extra; give it once"):
+    with pytest.raises(DataError, match="ward:0: is in data and in extra; give it once"):
         make_plan(config(tmp_path / "less", data=[extra], extra=[data], **about))
 
 
 def test_a_film_to_classify_is_data_or_extra_never_both(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="phantom-0-00000: stands in data and in extra; give it once"):
+    with pytest.raises(DataError, match="phantom-0-00000: is in data and in extra; give it once"):
         make_plan(config(tmp_path, data=["phantom:20"], extra=["phantom:2"]))
 
 
@@ -621,7 +621,7 @@ def test_films_that_name_no_patient_and_labels_left_aside_are_told(
     data = table(tmp_path / "unnamed", unnamed)
     assert make_plan(config(tmp_path / "b", data=[data])).labels == SIX
     assert caplog.messages[0].startswith("20 of 20 films name no patient")
-    assert "the data also carry Mass: set labels=[...] to learn others" in caplog.messages[1]
+    assert "the data also have Mass: set labels=[...] to learn others" in caplog.messages[1]
     caplog.clear()
     make_plan(config(tmp_path / "c", data=[data], labels=["Mass"]))
     assert [message[:8] for message in caplog.messages] == ["20 of 20"]

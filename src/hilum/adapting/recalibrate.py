@@ -49,7 +49,7 @@ def recalibrate(
         raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     truth = cache.truth(card.labels)
     if np.isnan(truth).all():
-        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+        raise ConfigError(f"the films have none of {', '.join(card.labels)}; give other data")
     for label in prevalences or {}:
         if not {0.0, 1.0} <= set(truth[:, card.labels.index(label)].tolist()):
             raise ConfigError(

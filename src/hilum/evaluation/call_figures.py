@@ -102,7 +102,7 @@ def _balanced_error(truth: Array, calls: Array) -> Statistic:
 
 
 def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    """How well No Finding is told from the findings, and from other disease alone."""
+    """How well No Finding is separated from the findings, and from other disease alone."""
     if NO_FINDING not in verdicts.labels or not verdicts.findings:
         return
     place = verdicts.labels.index(NO_FINDING)

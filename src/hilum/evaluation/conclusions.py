@@ -14,7 +14,7 @@ PROBE = "AUROC of a probe"
 PREVALENCE = "prevalence"
 ALONE = "AUROC of the group alone"
 
-_BLANKED = {INSIDE: "surrounds lungs and heart", UNFRAMED: "stands in the frame"}
+_BLANKED = {INSIDE: "surrounds lungs and heart", UNFRAMED: "lies in the frame"}
 
 
 def other_than(group: str) -> str:
@@ -68,13 +68,13 @@ def _surroundings(figures: Sequence[Figure]) -> Iterator[str]:
     above, below = [one for one in seen if one.low > 0.5], [one for one in seen if one.high < 0.5]
     rest = [one for one in seen if one.low <= 0.5 <= one.high]
     if above:
-        tells = f"From the outside alone the model still predicts {_listed_values(above)}"
-        yield f"{tells}: it uses something there that is associated with the label."
+        predicts = f"From the outside alone the model still predicts {_listed_values(above)}"
+        yield f"{predicts}: it uses something there that is associated with the label."
     if below:
         yield f"From the outside alone the AUROC is below 0.5 for {_listed_values(below)}."
     if rest:
-        tells = f"From the outside alone the model predicts nothing detectable with {_films(rest)}"
-        yield f"{tells} for {_listed_values(rest)}."
+        predicts = f"From the outside alone the model predicts nothing detectable with {_films(rest)}"
+        yield f"{predicts} for {_listed_values(rest)}."
 
 
 def _both(figures: Sequence[Figure]) -> Iterator[str]:

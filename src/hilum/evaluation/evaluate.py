@@ -88,7 +88,7 @@ def known_truth(card: Card, samples: Sequence[Sample]) -> Array:
         raise ConfigError(f"{card.name}: made to {card.task}; give a classifier")
     truth = truth_of(samples, card.labels)
     if np.isnan(truth).all():
-        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+        raise ConfigError(f"the films have none of {', '.join(card.labels)}; give other data")
     return truth
 
 

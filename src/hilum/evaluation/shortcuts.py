@@ -101,7 +101,7 @@ def groups_in(columns: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]
             why = (
                 f"nothing to tell apart, all films are {names[0]}"
                 if len(names)
-                else "the data tell it of no film"
+                else "no film has a value for it"
             )
             missing.append(f"{name}: not available, {why}")
             continue
@@ -147,7 +147,7 @@ def _change(truth: Array, before: Array, after: Array) -> Statistic:
 
 
 def probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
-    """How well each group can be told from the features."""
+    """How well the features predict each group."""
     for group, member in groups.items():
         told, positives = ~np.isnan(member), int((member == 1).sum())
         why = too_few(int(told.sum()), positives)

@@ -193,7 +193,7 @@ def _parted(
         elif config.task == "segment" and _shows_all_of(sample, own[sample.id]):
             fuller[sample.id] = replace(own[sample.id], masks=sample.masks, structures=sample.structures)
         else:
-            raise DataError(f"{sample.id}: stands in data and in extra; give it once")
+            raise DataError(f"{sample.id}: is in data and in extra; give it once")
     return more, fuller
 
 

@@ -23,7 +23,7 @@ Activation = Literal["sigmoid", "softmax"]
 def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
     """What the outputs stand for: the labels of the settings, or else the six, or else all in the data.
 
-    The six are taken if the data carry all of them. Raises DataError for a label that the data lack.
+    The six are taken if the data have all of them. Raises DataError for a label that the data lack.
     """
     if config.task == "segment":
         return STRUCTURES
@@ -32,7 +32,7 @@ def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]
     known = {name for sample in samples for name in sample.labels}
     asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
     if missing := [name for name in asked if name not in known]:
-        raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
+        raise DataError(f"label {missing[0]!r}: not in the data, which have {', '.join(sorted(known))}")
     known -= set(config.auxiliary)
     six = tuple(name for name in SIX if name in known)
     if len({*config.labels}) < len(config.labels):
@@ -41,7 +41,7 @@ def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]
     labels = config.labels or (six if six == SIX else six + others)
     if others and not config.labels and six == SIX:
         _logger.warning(
-            f"the run learns the six labels {', '.join(six)}; the data also carry {', '.join(others)}: set "
+            f"the run learns the six labels {', '.join(six)}; the data also have {', '.join(others)}: set "
             "labels=[...] to learn others"
         )
     if not labels:
@@ -60,7 +60,7 @@ def check_known(labels: Sequence[str], samples: Sequence[Sample]) -> None:
 
 
 def activation_of(config: TrainConfig, samples: Sequence[Sample], labels: tuple[str, ...]) -> Activation:
-    """Softmax where every film carries exactly one of the labels; sigmoid otherwise.
+    """Softmax if every film has exactly one of the labels; sigmoid otherwise.
 
     Raises ConfigError for settings that do not go with softmax.
     """
