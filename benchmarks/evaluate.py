@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from hilum.calibration.decide import margins
 from hilum.card import read_card
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.verdicts import Verdicts
 from hilum.runtime import find
 
@@ -37,7 +37,7 @@ def verdicts() -> Verdicts:
 def ours(one: Verdicts) -> tuple[float, int]:
     """Seconds for all figures, and how many there are."""
     start = time.perf_counter()
-    evaluation = score(one, card=read_card(find("hilum-six")), repeats=DRAWS)
+    evaluation = figures_of(one, card=read_card(find("hilum-six")), repeats=DRAWS)
     return time.perf_counter() - start, len(evaluation.figures)
 
 

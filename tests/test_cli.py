@@ -372,7 +372,7 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
     assert "--by sex: not available, the data tell it of no film" in done.stderr
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Groups by sex: not available" in page
-    assert "<li>hilum-six was judged on " in page
+    assert "<li>hilum-six was evaluated on " in page
     assert page.count('<img alt="" src="data:image/jpeg') == page.count("<img") >= 6
     assert ("<svg" in page) == (find_spec("matplotlib") is not None)
     assert {"at the threshold, prevalence 2.00%"} <= {one["condition"] for one in document["figures"]}

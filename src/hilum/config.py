@@ -218,7 +218,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
     """Defaults of the task, then `settings`, then ``key=value`` overrides (``preparation.size=160``)."""
-    merged = _merge({}, settings)
+    found = dict(settings)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", key):
@@ -226,14 +226,14 @@ def train_config(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> 
         nested: Any = _value(value)
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        merged = _merge(merged, nested)
-    task = merged.get("task")
+        found = merged(found, nested)
+    task = found.get("task")
     if not isinstance(task, str) or task not in _DEFAULTS:
         raise ConfigError(
             f"task={task!r}: must be one of {', '.join(_DEFAULTS)}; give --task and --data, or a TOML file"
         )
     try:
-        return TrainConfig.model_validate(_merge(_DEFAULTS[task], merged))
+        return TrainConfig.model_validate(merged(_DEFAULTS[task], found))
     except ValidationError as error:
         raise ConfigError(
             "; ".join(map(_fault, error.errors())) + "; 'hilum train --settings' lists them all"
@@ -291,9 +291,10 @@ def _value(text: str) -> Any:
         return text
 
 
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of both, those of `top` first; tables are merged in the same way."""
+    both = dict(base)
     for key, value in top.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        old = both.get(key)
+        both[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return both

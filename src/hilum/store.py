@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -53,6 +54,12 @@ def standing(folder: Path) -> Path:
     """The folder; where a `publish` was killed between its two renames, the older one that it set aside."""
     old = folder.with_name(f".{folder.name}-old")
     return old if old.is_dir() and not folder.exists() else folder
+
+
+def sha256(path: Path) -> str:
+    """Lower-case hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -148,6 +148,9 @@ def test_what_cannot_be_asked_for_is_told(phantoms: Cache, tmp_path: Path) -> No
         export("hilum-lungs", few, tmp_path, to="onnx", int8=True)
     with pytest.raises(ConfigError, match=r"no masks to compare outlines with"):
         export("hilum-lungs", replace(phantoms, masks=None), tmp_path, to="onnx", int8=True)
+    healthy = [replace(one, labels=dict.fromkeys(one.labels, 0.0)) for one in phantoms.samples]
+    with pytest.raises(ConfigError, match=r"no label both present and absent.*; give other films"):
+        export("hilum-six", replace(phantoms, samples=tuple(healthy)), tmp_path, to="onnx", int8=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hilum.calibration import decide
 from hilum.calibration.calibrate import probabilities
 from hilum.calibration.decide import (
     POINTS,
@@ -68,18 +69,21 @@ def test_threshold_is_the_best_of_all_cuts(seed: int, levels: int | None) -> Non
 
 def test_threshold_by_hand() -> None:
     # Cuts at 0.15 and 0.5 both reach 1/2; the lower one finds both positives.
-    threshold = fit_threshold([0.1, 0.2, 0.3, 0.7], [0, 1, 0, 1], abstain=0)
+    threshold = fit_threshold([0.1, 0.2, 0.3, 0.7], [0, 1, 0, 1])
     assert threshold.value == pytest.approx(0.15)
     assert threshold.low == threshold.high == threshold.value
-    assert threshold.rule == "Youden index; the nearest 0 % of tuning films are left open"
+    assert threshold.rule == "Youden index; the nearest 10 % of tuning films are left open"
 
 
 @pytest.mark.parametrize("abstain", [0.02, 0.1, 0.25, 0.5, 0.99])
 @pytest.mark.parametrize("intercept", [-4.0, 0.0, 2.0])
-def test_the_band_holds_the_share_it_names(abstain: float, intercept: float) -> None:
+def test_the_band_holds_the_share_it_names(
+    abstain: float, intercept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decide, "_ABSTAIN", abstain)
     logits, truth = simulate(8, 1_000, 1.0, intercept)
     scores = sigmoid(logits)
-    threshold = fit_threshold(scores, truth, abstain=abstain)
+    threshold = fit_threshold(scores, truth)
     assert threshold.low < threshold.value < threshold.high
     left_open = (threshold.low <= scores) & (scores < threshold.high)
     assert left_open.sum() == round(abstain * 1_000)
@@ -103,7 +107,7 @@ def test_tied_films_stay_together() -> None:
 
 
 def test_certain_scores_give_a_threshold_in_range() -> None:
-    threshold = fit_threshold(np.repeat([0.0, 1.0], 30), np.repeat([0, 1], 30), abstain=0.2)
+    threshold = fit_threshold(np.repeat([0.0, 1.0], 30), np.repeat([0, 1], 30))
     assert threshold.value == 0.5
 
 
@@ -123,11 +127,9 @@ def test_threshold_that_cannot_be_tuned_says_why(scores: list, truth: list, why:
     assert why in threshold.rule
 
 
-def test_threshold_refuses_logits_and_senseless_shares() -> None:
+def test_threshold_refuses_logits() -> None:
     with pytest.raises(ConfigError, match="probability lies outside"):
         fit_threshold([-1.0, 2.0], [0, 1])
-    with pytest.raises(ConfigError, match="share of films"):
-        fit_threshold([0.1, 0.9], [0, 1], abstain=1.0)
 
 
 def test_nothing_depends_on_the_order_of_labels() -> None:

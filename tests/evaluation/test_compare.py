@@ -12,7 +12,7 @@ import pytest
 
 from hilum.errors import DataError
 from hilum.evaluation.compare import common, gain, gains, six_gain
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.verdicts import Verdicts, read_verdicts
 from hilum.statistics.delong import delong, delong_difference, delong_interval
 from hilum.statistics.intervals import holm
@@ -164,9 +164,9 @@ def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
     ]
     value, opposite = (float(score(np.ones((1, 600)))[0]) for score in scores)
     assert some.value == pytest.approx(value - opposite) and value + opposite == pytest.approx(1)
-    with pytest.raises(DataError, match="'AUROC by patient' is not told of pairs of one site"):
+    with pytest.raises(DataError, match="'AUROC by patient' does not exist for pairs of one site"):
         gain([ours], [theirs], ["Edema"], subject="x", within="site", measure="AUROC by patient")
-    with pytest.raises(DataError, match="tell no sex of films; evaluate them --by it"):
+    with pytest.raises(DataError, match="have no column 'sex'; evaluate them with --by 'sex'"):
         gain([ours], [theirs], ["Edema"], subject="x", within="sex")
     lone = replace(ours, groups={"site": np.full(700, "a")})
     assert not any(one.condition for one in gains(lone, theirs))
@@ -179,7 +179,7 @@ def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
     assert [one.subject for one in alike] == ["Edema"]
     mean = next(
         f
-        for f in score(apart, repeats=100).figures
+        for f in figures_of(apart, repeats=100).figures
         if (f.subject, f.condition) == ("mean of 1 findings", "pairs of one site")
     )
     assert mean.value == mean.value
@@ -197,6 +197,30 @@ def test_groups_are_read_back_whatever_a_label_is_called(tmp_path: Path) -> None
     back = read_verdicts(tmp_path / "films.csv")
     assert back.labels == ("by hand",) and list(back.groups) == ["data set"]
     assert back.groups["data set"].tolist() == ["a", ""] and back.truth.tolist() == table.tolist()
+
+
+WHOLE = "film,patient,Edema,Edema probability,Edema margin\n001,a,1,0.7,0.5\n002,b,,0.2,-1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WHOLE[:-4],  # cut within its last row
+        WHOLE[:-2] + "\n",
+        WHOLE.replace(" margin", " distance"),
+        WHOLE.splitlines()[0],
+        WHOLE.replace("0.7", "high"),
+        WHOLE.replace("001", '"001'),
+        "",
+    ],
+)
+def test_a_damaged_table_of_verdicts_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "films.csv"
+    path.write_text(WHOLE)
+    assert np.isnan(read_verdicts(path).truth[1, 0])
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"films\.csv: no table of verdicts .*; evaluate the model again"):
+        read_verdicts(path)
 
 
 def test_the_order_of_labels_makes_no_difference() -> None:

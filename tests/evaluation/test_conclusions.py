@@ -37,7 +37,7 @@ def test_a_fall_is_named_with_its_size_and_what_may_be_behind_it(condition: str)
         ]
     )
     assert f"{condition[1:]}: the AUROC falls for Edema by 0.200 (0.100 to 0.300) to 0.700." in line
-    assert "or is thrown off by a kind of film it never saw" in line
+    assert "or fails on a kind of film that it never saw" in line
 
 
 def test_a_rise_is_no_fall() -> None:
@@ -61,12 +61,12 @@ def test_an_interval_with_no_effect_in_it_shows_nothing() -> None:
         ]
     )
     assert lines == [
-        "Frame blanked: no change of AUROC that 300 films could show for Edema (-0.600 to +0.000).",
+        "Frame blanked: no change of the AUROC detectable with 300 films for Edema (-0.600 to +0.000).",
         (
-            "From the outside alone the model tells nothing that 300 films could show of Edema 0.700 "
+            "From the outside alone the model predicts nothing detectable with 300 films for Edema 0.700 "
             "(0.500 to 0.900)."
         ),
-        "view AP: the features tell nothing of it that 300 films could show.",
+        "view AP: not detectable in the features with 300 films.",
     ]
 
 
@@ -83,11 +83,11 @@ def test_what_is_told_from_the_outside_and_loses_with_the_frame_shows_both_trace
     ]
     lines = conclusions(figures)
     assert [line for line in lines if "shortcut" in line] == [
-        "Both traces of a shortcut in Edema: told from the outside alone, and worse without the frame."
+        "Both signs of a shortcut for Edema: predicted from the outside alone, and worse without the frame."
     ]
     outside = "Edema 0.900 (0.800 to 1.000), Mass 0.700 (0.600 to 0.800) and mean of 2 findings "
     assert any(outside in line for line in lines)
-    assert any("the wrong way for Nodule 0.300 (0.200 to 0.400)." in line for line in lines)
+    assert any("the AUROC is below 0.5 for Nodule 0.300 (0.200 to 0.400)." in line for line in lines)
 
 
 def test_groups_that_can_be_read_are_named_with_the_labels_that_they_speak_for_and_against() -> None:
@@ -100,9 +100,12 @@ def test_groups_that_can_be_read_are_named_with_the_labels_that_they_speak_for_a
         ]
     )
     assert lines == [
-        "view AP: the features tell it, AUROC 0.950 (0.930 to 0.970).",
-        "view AP alone speaks for Edema 0.800 (0.700 to 0.900): such a score may lean on it.",
-        "view AP alone speaks against No Finding 0.400 (0.350 to 0.450): such a score may lean on it.",
+        "view AP: the features predict it, AUROC 0.950 (0.930 to 0.970).",
+        "view AP alone predicts Edema 0.800 (0.700 to 0.900): such a score may rest on it.",
+        (
+            "view AP alone predicts the absence of No Finding 0.400 (0.350 to 0.450): such a score may rest "
+            "on it."
+        ),
     ]
 
 
@@ -116,7 +119,7 @@ def test_what_cannot_be_told_is_named() -> None:
         ]
     )
     assert lines == [
-        "Edema: too few: 3 positive, fewer than 10; nothing can be said of it.",
-        "Mass: too few patients for an interval; nothing can be said of it.",
-        "sex F: too few patients; nothing can be said of it.",
+        "Edema: too few: 3 positive, fewer than 10; no conclusion.",
+        "Mass: too few patients for an interval; no conclusion.",
+        "sex F: too few patients; no conclusion.",
     ]

@@ -274,8 +274,8 @@ def test_films_that_could_not_be_read_shift_nothing(tmp_path: Path) -> None:
     ("make", "message"),
     [
         (lambda: films([]), "no films to evaluate on; check the data set and the part"),
-        (lambda: films([{"Hernia": 1.0}]), "the films carry none of Atelectasis, .*; give other data"),
-        (lambda: films([{"Edema": NAN}]), "the films carry none of Atelectasis"),
+        (lambda: films([{"Hernia": 1.0}]), "the films have none of Atelectasis, .*; give other data"),
+        (lambda: films([{"Edema": NAN}]), "the films have none of Atelectasis"),
     ],
 )
 def test_films_that_do_not_suit_the_model_are_refused(make: Callable[[], Cache], message: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from hilum.card import Card, Preparation, read_card
 from hilum.data.phantom import samples
-from hilum.errors import ConfigError
+from hilum.errors import ConfigError, DataError
 from hilum.evaluation import faithful
 from hilum.evaluation.faithful import BY_METHOD, EVERY, areas, by_chance, carry, judge_maps, order
 from hilum.evaluation.figures import Evaluation, Figure
@@ -212,6 +214,27 @@ def test_no_finding_has_no_place_and_a_segmenter_no_maps() -> None:
     network.card = network.card.model_copy(update={"task": "segment"})
     with pytest.raises(ConfigError, match="classifier"):
         judge_maps(network, cases(), films=1)  # type: ignore[arg-type]
+
+
+def test_a_film_that_a_disk_fails_to_give_for_a_moment_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.data.opened._PATIENCE", (0.0, 0.0))
+    sample = cases()[0]
+    whole, reads = sample.image, []
+
+    def failing(times: int) -> Array:
+        reads.append(times)
+        if len(reads) <= times:
+            raise OSError(errno.EIO, "Input/output error")
+        assert callable(whole)
+        return whole()
+
+    network = Linear(planted(), maps=False)
+    flaky = replace(sample, image=partial(failing, 1))
+    assert judge_maps(network, [flaky], films=1, repeats=100).tables["maps"]  # type: ignore[arg-type]
+    reads.clear()
+    lost = replace(sample, image=partial(failing, 9))
+    with pytest.raises(DataError, match=sample.id):
+        judge_maps(network, [lost], films=1)  # type: ignore[arg-type]
 
 
 def test_the_same_seed_draws_the_same_films() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from hilum.card import Card, Preparation, Threshold
 from hilum.errors import ConfigError
 from hilum.evaluation.evaluate import groups_of
 from hilum.evaluation.figures import Figure
-from hilum.evaluation.label_figures import ASSESSABLE, score
+from hilum.evaluation.label_figures import ASSESSABLE, figures_of
 from hilum.evaluation.verdicts import Verdicts
 from hilum.statistics.metrics import auroc
 from hilum.types import Array, Sample
@@ -50,7 +51,7 @@ def test_calls_at_the_threshold_by_hand() -> None:
     # Of four ill films three are called, of six well ones two.
     truth = np.repeat([1.0, 0.0], [4, 6])[:, None]
     said = np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.6, 0.2, 0.2, 0.1, 0.1])[:, None]
-    found = by_name(score(verdicts(truth, said), prevalences={"Edema": 0.1}, repeats=20).figures)
+    found = by_name(figures_of(verdicts(truth, said), prevalences={"Edema": 0.1}, repeats=20).figures)
 
     def value(measure: str, condition: str = CALLED) -> float:
         return found["Edema", measure, condition].value
@@ -67,21 +68,21 @@ def test_calls_at_the_threshold_by_hand() -> None:
 
 
 def test_who_says_what_is_true_is_calibrated_and_told_whether_that_can_be_judged() -> None:
-    found = by_name(score(verdicts(*drawn(0, 4000)), repeats=100).figures)
+    found = by_name(figures_of(verdicts(*drawn(0, 4000)), repeats=100).figures)
     for measure, right in (("slope", 1), ("intercept", 0)):
         figure = found["Edema", f"calibration {measure}", ""]
         assert figure.low < right < figure.high
         assert figure.remark == ""
     assert found["Edema", "observed over expected", ""].value == pytest.approx(1, abs=0.05)
     assert found["Edema", "Brier skill score", ""].low > 0.2
-    few = by_name(score(verdicts(*drawn(0, 60)), repeats=20).figures)["Edema", "calibration slope", ""]
+    few = by_name(figures_of(verdicts(*drawn(0, 60)), repeats=20).figures)["Edema", "calibration slope", ""]
     rarer = min(few.positives or 0, 60 - (few.positives or 0))
     assert few.remark == f"not assessable: {rarer} patients, fewer than {ASSESSABLE}"
 
 
 def test_both_intervals_of_the_auroc_agree_where_films_are_patients() -> None:
     truth, said = drawn(1)
-    found = by_name(score(verdicts(truth, said), repeats=1000).figures)
+    found = by_name(figures_of(verdicts(truth, said), repeats=1000).figures)
     one, other = found["Edema", "AUROC", ""], found["Edema", "AUROC after DeLong", ""]
     assert one.value == other.value == auroc(truth[:, 0], said[:, 0])
     assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.005)
@@ -91,7 +92,7 @@ def test_groups_have_figures_of_their_own_and_a_gap() -> None:
     truth, said = drawn(2)
     of = np.repeat(["F", "M", "X", ""], [200, 150, 20, 30])
     said[200:350] = np.random.default_rng(3).random((150, 1))  # guessed, for the men
-    found = by_name(score(verdicts(truth, said, sex=of), repeats=200).figures)
+    found = by_name(figures_of(verdicts(truth, said, sex=of), repeats=200).figures)
     women, men = (found["Edema", "AUROC", f"sex {group}"] for group in "FM")
     assert women.value == auroc(truth[of == "F", 0], said[of == "F", 0])
     assert (women.films, men.films) == (200, 150)
@@ -114,30 +115,30 @@ def test_what_tells_groups_apart_does_not_count_within_them() -> None:
     truth = (rng.random((700, 1)) < np.where(of == "a", 0.5, 0.1)[:, None]).astype(float)
     truth[:10] = np.nan
     said = np.where(of == "a", 0.5, 0.1)[:, None] + 0.01 * rng.random((700, 1))
-    found = by_name(score(verdicts(truth, said, site=of), repeats=100).figures)
+    found = by_name(figures_of(verdicts(truth, said, site=of), repeats=100).figures)
     within = found["Edema", "AUROC", "pairs of one site"]
     assert found["Edema", "AUROC", ""].value > 0.7
     assert within.low < 0.5 < within.high
     assert (within.films, within.positives) == (590, int((truth[10:600] == 1).sum()))
     mean = found["mean of 1 findings", "AUROC", "pairs of one site"]
     assert (mean.value, mean.low) == (within.value, within.low)
-    lone = by_name(score(verdicts(truth, said, site=np.full(700, "a")), repeats=100).figures)
+    lone = by_name(figures_of(verdicts(truth, said, site=np.full(700, "a")), repeats=100).figures)
     assert not any(condition.startswith("pairs") for _, _, condition in lone)
     # Positive films that no negative one of their group stands beside do not make up the number.
     alone = np.where(of[10:600] == "a", 1.0, 0.0)[:, None]
     alone[-1] = 1.0
-    one = by_name(score(verdicts(alone, said[10:600], site=of[10:600]), repeats=100).figures)
+    one = by_name(figures_of(verdicts(alone, said[10:600], site=of[10:600]), repeats=100).figures)
     assert one["Edema", "AUROC", "pairs of one site"].remark == "too few: 1 positive, fewer than 10"
     # A finding that no film of a known group tells of, beside one that they do.
     two = np.concatenate([truth, np.where(of[:, None] == "", (said > 0.105), np.nan)], axis=1)
     both = by_name(
-        score(
+        figures_of(
             verdicts(two, np.concatenate([said, said], axis=1), ("Edema", "Mass"), site=of), repeats=100
         ).figures
     )
     assert both["Mass", "AUROC", "pairs of one site"].remark.startswith("too few: 0 films")
     assert both["mean of 1 findings", "AUROC", "pairs of one site"].value == pytest.approx(within.value)
-    few = by_name(score(verdicts(truth[290:320], said[290:320], site=of[290:320])).figures)
+    few = by_name(figures_of(verdicts(truth[290:320], said[290:320], site=of[290:320])).figures)
     assert few["Edema", "AUROC", "pairs of one site"].remark.startswith("too few")
 
 
@@ -145,26 +146,27 @@ def test_contradictions_are_counted() -> None:
     labels = ("Edema", "No Finding")
     said = np.array([[0.9, 0.9], [0.9, 0.1], [0.1, 0.9], [0.1, 0.1], [0.2, 0.1]])
     truth = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]], float)
-    found = by_name(score(verdicts(truth, said, labels), repeats=20).figures)
+    found = by_name(figures_of(verdicts(truth, said, labels), repeats=20).figures)
     both = "No Finding and a finding both reach their thresholds"
     assert found["films", both, ""].value == pytest.approx(1 / 5)
     assert found["films", "called neither No Finding nor a finding", ""].value == pytest.approx(2 / 5)
 
 
 def test_films_are_grouped_by_what_the_data_tell() -> None:
+    unknown = [("F", math.nan, None), ("F", -1, None)]  # no ages
     films = [
         Sample(
             id=str(i), patient=str(i), image=lambda: np.zeros((1, 1)), sex=sex, age=age, view=view, site="a"
         )
         for i, (sex, age, view) in enumerate(
-            [("F", 17.9, "PA"), ("M", 18, "AP"), (None, None, None), ("F", 95, None)]
+            [("F", 17.9, "PA"), ("M", 18, "AP"), (None, None, None), ("F", 95, None), *unknown]
         )
     ]
     groups = groups_of(films, ["sex", "age", "view", "site"])
-    assert groups["sex"].tolist() == ["F", "M", "", "F"]
-    assert groups["age"].tolist() == ["0 to 17", "18 to 39", "", "80 and above"]
-    assert groups["view"].tolist() == ["PA", "AP", "", ""]
-    assert groups["site"].tolist() == ["a"] * 4
+    assert groups["sex"].tolist() == ["F", "M", "", "F", "F", "F"]
+    assert groups["age"].tolist() == ["0 to 17", "18 to 39", "", "80 and above", "", ""]
+    assert groups["view"].tolist() == ["PA", "AP", "", "", "", ""]
+    assert groups["site"].tolist() == ["a"] * 6
     with pytest.raises(ConfigError, match="by 'weight': films are grouped by sex, age, view, site"):
         groups_of(films, ["weight"])
 
@@ -175,7 +177,7 @@ def test_every_patient_counts_once_however_many_films_are_labelled() -> None:
     said = np.array([0.2, 0.9, 0.9, 0.9, 0.8, 0.5, 0.5])[:, None]
     whole = verdicts(truth, said)
     patients = np.array(["a", "a", "a", "a", "b", "c", "d"])
-    found = by_name(score(replace(whole, patients=patients), repeats=20).figures)
+    found = by_name(figures_of(replace(whole, patients=patients), repeats=20).figures)
     assert found["Edema", "AUROC by patient", ""].value == pytest.approx(0.5)
 
 
@@ -191,7 +193,7 @@ def test_a_patient_filmed_again_and_again_changes_no_figure_of_probabilities() -
         probabilities=said[again],
         margins=once.margins[again],
     )
-    few, many = (by_name(score(one, repeats=20).figures) for one in (once, often))
+    few, many = (by_name(figures_of(one, repeats=20).figures) for one in (once, often))
     judged = (
         "calibration error",
         "Brier score",
@@ -203,11 +205,11 @@ def test_a_patient_filmed_again_and_again_changes_no_figure_of_probabilities() -
         key = ("Edema", measure, "")
         assert many[key].value == pytest.approx(few[key].value, rel=1e-6), measure
         assert many[key].low == pytest.approx(few[key].low, rel=1e-6), measure
-    curves = [score(one, repeats=20).tables["decision"] for one in (once, often)]
+    curves = [figures_of(one, repeats=20).tables["decision"] for one in (once, often)]
     for few_, many_ in zip(*curves, strict=True):
         for column in ("net benefit", "low", "acting on all"):
             assert many_[column] == pytest.approx(few_[column], abs=1e-9)
-    bins = [score(one, repeats=20).tables["bins"] for one in (once, often)]
+    bins = [figures_of(one, repeats=20).tables["bins"] for one in (once, often)]
     assert [row["share positive"] for row in bins[1]] == pytest.approx(
         [row["share positive"] for row in bins[0]]
     )
@@ -220,7 +222,7 @@ def test_films_whose_findings_are_unknown_are_not_of_another_finding() -> None:
     truth = np.stack([np.full(60, np.nan), rng.integers(0, 2, 60)], axis=1).astype(float)
     truth[:8] = [0, 0]  # another finding alone
     truth[8:14] = [1, 0]
-    found = by_name(score(verdicts(truth, rng.random((60, 2)), labels), repeats=20).figures)
+    found = by_name(figures_of(verdicts(truth, rng.random((60, 2)), labels), repeats=20).figures)
     assert found["No Finding", "share called", "of films with another finding alone"].films == 8
     assert found["No Finding", "share called", "of films with one of the findings"].films == 6
 
@@ -240,7 +242,7 @@ def test_calls_at_the_cards_points_follow_the_same_rule() -> None:
         thresholds={"Edema": high, "No Finding": high},
         points={"Youden index": {"Edema": high, "No Finding": high}, "sensitivity 0.95": {"Edema": low}},
     )
-    found = by_name(score(verdicts(truth, said, labels), card=card, repeats=20).figures)
+    found = by_name(figures_of(verdicts(truth, said, labels), card=card, repeats=20).figures)
     at = "at the point of sensitivity 0.95"
     assert found["Edema", "specificity", CALLED].value == 1
     assert found["Edema", "specificity", at].value == pytest.approx(2 / 3)
@@ -253,14 +255,16 @@ def test_calls_at_the_cards_points_follow_the_same_rule() -> None:
 def test_abstaining_leaves_the_nearest_films_open() -> None:
     truth = np.array([1, 1, 0, 0, 1, 0, 1, 0, 1, 0], float)[:, None]
     said = np.array([0.9, 0.8, 0.1, 0.2, 0.45, 0.55, 0.7, 0.3, 0.95, 0.05])[:, None]
-    found = by_name(score(verdicts(truth, said), repeats=20).figures)
+    found = by_name(figures_of(verdicts(truth, said), repeats=20).figures)
     assert found["Edema", "balanced error", "coverage 100%"].value == pytest.approx(1 / 5)
     assert found["Edema", "balanced error", "coverage 80%"].value == 0
 
 
 def test_the_decision_curve_by_hand() -> None:
     truth = np.array([1, 1, 0, 0], float)[:, None]
-    rows = score(verdicts(truth, np.array([0.9, 0.04, 0.3, 0.01])[:, None]), repeats=20).tables["decision"]
+    rows = figures_of(verdicts(truth, np.array([0.9, 0.04, 0.3, 0.01])[:, None]), repeats=20).tables[
+        "decision"
+    ]
     at = {row["probability"]: row for row in rows}
     assert at[0.2]["net benefit"] == pytest.approx(1 / 4 - 1 / 4 * 0.25)
     assert at[0.2]["acting on all"] == pytest.approx(2 / 4 - 2 / 4 * 0.25)
@@ -270,7 +274,7 @@ def test_the_decision_curve_by_hand() -> None:
 def test_an_interval_that_cannot_be_told_is_not_told() -> None:
     one = verdicts(np.array([[1.0], [0.0], [1.0]]), np.array([[0.9], [0.2], [0.6]]))
     alone = replace(one, patients=np.array(["p", "p", "p"]))
-    error = next(f for f in score(alone, repeats=100).figures if f.measure == "calibration error")
+    error = next(f for f in figures_of(alone, repeats=100).figures if f.measure == "calibration error")
     assert error.value > 0 and np.isnan(error.low) and np.isnan(error.high)
 
 
@@ -279,7 +283,7 @@ def test_groups_that_are_told_equally_well_are_still_two() -> None:
     truth = np.tile([[1.0], [0.0]], (60, 1))
     sexes = np.repeat(["F", "M"], 60)
     one = verdicts(truth, truth * 0.8 + 0.1 * rng.random(truth.shape), sex=sexes)
-    gap = next(f for f in score(one, repeats=100).figures if "more than" in f.condition)
+    gap = next(f for f in figures_of(one, repeats=100).figures if "more than" in f.condition)
     assert gap.value == 0 and gap.films == 120
 
 
@@ -296,7 +300,7 @@ def test_bins_hold_every_known_film_once() -> None:
         probabilities=said,
         margins=said - 0.5,
     )
-    bins = score(one, repeats=100).tables["bins"]
+    bins = figures_of(one, repeats=100).tables["bins"]
     films = [row["patients"] for row in bins]
     assert len(bins) == 10 and sum(films) == 45 and max(films) - min(films) <= 1
     for name, values in (("mean probability", said), ("share positive", truth)):
@@ -308,16 +312,18 @@ def test_patients_of_a_class_decide_whether_a_calibration_can_be_judged() -> Non
     truth, said = drawn(5, 900)
     ill = np.flatnonzero(truth[:, 0])
     one = verdicts(truth, said)
-    told = by_name(score(one, repeats=20).figures)["Edema", "calibration slope", ""]
+    told = by_name(figures_of(one, repeats=20).figures)["Edema", "calibration slope", ""]
     assert told.remark == "" and len(ill) > ASSESSABLE
     names = one.patients.copy()
     names[ill] = np.array([f"ill{i % 3}" for i in range(len(ill))])  # three patients on intensive care
-    few = by_name(score(replace(one, patients=names), repeats=20).figures)["Edema", "calibration slope", ""]
+    few = by_name(figures_of(replace(one, patients=names), repeats=20).figures)[
+        "Edema", "calibration slope", ""
+    ]
     assert few.remark == f"not assessable: 3 patients, fewer than {ASSESSABLE}"
 
 
 @pytest.mark.parametrize("patients", [20, 100, 1000])
 def test_bins_hold_like_numbers_of_patients(patients: int) -> None:
     said = np.random.default_rng(0).random((patients, 1))
-    bins = score(verdicts((said > 0.5).astype(float), said), repeats=20).tables["bins"]
+    bins = figures_of(verdicts((said > 0.5).astype(float), said), repeats=20).tables["bins"]
     assert [row["patients"] for row in bins] == [patients / 10] * 10

@@ -36,7 +36,7 @@ def calibration(
 
 def test_it_says_what_was_judged_on_what() -> None:
     assert summary([], ABOUT, 300, 200) == [
-        "mine was judged on 300 films of 200 patients from nih:films and csv:ours.csv."
+        "mine was evaluated on 300 films of 200 patients from nih:films and csv:ours.csv."
     ]
 
 
@@ -47,8 +47,8 @@ def test_what_groups_are_told_apart_by_is_no_merit() -> None:
     unknown = figure("mean of 5 findings", "AUROC", NAN, NAN, NAN, condition="pairs of one sex")
     label = figure("Edema", "AUROC", 0.8, 0.7, 0.9, condition="pairs of one data set")
     assert said(whole, within, view, unknown, label)[1] == (
-        "It is, where films are compared only with those of the same data set 0.790 (0.770 to 0.810), of the "
-        "same view 0.800 (0.780 to 0.820)."
+        "If films are compared only with films of the same group: data set 0.790 (0.770 to 0.810), view "
+        "0.800 (0.780 to 0.820)."
     )
     assert len(said(whole, unknown, label)) == len(said(whole))
 
@@ -62,7 +62,12 @@ def test_what_groups_are_told_apart_by_is_no_merit() -> None:
             0.87,
             "0.852 (0.831 to 0.870); of a film with a finding and one without it, the first ",
         ),
-        (0.55, 0.44, 0.66, "0.550 (0.440 to 0.660), which chance alone may give; of a film with a finding "),
+        (
+            0.55,
+            0.44,
+            0.66,
+            "0.550 (0.440 to 0.660), which chance alone can explain; of a film with a finding ",
+        ),
     ],
 )
 def test_the_mean_auroc_is_put_in_words(value: float, low: float, high: float, told: str) -> None:
@@ -73,24 +78,22 @@ def test_the_mean_auroc_is_put_in_words(value: float, low: float, high: float, t
 
 def test_a_mean_that_cannot_be_told_is_not_told() -> None:
     (sentence,) = said(figure("mean of 5 findings", "AUROC", NAN, NAN, NAN))
-    assert sentence == "The AUROC as a mean of 5 findings cannot be told: a finding lacks films of a class."
+    assert sentence.startswith("The AUROC as a mean of 5 findings cannot be computed: a finding lacks films")
 
 
 def test_probabilities_are_off_only_where_an_interval_leaves_1_out() -> None:
     held = calibration("Edema", (0.8, 1.2), (0.9, 1.1))
-    assert said(*held) == ["Probabilities hold for Edema."]
+    assert said(*held) == ["Probabilities are calibrated for Edema."]
     high = calibration("Mass", (0.5, 0.9), (0.6, 0.8))
     few = calibration("Nodule", (2.0, 3.0), (0.1, 0.2), remark=FEW)
     (sentence,) = said(*held, *high, *few)
     off, unjudged = sentence.split("; ")
-    assert off == "Probabilities are off for Mass (too high and too extreme), and hold for the others"
-    assert unjudged == "not judged, for want of patients: Nodule."
+    assert off == "Probabilities are off for Mass (too high and too extreme), and calibrated for the others"
+    assert unjudged == "not judged, too few patients: Nodule."
     assert said(*calibration("Mass", (1.1, 1.9), (1.2, 1.8))) == [
-        "Probabilities are off for Mass (too low and too timid)."
+        "Probabilities are off for Mass (too low and too moderate)."
     ]
-    assert said(*few) == [
-        "Whether probabilities hold cannot be judged: each label has too few patients of a class."
-    ]
+    assert said(*few) == ["The calibration cannot be judged: each label has too few patients of one class."]
 
 
 def test_the_worst_group_is_that_of_the_widest_gap() -> None:
@@ -103,8 +106,8 @@ def test_the_worst_group_is_that_of_the_widest_gap() -> None:
         figure("Edema", "AUROC", 0.12, NAN, NAN, condition="view PA more than AP"),
     ]
     (sentence,) = said(*groups, *gaps, groups=("sex", "view"))
-    worst, best = sentence.split(" as against ")
+    worst, best = sentence.split(", compared with ")
     assert worst == "Worst group: Edema with view AP, AUROC 0.800 (0.750 to 0.850)"
     assert best == "0.920 (0.870 to 0.970) with view PA."
     assert said(groups=("sex",)) == []
-    assert said(*groups[:1], groups=("sex",)) == ["No groups large enough to be compared."]
+    assert said(*groups[:1], groups=("sex",)) == ["No groups are large enough to compare."]

@@ -26,7 +26,8 @@ from hilum.studies import scores as study_scores
 from hilum.studies import study as study_module
 from hilum.studies.cost import cost
 from hilum.studies.differences import Difference, difference_table
-from hilum.studies.films import Films, unseen
+from hilum.studies.films import Test as StudyTest
+from hilum.studies.films import unseen
 from hilum.studies.report import absent, line, spread, write_report
 from hilum.studies.scores import evaluation_of
 from hilum.studies.study import Entry, Study, entries, finished, read_study, run
@@ -115,10 +116,28 @@ def test_a_wrong_setting_of_a_run_is_named(file: Path) -> None:
         entries(read_study(file))
 
 
+def test_a_runs_preparation_adds_to_the_bases_and_its_arguments_replace_them(file: Path) -> None:
+    study = read_study(file)
+    runs = {
+        "plain": {},
+        "equalised": {"preparation": {"equalise": "clahe"}, "arguments": {"depth": 3}},
+        "larger": {"preparation": {"size": 128}},
+    }
+    base = study.base | {"preparation": {"size": 64, "smooth": "gaussian"}, "arguments": {"width": 4}}
+    sources = {"here": study.sources["here"] | {"preparation": {"size": 96}}}
+    found = entries(study.model_copy(update={"seeds": (0,), "base": base, "runs": runs, "sources": sources}))
+    plain, equalised, larger = (entry.config for entry in found)
+    assert (plain.preparation.size, plain.preparation.equalise) == (96, "none")
+    assert (equalised.preparation.size, equalised.preparation.smooth) == (96, "gaussian")
+    assert (equalised.preparation.equalise, equalised.arguments) == ("clahe", {"depth": 3})
+    assert (larger.preparation.size, larger.preparation.smooth) == (128, "gaussian")
+    assert larger.arguments == {"width": 4}
+
+
 def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     entry = entries(read_study(file))[0]
     films = {
-        sample.id for sample in unseen(entry.config, Films(data=("phantom:16",), parts=("train", "tune")))
+        sample.id for sample in unseen(entry.config, StudyTest(data=("phantom:16",), parts=("train", "tune")))
     }
     samples = open_data("phantom:16")
     assert entry.config.split is not None
@@ -127,13 +146,13 @@ def test_a_run_is_not_scored_on_the_films_it_learned_from(file: Path) -> None:
     # What extra says of the data's own films trains only where they train.
     fuller = replace(entry, config=entry.config.model_copy(update={"extra": ("phantom:16",)}))
     assert {
-        s.id for s in unseen(fuller.config, Films(data=("phantom:16",), parts=("train", "tune")))
+        s.id for s in unseen(fuller.config, StudyTest(data=("phantom:16",), parts=("train", "tune")))
     } == films
     # A source of other patients is unseen as a whole.
     moved = entry.config.model_copy(update={"data": ("phantom:16",), "fold": 1})
     other = replace(entry, config=moved)
     assert films.isdisjoint(
-        sample.id for sample in unseen(other.config, Films(data=("phantom:16",), parts=("tune",)))
+        sample.id for sample in unseen(other.config, StudyTest(data=("phantom:16",), parts=("tune",)))
     )
 
 
@@ -220,7 +239,7 @@ def test_a_test_that_cannot_be_scored_keeps_no_old_figures_and_stops_no_other(
         return evaluate(runtime, *about, **more)
 
     monkeypatch.setattr(study_scores, "evaluate", fail)
-    other = Films(data=("phantom:16",), parts=("tune",))  # asked otherwise than it was scored
+    other = StudyTest(data=("phantom:16",), parts=("tune",))  # asked otherwise than it was scored
     changed = study.model_copy(update={"tests": {"here": other, "there": study.tests["there"]}})
     told: list[str] = []
     done = run(
@@ -401,7 +420,7 @@ def test_runs_are_compared_with_the_baseline_in_pairs(folded: tuple[Study, list[
     study, done = folded
     table = write_report(study, done).read_text()
     heading, rule, row = table.split("\n\n")[1].splitlines()
-    assert heading.startswith("| run, more than plain | source to test |") and set(rule) <= set("|- ")
+    assert heading.startswith("| run minus plain | source to test |") and set(rule) <= set("|- ")
     assert row.startswith("| augmented | here to held | ")
     for cell, column in zip(row.split(" | ")[2:], study.columns, strict=True):
         means = {}
@@ -506,7 +525,7 @@ def test_cost_counts_what_can_be_counted_by_hand(file: Path) -> None:
         preparation=Preparation(size=32),
     )
     checkpoint.save(folder, module, card)
-    found = cost(folder, threads=1, runs=2)
+    found = cost(folder)
     assert found.parameters == sum(p.numel() for p in module.parameters())
     full, half = 32 * 32, 16 * 16
     # Multiplications: 3 x 3 convolutions down, the 2 x 2 way up, those after the merge, and the head.
@@ -583,7 +602,7 @@ def test_folds_are_for_classifiers_scored_on_their_own_fold(
     file: Path, folded: tuple[Study, list[Entry]]
 ) -> None:
     outlines = read_study(file)
-    tuned = {"here": Films(data=("phantom:16",))}
+    tuned = {"here": StudyTest(data=("phantom:16",))}
     with pytest.raises(ConfigError, match="only for classifiers"):
         entries(outlines.model_copy(update={"folds": (0, 1), "tests": tuned}))
     with pytest.raises(ConfigError, match=r"tests\.here\.parts"):
@@ -620,5 +639,7 @@ def test_what_was_trained_by_another_split_neither_starts_nor_teaches_a_run(
         (tmp_path / name).mkdir()
         (tmp_path / name / "card.json").write_text(card_json(card.model_copy(update=other)))
         informed = done[0].config.model_copy(update={"start": str(tmp_path / name)})
-        with pytest.raises(ConfigError, match="trained by another split, or from what was, it may have"):
+        with pytest.raises(
+            ConfigError, match="trained by another split, or from such a model, so it may have"
+        ):
             unseen(informed, held)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.card import card_json, read_card
+from hilum.card import Source, card_json, read_card
 from hilum.config import TrainConfig, train_config
 from hilum.errors import ConfigError
 from hilum.models import build
@@ -108,9 +108,7 @@ def test_classes_are_weighed_alike_by_all_members_or_by_none(members: Path, tmp_
         config = card.config | {"weighting": weighting}
         classes = card.model_copy(update={"activation": "softmax", "config": config})
         (folders[-1] / "card.json").write_text(card_json(classes))
-    with pytest.raises(
-        ConfigError, match=r"two: was taught that rare classes count otherwise.*same weighting"
-    ):
+    with pytest.raises(ConfigError, match=r"two: weighs rare classes differently from .*same weighting"):
         ensemble(folders, split=members / "one" / "split.csv", out=tmp_path / "both", name="both")
 
 
@@ -125,6 +123,28 @@ def test_what_one_of_the_members_learned_the_ensemble_learned(members: Path, tmp
         (folders[-1] / "card.json").write_text(card_json(kept))
     card = ensemble(folders, split=split, out=tmp_path / "both", name="both")
     assert card.unlearned == {0, 2}
+
+
+def test_its_card_names_what_all_members_learned_from_and_began_with(members: Path, tmp_path: Path) -> None:
+    split = members / "one" / "split.csv"
+    more = Source(name="nih:elsewhere", films=7, patients=5)
+    folders = []
+    for name in ("one", "two"):
+        folders.append(tmp_path / name)
+        shutil.copytree(members / name / "checkpoint", folders[-1])
+        card = read_card(folders[-1])
+        # Neither the number of patients nor what only trained is there again: nothing trains.
+        update: dict[str, Any] = {"config": card.config | {"patients": 999, "extra": ["csv:gone.csv"]}}
+        if name == "two":
+            # Its start learned fold 2, which it holds back and the other one does not.
+            update["config"] |= {"held": [2]}
+            update |= {"sources": (*card.sources, more), "weights": "ImageNet, here", "informed": ("2",)}
+        (folders[-1] / "card.json").write_text(card_json(card.model_copy(update=update)))
+    made = ensemble(folders, split=split, out=tmp_path / "both", name="both")
+    assert made.sources == (*read_card(members / "one" / "checkpoint").sources, more)
+    assert made.weights == "random weights; ImageNet, here"
+    assert (made.informed, made.unlearned) == ((), {0})
+    assert (made.config["patients"], made.config["extra"]) == (0, [])
 
 
 def test_evidence_is_shared_only_where_all_members_give_it_on_one_grid() -> None:
@@ -149,11 +169,11 @@ def test_who_begins_from_what_knows_the_patients_says_so_ever_after(
     labels = list(read_card(members / "one" / "checkpoint").labels)
     about = {"split": split, "labels": labels}
     honest = train(config(tmp_path / "honest", start=str(members / "one"), **about))
-    assert (honest.informed, honest.unlearned) == ((), {0}) and "flatter" not in caplog.text
+    assert (honest.informed, honest.unlearned) == ((), {0}) and "too high" not in caplog.text
     # Of another fold on the same split, of another split of the same data, and what began from those.
     fold = train(config(tmp_path / "fold", start=str(members / "three"), **about))
     assert (fold.informed, fold.unlearned) == (("0",), frozenset())
-    assert "learned from fold 0, which this run holds back: scores on it will flatter" in caplog.text
+    assert "learned from fold 0, which this run holds back: scores on it will be too high" in caplog.text
     (tmp_path / "other").mkdir()
     other = train(config(tmp_path / "other" / "run", start=str(members / "one"), seed=5, labels=labels))
     assert (other.informed, other.unlearned) == (("any",), frozenset())

@@ -26,7 +26,7 @@ from hilum.runtime import Runtime
 from hilum.statistics.scores import patient_weights
 from hilum.training import finish as finishing
 from hilum.training.batches import Batch, Films, in_order
-from hilum.training.finish import finish, score
+from hilum.training.finish import finish, tuning_score
 from hilum.training.losses import Outputs, multilabel_loss, segmentation_loss
 from hilum.training.plan import Plan, make_plan
 from hilum.types import STRUCTURES, Array
@@ -219,7 +219,7 @@ def test_the_score_is_the_mean_auroc_of_labels_that_occur(tmp_path: Path) -> Non
     def loss(outputs: Outputs, batch: Batch) -> Tensor:
         return multilabel_loss(outputs["logits"], batch["labels"], torch.ones(len(LABELS)))
 
-    value, mean = score(module, plan, loss, torch.device("cpu"))
+    value, mean = tuning_score(module, plan, loss, torch.device("cpu"))
     (batch,) = in_order(plan.tune, len(plan.tune))
     with torch.no_grad():
         outputs = module(batch["films"])
@@ -269,5 +269,7 @@ def test_classes_that_exclude_one_another_are_scored_by_what_the_model_says(tmp_
     def loss(outputs: Outputs, _: Batch) -> Tensor:
         return outputs["logits"].mean()
 
-    plain, shifted = (score(Shifted(shift), plan, loss, torch.device("cpu"))[1] for shift in (0.0, 50.0))
+    plain, shifted = (
+        tuning_score(Shifted(shift), plan, loss, torch.device("cpu"))[1] for shift in (0.0, 50.0)
+    )
     assert shifted == pytest.approx(plain, abs=1e-6)

@@ -184,12 +184,12 @@ def test_a_mask_that_shows_more_of_a_film_of_the_data_is_learned_and_never_tuned
     assert plan.train.cache.masks is not None
     assert set(np.unique(plan.train.cache.masks[0])) == {0, 1, 2, 3}
     assert {sample.structures for sample in plan.tune.cache.samples} == {frozenset({"lungs"})}
-    with pytest.raises(DataError, match="ward:0: stands in data and in extra; give it once"):
+    with pytest.raises(DataError, match="ward:0: is in data and in extra; give it once"):
         make_plan(config(tmp_path / "less", data=[extra], extra=[data], **about))
 
 
 def test_a_film_to_classify_is_data_or_extra_never_both(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="phantom-0-00000: stands in data and in extra; give it once"):
+    with pytest.raises(DataError, match="phantom-0-00000: is in data and in extra; give it once"):
         make_plan(config(tmp_path, data=["phantom:20"], extra=["phantom:2"]))
 
 
@@ -292,6 +292,19 @@ def test_softmax_weights_are_the_inverse_shares(tmp_path: Path) -> None:
     assert class_weights(plan, "balanced").tolist() == pytest.approx([20 / 15 / 2, 20 / 5 / 2])
 
 
+@pytest.mark.parametrize(("extra", "drawn"), [(60, 20), (10, 10)])
+def test_extra_films_count_as_often_as_an_epoch_draws_them(extra: int, drawn: int, tmp_path: Path) -> None:
+    rows: Rows = [{"A": int(i % 4 > 0), "B": int(i % 4 == 0)} for i in range(24)]
+    data = table(tmp_path / "films", rows)
+    more = table(tmp_path / "more", [{"A": 0, "B": 1} for _ in range(extra)])
+    split = tuned_by(tmp_path / "films", 24, 4)
+    plan = make_plan(config(tmp_path, data=[data], extra=[more], split=split, activation="sigmoid"))
+    absent, present = 5 + drawn, 15  # of A; the data's own 20 films are 15 A and 5 B
+    weights = class_weights(plan, "balanced").tolist()
+    assert weights == pytest.approx([absent / present, present / absent])
+    assert log_odds(plan).tolist() == pytest.approx(np.log([present / absent, absent / present]).tolist())
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_the_adjusted_loss_asks_for_what_frequency_alone_does_not_tell(
     activation: str, tmp_path: Path
@@ -373,7 +386,7 @@ def test_films_that_were_mended_are_not_told_again(tmp_path: Path) -> None:
 
 def test_a_label_that_no_film_tells_is_refused(tmp_path: Path) -> None:
     rows: Rows = [{"Edema": "nan"} for _ in range(20)]
-    with pytest.raises(DataError, match="label 'Edema' is told of no film"):
+    with pytest.raises(DataError, match="label 'Edema': no training film has a value"):
         make_plan(config(tmp_path, data=[table(tmp_path / "films", rows)]))
 
 
@@ -555,7 +568,7 @@ def test_one_label_alone_excludes_nothing_and_none_stands_twice(tmp_path: Path) 
     split = tuned_by(tmp_path / "ward", 16, 4)
     with pytest.raises(ConfigError, match="Edema alone excludes nothing; set activation=sigmoid"):
         make_plan(config(tmp_path, data=[data], split=split, labels=["Edema"], activation="softmax"))
-    with pytest.raises(ConfigError, match="one stands there twice"):
+    with pytest.raises(ConfigError, match="one is given twice"):
         make_plan(config(tmp_path, data=[data], split=split, labels=["Edema", "Edema"]))
 
 
@@ -592,7 +605,7 @@ def test_a_label_must_be_told_of_films_that_train(tmp_path: Path) -> None:
         Split(parts={f"ours:p{i}": "0" if i >= 8 else "1" for i in range(12)}, sha256=""), tmp_path / "s.csv"
     )
     settings = {"data": [data], "split": tmp_path / "s.csv"}
-    with pytest.raises(DataError, match="label 'Mass' is told of no film that trains"):
+    with pytest.raises(DataError, match="label 'Mass': no training film has a value"):
         make_plan(config(tmp_path, **settings))
     more = table(tmp_path / "more", [{"Edema": "", "Mass": i % 2, "patient": f"q{i}"} for i in range(4)])
     assert make_plan(config(tmp_path, **settings, extra=[more])).labels == ("Edema", "Mass")
@@ -608,7 +621,7 @@ def test_films_that_name_no_patient_and_labels_left_aside_are_told(
     data = table(tmp_path / "unnamed", unnamed)
     assert make_plan(config(tmp_path / "b", data=[data])).labels == SIX
     assert caplog.messages[0].startswith("20 of 20 films name no patient")
-    assert "the data also carry Mass: name those to learn by labels=" in caplog.messages[1]
+    assert "the data also have Mass: set labels=[...] to learn others" in caplog.messages[1]
     caplog.clear()
     make_plan(config(tmp_path / "c", data=[data], labels=["Mass"]))
     assert [message[:8] for message in caplog.messages] == ["20 of 20"]
@@ -631,5 +644,5 @@ def test_weights_that_find_no_place_are_named(tmp_path: Path, caplog: pytest.Log
     again = config(tmp_path, data=["phantom:12"], **other).model_copy(update={"start": str(first.out)})
     network(again, make_plan(again))
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "has no fitting dense.weight, which begin at random"
+        "has no fitting dense.weight; these start at random"
     ]

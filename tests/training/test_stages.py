@@ -7,27 +7,31 @@ import torch
 from torch import nn
 
 from hilum.models import build
-from hilum.training.stages import freeze, groups, learning
+from hilum.training.stages import freeze, learning, parameter_groups
 
 
 def rates(module: nn.Module, first: float) -> dict[int, float]:
     """A parameter's identity -> its share of the rate."""
     return {
-        id(p): group["share"] for group in groups(module, decay=0.1, first=first) for p in group["params"]
+        id(p): group["share"]
+        for group in parameter_groups(module, decay=0.1, first=first)
+        for p in group["params"]
     }
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2", "stacked", "vit", "unet", "cnn"])
 def test_every_parameter_is_in_one_group(name: str) -> None:
     module = build(name, 3, seed=0)
-    found = [p for group in groups(module, decay=0.1, first=0.01) for p in group["params"]]
+    found = [p for group in parameter_groups(module, decay=0.1, first=0.01) for p in group["params"]]
     assert len(found) == len({id(p) for p in found}) == len(list(module.parameters()))
 
 
 def test_rates_grow_from_the_first_layers_to_the_head_by_equal_factors() -> None:
     module = build("mobilenetv2", 3, seed=0)
     shares = {
-        id(p): group["share"] for group in groups(module, decay=0.1, first=0.01) for p in group["params"]
+        id(p): group["share"]
+        for group in parameter_groups(module, decay=0.1, first=0.01)
+        for p in group["params"]
     }
     own = [shares[id(p)] for p in module.backbone.parameters()]  # type: ignore[union-attr]
     assert own[0] == pytest.approx(0.01)
@@ -41,7 +45,9 @@ def test_rates_grow_from_the_first_layers_to_the_head_by_equal_factors() -> None
 def test_each_of_several_backbones_has_its_own_first_layers() -> None:
     module = build("stacked", 3, seed=0)
     shares = {
-        id(p): group["share"] for group in groups(module, decay=0.1, first=0.1) for p in group["params"]
+        id(p): group["share"]
+        for group in parameter_groups(module, decay=0.1, first=0.1)
+        for p in group["params"]
     }
     for part in module.backbone:  # type: ignore[union-attr]
         own = [shares[id(p)] for p in part.parameters()]
@@ -50,7 +56,7 @@ def test_each_of_several_backbones_has_its_own_first_layers() -> None:
 
 
 def test_only_kernels_are_decayed() -> None:
-    for group in groups(build("unet", 3, seed=0), decay=0.1, first=1.0):
+    for group in parameter_groups(build("unet", 3, seed=0), decay=0.1, first=1.0):
         assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.1}
         assert group["share"] == 1
 
@@ -58,7 +64,7 @@ def test_only_kernels_are_decayed() -> None:
 def test_a_frozen_backbone_keeps_weights_and_statistics_and_thaws() -> None:
     module = build("mobilenetv2", 3, seed=0)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    optimizer = torch.optim.AdamW(groups(module, decay=0.1, first=1.0), lr=0.1)
+    optimizer = torch.optim.AdamW(parameter_groups(module, decay=0.1, first=1.0), lr=0.1)
 
     def step() -> set[str]:
         optimizer.zero_grad()

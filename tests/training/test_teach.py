@@ -95,5 +95,5 @@ def test_a_teacher_of_other_films_or_labels_is_refused(films: Films, monkeypatch
     )
     with pytest.raises(ConfigError, match="large: takes films of side 64"):
         taught(films, ["large"], 0.5, SPLIT)
-    with pytest.raises(ConfigError, match="other: says nothing of Edema"):
+    with pytest.raises(ConfigError, match="other: does not score Edema"):
         taught(films, ["other"], 0.5, SPLIT)

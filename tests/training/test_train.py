@@ -33,7 +33,7 @@ from hilum.models import MODELS, TASKS
 from hilum.runtime import Runtime, find
 from hilum.training import checkpoint
 from hilum.training import train as loop
-from hilum.training.finish import finish, score
+from hilum.training.finish import finish, tuning_score
 from hilum.training.losses import segmentation_loss
 from hilum.training.plan import Plan, make_plan
 from hilum.training.run import Run, begin, claim, fabric_for, objective
@@ -90,6 +90,7 @@ def segment(out: Path, **settings: Any) -> TrainConfig:
     about = {
         "task": "segment",
         "data": ["phantom:30@1"],
+        "start": "random",
         "preparation": {"size": 64},
         "arguments": {"width": 4, "depth": 2},
         "epochs": 3,
@@ -183,9 +184,9 @@ def shadows(monkeypatch: pytest.MonkeyPatch) -> list[Weights]:
 
     def spy(module: nn.Module, *rest: Any) -> tuple[float, float]:
         found.append(copied(module))
-        return score(module, *rest)
+        return tuning_score(module, *rest)
 
-    monkeypatch.setattr(loop, "score", spy)
+    monkeypatch.setattr(loop, "tuning_score", spy)
     return found
 
 
@@ -216,7 +217,7 @@ def test_a_segmenter_learns_to_outline(segmented: tuple[TrainConfig, Card]) -> N
     fresh = replace_out(config, config.out.parent / "fresh")
     plan = make_plan(fresh)
     loss = objective(fresh, plan, torch.device("cpu"))
-    before, dice = score(network(fresh, plan)[0].eval(), plan, loss, torch.device("cpu"))
+    before, dice = tuning_score(network(fresh, plan)[0].eval(), plan, loss, torch.device("cpu"))
     losses, scores = values(config.out, "loss"), values(config.out, "score")
     assert len(losses) == 16
     assert losses[-1] < 0.5 * losses[0]
@@ -323,7 +324,7 @@ def test_a_frozen_backbone_waits_for_its_epoch(
     about |= {"architecture": "cnn", "arguments": {"grid": 2}}
     with pytest.raises(ConfigError, match="cnn has no backbone; leave frozen, thaw and first_rate out"):
         train(classify(runs / "frozen-cnn", data, split, **about))
-    with pytest.raises(ConfigError, match="'focal': only for labels that may stand together"):
+    with pytest.raises(ConfigError, match="'focal': only for labels that may occur together"):
         train(classify(runs / "focal", data, split, activation="softmax", loss="focal"))
 
 
@@ -482,7 +483,7 @@ def test_the_last_weights_are_kept_where_asked(
         shadows.append(copied(module))
         return 0.5, next(falling)
 
-    monkeypatch.setattr(loop, "score", scored)
+    monkeypatch.setattr(loop, "tuning_score", scored)
     for keep in ("best", "last"):
         train(classify(runs / keep, "phantom:24", epochs=3, keep=keep))
     assert same(kept.weights[0], shadows[0])
@@ -703,7 +704,7 @@ def test_it_stops_when_patience_is_up_and_ships_the_best(
         shadows.append(copied(module))
         return 1.0, next(scores)
 
-    monkeypatch.setattr(loop, "score", scripted)
+    monkeypatch.setattr(loop, "tuning_score", scripted)
     told: list[str] = []
     train(segment(runs / "stale", epochs=20, patience=2), tick=lambda _done, _of, text: told.append(text))
     assert values(runs / "stale", "score") == [0.5, 0.6, 0.55, 0.58]
@@ -713,7 +714,7 @@ def test_it_stops_when_patience_is_up_and_ships_the_best(
 
 
 def test_where_nothing_can_be_scored_no_score_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "score", lambda *_: (0.7, float("nan")))
+    monkeypatch.setattr(loop, "tuning_score", lambda *_: (0.7, float("nan")))
     told: list[str] = []
     train(segment(runs / "told-no-score", epochs=2), tick=lambda _done, _of, text: told.append(text))
     assert [text for text in told if text.startswith("epoch 2")]

@@ -1,1 +1,1 @@
-"""A checkpoint made to fit: its probabilities to a site's own films, its graph to a machine."""
+"""Adapt a checkpoint: its probabilities to a site's films, its graph to a machine."""

@@ -1,4 +1,4 @@
-"""Ways to correct what a classifier says, tried on patients not fitted on; of the good ones the simplest."""
+"""Corrections of a classifier's probabilities, tried on held-out patients; the simplest good one is taken."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _Fitted = TypeVar("_Fitted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What was chosen for one label, and the mean log loss of each way on patients it was not fitted on.
+    """The correction chosen for one label, and the mean log loss of each method on held-out patients.
 
-    Losses are NaN where the patients are too few to tell.
+    Losses are NaN if there are too few patients.
     """
 
     label: str
@@ -55,7 +55,7 @@ def of_label(
 ) -> Fit:
     """The best correction of one label's probabilities.
 
-    Where a prevalence is stated, the films' own is fitted first: it is from there that the odds are moved.
+    Where a prevalence is stated, the intercept is first fitted to the films, then shifted to it.
     """
     was = card.calibration.get(label, Calibration())
     known = ~np.isnan(truth)
@@ -92,7 +92,7 @@ def of_label(
 
 
 def of_classes(card: Card, logits: Array, truth: Array, patients: Array, about: str) -> list[Fit]:
-    """The best correction of labels that exclude one another, one fit a label: all are corrected together."""
+    """The best correction of labels that exclude one another, all corrected together: one `Fit` a label."""
     was = tuple(card.calibration.get(label, Calibration()) for label in card.labels)
     known = of_one_class(truth)
     own, true, names = logits[known], truth[known], patients[known]
@@ -102,7 +102,7 @@ def of_classes(card: Card, logits: Array, truth: Array, patients: Array, about: 
         "temperature": partial(fit_temperature_of_classes, was=was),
         "Platt": fit_classes,
     }
-    # Any class will do to deal the patients by: the commonest.
+    # The split of patients needs one class, whichever: take the commonest.
     commonest = (place == np.bincount(place, minlength=1).argmax()).astype(float)
     folds = by_patient(commonest, names) if len(own) else []
     losses = _tried(ways, folds, own, true, names, _loss_of_classes)
@@ -132,7 +132,7 @@ def _tried(
     patients: Array,
     loss: Callable[[_Fitted, Array, Array], Array],
 ) -> dict[str, Array]:
-    """Each patient's loss by each way, fitted on the folds that he is not of."""
+    """Each patient's loss by each method, fitted on the folds without that patient."""
     found = {}
     for name, fit in ways.items():
         of_films = np.full(len(truth), np.nan)
@@ -148,7 +148,7 @@ def _means(losses: Mapping[str, Array]) -> dict[str, float]:
 
 
 def _simplest(losses: Mapping[str, Array]) -> str:
-    """The first way, in the order given, whose loss is within a standard error of the best one's."""
+    """The first method, in the order given, whose loss is within a standard error of the best one's."""
     best = min(losses.values(), key=lambda loss: float(loss.sum()))
     return next(name for name, loss in losses.items() if _close(loss - best))
 
@@ -158,7 +158,7 @@ def _close(more: Array) -> bool:
 
 
 def _of_patients(losses: Array, patients: Array) -> Array:
-    """Each patient's mean over his films."""
+    """Mean over each patient's films."""
     _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
     return np.asarray(np.bincount(place, weights=losses) / films)
 
@@ -170,5 +170,5 @@ def _loss(fitted: Calibration, logits: Array, truth: Array) -> Array:
 
 
 def _loss_of_classes(fitted: Sequence[Calibration], logits: Array, truth: Array) -> Array:
-    """The same of labels that exclude one another, of which each film has one."""
+    """Log loss of each film, for labels that exclude one another."""
     return losses_of_classes(lines(fitted, logits), np.argmax(truth, axis=1))

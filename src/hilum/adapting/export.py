@@ -1,12 +1,11 @@
-"""A checkpoint's graph made faster, and the proof on labelled films that it still says the same."""
+"""A faster build of a checkpoint's graph, compared with the graph as trained on labelled films."""
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,18 +17,19 @@ from hilum.card import CARD, Build, Card, card_json, copy_files, vacant
 from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
-from hilum.evaluation.evaluate import evaluate, judge
+from hilum.evaluation.evaluate import evaluate, inputs_of, judge
+from hilum.evaluation.verdicts import both_ways
 from hilum.extras import needs
-from hilum.prepare import compose, prepare
+from hilum.prepare import prepare
 from hilum.runtime import Runtime, find
 from hilum.statistics.metrics import auroc
-from hilum.store import drafted
+from hilum.store import drafted, sha256
 from hilum.types import Array, Tick
 
 MOST_LOST = {"mean AUROC": 0.003, "mean Dice": 0.002}
-"""What a build may lose of each measure, and still be written."""
+"""The loss of each measure up to which a build is written."""
 
-_CALIBRATING = 100  # films at most that tell int8 how wide each layer's numbers range
+_CALIBRATING = 100  # films, at most, that set the range of each layer's values for int8
 _FEWEST = 20  # films to compare on
 _TIMED = 24  # films that the clock runs over
 
@@ -38,11 +38,11 @@ Target = Literal["onnx", "openvino"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What came of an export."""
+    """The result of an export."""
 
     card: Card
     build: Build
-    before_ms: float  # a film, of the graph as trained, on this machine
+    before_ms: float  # per film, for the graph as trained, on this machine
     after_ms: float
 
 
@@ -56,12 +56,12 @@ def export(
     data: str = "",
     tick: Tick | None = None,
 ) -> Exported:
-    """Write ``out/checkpoint``: the checkpoint with a faster build beside its graph, which then runs.
+    """Write ``out/checkpoint``: the checkpoint with a faster build beside its graph, used from then on.
 
-    `cache` holds films as `films_for` gives them, labelled or outlined; a quarter of them, up to a hundred,
-    tell int8 how wide numbers range, on the others both are compared. Where more is lost than MOST_LOST,
-    nothing is written. Raises CheckpointError then, ConfigError for what cannot be asked, and
-    MissingExtraError where packages are missing.
+    `cache` holds labelled or segmented films as `films_for` gives them. A quarter of them, up to a hundred,
+    set the value ranges for int8; both graphs are compared on the others. If the build loses more than
+    MOST_LOST, nothing is written and CheckpointError is raised. Raises ConfigError for an export that is not
+    possible, and MissingExtraError if packages are missing.
     """
     vacant(out)
     folder = find(name)
@@ -74,6 +74,12 @@ def export(
     every = max(4, -(-len(cache.samples) // _CALIBRATING))
     ranging = np.arange(0, len(cache.samples), every)
     comparing = _some(cache, np.setdiff1d(np.arange(len(cache.samples)), ranging))
+    labels = trained.card.labels if trained.card.task == "classify" else ()
+    if labels and not both_ways(comparing.truth(labels), range(len(labels))):
+        raise ConfigError(
+            "the films show no label both present and absent, so the builds cannot be compared; give other "
+            "films"
+        )
     with _unless_empty(out), drafted(out / "checkpoint") as draft:
         copy_files(folder, draft, trained.card)
         _write_files(build, draft, _inputs(trained.card, _some(cache, ranging)))
@@ -83,7 +89,7 @@ def export(
         build = build.model_copy(
             update={"before": before, "after": after, "films": len(comparing.samples), "data": data}
         )
-        if not before - after <= MOST_LOST[build.measure]:  # also where either is not known
+        if not before - after <= MOST_LOST[build.measure]:  # also if either is NaN
             raise CheckpointError(
                 f"{trained.card.name}: as {build.name} it has a {build.measure} of {after:.4f} for "
                 f"{before:.4f} on {build.films} films, which is more than {MOST_LOST[build.measure]} lost; "
@@ -96,7 +102,7 @@ def export(
 
 @contextmanager
 def _unless_empty(out: Path) -> Iterator[None]:
-    """Leave the folder only if something comes of it, or was there."""
+    """Remove the folder afterwards if it is empty."""
     try:
         yield
     finally:
@@ -105,9 +111,9 @@ def _unless_empty(out: Path) -> Iterator[None]:
 
 
 def planned(card: Card, *, to: Target, int8: bool) -> Build:
-    """The build that is asked for; how it compares is still to be told.
+    """The build to make, before it is compared.
 
-    Raises ConfigError for what cannot be exported, or not on this machine, and MissingExtraError.
+    Raises ConfigError if it is not possible, or not on this machine, and MissingExtraError.
     """
     if to == "onnx" and not int8:
         raise ConfigError("to onnx: the checkpoint's model.onnx is that already; add --int8")
@@ -127,16 +133,16 @@ def planned(card: Card, *, to: Target, int8: bool) -> Build:
         after=0.0,
         films=0,
     )
-    if not fit_for(build):  # it would run, but in another arithmetic than where it is meant for
+    if not fit_for(build):  # it would run, but with other arithmetic than on its target
         raise ConfigError(
-            f"{build.name}: this processor lacks the instructions that it is for, so that it cannot be "
+            f"{build.name}: this processor lacks the instructions that the build needs, so it cannot be "
             "compared here; export on one that has them"
         )
     return build
 
 
 def _some(cache: Cache, which: Array) -> Cache:
-    """Some of a cache's films, in memory."""
+    """A part of a cache's films, in memory."""
     which = which[which < len(cache.samples)]
     return replace(
         cache,
@@ -148,17 +154,15 @@ def _some(cache: Cache, which: Array) -> Cache:
 
 def _inputs(card: Card, cache: Cache) -> Array:
     """Films as the network takes them, (N, C, S, S) float32."""
-    pixels = [cache.pixels(i) for i in range(len(cache.samples))]
-    if card.task == "segment":
-        return np.stack([prepare(film, card.preparation) for film in pixels])
-    masks: Sequence[Array | None] = [None] * len(pixels) if cache.masks is None else list(cache.masks)
-    return np.stack([compose(*pair, card.preparation) for pair in zip(pixels, masks, strict=True)])
+    if card.task == "classify":
+        return inputs_of(cache, card)
+    return np.stack([prepare(film, card.preparation) for film in cache.pixels(slice(None))])
 
 
 def _write_files(build: Build, draft: Path, films: Array) -> None:
-    """Write the build's files beside the draft's graph; `films` tell int8 its ranges."""
+    """Write the build's files beside the draft's graph; `films` set the value ranges for int8."""
     graph = draft / "model.onnx"
-    # Not in the draft: an earlier build for ONNX Runtime may lie there under the same name.
+    # Not in the draft: an earlier build for ONNX Runtime may have the same name there.
     with tempfile.TemporaryDirectory() as folder:
         if build.precision == "int8":
             bytes_ = (draft if build.engine == "onnxruntime" else Path(folder)) / "model.int8.onnx"
@@ -171,16 +175,16 @@ def _write_files(build: Build, draft: Path, films: Array) -> None:
 def _write_card(card: Card, build: Build, draft: Path) -> Card:
     """The card with the build first, in the draft's folder."""
     others = [one for one in card.builds if one.name != build.name]
-    own = {name: hashlib.sha256((draft / name).read_bytes()).hexdigest() for name in build.files}
+    own = {name: sha256(draft / name) for name in build.files}
     card = card.model_copy(update={"builds": (build, *others), "files": card.files | own})
     (draft / CARD).write_text(card_json(card), encoding="utf-8")
     return card
 
 
 def _quantise(graph: Path, target: Path, films: Array) -> None:
-    """The graph in bytes, ranges from these films; what makes its outputs stays in single precision.
+    """Quantise the graph to int8 with ranges from these films; the output nodes stay in single precision.
 
-    Source: static quantisation with QDQ nodes, of ONNX Runtime.
+    Source: ONNX Runtime's static quantisation with QDQ nodes.
     """
     import onnx
     import onnxruntime
@@ -197,7 +201,7 @@ def _quantise(graph: Path, target: Path, films: Array) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "plain.onnx", Path(folder) / "ready.onnx"
         options = onnxruntime.SessionOptions()
-        # Kernels stored in half precision become plain ones, and normalisation goes into them.
+        # Half-precision kernels become single-precision ones, and batch normalisation is folded into them.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(plain)
         options.log_severity_level = 3
@@ -217,15 +221,15 @@ def _quantise(graph: Path, target: Path, films: Array) -> None:
 
 
 def _openvino(graph: Path, target: Path) -> None:
-    """The graph in OpenVINO's own form: the file `target`, and its weights beside it."""
+    """Save the graph in OpenVINO's format: the file `target`, and its weights beside it."""
     import openvino
 
-    # Read, not converted: `openvino.convert_model` reports its use to its makers.
+    # Read, not converted: `openvino.convert_model` sends telemetry.
     openvino.save_model(openvino.Core().read_model(graph), target, compress_to_fp16=False)
 
 
 def _measured(runtime: Runtime, cache: Cache, tick: Tick | None) -> float:
-    """Mean AUROC of a classifier's labels; of a segmenter mean Dice over films and structures."""
+    """Mean AUROC over a classifier's labels, or a segmenter's mean Dice over films and structures."""
     if runtime.card.task == "segment":
         outlines = evaluate(runtime, cache, repeats=1, tick=tick).tables["outlines"]
         return statistics.fmean(row["Dice"] for row in outlines)
@@ -236,7 +240,7 @@ def _measured(runtime: Runtime, cache: Cache, tick: Tick | None) -> float:
 
 
 def _timed(old: Runtime, new: Runtime, films: Array) -> tuple[float, float]:
-    """Milliseconds a film of both, one film at a time and in turns, the median."""
+    """Median milliseconds per film of both, one film at a time, the two in turn."""
     taken: tuple[list[float], list[float]] = [], []
     for film in films:
         for runtime, times in zip((old, new), taken, strict=True):

@@ -1,4 +1,4 @@
-"""A checkpoint's probabilities and thresholds fitted anew to a site's own labelled films. Needs no torch."""
+"""A checkpoint's probabilities and thresholds, fitted to a site's own labelled films. Needs no torch."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def recalibrate(
     prevalences: Mapping[str, float] | None = None,
     tick: Tick | None = None,
 ) -> tuple[Card, list[Fit]]:
-    """Write the checkpoint of `folder` to ``out/checkpoint`` with all that these films say of its outputs.
+    """Write the checkpoint of `folder` to ``out/checkpoint``, recalibrated on these films.
 
-    Of the ways to correct a label's probabilities the simplest is taken that says what is true of patients it
-    was not fitted on as well as the best, to within a standard error. With fewer than 20 patients of either
-    class to fit on the intercept alone moves; with fewer than 20 films thresholds stay where they are on the
-    logit; of labels with
-    too few patients no sets are promised. Calls are made at the operating `point`. `data` names the films for
-    the card; `prevalences` are those of the place where the model will work, where they differ from the
-    films'. Labels that exclude one another are corrected together, by a temperature, or an intercept each
-    beside it ("Platt"); where the card leans its calls stay. Raises ConfigError, also
-    where there is no label that its films could tell anything of.
+    Several corrections of a label's probabilities are tried on patients they were not fitted on. The simplest
+    one is taken whose loss is within a standard error of the best one's. With fewer than 20 patients of
+    either class to fit on, only the intercept moves. With fewer than 20 films of either class, a threshold
+    keeps its logit. A label with too few patients gets no prediction sets.
+    Labels that exclude one another are corrected together: by a temperature, or by a temperature and an
+    intercept each ("Platt"). If the card leans, its calls stay.
+    Calls are made at the operating `point`. `data` names the films for the card. `prevalences` are those of
+    the place where the model will work, if they differ from the films'. Raises ConfigError, also if the films
+    can tell nothing about any label.
     """
     runtime = Runtime(folder)
     card = runtime.card
@@ -49,7 +49,7 @@ def recalibrate(
         raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     truth = cache.truth(card.labels)
     if np.isnan(truth).all():
-        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+        raise ConfigError(f"the films have none of {', '.join(card.labels)}; give other data")
     for label in prevalences or {}:
         if not {0.0, 1.0} <= set(truth[:, card.labels.index(label)].tolist()):
             raise ConfigError(
@@ -87,7 +87,7 @@ def _refitted(
     point: str,
     about: str,
 ) -> Card:
-    """The card with each label's calibration, and the operating points and prediction sets that follow."""
+    """The card with each label's calibration, and the operating points and sets that go with it."""
     fitted = card.model_copy(update={"calibration": {one.label: one.calibration for one in fits}})
     said = dict(zip(card.labels, probabilities(logits, fitted).T, strict=True))
     true = dict(zip(card.labels, truth.T, strict=True))
@@ -98,8 +98,7 @@ def _refitted(
 
 
 def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
-    """The new card, written beside the old model's files: another model to whoever reads its results."""
-    # The graph is the same, what it says is not.
+    """Write the new card beside the old model's files, with a new version: its results differ."""
     said = repr((now.calibration, now.thresholds, now.points, now.sets, *([now.leaning] * bool(now.leaning))))
     mark = hashlib.sha256(said.encode()).hexdigest()[:8]
     card = now.model_copy(update={"version": f"{was.version.partition('+')[0]}+{mark}"})
@@ -108,7 +107,7 @@ def _written(folder: Path, out: Path, was: Card, now: Card) -> Card:
 
 
 def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None) -> None:
-    """Raise ConfigError where the model cannot be calibrated, or not so, or not to there."""
+    """Raise ConfigError if the model cannot be recalibrated, not by prevalences, or not to `out`."""
     if card.task != "classify":
         raise ConfigError(f"{card.name}: made to {card.task}; only classifiers have calibrations")
     if card.activation == "softmax" and prevalences:
@@ -120,7 +119,7 @@ def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None)
 
 
 def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:
-    """What keeps the calls as training meant them, where it made rare classes count more.
+    """The leaning that keeps the calls as in training, if training made rare classes count more.
 
     Cards of older versions lean without saying so: they had no intercepts.
     """
@@ -142,7 +141,7 @@ def _thresholds(
     true: Mapping[str, Array],
     about: str,
 ) -> dict[str, Threshold]:
-    """Of an operating point: chosen anew where a label's films suffice, else the old ones moved."""
+    """Thresholds of an operating point: chosen on these films if they suffice, else kept at their logit."""
     found = {}
     for fit in fits:
         if min(fit.events, fit.films - fit.events) >= FEWEST:

@@ -1,7 +1,7 @@
 """From logits to probabilities: fitted on tuning films, stored in the card by label, applied from there.
 
-Whatever is fitted here may be told each film's patient, (N,). Each patient then counts as one, however many
-films there are, so that a probability speaks of patients, not most of those who are filmed day after day.
+Each fit takes the films' patients, (N,), if they are known. Each patient then counts once, so that patients
+with daily films do not dominate the probabilities.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _Loss = Callable[[Array], float]
 _Derivatives = Callable[[Array], tuple[Array, Array]]
 
 FEWEST = 20
-"""Patients with a film of either class, or films, below which a slope is not worth fitting."""
+"""Patients (or films, without patients) of either class below which no slope is fitted."""
 
 
 def fit_platt(logits: Array, truth: Array, patients: Array | None = None) -> Calibration:
     """Fit probability = sigmoid(slope * logit + intercept) for one label.
 
     Takes logits (N,) and truth (N,) of 0, 1 or NaN (left out). With fewer than FEWEST patients of either
-    class (films, where no patients are told), or if the slope would not be positive, the slope is 1 and the
-    intercept alone is fitted. The targets are drawn in from 0 and 1 (Platt 1999), so that films which the
-    logit parts cleanly give finite numbers.
+    class (films, without `patients`), or if the slope would not be positive, the slope is 1 and only the
+    intercept is fitted. The targets lie a little inside 0 and 1 (Platt 1999), so that a perfect separation
+    gives finite numbers.
     """
     weights = counted(truth, patients)
     known = ~np.isnan(np.asarray(truth, np.float64))
@@ -49,15 +49,15 @@ def fit_platt(logits: Array, truth: Array, patients: Array | None = None) -> Cal
 
 
 def _drawn_in(truth: Array, weights: Array) -> Array:
-    """Targets a little inside 0 and 1, the less the more films there are (Platt 1999)."""
+    """Targets a little inside 0 and 1; the more films, the closer to 0 and 1 (Platt 1999)."""
     events, others = weights @ truth, weights @ (1 - truth)
     return np.asarray(np.where(truth == 1, (events + 1) / (events + 2), 1 / (others + 2)))
 
 
 def fit_intercept(logits: Array, truth: Array, patients: Array | None = None, *, slope: float) -> Calibration:
-    """Fit the intercept of one label, its slope given; logits (N,) and truth (N,) of 0 and 1.
+    """Fit the intercept of one label for a given slope; logits (N,) and truth (N,) of 0 and 1.
 
-    The targets are drawn in as in `fit_platt`.
+    The targets are those of `fit_platt`.
     """
     weights = counted(truth, patients)
     target = _drawn_in(truth, weights)
@@ -68,7 +68,7 @@ def fit_intercept(logits: Array, truth: Array, patients: Array | None = None, *,
 def fit_temperature(
     logits: Array, truth: Array, patients: Array | None = None, *, was: Calibration
 ) -> Calibration:
-    """Fit what the log-odds of a calibration are divided by, where 0 stays 0 (Guo et al., ICML 2017).
+    """Fit one temperature, which divides the log-odds of the calibration `was` (Guo et al., ICML 2017).
 
     Takes logits (N,) and truth (N,) of 0 and 1.
     """
@@ -83,17 +83,16 @@ def fit_temperature(
 
 
 def of_one_class(truth: Array) -> Array:
-    """Films, (N,) bool, of truth (N, C) of 0, 1 or NaN, that are known to carry exactly one class."""
+    """Films, (N,) bool, known to have exactly one class; truth is (N, C) of 0, 1 or NaN."""
     return np.asarray(((truth == 1).sum(axis=1) == 1) & ~np.isnan(truth).any(axis=1))
 
 
 def fit_temperature_of_classes(
     logits: Array, truth: Array, patients: Array | None = None, *, was: Sequence[Calibration]
 ) -> tuple[Calibration, ...]:
-    """Fit what the log-odds of the classes' calibrations are all divided by (Guo et al., ICML 2017).
+    """Fit one temperature for all classes, which divides the log-odds of `was` (Guo et al., ICML 2017).
 
-    Takes logits (N, C) and truth (N, C), of which only films `of_one_class` count. Without any, nothing is
-    changed.
+    Takes logits (N, C) and truth (N, C). Only films `of_one_class` count; without any, `was` is returned.
     """
     films = of_one_class(truth)
     own, place = lines(was, np.asarray(logits, np.float64)[films]), np.argmax(truth[films], axis=1)
@@ -108,11 +107,11 @@ def fit_temperature_of_classes(
 
 
 def fit_classes(logits: Array, truth: Array, patients: Array | None = None) -> tuple[Calibration, ...]:
-    """Fit one slope for all logits (N, C) of classes, and an intercept for each; of these the sum is 0.
+    """Fit one slope for the logits (N, C) of all classes, and an intercept for each; the intercepts sum to 0.
 
-    So probabilities hold also where training made rare classes count more (Alexandari et al., ICML 2020).
-    Of truth (N, C) only films `of_one_class` count; without any, nothing is changed. The targets are drawn in
-    from 0 and 1 as in `fit_platt`, to all other classes alike.
+    The intercepts correct for training that made rare classes count more (Alexandari et al., ICML 2020).
+    Only films `of_one_class` in truth (N, C) count; without any, slopes are 1 and intercepts 0. The targets
+    lie a little inside 0 and 1 as in `fit_platt`; all other classes share the rest equally.
     """
     films, classes = of_one_class(truth), int(truth.shape[1])
     if not films.any():
@@ -121,12 +120,12 @@ def fit_classes(logits: Array, truth: Array, patients: Array | None = None) -> t
         raise ConfigError("a labelled film has an infinite logit; leave failed films out of both arrays")
     own, weights = np.asarray(logits, np.float64)[films], counted(np.where(films, 1, np.nan), patients)
     true = np.asarray(truth, np.float64)[films]
-    off = true @ (1 / (weights @ true + 2))  # of each film, what its own class does not get
+    off = true @ (1 / (weights @ true + 2))  # for each film, the share that its own class does not get
     target = np.where(true == 1, 1 - off[:, None], off[:, None] / (classes - 1))
     slope = np.exp(_lowest(lambda cold: float(weights @ _cost(np.exp(cold) * own, target))))
     loss, derivatives = _of_lines(own, target, weights)
     found = _descend(np.append(slope, np.zeros(classes - 1)), loss, derivatives)
-    if found[0] <= 0:  # what they say is the other way round: the intercepts alone
+    if found[0] <= 0:  # the logits point the wrong way: fit the intercepts alone
 
         def of_intercepts(at: Array) -> tuple[Array, Array]:
             gradient, hessian = derivatives(np.append(slope, at))
@@ -142,7 +141,7 @@ def fit_classes(logits: Array, truth: Array, patients: Array | None = None) -> t
 
 
 def _of_lines(logits: Array, target: Array, weights: Array) -> tuple[_Loss, _Derivatives]:
-    """Log loss, and its gradient and Hessian, of a slope and of all classes' intercepts but the last, 0."""
+    """Log loss, and its gradient and Hessian, of a slope and the intercepts; the last intercept is 0."""
 
     def lines(at: Array) -> Array:
         return np.asarray(at[0] * logits + np.append(at[1:], 0))
@@ -164,25 +163,25 @@ def _of_lines(logits: Array, target: Array, weights: Array) -> tuple[_Loss, _Der
 
 
 def _cost(logits: Array, target: Array) -> Array:
-    """Log loss of each film (N,) from logits (N, C) and the shares of its classes, (N, C)."""
+    """Log loss of each film (N,) from logits (N, C) and target shares of the classes (N, C)."""
     top = logits.max(axis=1)
     whole = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     return np.asarray(whole - (target * logits).sum(axis=1))
 
 
 def lines(calibrations: Sequence[Calibration], logits: Array) -> Array:
-    """Logits (N, C) as their labels' calibrations bend them, before they are made to probabilities."""
+    """Logits (N, C) after each label's slope and intercept, before sigmoid or softmax."""
     slopes, intercepts = ([getattr(one, part) for one in calibrations] for part in ("slope", "intercept"))
     return np.asarray(logits * slopes + intercepts)
 
 
 def losses_of_classes(logits: Array, place: Array) -> Array:
-    """Log loss of each film (N,) from logits (N, C) and its class's number (N,)."""
+    """Log loss of each film (N,) from logits (N, C) and the index of its class (N,)."""
     return _cost(logits, np.eye(logits.shape[1])[place])
 
 
 def _lowest(loss: Callable[[float], float]) -> float:
-    """The log of the number from a twentieth to 20 at which a loss is least, by golden section."""
+    """The log of the number from 1/20 to 20 with the least loss, by golden-section search."""
     low, high = -np.log(20), np.log(20)
     step = (np.sqrt(5) - 1) / 2
     for _ in range(40):
@@ -192,7 +191,7 @@ def _lowest(loss: Callable[[float], float]) -> float:
 
 
 def _fit_line(logits: Array, target: Array, weights: Array) -> tuple[float, float]:
-    """Slope and intercept of least log loss."""
+    """Slope and intercept with the least log loss."""
     centre, scale = logits.mean(), logits.std()
     design = np.stack([(logits - centre) / scale, np.ones_like(logits)], axis=1)
 
@@ -212,14 +211,14 @@ def _fit_line(logits: Array, target: Array, weights: Array) -> tuple[float, floa
 
 
 def _descend(at: Array, loss: _Loss, derivatives: _Derivatives) -> Array:
-    """Where a convex loss is least, by Newton steps from gradient and Hessian, halved until they help."""
+    """The minimum of a convex loss, by Newton steps that are halved until they lower the loss."""
     for _ in range(100):
         gradient, hessian = derivatives(at)
         step = np.linalg.solve(hessian + 1e-9 * np.eye(len(at)), gradient)
         size = 1.0
         while size > 1e-9 and not loss(at - size * step) <= loss(at):
             size /= 2
-        if size <= 1e-9:  # none helps: this is as far as the numbers go
+        if size <= 1e-9:  # no step lowers the loss further
             break
         at = at - size * step
         if np.abs(step).max() < 1e-9:
@@ -228,7 +227,7 @@ def _descend(at: Array, loss: _Loss, derivatives: _Derivatives) -> Array:
 
 
 def _fit_intercept(logits: Array, target: Array, weights: Array) -> float:
-    """The intercept at which mean probability and mean target agree, by halving an interval."""
+    """The intercept at which mean probability and mean target agree, by bisection."""
     low, high = -logits.max() - 40, -logits.min() + 40  # sigmoid(-40) is 4e-18, below any mean target
     for _ in range(80):
         middle = (low + high) / 2
@@ -242,9 +241,9 @@ def _fit_intercept(logits: Array, target: Array, weights: Array) -> float:
 def probabilities(logits: Array, card: Card) -> Array:
     """Turn logits (N, C) in the order of card.labels into probabilities (N, C) float64.
 
-    Each label's calibration, if the card has one, is applied to its logits: of a softmax before the rows are
-    made to sum to 1, so that they still do. Raises CheckpointError where the model returned another number of
-    outputs than the card names, or anything but finite numbers.
+    Each label's calibration, if the card has one, is applied to its logits; for a softmax before the softmax,
+    so that rows still sum to 1. Raises CheckpointError if the number of outputs is not the card's, or an
+    output is not finite.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim != 2 or logits.shape[1] != len(card.labels):
@@ -261,7 +260,7 @@ def probabilities(logits: Array, card: Card) -> Array:
 
 
 def softmax(logits: Array) -> Array:
-    """Probabilities (N, C), of which each row adds up to 1, from logits (N, C)."""
+    """Probabilities (N, C) from logits (N, C); each row sums to 1."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
@@ -272,6 +271,6 @@ def sigmoid(logits: Array) -> Array:
 
 
 def logit(probability: Array | float) -> Array:
-    """The log-odds of a probability; 0 and 1 count as 1e-15 away from themselves."""
+    """The log-odds of a probability; 0 and 1 count as 1e-15 and 1 - 1e-15."""
     inside = np.clip(probability, 1e-15, 1 - 1e-15)
     return np.asarray(np.log(inside) - np.log1p(-inside))

@@ -1,7 +1,7 @@
-"""Prediction sets: which answers on a label cannot be excluded, with a coverage that is promised by patient.
+"""Prediction sets: the answers on a label that cannot be excluded, with a guaranteed coverage by patient.
 
-Split conformal prediction, each class for itself (Vovk, Gammerman and Shafer, Algorithmic Learning in a
-Random World, 2005), where every patient, not every film, is one draw (Lee, Barber and Willett, 2023).
+Class-conditional split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random
+World, 2005), in which each patient, not each film, is one draw (Lee, Barber and Willett, 2023).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from hilum.types import Array
 COVERAGE = 0.9
 
 FEWEST_PATIENTS = 20
-"""Patients of either class below which no set is promised."""
+"""Patients of either class below which a label gets no sets."""
 
 
 def fit_sets(probabilities: Array, truth: Array, patients: Array) -> Sets | None:
-    """Choose from where on one label cannot be excluded, and up to where its absence cannot.
+    """Choose the lowest probability at which "present" is in the set, and the highest at which "absent" is.
 
-    Takes probabilities (N,), truth (N,) of 0, 1 or NaN (left out) and each film's patient (N,). For a film
-    with the label, of a patient not seen before, the set holds "present" with a chance of at least COVERAGE;
-    for one without it, "absent". None where fewer than FEWEST_PATIENTS patients show one of the classes.
+    Takes probabilities (N,), truth (N,) of 0, 1 or NaN (left out) and each film's patient (N,). For a film of
+    a new patient that has the label, the set holds "present" with a chance of at least COVERAGE; without the
+    label, "absent". Returns None with fewer than FEWEST_PATIENTS patients of one of the classes.
     """
     known = ~np.isnan(truth)
     truth, said = forecasts(truth, probabilities)
@@ -44,7 +44,7 @@ def fit_sets(probabilities: Array, truth: Array, patients: Array) -> Sets | None
 
 
 def plausible(probability: float, sets: Sets | None) -> str:
-    """The answers that a probability leaves: present, absent, either, neither; empty without `sets`."""
+    """The answers in the set of a probability: present, absent, either or neither; "" without `sets`."""
     if sets is None:
         return ""
     present, absent = probability >= sets.present, probability <= sets.absent
@@ -54,7 +54,7 @@ def plausible(probability: float, sets: Sets | None) -> str:
 
 
 def _bound(scores: Array, patients: Array) -> float:
-    """The largest score that COVERAGE of the patients, and of one more unseen, lie at or above."""
+    """The largest score such that COVERAGE of the patients, plus one unseen patient, lie at or above it."""
     _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
     order = np.argsort(-scores)
     above = np.cumsum((1 / films[place])[order]) / (len(films) + 1)
@@ -63,16 +63,16 @@ def _bound(scores: Array, patients: Array) -> float:
 
 
 def _reached(patients: int) -> tuple[float, float]:
-    """Between which bounds, 95 %, the coverage lies that sets fitted on so many patients reach.
+    """95 % bounds of the coverage that sets fitted on so many patients reach.
 
-    A beta distribution (Vovk, Machine Learning 92, 2013), as if each patient had one film.
+    From a beta distribution (Vovk, Machine Learning 92, 2013), as if each patient had one film.
     """
     kept = min(patients, math.ceil((patients + 1) * COVERAGE - 1e-9))
     return _beta_quantile(0.025, kept, patients + 1 - kept), _beta_quantile(0.975, kept, patients + 1 - kept)
 
 
 def _beta_quantile(level: float, a: int, b: int) -> float:
-    """Quantile of a beta distribution of whole numbers, by halving: its sum is a binomial's upper tail."""
+    """Quantile of a beta distribution with whole parameters, by bisection on the binomial's upper tail."""
     n = a + b - 1
     times = np.arange(a, n + 1)
     ways = np.array(

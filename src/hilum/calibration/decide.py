@@ -1,6 +1,6 @@
-"""From probabilities to calls: operating points, the films better left open, and what No Finding means.
+"""From probabilities to calls: operating points, when to abstain, and what No Finding means.
 
-Operating points are chosen on tuning films and stored in the card; calls are made from there.
+Operating points are chosen on tuning films and stored in the card; calls use the card.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from hilum.types import Array, Prediction
 
 YOUDEN = "Youden index"
 
-_FURTHEST = 100.0  # that a card leans, in log-odds: a number can still hold it
-_LEAST = 0.95  # of the sensitivity or specificity that a point asks for
+_FURTHEST = 100.0  # log-odds that a card may lean at most, so that factors stay finite
+_ABSTAIN = 0.1  # the share of the tuning films, those nearest to a threshold, that it abstains on
+_LEAST = 0.95  # sensitivity or specificity of the operating points named after them
 
 
 def _youden(positives: Array, negatives: Array) -> int:
@@ -32,14 +33,14 @@ def _youden(positives: Array, negatives: Array) -> int:
 
 
 def _sensitive(positives: Array, negatives: Array) -> int:
-    """The last cut that leaves enough of the ill above it, -1 where only the one below all scores does."""
+    """The last cut with enough positives above it; -1 if that is the cut below all scores."""
     del negatives
     missed = np.cumsum(positives)
     return int(np.searchsorted(missed, (1 - _LEAST) * positives.sum() + 1e-9, side="right")) - 1
 
 
 def _specific(positives: Array, negatives: Array) -> int:
-    """The first cut that leaves enough of the well below it."""
+    """The first cut with enough negatives below it."""
     del positives
     return int(np.searchsorted(np.cumsum(negatives), _LEAST * negatives.sum() - 1e-9))
 
@@ -49,25 +50,21 @@ POINTS: dict[str, Callable[[Array, Array], int]] = {
     f"sensitivity {_LEAST}": _sensitive,
     f"specificity {_LEAST}": _specific,
 }
-"""Operating points: films of either class at each distinct score, ascending -> after which of them to cut."""
+"""Operating points: positives and negatives at each distinct score, ascending -> the score to cut after."""
 
 
-def fit_threshold(
-    probabilities: Array, truth: Array, *, point: str = YOUDEN, abstain: float = 0.1
-) -> Threshold:
-    """Choose where one label turns positive, and the band around it that is left open.
+def fit_threshold(probabilities: Array, truth: Array, *, point: str = YOUDEN) -> Threshold:
+    """Choose the threshold of one label, and the band around it in which the model abstains.
 
-    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). The value lies midway between the two
-    neighbouring scores of the cut that the point of POINTS names: the largest Youden index (of equals, the
-    most sensitive), or the cut nearest the other class with a sensitivity or specificity of at least 0.95,
-    which a specificity cannot reach over scores of exactly 1.
-    The band reaches equally far to both sides in log-odds and holds the `abstain` share (0..1) of the
-    labelled films, those nearest to the value; films of equal distance go in or stay out together, so ties
-    can make it less. Where the films are of one class, or no cut has a Youden index above 0, value, low and
-    high are 0.5 and the rule says why. Raises ConfigError.
+    Takes probabilities (N,) and truth (N,) of 0, 1 or NaN (left out). `point` of POINTS names the cut: the
+    largest Youden index (of equals, the most sensitive), or the cut nearest to the other class with a
+    sensitivity or specificity of at least 0.95. The threshold lies midway between the two scores next to the
+    cut. Scores of exactly 1 can keep a specificity out of reach.
+    The band reaches equally far to both sides in log-odds. It holds the tenth of the labelled films that is
+    nearest to the threshold; films of equal distance go in or stay out together, so ties can make it less.
+    If the films are of one class, or no cut has a Youden index above 0, threshold and band are 0.5 and the
+    rule says why. Raises ConfigError for an unknown point.
     """
-    if not 0 <= abstain < 1:
-        raise ConfigError(f"abstain is {abstain:g}; give the share of films to leave open, from 0 up to 1")
     if point not in POINTS:
         raise ConfigError(f"{point!r}: no operating point; choose from {', '.join(POINTS)}")
     values, positives, negatives = tally(*forecasts(truth, probabilities))
@@ -77,10 +74,10 @@ def fit_threshold(
     if point == YOUDEN and cut == len(values) - 1:
         return _unset("0.5: no cut on the tuning films beats chance")
     edges = np.concatenate([[0.0], values, [1.0]])
-    # Midway, and above the lower score even where the two are neighbouring numbers.
+    # Midway, and above the lower score even if no number lies between the two.
     value = max(float((edges[cut + 1] + edges[cut + 2]) / 2), float(np.nextafter(edges[cut + 1], 1)))
-    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, abstain)
-    rule = f"{point}; the nearest {100 * abstain:g} % of tuning films are left open"
+    low, high = _band(np.repeat(values, (positives + negatives).astype(int)), value, _ABSTAIN)
+    rule = f"{point}; the nearest {100 * _ABSTAIN:g} % of tuning films are left open"
     return Threshold(value=value, low=low, high=high, rule=rule)
 
 
@@ -89,7 +86,7 @@ def _unset(why: str) -> Threshold:
 
 
 def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
-    """Bounds that lie equally far from value in log-odds and hold this share of the scores."""
+    """Bounds equally far from value in log-odds that hold this share of the scores."""
     centre = logit(value)
     distances = np.sort(np.abs(logit(scores) - centre))
     outside = distances[min(round(share * len(scores)), len(scores) - 1)]
@@ -101,11 +98,10 @@ def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
 
 
 def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
-    """The card with the thresholds of one of its operating points, and with some of the user's own.
+    """The card with the thresholds of one of its operating points, and with the user's own.
 
-    `thresholds` are probabilities, 0..1, by label; nothing around them is left open. Raises ConfigError for a
-    point or label that the card does not have, and for own thresholds of a model that ranks its
-    labels.
+    `thresholds` are probabilities, 0..1, by label; the model does not abstain around them. Raises ConfigError
+    for a point or label that the card does not have, and for thresholds of a model that ranks its labels.
     """
     chosen = dict(card.thresholds)
     if point:
@@ -125,31 +121,31 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
 
 
 def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
-    """A specialist's card at the operating point of the classifier that asks it.
+    """A specialist's card at the operating point of its classifier.
 
-    Raises ConfigError for a point that it does not have, and where one of the user's own `thresholds` is for
-    a label of its: nothing would be left open there, and so it never asked.
+    Raises ConfigError for a point that it does not have, and if one of the user's `thresholds` is for a label
+    of the specialist: the classifier would not abstain there, and so never ask the specialist.
     """
     if shared := [label for label in thresholds or {} if label in card.labels]:
         raise ConfigError(
-            f"threshold {shared[0]}: {card.name} is asked where that label is left open, which a threshold "
-            "of your own rules out; leave one of the two out"
+            f"threshold {shared[0]}: {card.name} is asked only where the classifier abstains on that label, "
+            "and with your own threshold it never abstains; leave out the threshold or the specialist"
         )
     return operated(card, point=point)
 
 
 def lent(card: Card, others: Sequence[Card]) -> Card:
-    """The card with the thresholds of models of other folds, the mean of theirs as log-odds.
+    """The card with the other folds' thresholds: for each label, their mean in log-odds.
 
-    A fold's own were chosen on the very films that it judges in a cross-validation. Those that tuning films
-    did not tell have no say; where none did, the value is 0.5. Without others the card stays as it is.
+    In a cross-validation, a fold's own thresholds were chosen on the films that it is judged by. Thresholds
+    that could not be tuned are left out; if all are, the value is 0.5. Without others the card is unchanged.
     """
     thresholds = {}
     for label in card.thresholds if others else ():
         told = [other.thresholds[label] for other in others if label in other.thresholds]
         values = [float(logit(one.value)) for one in told if one.rule.startswith(YOUDEN)]
         if not values:
-            thresholds[label] = _unset("0.5: the films of other folds did not tell")
+            thresholds[label] = _unset("0.5: no threshold could be tuned on the films of other folds")
             continue
         value = float(sigmoid(np.asarray(np.mean(values))))
         rule = f"{YOUDEN}, on the films of other folds"
@@ -158,9 +154,9 @@ def lent(card: Card, others: Sequence[Card]) -> Card:
 
 
 def margins(scores: Array, card: Card) -> Array:
-    """How far probabilities (N, C) lie above the label's threshold, or the likeliest other one, in logits.
+    """Log-odds of each probability (N, C) minus those of its threshold.
 
-    Of a card that ranks its labels the latter, by what they are worth to it, `Card.leaning` and all.
+    For a card that ranks its labels: minus those of the best other label, after `Card.leaning`.
     """
     if card.ranks and scores.shape[1] > 1:
         odds = scores * _weights(card)
@@ -172,15 +168,15 @@ def margins(scores: Array, card: Card) -> Array:
 
 
 def _weights(card: Card) -> Array:
-    """What each label's probability counts for where the largest is called, (C,): 1 unless the card leans."""
+    """The factor of each label's probability before the largest is called, (C,): 1 unless the card leans."""
     leaning = np.array([card.leaning.get(label, 0.0) for label in card.labels])
     return np.asarray(np.exp(np.clip(leaning, -_FURTHEST, _FURTHEST)))
 
 
 def called(margins: Array, labels: tuple[str, ...]) -> Array:
-    """Which labels are called, (N, C) bool, given how far above their thresholds they lie, (N, C).
+    """Which labels are called positive, (N, C) bool, from their margins over the threshold, (N, C).
 
-    A label is called from its threshold up; No Finding only where no finding is.
+    A label is called from its threshold up; No Finding only if no finding is called.
     """
     calls = np.asarray(margins) >= 0
     if NO_FINDING in labels and len(labels) > 1:
@@ -192,9 +188,9 @@ def called(margins: Array, labels: tuple[str, ...]) -> Array:
 def predict(logits_row: Array, card: Card) -> Prediction:
     """Judge one film from its logits (C,): positive from the threshold up, abstained within its band.
 
-    A label without a threshold turns positive at 0.5. A softmax card without any thresholds calls the label
-    that ranks first, the most probable one unless the card leans: a label's threshold is then what it would
-    take, on this film, to rank as high. Each label is judged for itself; `settled` makes the calls agree.
+    A label without a threshold turns positive at 0.5. A softmax card without thresholds calls the label that
+    ranks first: the most probable one, unless the card leans. A label's threshold is then the probability at
+    which it would rank first on this film. Each label is judged on its own; `settled` makes the calls agree.
     """
     scores = probabilities(np.asarray(logits_row)[None], card)
     row, rules = scores[0].tolist(), [_rule(card, label) for label in card.labels]
@@ -223,8 +219,8 @@ def _rule(card: Card, label: str) -> Threshold:
 def settled(prediction: Prediction) -> Prediction:
     """The prediction with a call on No Finding that agrees with those on the findings.
 
-    A finding that is called excludes it; one that is left open leaves it open, if its own score would call
-    it.
+    A called finding excludes No Finding. If No Finding's own score would call it, but a finding is abstained,
+    No Finding is abstained too.
     """
     labels = prediction.labels
     if NO_FINDING not in labels:
@@ -242,7 +238,7 @@ def settled(prediction: Prediction) -> Prediction:
 
 
 def remarks(prediction: Prediction) -> tuple[str, ...]:
-    """What a reader should know of the calls together."""
+    """Notes on how the calls go together."""
     if NO_FINDING not in prediction.labels:
         return ()
     if not any(prediction.positive) and not any(prediction.abstained):
@@ -254,19 +250,19 @@ def remarks(prediction: Prediction) -> tuple[str, ...]:
 
 
 def without_sets(prediction: Prediction, labels: Collection[str]) -> Prediction:
-    """The prediction with no promise on labels that two models answer: sets are fitted for one."""
+    """The prediction without sets for these labels: two models answered them, and sets are fitted for one."""
     pairs = zip(prediction.labels, prediction.plausible, strict=True) if prediction.plausible else ()
     return replace(prediction, plausible=tuple("" if name in labels else answer for name, answer in pairs))
 
 
 def moved(probability: float, was: Calibration, now: Calibration) -> float:
-    """What one calibration says of the logit of which another said `probability`."""
+    """The probability under calibration `now` of the logit that has this `probability` under `was`."""
     own = (logit(probability) - was.intercept) / was.slope
     return float(sigmoid(now.slope * own + now.intercept))
 
 
 def baseline(card: Card, label: str) -> float:
-    """The logit at which one label turns positive; 0 for softmax, where only differences count."""
+    """The logit at which a label turns positive; 0 for softmax, where only differences matter."""
     if card.activation == "softmax" or label not in card.thresholds:
         return 0.0
     fitted = card.calibration.get(label, Calibration())

@@ -34,8 +34,13 @@ def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Arr
 
 def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
     """What `decode` gives, or why a film cannot be had."""
+    return tried(sample, partial(decode, sample, size, deep=deep))
+
+
+def tried(sample: Sample, do: Callable[[], _T]) -> _T | HilumError:
+    """What a function makes of a sample, patiently as `patiently`, or why the sample cannot be had."""
     try:
-        return patiently(partial(decode, sample, size, deep=deep))
+        return patiently(do)
     except HilumError as error:
         return error
     except Exception as error:  # a film's own function may raise anything

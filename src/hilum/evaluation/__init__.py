@@ -1,1 +1,1 @@
-"""How good a model is, and what it goes by: figures with intervals, comparisons, pages."""
+"""How good a model is, and what its scores rest on: figures with intervals, comparisons, pages."""

@@ -1,8 +1,8 @@
-"""What of a film is blanked to see whether a score needs it, each way a function.
+"""Functions that blank a part of a film, to see whether a score needs that part.
 
-Every function takes a film (H, W) float32 in [0, 1] and its label map (H, W) uint8, in which something is
-outlined, and returns the film with a part of it blanked. Blank is the mean grey of what stays, so that
-nothing of what is hidden shows in it, and what stays fades into it, for an edge would be a thing to see.
+Every function takes a film (H, W) float32 in [0, 1] and its non-empty label map (H, W) uint8, and returns the
+film with a part blanked. The blank is the mean grey level of the rest, so that nothing hidden shows through.
+The rest fades into the blank, so that no edge appears.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import numpy as np
 from hilum.types import Array
 
 # Shares of the extent of lungs and heart.
-_RIM = 0.05  # pleura lies in it, and the fading edge
-_CHEST = 0.1  # the same margin as `hilum.prepare.chest`; chest wall and diaphragm lie in it
+_RIM = 0.05  # for the pleura and the fading edge
+_CHEST = 0.1  # for chest wall and diaphragm; the margin of `hilum.prepare.chest`
 _FADE = 0.03
 
 
 def inside(film: Array, mask: Array) -> Array:
-    """The convex hull of lungs and heart and a rim around it; all else is blanked."""
+    """Keep the convex hull of lungs and heart and a rim around it; blank the rest."""
     return _alone(film, mask, _near(mask, _RIM))
 
 
 def unframed(film: Array, mask: Array) -> Array:
-    """The chest; the frame around it, with borders, corners and what is written there, is blanked."""
+    """Keep the chest; blank the frame around it, with borders, corners and burned-in annotations."""
     return _alone(film, mask, _near(mask, _CHEST))
 
 
 def outside(film: Array, mask: Array) -> Array:
-    """What lies around lungs and heart; the box that holds them is blanked, and so their shape is hidden too.
+    """Keep what lies around lungs and heart; blank their bounding box, which hides their shape too.
 
-    So are letters in the box's own corners. Where the box stands and how large it is still shows. A box that
-    fills the film leaves it black.
+    Annotations in the box's corners are hidden as well. Position and size of the box still show. If the box
+    fills the film, the film is black.
     """
     left, top, width, height = _box(mask)
     shown = np.ones(mask.shape, bool)
@@ -52,7 +52,7 @@ BLANKS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def _near(mask: Array, share: float) -> Array:
-    """Pixels in the convex hull of what is outlined, or within a share of its extent of it: (H, W) bool."""
+    """Pixels in the convex hull of the mask, or within a share of its extent from it: (H, W) bool."""
     points = cv2.findNonZero((mask > 0).astype(np.uint8))
     hull = cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), cv2.convexHull(points), 1)
     distance = cv2.distanceTransform(1 - hull, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -60,13 +60,13 @@ def _near(mask: Array, share: float) -> Array:
 
 
 def _box(mask: Array) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what is outlined."""
+    """Left, top, width and height of the mask's bounding box."""
     left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     return left, top, width, height
 
 
 def _extent(mask: Array) -> float:
-    """Side in pixels of a square as large as the box of what is outlined."""
+    """Side in pixels of a square as large as the mask's bounding box."""
     _, _, width, height = _box(mask)
     return float((width * height) ** 0.5)
 

@@ -1,12 +1,11 @@
-"""A classifier on films of which parts are blanked. Needs no torch.
+"""A classifier on films with parts blanked. Needs no torch.
 
-Films are read, outlined and prepared as in `hilum.pipeline`. What is blanked of a film follows the outlines
-of the film as it is, and so do the cut and the outlines that some models take: only pixels change.
+Films are read, segmented and prepared as in `hilum.pipeline`. The blanked part, the crop and the outlines
+that some models take all come from the unchanged film: only pixels change.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from functools import partial
 import numpy as np
 
 from hilum.card import Preparation
-from hilum.data.opened import pixels_of, refuse
+from hilum.data.opened import pixels_of, refuse, tried
+from hilum.engines import cores
 from hilum.errors import HilumError
 from hilum.evaluation.blank import BLANKS
 from hilum.gate import implausible
@@ -30,20 +30,20 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a classifier says of films under every condition, and which films were left out."""
+    """A classifier's outputs on films under every condition, and the films that were left out."""
 
     samples: tuple[Sample, ...]
-    logits: dict[str, Array]  # condition -> (N, C); "": as it is
-    features: Array | None  # (N, D) of the films as they are; None where the model gives none
+    logits: dict[str, Array]  # condition -> (N, C); "": unchanged
+    features: Array | None  # (N, D) of the unchanged films; None if the model gives none
     without_chest: tuple[str, ...]  # ids of films in which nothing can be blanked
     failures: dict[str, str]  # sample id -> why it could not be read
 
 
 def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None) -> Seen:
-    """Show a classifier every film as it is and with parts blanked, a few at a time.
+    """Run a classifier on every film, unchanged and with parts blanked.
 
-    Raises CheckpointError where it is no classifier, or learned from other outlines than hilum-lungs's, and
-    DataError where more than 5 % of the films cannot be read.
+    Raises CheckpointError for another model than a classifier, or one trained with outlines of another
+    segmenter than hilum-lungs, and DataError if more than 5 % of the films cannot be read.
     """
     look = partial(_look, Pipeline(_segmenter(), runtime).segmenter, runtime.card.preparation)
     conditions = ("", *BLANKS)
@@ -52,11 +52,12 @@ def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None
     good: list[Sample] = []
     without: list[str] = []
     failures: dict[str, str] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(samples), _BATCH):
             films = []
             some = samples[start : start + _BATCH]
-            for sample, inputs in zip(some, pool.map(look, some), strict=True):
+            found = pool.map(lambda sample: tried(sample, partial(look, sample)), some)
+            for sample, inputs in zip(some, found, strict=True):
                 if isinstance(inputs, HilumError):
                     failures[sample.id] = str(inputs)
                 elif inputs is None:
@@ -82,27 +83,27 @@ def see(runtime: Runtime, samples: Sequence[Sample], *, tick: Tick | None = None
 
 
 def pictures(sample: Sample, preparation: Preparation) -> dict[str, Array]:
-    """The part of a film that the model sees, under each condition: (h, w) float32 in [0, 1], "" as it is."""
-    film, mask = _opened(_segmenter(), sample)
+    """The part of a film that the model sees, under each condition: (h, w) float32 in 0..1; "": unchanged."""
+    opened = tried(sample, partial(_opened, _segmenter(), sample))
+    if isinstance(opened, HilumError):
+        return {}
+    film, mask = opened
     if mask is None:
         return {}
     rows, columns = chest(mask) if preparation.cut else (slice(None), slice(None))
     return {condition: shown[rows, columns] for condition, shown in _conditions(film, mask).items()}
 
 
-def _look(segmenter: Runtime, preparation: Preparation, sample: Sample) -> Array | HilumError | None:
-    """A film as the network's inputs, (conditions, C, S, S); None where no chest is found."""
-    try:
-        film, mask = _opened(segmenter, sample)
-    except HilumError as error:
-        return error
+def _look(segmenter: Runtime, preparation: Preparation, sample: Sample) -> Array | None:
+    """A film as inputs of the network, (conditions, C, S, S); None if no chest is found."""
+    film, mask = _opened(segmenter, sample)
     if mask is None:
         return None
     return np.stack([prepare(shown, preparation, mask) for shown in _conditions(film, mask).values()])
 
 
 def _opened(segmenter: Runtime, sample: Sample) -> tuple[Array, Array | None]:
-    """A film and its label map, None where the outlines are not those of a chest."""
+    """A film and its label map; the latter is None if it does not look like a chest."""
     film = pixels_of(sample.image)
     anatomy = segment(segmenter, film)
     return film, None if implausible(anatomy) else anatomy.mask

@@ -1,4 +1,4 @@
-"""The figures of a classifier's calls: at its threshold, at other points, when it abstains, of No Finding."""
+"""Figures of a classifier's calls: at its threshold, at other points, when it abstains, of No Finding."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ AT_THRESHOLD = "at the threshold"
 BY_POINT = "at the point of "
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-"""Shares of the films on which a model that abstains on the others is judged."""
+"""Shares of the films that are called; the model abstains on the others."""
 
 _HARMS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-"""Probabilities above which someone may want to act, for the net benefit."""
+"""Probabilities from which someone may want to act, for the net benefit."""
 
 _RATES: dict[str, Callable[..., Statistic]] = {
     "sensitivity": scores.sensitivity,
@@ -39,9 +39,9 @@ _RATES: dict[str, Callable[..., Statistic]] = {
 def figures_of_calls(
     verdicts: Verdicts, bench: Bench, card: Card | None, prevalences: Mapping[str, float]
 ) -> Iterator[Figure]:
-    """Each label's calls by the thresholds that act and, where no specialist was heard, at the card's points.
+    """Figures of each label's calls at the thresholds and, without a specialist, at the card's other points.
 
-    `prevalences` are those of labels elsewhere, for which predictive values are told as well.
+    `prevalences` are label prevalences elsewhere; predictive values are given for them too.
     """
     yield from _rates(verdicts, bench, verdicts.called, AT_THRESHOLD, prevalences)
     yield from _selective(verdicts, bench)
@@ -49,7 +49,7 @@ def figures_of_calls(
     if card is None or verdicts.asked is not None:
         return
     for point, thresholds in card.points.items():
-        if thresholds == card.thresholds:  # told already
+        if thresholds == card.thresholds:  # done above
             continue
         at = margins(verdicts.probabilities, operated(card, point=point))
         yield from _rates(verdicts, bench, called(at, verdicts.labels), BY_POINT + point, prevalences)
@@ -60,7 +60,7 @@ def figures_of_calls(
 def _rates(
     verdicts: Verdicts, bench: Bench, calls: Array, condition: str, prevalences: Mapping[str, float]
 ) -> Iterator[Figure]:
-    """How good calls (N, C) bool are."""
+    """Rates of calls (N, C) bool."""
     for i, label in enumerate(verdicts.labels):
         truth = verdicts.truth[:, i]
         about: dict[str, Any] = {"films": ~np.isnan(truth), "positives": int((truth == 1).sum())}
@@ -75,7 +75,7 @@ def _rates(
 
 
 def _selective(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    """Of the films furthest from each label's threshold, the share of wrong calls of either class."""
+    """Balanced error of the films furthest from each label's threshold, for each coverage."""
     for i, label in enumerate(verdicts.labels):
         truth, margin, calls = verdicts.truth[:, i], verdicts.margins[:, i], verdicts.called[:, i]
         known = ~np.isnan(truth)
@@ -96,13 +96,13 @@ def _selective(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
 
 
 def _balanced_error(truth: Array, calls: Array) -> Statistic:
-    """The mean of the shares of ill and of well films that are called wrongly."""
+    """The mean of the shares of positive and of negative films that are called wrongly."""
     both = scores.mean_of([scores.sensitivity(truth, calls), scores.specificity(truth, calls)])
     return lambda weights: 1 - both(weights)
 
 
 def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    """Whether No Finding means what it says: against the findings, and against other disease alone."""
+    """How well No Finding is separated from the findings, and from other disease alone."""
     if NO_FINDING not in verdicts.labels or not verdicts.findings:
         return
     place = verdicts.labels.index(NO_FINDING)
@@ -130,7 +130,7 @@ def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
 
 
 def _of_sets(verdicts: Verdicts, bench: Bench, label: str, sets: Sets) -> Iterator[Figure]:
-    """Whether prediction sets hold the truth as often as they promise, and how often they hold it alone."""
+    """How often prediction sets hold the truth, against their promise, and how often they hold one answer."""
     i = verdicts.labels.index(label)
     truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
     present, absent = said >= sets.present, said <= sets.absent

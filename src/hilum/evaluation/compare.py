@@ -1,4 +1,4 @@
-"""Two classifiers on the same films: how much more one scores, paired by film and patient."""
+"""Differences between two classifiers on the same films, paired by film and patient."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from hilum.types import Array
 
 BY_PATIENT = "AUROC by patient"
 
+_SEED = 0  # of the draws of patients that studies compare runs by
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """How much more one classifier scores than another."""
+    """One classifier's score minus another's."""
 
-    subject: str  # a label, the mean over several, or the films with exactly one
+    subject: str  # a label, the mean over several, or the films with exactly one label
     measure: str = "AUROC"
-    condition: str = ""  # of which pairs of films, as a figure's
+    condition: str = ""  # which pairs of films, as in `Figure`
     films: int
     value: float
-    low: float  # of 95 %, over patients drawn with replacement
+    low: float  # 95 % interval, over patients drawn with replacement
     high: float
     p: float  # from the same draws
-    corrected: float = float("nan")  # the same after Holm, over all that was compared with it
-    delong_low: float = float("nan")  # of one label: films taken as independent
+    corrected: float = float("nan")  # after Holm, over the comparisons made together
+    delong_low: float = float("nan")  # for a single label, films taken as independent
     delong_high: float = float("nan")
     delong_p: float = float("nan")
 
@@ -46,17 +48,16 @@ def gain(
     subject: str,
     measure: str = "AUROC",
     within: str = "",
-    seed: int = 0,
     repeats: int = 2000,
 ) -> Gain:
-    """Of the mean AUROC over the labels; of several verdicts, a seed each, the mean of theirs.
+    """Difference of the mean AUROC over the labels; with several verdicts, one a seed, of their means.
 
-    With the measure "AUROC by patient" every patient counts once, however many films there are. `within`
-    names one of our groups, "sex" say: only films of one group are then compared with each other, each as
-    one. Raises DataError where they share neither a film nor a label, or the films are not grouped so.
+    With the measure "AUROC by patient" every patient counts once. `within` names one of our groups, such as
+    "sex": only films of the same group are then compared with each other, each film counting once. Raises
+    DataError if the verdicts share no film or no label, or the films do not have this group.
     """
     both = common([*ours, *theirs])
-    bench = Bench(both[0].patients, seed, repeats)
+    bench = Bench(both[0].patients, _SEED, repeats)
     return _by_labels(both, len(ours), labels, subject, bench, measure, within)
 
 
@@ -65,22 +66,21 @@ def six_gain(
     theirs: Sequence[Verdicts],
     measure: str,
     *,
-    seed: int = 0,
     repeats: int = 2000,
 ) -> Gain:
-    """Of a measure of `six_way` on the films with exactly one label; several verdicts as in `gain`.
+    """Difference of a measure of `six_way` on the films with exactly one label; verdicts as in `gain`.
 
-    Raises DataError where they share no film, or cannot be asked for one of the same labels.
+    Raises DataError if the verdicts share no film, or do not allow the same choice of labels.
     """
     both = common([*ours, *theirs])
-    return _by_six(both, len(ours), measure, Bench(both[0].patients, seed, repeats))
+    return _by_six(both, len(ours), measure, Bench(both[0].patients, _SEED, repeats))
 
 
 def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 2000) -> list[Gain]:
-    """Of every label that both judge, P values corrected for their number, of the mean over the findings, and
-    of the films with exactly one label. Labels and mean also by pairs of films of one group, of ours.
+    """Differences for every shared label, the mean over the findings, and films with exactly one label.
 
-    Raises DataError where they share neither a film nor a label.
+    P values are corrected over the labels. Labels and mean are also compared within each of our groups.
+    Raises DataError if the verdicts share no film or no label.
     """
     shared = [label for label in ours.labels if label in theirs.labels]
     if not shared:
@@ -91,15 +91,15 @@ def gains(ours: Verdicts, theirs: Verdicts, *, seed: int = 0, repeats: int = 200
     with suppress(DataError):
         found += [_by_six(both, 1, measure, bench) for measure in MEASURES]
     for name in both[0].groups:
-        with suppress(DataError):  # where all are of one
+        with suppress(DataError):  # all films are of one group
             found += _by_all(both, shared, bench, name)
     return found
 
 
 def _by_all(both: Sequence[Verdicts], labels: Sequence[str], bench: Bench, within: str = "") -> list[Gain]:
-    """Of each label, P values corrected for their number, and of the mean over the findings.
+    """Differences for each label, P values corrected over the labels, and for the mean over the findings.
 
-    Of pairs of one group without those labels of which the films are too few for a figure.
+    Within groups, labels with too few films for a figure are left out.
     """
     told = [label for label in labels if not (within and _too_few(both[0], label, within))]
     found = [_by_label(both, label, bench, within) for label in told]
@@ -112,30 +112,32 @@ def _by_all(both: Sequence[Verdicts], labels: Sequence[str], bench: Bench, withi
 
 
 def findings_of(one: Verdicts, labels: Sequence[str], within: str = "") -> list[str]:
-    """Of the labels those that the mean over findings is of; raises DataError as `gain`."""
+    """Those labels that the mean over findings averages; raises DataError as `gain`."""
     if within:
         _groups(one, within)
     return [one.labels[i] for i in one.told(within) if one.labels[i] in labels]
 
 
 def _groups(one: Verdicts, within: str) -> Array:
-    """The films' groups (N,), of which there are several; raises DataError."""
+    """The films' groups (N,); raises DataError unless there are several."""
     if within not in one.groups:
-        raise DataError(f"the verdicts to compare tell no {within} of films; evaluate them --by it")
+        raise DataError(
+            f"the verdicts to compare have no column {within!r}; evaluate them with --by {within!r}"
+        )
     if len({*one.groups[within].tolist()} - {""}) < 2:
-        raise DataError(f"the films to compare are all of one {within}; compare them as they are")
+        raise DataError(f"the films to compare are all of one {within}; compare them without groups")
     return one.groups[within]
 
 
 def _too_few(one: Verdicts, label: str, within: str) -> str:
-    """Why the films that groups compare are too few for a figure of a label; empty where they are not."""
+    """Why there are too few films for a within-group figure of a label; "" if there are enough."""
     truth = one.truth[:, one.labels.index(label)]
     films = in_pairs(truth, one.groups[within])
     return too_few(int(films.sum()), int((truth[films] == 1).sum()))
 
 
 def _by_label(both: Sequence[Verdicts], label: str, bench: Bench, within: str) -> Gain:
-    """Of one label and two verdicts, over all pairs with the interval in closed form beside the other."""
+    """Difference for one label; over all pairs of films also with DeLong's interval."""
     found = _by_labels(both, 1, [label], label, bench, within=within)
     if within:
         return found
@@ -155,7 +157,7 @@ def _by_labels(
     measure: str = "AUROC",
     within: str = "",
 ) -> Gain:
-    """Of the mean AUROC over the labels, each where it is known; the first verdicts, so many, are ours."""
+    """Difference of the mean AUROC over the labels, each where it is known; the first `ours` are ours."""
     if not labels:
         raise DataError("the verdicts to compare share no label; compare models of the same labels")
     truth = _columns(both[0], labels, both[0].truth)
@@ -164,7 +166,7 @@ def _by_labels(
     parts = [both[0].patients] if measure == BY_PATIENT else []
     if within:
         if parts:
-            raise DataError(f"{measure!r} is not told of {WITHIN}{within}; compare the AUROC")
+            raise DataError(f"{measure!r} does not exist for {WITHIN}{within}; compare the AUROC")
         score, parts = mean_auroc_within, [_groups(both[0], within)]
         known &= parts[0] != ""
         if len(labels) == 1:
@@ -176,10 +178,10 @@ def _by_labels(
 
 
 def _by_six(both: Sequence[Verdicts], ours: int, measure: str, bench: Bench) -> Gain:
-    """Of a measure of the films with exactly one label."""
+    """Difference of a measure on the films with exactly one label."""
     found = [six for one in both if (six := six_way(one))]
     if len(found) < len(both) or len({frozenset(six.names) for six in found}) > 1:
-        raise DataError("the verdicts to compare are not about one of the same labels; compare others")
+        raise DataError("the verdicts to compare choose among different labels; compare others")
     each = [MEASURES[measure](six) for six in found]
     return _paired(each, ours, found[0].films, bench, subject=found[0].subject, measure=measure)
 
@@ -194,7 +196,7 @@ def _paired(
     measure: str,
     condition: str = "",
 ) -> Gain:
-    """The mean of the first scores, so many, less that of the others, on the films (N,) bool."""
+    """The mean of the first `ours` scores minus that of the others, on the films (N,) bool."""
     first, second = mean_of(each[:ours]), mean_of(each[ours:])
     value, drawn = weighed(lambda rows: first(rows) - second(rows), bench.weights(films))
     interval = around(value, drawn)
@@ -211,7 +213,7 @@ def _paired(
 
 
 def common(several: Sequence[Verdicts]) -> list[Verdicts]:
-    """The verdicts on the films that all of them are about, in one order; raises DataError without any."""
+    """The verdicts on the films that all of them share, in one order; raises DataError if there are none."""
     films = sorted(set(several[0].films).intersection(*(one.films for one in several)))
     if not films:
         raise DataError("the verdicts to compare share no film; evaluate both models on the same data")

@@ -17,7 +17,7 @@ from hilum.data.regions import regional, segmenter_of
 from hilum.errors import ConfigError
 from hilum.evaluation.compare import gains
 from hilum.evaluation.figures import Bench, Evaluation
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.outlines import SIZE, evaluate_outlines
 from hilum.evaluation.verdicts import Verdicts
 from hilum.prepare import compose
@@ -40,18 +40,18 @@ def evaluate(
     repeats: int = 1000,
     tick: Tick | None = None,
 ) -> Evaluation:
-    """Figures of a checkpoint on cached films; raises ConfigError where there are none.
+    """Figures of a checkpoint on cached films; raises ConfigError if there are no films.
 
-    A classifier takes films of its own size, a segmenter of any. A `specialist` of the classifier's size is
-    heard as in `hilum.classify`; `against` another classifier's verdicts the table "differences" is made;
-    `groups` part the films as in `verdicts`, `prevalences` are as in `label_figures`. A segmenter's outlines
-    are compared at the films' size, with `stress` also on films changed in every way of that module.
+    A classifier needs films of its own size, a segmenter takes any size. A `specialist` of the classifier's
+    size is asked as in `hilum.classify`. With another classifier's verdicts, `against`, there is also the
+    table "differences". `groups` are as in `verdicts`, `prevalences` as in `label_figures`. Segmentation
+    masks are compared at the films' size, with `stress` also on films corrupted in every way of that module.
     """
     if not cache.samples:
         raise ConfigError("no films to evaluate on; check the data set and the part")
     if runtime.card.task == "classify" or against is not None:
         ours = replace(judge(runtime, cache, specialist=specialist, tick=tick), groups=groups or {})
-        evaluation = score(ours, card=runtime.card, prevalences=prevalences, seed=seed, repeats=repeats)
+        evaluation = figures_of(ours, card=runtime.card, prevalences=prevalences, seed=seed, repeats=repeats)
         if against is None:
             return evaluation
         rows = [asdict(one) for one in gains(ours, against, seed=seed, repeats=repeats)]
@@ -65,35 +65,35 @@ def evaluate(
 def judge(
     runtime: Runtime, cache: Cache, *, specialist: Runtime | None = None, tick: Tick | None = None
 ) -> Verdicts:
-    """What a classifier, and where it hesitates a specialist, says of cached films, beside what is true.
+    """A classifier's verdicts on cached films; a `specialist` is asked where the classifier hesitates.
 
-    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    Raises ConfigError if the films have none of its labels, or for another model than a classifier.
     """
     truth = known_truth(runtime.card, cache.samples)
     logits = logits_of(runtime, cache, tick)
     found = verdicts_of(runtime.card, cache.samples, truth, logits)
     if specialist is None:
         return found
-    # Written into by the specialist.
+    # The specialist overwrites its part of probabilities and margins.
     asked = _consult(runtime, specialist, logits, found.probabilities, found.margins, cache)
     return replace(found, asked=asked)
 
 
 def known_truth(card: Card, samples: Sequence[Sample]) -> Array:
-    """What is true of films, (N, C) as in `truth_of`, for a classifier to be judged by.
+    """The films' truth, (N, C) as in `truth_of`, for a classifier's labels.
 
-    Raises ConfigError where the films carry none of its labels, or it is no classifier.
+    Raises ConfigError if the films have none of its labels, or for another model than a classifier.
     """
     if card.task != "classify":
         raise ConfigError(f"{card.name}: made to {card.task}; give a classifier")
     truth = truth_of(samples, card.labels)
     if np.isnan(truth).all():
-        raise ConfigError(f"the films carry none of {', '.join(card.labels)}; give other data")
+        raise ConfigError(f"the films have none of {', '.join(card.labels)}; give other data")
     return truth
 
 
 def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Array) -> Verdicts:
-    """Logits (N, C) as what a classifier says of films, beside what is true of them, (N, C)."""
+    """A classifier's verdicts from its logits (N, C) and the truth (N, C)."""
     said = probabilities(logits, card)
     return Verdicts(
         films=tuple(sample.id for sample in samples),
@@ -108,13 +108,13 @@ def verdicts_of(card: Card, samples: Sequence[Sample], truth: Array, logits: Arr
 def groups_of(
     samples: Sequence[Sample], by: Sequence[str], sources: Mapping[str, str] | None = None
 ) -> dict[str, Array]:
-    """Each film's group by sex, age, view, site or data set, "" where none is told: columns (N,) of names.
+    """Each film's group by sex, age, view, site or data set: columns (N,) of names, "" for unknown.
 
-    `sources` names the data set that each sample, by id, came from. Raises ConfigError for anything else.
+    `sources` maps a sample's id to its data set. Raises ConfigError for any other grouping.
     """
     of: dict[str, Callable[[Sample], str]] = {
         "sex": lambda sample: sample.sex or "",
-        "age": lambda sample: _decade(sample.age),
+        "age": lambda sample: _age_band(sample.age),
         "view": lambda sample: sample.view or "",
         "site": lambda sample: sample.site,
         "data set": lambda sample: (sources or {}).get(sample.id, ""),
@@ -124,21 +124,20 @@ def groups_of(
     return {name: np.array([of[name](sample) for sample in samples]) for name in by}
 
 
-def _decade(age: float | None) -> str:
-    """Groups of years of age."""
-    bounds = (18, 40, 60, 80)
-    if age is None:
+def _age_band(age: float | None) -> str:
+    """A range of years, both ends included; "" where the age is unknown, or no age."""
+    if age is None or not age >= 0:
         return ""
-    i = int(np.searchsorted(bounds, age, side="right"))
+    i = int(np.searchsorted((18, 40, 60, 80), age, side="right"))
     return ("0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 and above")[i]
 
 
 def _consult(
     runtime: Runtime, specialist: Runtime, logits: Array, scores: Array, raised: Array, cache: Cache
 ) -> Array:
-    """Write the specialist's scores and margins, (N, C), over the classifier's where that hesitates.
+    """Overwrite the classifier's scores and margins, (N, C), with the specialist's where it hesitates.
 
-    Returns on which films it did, (N,) bool.
+    Returns the films on which it hesitates, (N,) bool.
     """
     card, own = runtime.card, specialist.card
     if film_size(own) != film_size(card) or not set(own.labels) <= set(card.labels):
@@ -156,16 +155,16 @@ def _consult(
 
 
 def film_size(card: Card) -> int:
-    """Side of the films a checkpoint is evaluated on: outlines are compared at one size, whatever theirs."""
+    """Side of the films a checkpoint is evaluated on; all segmenters are compared at the same size."""
     return SIZE if card.task == "segment" else card.preparation.size
 
 
 def films_for(
     cards: Sequence[Card], samples: Sequence[Sample], folder: Path, *, tick: Tick | None = None
 ) -> Cache:
-    """The samples' films, as the first card's model takes them and the others can, from the cache or into it.
+    """The samples' films, read from the cache or written to it, in a form that all the cards' models take.
 
-    Raises ConfigError where the models cannot share films.
+    The size is that of the first card. Raises ConfigError if the models cannot share films.
     """
     first = cards[0]
     for card in cards:
@@ -177,16 +176,20 @@ def films_for(
 
 
 def logits_of(runtime: Runtime, cache: Cache, tick: Tick | None = None) -> Array:
-    """What a checkpoint says of cached films of its own size: (N, C) float32."""
+    """A checkpoint's logits of cached films of its own size: (N, C) float32."""
     return np.stack(list(_logits(runtime, cache, tick)))
 
 
 def _logits(runtime: Runtime, cache: Cache, tick: Tick | None) -> Iterator[Array]:
     """The logits of one film after another."""
     for start in range(0, len(cache.samples), _BATCH):
-        films = cache.pixels(slice(start, start + _BATCH))
-        masks = [None] * len(films) if cache.masks is None else cache.masks[start : start + _BATCH]
-        pairs = zip(films, masks, strict=True)
-        yield from runtime(np.stack([compose(*pair, runtime.card.preparation) for pair in pairs]))["logits"]
+        yield from runtime(inputs_of(cache, runtime.card, slice(start, start + _BATCH)))["logits"]
         if tick:
             tick(min(start + _BATCH, len(cache.samples)), len(cache.samples), "running the model")
+
+
+def inputs_of(cache: Cache, card: Card, which: slice = slice(None)) -> Array:
+    """Cached films as a classifier takes them: (n, C, S, S) float32."""
+    films = cache.pixels(which)
+    masks = [None] * len(films) if cache.masks is None else cache.masks[which]
+    return np.stack([compose(*pair, card.preparation) for pair in zip(films, masks, strict=True)])

@@ -1,4 +1,4 @@
-"""How far maps can be trusted: what hiding the places they name costs, and whether they point at findings.
+"""How faithful maps are: the effect of hiding the places they highlight, and whether they point at findings.
 
 Deletion and insertion after Petsiuk et al., BMVC 2018.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, get_args
@@ -18,10 +19,10 @@ import numpy as np
 from hilum.calibration.calibrate import logit, probabilities
 from hilum.calibration.decide import baseline
 from hilum.card import Card, Metric, copied, read_card
-from hilum.data.opened import pixels_of
-from hilum.errors import ConfigError
+from hilum.data.opened import pixels_of, tried
+from hilum.errors import ConfigError, HilumError
 from hilum.evaluation.figures import Bench, Evaluation, Figure
-from hilum.evaluation.pointing import pointing
+from hilum.evaluation.pointing import fixed_place, pointing
 from hilum.explain import CELLS, FAITHFUL, Network, gradcam, heatmap, hiding, occlusion
 from hilum.gate import implausible
 from hilum.labels import NO_FINDING
@@ -47,18 +48,18 @@ MEASURES = (
 )
 
 _STEPS = 8  # from nothing hidden to all
-_PAIRS = 3  # of random maps of each film, each with its reverse: their areas stray to opposite sides
-_SMOOTH = 2.0  # cells by which noise is blurred to a random map
+_PAIRS = 3  # random maps of each film, each paired with its reverse to reduce the variance
+_SMOOTH = 2.0  # blur that turns noise into a random map, in cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One film as a network sees it, and what is known of it."""
+class Prepared:
+    """One film as input of a network, with its anatomy and its findings' boxes."""
 
     sample: Sample
     anatomy: Anatomy
-    film: Array  # (channels, S, S) float32, prepared
-    part: tuple[slice, slice] | None  # rows and columns of the film that were seen; None: all
+    inputs: Array  # (channels, S, S) float32, prepared
+    part: tuple[slice, slice] | None  # rows and columns that the network sees; None: all
     boxes: Boxes
 
 
@@ -72,30 +73,31 @@ def judge_maps(
     repeats: int = 1000,
     tick: Tick | None = None,
 ) -> Evaluation:
-    """Figures of a classifier's maps on so many films with each label, drawn by seed, and the table "maps".
+    """Figures of a classifier's maps on `films` films with each label, drawn by seed, and the table "maps".
 
-    The maps are those of `hilum predict`: over the film's own pixels, of films whose outlines are plausible.
-    With the `bias` (C,) of a pooled linear head there is Grad-CAM as well. An absence has no place: there
-    are none of No Finding. Raises ConfigError for a model that is no classifier.
+    The maps are those of `hilum predict`: on the film's pixels, for films with plausible outlines. With the
+    `bias` (C,) of a pooled linear head, Grad-CAM is judged as well. No Finding has no maps. Raises
+    ConfigError for another model than a classifier.
     """
     if runtime.card.task != "classify":
         raise ConfigError(f"{runtime.card.name}: made to {runtime.card.task}; maps are a classifier's")
     chosen = _chosen(runtime.card, samples, films, seed)
     rows: list[dict[str, Any]] = []
-    for i, (seen, labels) in enumerate(chosen):
-        others = [one for one, _ in chosen if one.sample.patient != seen.sample.patient]
-        for row, shown in _rows(runtime, seen, labels, bias, np.random.default_rng([seed, i])):
-            row |= pointing(shown, seen.boxes, [one.boxes for one in others])
-            rows.append({"film": seen.sample.id, "patient": seen.sample.patient, **row})
+    for i, (film, labels) in enumerate(chosen):
+        others = [one.boxes for one, _ in chosen if one.sample.patient != film.sample.patient]
+        usual = {label: fixed_place([boxes[label] for boxes in others if label in boxes]) for label in labels}
+        for row, shown in _rows(runtime, film, labels, bias, np.random.default_rng([seed, i])):
+            row |= pointing(shown, film.boxes, usual[shown.label])
+            rows.append({"film": film.sample.id, "patient": film.sample.patient, **row})
         if tick:
             tick(i + 1, len(chosen), "judging maps")
     return Evaluation(figures=tuple(_figures(rows, seed, repeats)), tables={TABLE: rows})
 
 
-def _chosen(card: Card, samples: Sequence[Sample], films: int, seed: int) -> list[tuple[Seen, list[str]]]:
-    """Films to judge maps on, each with the labels that it is judged for."""
+def _chosen(card: Card, samples: Sequence[Sample], films: int, seed: int) -> list[tuple[Prepared, list[str]]]:
+    """Films to judge maps on, each with its labels to judge."""
     segmenter = Runtime(find(SEGMENTER))
-    looked: dict[str, Seen | None] = {}
+    looked: dict[str, Prepared | None] = {}
     found: dict[str, list[str]] = {}
     for i, label in enumerate(card.labels):
         if label == NO_FINDING:
@@ -107,40 +109,43 @@ def _chosen(card: Card, samples: Sequence[Sample], films: int, seed: int) -> lis
                 break
             sample = positive[place]
             if sample.id not in looked:
-                looked[sample.id] = _look(segmenter, card, sample)
+                film = tried(sample, partial(_prepared, segmenter, card, sample))
+                if isinstance(film, HilumError):
+                    raise film
+                looked[sample.id] = film
             if looked[sample.id] is not None:
                 found.setdefault(sample.id, []).append(label)
                 taken += 1
-    return [(seen, found[name]) for name, seen in looked.items() if seen is not None]
+    return [(film, found[name]) for name, film in looked.items() if film is not None]
 
 
-def _look(segmenter: Runtime, card: Card, sample: Sample) -> Seen | None:
-    """A film prepared as for `hilum predict`; None where that would reject it."""
+def _prepared(segmenter: Runtime, card: Card, sample: Sample) -> Prepared | None:
+    """A film prepared as for `hilum predict`; None if that would reject it."""
     pixels = pixels_of(sample.image)
     anatomy = segment(segmenter, pixels)
     if implausible(anatomy):
         return None
     boxes = sample.boxes() if callable(sample.boxes) else sample.boxes
-    return Seen(
+    return Prepared(
         sample=sample,
         anatomy=anatomy,
-        film=prepare(pixels, card.preparation, anatomy.mask),
+        inputs=prepare(pixels, card.preparation, anatomy.mask),
         part=chest(anatomy.mask) if card.preparation.cut else None,
         boxes=boxes or {},
     )
 
 
 def _rows(
-    runtime: Runtime, seen: Seen, labels: Sequence[str], bias: Array | None, rng: np.random.Generator
+    runtime: Runtime, film: Prepared, labels: Sequence[str], bias: Array | None, rng: np.random.Generator
 ) -> Iterator[tuple[dict[str, Any], Heatmap]]:
-    """What the maps of a film are worth, label by label and method by method, each with its map."""
+    """A row of measures and the map, for each label and method."""
     card = runtime.card
-    made = _maps(runtime, seen, labels, bias)
+    made = _maps(runtime, film, labels, bias)
     orders = [order for _ in range(_PAIRS) for order in by_chance(rng)]
     for shown, _ in made:
-        first = order(shown.values if seen.part is None else shown.values[seen.part], rng)
+        first = order(shown.values if film.part is None else shown.values[film.part], rng)
         orders += [first, first[::-1]]
-    found = areas(runtime, card, seen.film, orders)
+    found = areas(runtime, card, film.inputs, orders)
     chance = found[: 2 * _PAIRS].mean(axis=0)
     for i, (shown, seconds) in enumerate(made):
         place = card.labels.index(shown.label)
@@ -159,13 +164,13 @@ def _rows(
 
 
 def _maps(
-    runtime: Runtime, seen: Seen, labels: Sequence[str], bias: Array | None
+    runtime: Runtime, film: Prepared, labels: Sequence[str], bias: Array | None
 ) -> list[tuple[Heatmap, float]]:
-    """A film's maps by every method that the model allows, with the seconds beyond those of the scores."""
+    """A film's maps by every method that the model allows, with the seconds each takes beyond the scores."""
     card = runtime.card
-    evidence = runtime(seen.film[None]).get("evidence")
+    evidence = runtime(film.inputs[None]).get("evidence")
     start = perf_counter()
-    worth = occlusion(runtime, seen.film, softmax=card.activation == "softmax")
+    worth = occlusion(runtime, film.inputs, softmax=card.activation == "softmax")
     hidden = perf_counter() - start
     found = []
     for label in labels:
@@ -178,7 +183,7 @@ def _maps(
         for method, (plane, level) in planes.items():
             start = perf_counter()
             shown = heatmap(
-                plane, label=label, anatomy=seen.anatomy, baseline=level, part=seen.part, method=method
+                plane, label=label, anatomy=film.anatomy, baseline=level, part=film.part, method=method
             )
             found.append((shown, perf_counter() - start + hidden * (method == "occlusion")))
     return found
@@ -192,10 +197,10 @@ def order(values: Array, rng: np.random.Generator) -> Array:
 
 
 def by_chance(rng: np.random.Generator) -> tuple[Array, Array]:
-    """The cells in the order of a random map, and in the reverse.
+    """The cells in the order of a random map, and in the reverse order.
 
-    The map is as smooth as others are. Single cells at random would riddle the film, which alone upsets a
-    network more than the loss of any region: no map's deletion would beat that, and every map's insertion.
+    The map is as smooth as real ones. Single random cells would cover the film with holes, which disturbs a
+    network more than losing any region: then no map's deletion would beat chance, and every insertion would.
     """
     noise = cv2.GaussianBlur(rng.normal(size=(CELLS, CELLS)), (0, 0), _SMOOTH)
     best = np.argsort(-noise, axis=None)
@@ -205,8 +210,8 @@ def by_chance(rng: np.random.Generator) -> tuple[Array, Array]:
 def areas(network: Network, card: Card, film: Array, orders: Sequence[Array]) -> Array:
     """Mean calibrated logit of each label while a prepared film is hidden cell by cell: (orders, labels).
 
-    To hide the best cells first is deletion, and the lower the better; to hide them last is insertion read
-    backwards, and the higher the better. An order by chance serves for both.
+    Hiding the best cells first is deletion: lower is better. Hiding them last is insertion in reverse: higher
+    is better. A random order is the baseline of both.
     """
     covers = np.zeros((len(orders), _STEPS + 1, CELLS**2), bool)
     for cover, cells in zip(covers, orders, strict=True):
@@ -218,9 +223,9 @@ def areas(network: Network, card: Card, film: Array, orders: Sequence[Array]) ->
 
 
 def carry(folder: Path, evaluation: Evaluation, out: Path, *, part: str) -> Path:
-    """Write the checkpoint of `folder` to `out`, its card telling reports how far its maps can be trusted.
+    """Write the checkpoint of `folder` to `out`, with the faithfulness of its maps in its card, for reports.
 
-    `part` of the split is what the films were. Grad-CAM, which no report shows, is left out. Returns `out`.
+    `part` is the films' part of the split. Grad-CAM is left out, because no report shows it. Returns `out`.
     """
     card = read_card(folder)
     told = [

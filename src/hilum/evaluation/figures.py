@@ -1,4 +1,4 @@
-"""Published numbers: a figure with its interval over patients, and the files that hold them."""
+"""Figures: numbers with their interval over patients, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from hilum.store import as_csv, write_whole
 from hilum.types import Array
 
 WITHIN = "pairs of one "
-"""Begins the condition of a figure for which only films of one group are compared: its name follows."""
+"""Prefix of the condition of within-group figures; the name of the grouping follows."""
 
 
 FEWEST = 30
-"""Films of a group below which it gets no figure."""
+"""Films of a group below which the group gets no figure."""
 
 FEWEST_OF_A_CLASS = 10
-"""Films of a group with a label, or without it, below which the label gets no figure."""
+"""Films of a group with a label, or without it, below which the label gets no figure there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One published number with its 95 % interval over patients."""
+    """One number with its 95 % interval over patients."""
 
     subject: str  # a label or a structure
     measure: str
-    condition: str = ""  # what was done to the films; empty: nothing
+    condition: str = ""  # how the films were changed or chosen; "": not at all
     films: int
-    positives: int | None  # films that carry the label
+    positives: int | None  # films with the label
     value: float
     low: float
     high: float
-    remark: str = ""  # what a reader must know of it
+    remark: str = ""  # a caveat for the reader
 
     @classmethod
     def of(cls, interval: Interval, **about: Any) -> Figure:
@@ -56,13 +56,13 @@ class Figure:
 
     @property
     def told(self) -> str:
-        """The number with its interval, as people read it."""
+        """The number with its interval, as text."""
         return with_interval(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All figures of one checkpoint on one set of films, and what they were made from."""
+    """All figures of one checkpoint on one set of films, and the tables that they come from."""
 
     figures: tuple[Figure, ...]
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)  # true label -> called -> films
@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def too_few(films: int, positives: int) -> str:
-    """Why films are too few for a figure of a group, or for an interval; empty where they are not."""
+    """Why there are too few films for a figure of a group, or for an interval; "" if there are enough."""
     if films < FEWEST:
         return f"too few: {films} films, fewer than {FEWEST}"
     rarer, which = min((positives, "positive"), (films - positives, "negative"))
@@ -83,10 +83,10 @@ def joined(one: Evaluation, other: Evaluation) -> Evaluation:
 
 
 def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
-    """``evaluation.json`` with what was measured (`about`) and all figures, ``figures.csv``, the tables.
+    """Write ``evaluation.json`` (`about`, and all figures), ``figures.csv`` and the tables.
 
-    Each is written whole or not at all, ``evaluation.json`` last: where it stands, the others do. Tables of
-    an evaluation that stood there before, and which this one has not, go.
+    Each file is written whole or not at all, ``evaluation.json`` last: if it exists, so do the others. Tables
+    that only a previous evaluation in this folder had are removed.
     """
     out.mkdir(parents=True, exist_ok=True)
     tables = {stem: table for stem, table in evaluation.tables.items() if table}
@@ -101,7 +101,7 @@ def write(evaluation: Evaluation, about: dict[str, object], out: Path) -> None:
 
 
 def _tables_of(document: Path) -> set[str]:
-    """The tables beside an evaluation.json, as it names them."""
+    """The tables that an evaluation.json names."""
     try:
         named = json.loads(document.read_text(encoding="utf-8"))["tables"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -110,9 +110,9 @@ def _tables_of(document: Path) -> set[str]:
 
 
 def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:
-    """The figures as JSON, behind what was measured (`about`), and as csv.
+    """Write the figures as csv, and as JSON after `about`, which says what was measured.
 
-    The JSON comes last: where it stands, all is written.
+    The JSON comes last: if it exists, all is written.
     """
     rows = [_without_nan(asdict(figure)) for figure in figures]
     write_whole(table, as_csv([field.name for field in fields(Figure)], rows))
@@ -120,7 +120,7 @@ def write_figures(figures: Sequence[Figure], about: dict[str, object], document:
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with None, which JSON and csv know, for what could not be told or has no limit."""
+    """The row with None for NaN and infinity, which JSON does not have."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
@@ -129,12 +129,14 @@ def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every figure is measured with: the films' patients, the seed and the number of resamples."""
+    """What figures need for their intervals: the films' patients, the seed and the number of resamples."""
 
     patients: Array  # (N,) names
     seed: int
     repeats: int
-    _weights: dict[bytes, Array] = field(default_factory=dict, repr=False)  # resamples of the films seen last
+    _weights: dict[bytes, Array] = field(
+        default_factory=dict, repr=False
+    )  # resamples of the last set of films
 
     def figure(
         self,
@@ -150,8 +152,8 @@ class Bench:
     ) -> Figure:
         """A score of `hilum.statistics.scores` over the chosen films (N,) bool of each column (N,).
 
-        With `reflected` the interval's ends lie as far to the other sides of the value, and not below 0: of a
-        score that resampling makes larger, as it does a calibration error.
+        With `reflected`, the interval is `mirrored`: for scores that resampling biases upwards, such as the
+        calibration error.
         """
         value, drawn = weighed(score(*(column[films] for column in columns)), self.weights(films))
         return Figure.of(
@@ -170,7 +172,7 @@ class Bench:
         if key not in self._weights:
             rng = np.random.default_rng(self.seed)
             drawn = resamples(self.patients[films], rng=rng, repeats=self.repeats)
-            # Of one set of films after another; many sets of many films would not fit into memory.
+            # Only the last set is kept: many sets of many films would not fit into memory.
             self._weights.clear()
             self._weights[key] = drawn
         return self._weights[key]
@@ -185,7 +187,7 @@ class Bench:
         films: Array,
         positives: int | None = None,
     ) -> Figure:
-        """The statistic over rows: each column (R,) and `films` (R,), which film each row is of."""
+        """A statistic over rows: columns (R,), and `films` (R,), the index of each row's film."""
         interval = bootstrap(
             statistic,
             *columns,

@@ -22,19 +22,20 @@ _PROBABILITIES = (
 )
 
 _ABSTAINS = (
-    "Mean share of ill and of well films called wrongly, the films nearest to the threshold left open: "
-    "coverage is the share called."
+    "Mean of the shares of positive and of negative films that are called wrongly. The model abstains on the "
+    "films nearest to the threshold; coverage is the share of films that it calls."
 )
 _NONE = (
-    "How well its score tells films without finding from those with one of the findings, or another alone."
+    "AUROC of its score for films without finding against films with one of the findings, or with another "
+    "finding alone."
 )
-_PAIRS = "Pairs of one group: only its films are compared with each other."
+_PAIRS = "Pairs of one group: each film is compared only with films of the same group."
 _FAITHFUL = (
-    "On films with the finding. Deletion: how many logits lower the score lies, on average, while the film "
-    "is blurred from the map's strongest place on rather than cell by cell at random. Insertion: how much "
-    "higher while these are blurred last. Scattered holes disturb a network more than one large one, which "
-    "counts against deletion and for insertion; their sum is free of it, and 0 is chance. Lift: the "
-    "evidence's share around the chest over that of the area, 1 where spread evenly. Pointing: how often the "
+    "On films with the finding. Deletion: the mean drop of the score, in logits, when the film is blurred "
+    "from the map's strongest place on, compared with random cells. Insertion: the mean rise when those "
+    "places are blurred last. Scattered holes disturb a network more than one large one, which lowers "
+    "deletion and raises insertion; their sum is free of this effect, and 0 is chance. Lift: the share of "
+    "the evidence around the chest over the share of the area, 1 if spread evenly. Pointing: how often the "
     "strongest place lies in the finding."
 )
 
@@ -43,13 +44,13 @@ Grid = tuple[str, str, list[str], list[list[str]]]
 
 
 def grids(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
-    """What can be told apart, how far probabilities hold, the calls, groups of films, the six-way task."""
+    """Tables of discrimination, calibration, calls, groups of films, and films with exactly one label."""
     whole = [one for one in evaluation.figures if not one.condition]
     called = [one for one in evaluation.figures if one.condition.startswith((AT_THRESHOLD, BY_POINT))]
     found = [
         _table(
-            "How well films with a finding are told from those without",
-            "After DeLong films count as independent.",
+            "Discrimination: films with a finding against films without",
+            "After DeLong, films are taken as independent.",
             [one for one in whole if one.measure in _TELLING],
         ),
         _table("Probabilities", _remarks(whole), [one for one in whole if one.measure in _PROBABILITIES]),
@@ -64,7 +65,7 @@ def grids(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
     ]
     rest = [one for one in whole if one.measure not in (*_TELLING, *_PROBABILITIES)]
     found += [_table("Whole films", "", [one for one in rest if one.subject == "films"])]
-    found += [_table("One of six", "", [one for one in rest if one.subject != "films"])]
+    found += [_table("Films with exactly one label", "", [one for one in rest if one.subject != "films"])]
     if evaluation.confusion:
         head = ["true, called by probability", *evaluation.confusion]
         rows = [[true, *map(str, called.values())] for true, called in evaluation.confusion.items()]
@@ -80,7 +81,7 @@ def grids(evaluation: Evaluation, groups: Sequence[str]) -> list[Grid]:
 def _across(
     title: str, caption: str, figures: Sequence[Figure], measure: str, conditions: str = "coverage "
 ) -> Grid:
-    """Subjects down, across them the conditions that begin so."""
+    """Subjects down; across, the conditions with this prefix."""
     own = [one for one in figures if one.measure == measure and one.condition.startswith(conditions)]
     columns = list(dict.fromkeys(one.condition for one in own))
     cells = {(one.subject, one.condition): one for one in own}
@@ -90,17 +91,17 @@ def _across(
 
 
 def _sets(figures: Sequence[Figure]) -> Grid:
-    """What prediction sets promise, and hold."""
+    """The promised and the observed coverage of prediction sets."""
     own = [one for one in figures if one.condition.startswith("promised ")]
     promise = own[0].condition if own else ""
-    caption = f"{promise}; in the coverage every patient counts as one.".capitalize()
+    caption = f"{promise}; in the coverage each patient counts once.".capitalize()
     title, about, head, rows = _table("Prediction sets", caption, own)
-    # Each measure is of films of its own: those with the label, those without, all.
+    # The measures are of different films: those with the label, those without, all.
     return title, about, ["", *head[3:]], [[row[0], *row[3:]] for row in rows]
 
 
 def _maps(figures: Sequence[Figure]) -> list[Grid]:
-    """How far maps can be trusted, by the way they are made."""
+    """The faithfulness of maps, for each method."""
     own = [one for one in figures if one.condition.startswith(BY_METHOD)]
     return [
         _table(f"M{method[1:]}", _FAITHFUL, [one for one in own if one.condition == method])
@@ -109,7 +110,7 @@ def _maps(figures: Sequence[Figure]) -> list[Grid]:
 
 
 def _remarks(figures: Sequence[Figure]) -> str:
-    """Which labels' calibration cannot be judged."""
+    """The labels whose calibration cannot be judged."""
     judged = [one for one in figures if one.measure == "calibration slope" and one.remark]
     return "; ".join(f"{one.subject}: {one.remark}" for one in judged)
 
@@ -129,7 +130,7 @@ def _table(title: str, caption: str, figures: Sequence[Figure]) -> Grid:
 
 
 def _by_group(figures: Sequence[Figure], name: str, measure: str) -> Grid:
-    """Labels down, groups across, then pairs within them, and last the widest gap between two of them."""
+    """Labels down; across the groups, the within-group figure, and the largest gap between two groups."""
     within = WITHIN + name
     own = [
         one
@@ -173,20 +174,22 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> Grid:
 
 
 def links_grid(group: str, cells: Mapping[tuple[str, str, str], Figure]) -> Grid:
-    """Labels down: how frequent each is in the group and elsewhere, and how far the group alone tells it."""
+    """Labels down: the prevalence in the group and elsewhere, and the AUROC of the group alone."""
     rows = []
     for subject, measure, condition in cells:
         if (measure, condition) == (ALONE, group):
             kept = ((PREVALENCE, group), (PREVALENCE, other_than(group)), (ALONE, group))
             rows.append([subject, *(cell(cells[subject, *key]) for key in kept)])
-    caption = "How frequent a label is, and the AUROC of telling it by the group alone, without a model."
+    caption = (
+        "The prevalence of a label, and the AUROC of predicting it from the group alone, without a model."
+    )
     return f"Labels and {group}", caption, ["", group, "other films", "AUROC of the group alone"], rows
 
 
 def cell(figure: Figure | None) -> str:
-    """The figure with its interval; what could not be told, with the reason."""
+    """The figure with its interval, or the reason why there is none."""
     if figure is None:
         return ""
     if figure.value != figure.value:
-        return figure.remark or "cannot be told"
+        return figure.remark or "cannot be computed"
     return figure.told

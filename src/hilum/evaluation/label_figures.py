@@ -1,4 +1,4 @@
-"""Every figure of a classifier's verdicts: each label's, the findings' together, groups of films, six-way."""
+"""All figures of a classifier's verdicts: by label, over the findings, by group, for films with one label."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ DECISION = "decision"
 """Stem of the csv that holds the decision curves."""
 
 BINS = "bins"
-"""Stem of the csv that holds what was said and seen in bins of equal number."""
+"""Stem of the csv that holds predicted and observed frequencies in bins of equal mass."""
 
 ASSESSABLE = 100
-"""Patients of either class below which a calibration cannot be judged (after Van Calster et al., 2016)."""
+"""Patients of either class below which the calibration is not assessed (after Van Calster et al., 2016)."""
 
 
-def score(
+def figures_of(
     verdicts: Verdicts,
     *,
     card: Card | None = None,
@@ -43,8 +43,8 @@ def score(
 ) -> Evaluation:
     """All figures of the verdicts, with intervals over patients.
 
-    With the model's `card` also those of its operating points and prediction sets. `prevalences` are those of
-    labels elsewhere, for which predictive values are told as well.
+    With the model's `card`, also those of its operating points and prediction sets. `prevalences` are label
+    prevalences elsewhere; predictive values are given for them too.
     """
     bench = Bench(verdicts.patients, seed, repeats)
     six = six_way(verdicts)
@@ -64,7 +64,7 @@ def score(
 
 
 def _asked(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
-    """Whom the specialist was shown."""
+    """The share of films shown to the specialist."""
     if verdicts.asked is not None:
         everyone = np.ones(len(verdicts.films), bool)
         yield bench.figure(
@@ -74,7 +74,7 @@ def _asked(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
 
 def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     of_films: dict[str, Measure] = {"AUROC": scores.auroc, "average precision": scores.average_precision}
-    # A probability speaks of patients, each of whom counts as one wherever it is judged.
+    # Probabilities are about patients, so each patient counts once where they are judged.
     of_patients: dict[str, Measure] = {
         "AUROC by patient": scores.auroc,
         "Brier score": scores.brier,
@@ -108,7 +108,7 @@ def _of_labels(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
 
 
 def _bins(verdicts: Verdicts) -> list[dict[str, Any]]:
-    """What was said and what is true on the whole of patients in ten bins of equal number, by label."""
+    """Predicted and observed frequency in ten bins with equally many patients, by label."""
     rows = []
     for i, label in enumerate(verdicts.labels):
         known = ~np.isnan(verdicts.truth[:, i])
@@ -170,7 +170,7 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str) -> Iterator[Figure]:
 
 
 def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[Figure]:
-    """The AUROC with films compared within a group alone: nothing that tells groups apart can raise it."""
+    """The within-group AUROC: differences between groups cannot raise it."""
     for i, label in enumerate(verdicts.labels):
         truth, said = verdicts.truth[:, i], verdicts.probabilities[:, i]
         films = in_pairs(truth, of)
@@ -188,10 +188,10 @@ def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[
 
 
 def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figure]) -> Figure:
-    """How much more the AUROC is in the best group than in the worst."""
+    """The AUROC of the best group minus that of the worst."""
     one, other = found[best], found[worst]
     return Figure.of(
-        # An interval for a pair that was looked for would be too narrow.
+        # The pair was chosen for its gap: an interval would be too narrow.
         Interval(value=one.value - other.value, low=math.nan, high=math.nan),
         subject=label,
         measure="AUROC",

@@ -1,4 +1,4 @@
-"""A segmenter's outlines against known ones: as the films are, and as bad films would have them."""
+"""A segmenter's masks against reference masks, on films as they are and on corrupted ones."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from hilum.types import (
 )
 
 SIZE = 256
-"""Side of the films that outlines are compared on; distances are in these pixels."""
+"""Side of the films on which masks are compared; distances are in these pixels."""
 
 CLEAN = "clean"
 
 _SUBJECTS = (*STRUCTURES, "lungs")
 _OVERLAP = ("Dice", "IoU", "pixel accuracy", "HD95, pixels", "surface distance, pixels", "stray parts")
-_SHARES = (0.90, POOR)  # of Dice: the share of outlines below
+_SHARES = (0.90, POOR)  # Dice limits; the share of structures below each is a figure
 
 
 @dataclass(slots=True)
 class _Tables:
-    """What is known film by film, a row for each."""
+    """Results film by film, as rows."""
 
     outlines: list[dict[str, Any]] = field(default_factory=list)
     ratios: list[dict[str, Any]] = field(default_factory=list)
@@ -50,9 +50,9 @@ class _Tables:
 def evaluate_outlines(
     runtime: Runtime, cache: Cache, bench: Bench, *, stress: bool, tick: Tick | None = None
 ) -> Evaluation:
-    """Overlap and distances of each structure, the ratio's error, and whether quality tells good from poor.
+    """Overlap and distances of each structure, error of the cardiothoracic ratio, and quality against Dice.
 
-    On films without masks, how well the ratio alone tells Cardiomegaly where they carry that label.
+    If the films have the label Cardiomegaly, also how well the ratio alone predicts it; this needs no masks.
     """
     labelled = any("Cardiomegaly" in sample.labels for sample in cache.samples)
     if cache.masks is None and not labelled:
@@ -71,7 +71,7 @@ def evaluate_outlines(
 
 
 def _film(runtime: Runtime, cache: Cache, i: int, condition: str, seed: int, tables: _Tables) -> None:
-    """Outline one film under one condition and add its rows."""
+    """Segment one film under one condition and add its rows."""
     sample = cache.samples[i]
     structures = frozenset() if cache.masks is None else shown(sample.structures, cache.masks[i])
     film, mask = changed(cache, i, condition, seed)
@@ -85,12 +85,12 @@ def _film(runtime: Runtime, cache: Cache, i: int, condition: str, seed: int, tab
 
 
 def changed(cache: Cache, i: int, condition: str, seed: int) -> tuple[Array, Array | None]:
-    """A film, (S, S) float32, and its mask as they are under a condition: `CLEAN` or a stress's name."""
+    """A film, (S, S) float32, and its mask under a condition: `CLEAN` or the name of a stress."""
     film = cache.pixels(i)
     mask = None if cache.masks is None else np.array(cache.masks[i])
     if condition == CLEAN or mask is None:
         return film, mask
-    # By the film's name: the same film is stressed alike whatever films are beside it.
+    # By the film's name: a film is corrupted in the same way whatever the other films are.
     film_, stress = crc32(cache.samples[i].id.encode()), list(STRESSES).index(condition)
     return STRESSES[condition](film, mask, np.random.default_rng([seed, film_, stress]))
 
@@ -98,7 +98,7 @@ def changed(cache: Cache, i: int, condition: str, seed: int) -> tuple[Array, Arr
 def _compared(
     mask: Array, structures: frozenset[str], found: Anatomy, logits: Array
 ) -> Iterator[dict[str, Any]]:
-    """One row for each structure that the film's mask shows, and for both lungs together."""
+    """One row for each structure in the film's mask, and for both lungs together."""
     pairs = {
         name: (mask == value, found.mask == value, logits[value - 1 : value] > 0)
         for value, name in enumerate(STRUCTURES, 1)
@@ -125,14 +125,14 @@ def _compared(
 def _measured(
     mask: Array | None, structures: frozenset[str], found: Anatomy, sample: Sample
 ) -> dict[str, Any]:
-    """The cardiothoracic ratio, found and true, and whether the film was called mirrored."""
+    """The cardiothoracic ratio, measured and true, and whether the film was called mirrored."""
     measured = measure(found, None)
     true = None
     if mask is not None and set(STRUCTURES) <= structures:
         true = measure(Anatomy(mask=mask, quality={}), None).cardiothoracic_ratio
     return {
         "true ratio": true,
-        # Of the outlines as they are, so that the error of those withheld can be told too.
+        # Also for unreliable outlines, so that the error of withheld ratios is known.
         "ratio": measure(replace(found, unreliable=frozenset()), None).cardiothoracic_ratio,
         "withheld": int(measured.cardiothoracic_ratio is None),
         "called mirrored": int(is_mirrored(measured)),
@@ -165,12 +165,12 @@ def _means(subject: str, condition: str, rows: list[dict[str, Any]], bench: Benc
     for limit in _SHARES:
         below = np.asarray(_column(rows, "Dice") < limit, float)
         yield _share_of(subject, f"share below Dice {limit:.2f}", said, rows, below, bench)
-    # Distances leave these out: to an outline that is not there, there is none.
+    # The distances leave these out: they need both outlines.
     yield _share_of(subject, "share not found", said, rows, _column(rows, "not found"), bench)
 
 
 def _qualities(rows: list[dict[str, Any]], bench: Bench) -> Iterator[Figure]:
-    """Over all conditions together: does quality rank the outlines, and does the flag find the poor ones?"""
+    """Over all conditions: how well quality ranks the outlines, and whether the flag finds the poor ones."""
     for subject in _SUBJECTS:
         part = [row for row in rows if row["structure"] == subject]
         if not part:
@@ -207,7 +207,7 @@ def _ratios(rows: list[dict[str, Any]], conditions: list[str], bench: Bench) -> 
 
 
 def _cardiomegaly(rows: list[dict[str, Any]], bench: Bench) -> Iterator[Figure]:
-    """How well the ratio alone tells the label, on all films and by view."""
+    """How well the ratio alone predicts the label, on all films and by view."""
     known = [
         row
         for row in rows
@@ -240,7 +240,7 @@ def _mean_of(
 def _share_of(
     subject: str, measure_: str, condition: str, rows: list[dict[str, Any]], values: Array, bench: Bench
 ) -> Figure:
-    """The mean of zeros and ones; where all are alike, resampling sees no doubt: the exact bound stands."""
+    """The mean of zeros and ones; if all are equal, resampling gives no interval: take the exact one."""
     figure = _mean_of(subject, measure_, condition, rows, values, bench)
     patients = len({bench.patients[row["index"]] for row in rows})
     exact = 0.025 ** (1 / max(patients, 1))  # Clopper and Pearson 1934, as if each patient had one film

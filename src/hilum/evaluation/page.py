@@ -1,4 +1,4 @@
-"""One self-contained HTML page of what an evaluation of a classifier found, with its worst errors."""
+"""A self-contained HTML page of a classifier's evaluation, with its worst errors."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from hilum.types import Array
 PAGE = "evaluation.html"
 
 _UNSAID: dict[str, Any] = {"unreadable": {}, "part": "", "specialist": None, "compared": None, "warnings": []}
-_ERRORS = 6  # of each kind and label in the gallery
+_ERRORS = 6  # films of each kind of error and label in the gallery
 
 _WORTH = (
-    "Net benefit, in true positives a patient, of acting on films from a probability up (blue, with its "
+    "Net benefit, in true positives per patient, of acting on films from a probability up (blue, with its "
     "interval), of acting on all (grey) and on none (0)."
 )
 
 
 def write_page(evaluation: Evaluation, about: Mapping[str, Any], cache: Cache, out: Path) -> Path:
-    """Write ``out/evaluation.html``; the verdicts stand in `out` already.
+    """Write ``out/evaluation.html`` from the evaluation and the verdicts in `out`.
 
-    It shows films, and so goes no further than they may. Curves need matplotlib; without it the page says so.
+    The page shows films, so share it only where you may share them. Curves need matplotlib; without it the
+    page says so.
     """
     verdicts = read_verdicts(out / f"{TABLE}.csv")
     known = [i for i in range(len(verdicts.labels)) if not np.isnan(verdicts.truth[:, i]).all()]
@@ -71,14 +72,14 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
         bins[row["label"]].append((row["mean probability"], row["share positive"], row["patients"]))
     for label, (truth, said, *_) in columns.items():
         known = ~np.isnan(truth)
-        if len(set(truth[known].tolist())) < 2:  # films of one class alone tell neither curve
+        if len(set(truth[known].tolist())) < 2:  # films of one class have neither curve
             continue
         _, ill, well = tally(truth, said)
         shares = (np.cumsum(part[::-1]) / max(part.sum(), 1) for part in (well, ill))
         alarms, hits = (np.r_[0.0, share] for share in shares)
         curves[label] = alarms, hits
     caption = (
-        "In ten bins of films, each patient counting as one; on the dotted line what is said is what is seen."
+        "In ten bins of films, each patient counting once; on the dotted line, predicted equals observed."
     )
     found = []
     if curves:
@@ -92,7 +93,7 @@ def _pictures(evaluation: Evaluation, columns: Mapping[str, tuple[Array, ...]]) 
 
 
 def _by_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """A decision curve's rows, of labels that the films tell."""
+    """Rows of the decision curves of labels whose net benefit is known."""
     told = [row for row in rows if row["net benefit"] == row["net benefit"]]
     return {
         label: [row for row in told if row["label"] == label]
@@ -103,7 +104,7 @@ def _by_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 def _gallery(
     columns: Mapping[str, tuple[Array, ...]], cache: Cache
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each label the ill films least called, and the well ones called most, the worst first."""
+    """For each label, missed positive films and falsely called negative ones, the worst first."""
     found = []
     for label, (truth, said, margins, called) in columns.items():
         for kind, wrong in (

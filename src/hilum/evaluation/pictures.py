@@ -1,7 +1,8 @@
-"""Pictures of an evaluation of outlines: the worst films, and the errors of the cardiothoracic ratio."""
+"""Pictures of a segmenter's evaluation: the worst films, and the errors of the cardiothoracic ratio."""
 
 from __future__ import annotations
 
+import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ _ACROSS = 5
 
 
 def write_pictures(runtime: Runtime, cache: Cache, evaluation: Evaluation, out: Path, *, seed: int) -> None:
-    """``worst.png``, ``worst-stress.png`` and, where matplotlib is installed, ``ratio.png`` (Bland-Altman).
+    """Write ``worst.png``, ``worst-stress.png`` and, with matplotlib, ``ratio.png`` (Bland-Altman).
 
-    The sheets show the films of lowest Dice, worst first: known outlines in white, found ones in colour. They
-    are made of the films themselves, so they go no further than the films may.
+    The sheets show the films of lowest Dice, worst first: reference outlines in white, the model's in colour.
+    They show films, so share them only where you may share those.
     """
     rows = evaluation.tables.get("outlines", [])
     sheets = {
@@ -48,7 +49,7 @@ def write_pictures(runtime: Runtime, cache: Cache, evaluation: Evaluation, out: 
 
 
 def _lowest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The worst structure of each film, the worst films first; both lungs together speak for the lungs."""
+    """The worst structure of each film, the worst films first; of the lungs, only both together count."""
     worst: dict[tuple[int, str], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: float(row["Dice"])):
         if row["structure"] in ("lungs", "heart"):
@@ -69,7 +70,7 @@ def _tile(runtime: Runtime, cache: Cache, row: dict[str, Any], seed: int) -> Arr
     )
     for line, words in enumerate((text, f"{row['film']} {row['condition']}")):
         place = (6, 14 + 15 * line)
-        # A shadow of the same weight: OpenCV sets heavier letters wider, and they would not lie under these.
+        # A shadow of the same weight: OpenCV spaces heavier letters wider, so they would not align.
         for colour, (x, y) in (((0, 0, 0), (place[0] + 1, place[1] + 1)), ((255, 255, 255), place)):
             cv2.putText(image, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
     return np.asarray(image)
@@ -90,7 +91,7 @@ def _sheet(tiles: list[Array]) -> Array:
 
 
 def _bland_altman(rows: list[dict[str, Any]], path: Path) -> None:
-    """Difference against mean of the found and the true ratio, with bias and limits of agreement."""
+    """Difference against mean of the measured and the true ratio, with bias and limits of agreement."""
     # The object interface needs no display and leaves pyplot's global state alone.
     from matplotlib.figure import Figure
 
@@ -112,4 +113,6 @@ def _bland_altman(rows: list[dict[str, Any]], path: Path) -> None:
         title=f"{len(rows)} films, mean absolute error {np.abs(error).mean():.4f}",
     )
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120)
+    write_whole(path, picture.getvalue())

@@ -1,4 +1,4 @@
-"""The pictures of the pages on studies and evaluations, each an SVG drawing."""
+"""Plots for the pages of studies and evaluations, each an SVG drawing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which all eyes tell apart."""
+"""Okabe and Ito's colours, which also colour-blind people can tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Point:
 
 
 def pareto(points: Sequence[Point], measure: str) -> str:
-    """Quality against cost; a line joins the runs that none beats at less cost."""
+    """Quality against cost; a line joins the runs that no cheaper run beats."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     figure = _figure(9, 5.5)
@@ -61,7 +61,7 @@ def pareto(points: Sequence[Point], measure: str) -> str:
     axes.set(xscale="log", xlabel="GFLOP a film", ylabel=measure)
     axes.margins(x=0.12)  # for names
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")  # text, which the page's fonts can show
+    axes.xaxis.set_major_formatter("{x:g}")  # plain text, not mathtext: the page's fonts can show it
     axes.xaxis.set_minor_locator(NullLocator())
     if points:
         axes.legend(frameon=False)
@@ -70,7 +70,7 @@ def pareto(points: Sequence[Point], measure: str) -> str:
 
 
 def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Each point's name to its right; lower where another's stands there, if much so with a line to it."""
+    """Put each point's name to its right; lower if another name is there, with a line if much lower."""
     size = 8.0
     figure.draw_without_rendering()  # the axes' final place
     taken: list[tuple[float, float, float]] = []  # left, right and height of a name, in points
@@ -91,7 +91,7 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
 
 
 def comparison(points: Sequence[Point]) -> str:
-    """Differences from a baseline, best first; filled where the kind says that they hold."""
+    """Differences from a baseline, best first; filled if the point's kind is not empty."""
     ordered = sorted(points, key=lambda p: p.value)
     figure = _figure(9, 0.8 + 0.3 * len(points))
     axes = figure.subplots()
@@ -106,14 +106,11 @@ def comparison(points: Sequence[Point]) -> str:
 
 
 def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    """For each run the losses in training and in tuning, and the tuning score, all on the same scales."""
-    columns = min(4, len(histories))
-    rows = math.ceil(len(histories) / columns)
-    figure = _figure(2.9 * columns, 2.0 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    """For each run the training loss, the tuning loss and the tuning score, on the same scales."""
+    figure, grid = _panels(len(histories), 4, 2.9, 2.0, shared=True)
     scores = [float(row["score"]) for history in histories.values() for row in history]
     told = [score for score in scores if math.isfinite(score)]  # a tuning part of one class has none
-    for axes, (name, history) in zip(grid.flat, histories.items(), strict=False):
+    for axes, (name, history) in zip(grid, histories.items(), strict=True):
         epochs = [int(row["epoch"]) for row in history]
         for loss, style in (("loss", "-"), ("tune_loss", "--")):
             axes.plot(epochs, [float(row[loss]) for row in history], color=_COLOURS[0], lw=1, ls=style)
@@ -124,19 +121,14 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
         axes.set_title(name, fontsize=8)
         for side in (axes, right):
             side.tick_params(labelsize=7)
-    for axes in list(grid.flat)[len(histories) :]:
-        axes.set_axis_off()
     figure.supxlabel("epoch", fontsize=9)
     return _svg(figure)
 
 
 def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
-    """For each run, of the films of a true label (row) the share called each label (column)."""
-    columns = min(4, len(tables))
-    rows = math.ceil(len(tables) / columns)
-    figure = _figure(3.3 * columns, 3.1 * rows + 0.6)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, (name, table) in zip(grid.flat, tables.items(), strict=False):
+    """For each run, the share of the films of a true label (row) called each label (column)."""
+    figure, grid = _panels(len(tables), 4, 3.3, 3.1, more=0.6)
+    for axes, (name, table) in zip(grid, tables.items(), strict=True):
         counts = np.array([[row[label] for label in table] for row in table.values()], float)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -154,31 +146,26 @@ def confusions(tables: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_title(name, fontsize=8)
-    for axes in list(grid.flat)[len(tables) :]:
-        axes.set_axis_off()
     return _svg(figure)
 
 
 def reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
-    """For each label, of films in bins of probability the mean said and the share seen; a dot a bin."""
-    figure = _figure(2.6 * min(3, len(curves)), 2.7 * math.ceil(len(curves) / 3))
-    grid = figure.subplots(math.ceil(len(curves) / 3), min(3, len(curves)), squeeze=False)
-    for axes, (label, bins) in zip(grid.flat, curves.items(), strict=False):
+    """For each label, mean predicted and observed frequency in bins of probability, one dot a bin."""
+    figure, grid = _panels(len(curves), 3, 2.6, 2.7)
+    for axes, (label, bins) in zip(grid, curves.items(), strict=True):
         edge = 1.05 * max((max(said, seen) for said, seen, _ in bins), default=1) or 1
         axes.plot([0, edge], [0, edge], color="#888888", lw=1, ls=":")
         axes.plot([said for said, _, _ in bins], [seen for _, seen, _ in bins], "o-", color=_COLOURS[0], ms=4)
         axes.set(xlim=(0, edge), ylim=(0, edge))
         axes.set_title(label, fontsize=9)
         axes.tick_params(labelsize=7)
-    for axes in list(grid.flat)[len(curves) :]:
-        axes.set_axis_off()
-    figure.supxlabel("probability said", fontsize=9)
-    figure.supylabel("share seen", fontsize=9)
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.supylabel("observed share", fontsize=9)
     return _svg(figure)
 
 
 def receiver(curves: Mapping[str, tuple[Array, Array]]) -> str:
-    """Each label's sensitivity (second) against its false alarms, the share of well films called (first)."""
+    """Each label's ROC curve: false-positive rates (first) and sensitivities (second)."""
     figure = _figure(5.4, 4.6)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#888888", lw=1, ls=":")
@@ -191,9 +178,8 @@ def receiver(curves: Mapping[str, tuple[Array, Array]]) -> str:
 
 def decisions(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """For each label the net benefit of acting by the model, with its interval, and of acting on all."""
-    figure = _figure(2.6 * min(3, len(curves)), 2.7 * math.ceil(len(curves) / 3))
-    grid = figure.subplots(math.ceil(len(curves) / 3), min(3, len(curves)), squeeze=False)
-    for axes, (label, rows) in zip(grid.flat, curves.items(), strict=False):
+    figure, grid = _panels(len(curves), 3, 2.6, 2.7)
+    for axes, (label, rows) in zip(grid, curves.items(), strict=True):
         column = {name: [row[name] for row in rows] for name in rows[0] if name != "label"}
         x, own = column["probability"], column["net benefit"]
         axes.axhline(0, color="#888888", lw=1, ls=":")
@@ -205,11 +191,25 @@ def decisions(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         axes.set_xticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
         axes.set_title(label, fontsize=9)
         axes.tick_params(labelsize=7)
-    for axes in list(grid.flat)[len(curves) :]:
-        axes.set_axis_off()
-    figure.supxlabel("probability from which one acts", fontsize=9)
+    figure.supxlabel("probability from which to act", fontsize=9)
     figure.supylabel("net benefit", fontsize=9)
     return _svg(figure)
+
+
+def _panels(
+    count: int, most: int, width: float, height: float, *, more: float = 0.0, shared: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, at most `most` in a row; `width` and `height` of a panel in inches.
+
+    `more` is added to the height of the figure. With `shared`, all panels have the same axes.
+    """
+    columns = min(most, count)
+    rows = math.ceil(count / columns)
+    figure = _figure(width * columns, height * rows + more)
+    grid = list(figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
 
 
 def _cycle(count: int) -> list[str]:
@@ -229,8 +229,8 @@ def _svg(figure: Figure) -> str:
 
     text = io.StringIO()
     for written in figure.findobj(Text):
-        written.set_parse_math(False)  # a label is no formula
-    with rc_context({"svg.hashsalt": "hilum"}):  # or each drawing of the same would name its parts anew
+        written.set_parse_math(False)  # a label is not a formula
+    with rc_context({"svg.hashsalt": "hilum"}):  # else the ids differ between drawings of the same plot
         figure.savefig(text, format="svg", metadata={"Date": None})
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]

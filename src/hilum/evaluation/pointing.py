@@ -1,6 +1,6 @@
-"""The pointing game: whether a map's highest place lies where a label's finding does.
+"""The pointing game: whether the highest place of a map lies in the finding's box.
 
-Source: Zhang et al., IJCV 2018. One fixed place plays along, for findings have their usual places.
+Source: Zhang et al., IJCV 2018. A fixed place serves as the baseline, because findings have usual places.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 
 from hilum.types import Box, Boxes, Heatmap
 
-_FINE = 64  # cells across, of where findings lie
+_FINE = 64  # cells across the grid on which boxes are counted
 
 
-def pointing(shown: Heatmap, boxes: Boxes, others: Sequence[Boxes]) -> dict[str, float]:
-    """Whether a map's highest place lies in a box of its label, and whether one fixed place does.
+def pointing(shown: Heatmap, boxes: Boxes, usual: tuple[float, float] | None) -> dict[str, float]:
+    """Whether a map's highest place lies in a box of its label, and whether the `usual` place does.
 
-    NaN where the film has no box, or no other does.
+    `usual` is the label's `fixed_place` on films of other patients. NaN where the film has no box of the
+    label, or there is no usual place.
     """
     own = boxes.get(shown.label, ())
-    usual = fixed_place([one[shown.label] for one in others if shown.label in one])
     values = shown.values
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     height, width = values.shape
@@ -33,7 +33,7 @@ def pointing(shown: Heatmap, boxes: Boxes, others: Sequence[Boxes]) -> dict[str,
 
 
 def fixed_place(films: Sequence[Sequence[Box]]) -> tuple[float, float] | None:
-    """The place, across and down as shares, where most films have a box; None without any."""
+    """The place (x, y), as shares of width and height, where most films have a box; None without films."""
     if not films:
         return None
     middles = (np.arange(_FINE) + 0.5) / _FINE
@@ -44,7 +44,7 @@ def fixed_place(films: Sequence[Sequence[Box]]) -> tuple[float, float] | None:
             for x, y, w, h in boxes
         ]
         counts += np.any(inside, axis=0)
-    # Of many places that are equally shared, one in their midst.
+    # If many places have the same count, blurring chooses one in their middle.
     row, column = np.unravel_index(int(cv2.GaussianBlur(counts, (0, 0), 2).argmax()), counts.shape)
     return float(middles[column]), float(middles[row])
 

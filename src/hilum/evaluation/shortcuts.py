@@ -1,4 +1,4 @@
-"""Does a classifier go by lungs and heart? Films with parts blanked, and what else its features tell."""
+"""Does a classifier use lungs and heart? Films with parts blanked, and what else its features predict."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from hilum.types import Array, Sample, Tick
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """All figures on a classifier's shortcuts, what they say, and what could not be looked at."""
+    """All figures on a classifier's shortcuts, the conclusions, and what could not be examined."""
 
-    samples: tuple[Sample, ...]  # the films that were looked at
+    samples: tuple[Sample, ...]  # the films that were examined
     figures: tuple[Figure, ...]
     conclusions: tuple[str, ...]
-    missing: tuple[str, ...]  # what could not be looked at, and why
+    missing: tuple[str, ...]  # what could not be examined, and why
     without_chest: tuple[str, ...]  # ids of films in which nothing could be blanked
     failures: dict[str, str]  # sample id -> why it could not be read
 
@@ -45,8 +45,8 @@ def audit(
 ) -> Audit:
     """What a classifier's score rests on: films with parts blanked, and probes of its features.
 
-    `sources` names the data set that each sample, by id, came from. Raises ConfigError where the films carry
-    none of the labels or show no chest, and whatever `see` raises.
+    `sources` maps a sample's id to its data set. Raises ConfigError if the films have none of the labels or
+    no film shows a chest, and whatever `see` raises.
     """
     known_truth(runtime.card, samples)
     seen = see(runtime, samples, tick=tick)
@@ -79,7 +79,7 @@ def audit(
 
 
 def attributes(samples: Sequence[Sample], sources: Mapping[str, str]) -> dict[str, Array]:
-    """What a score should not go by, each a column (N,) of names, "" where the data do not tell it."""
+    """Attributes that a score should not depend on: columns (N,) of names, "" for unknown."""
     ages = np.array([np.nan if sample.age is None else sample.age for sample in samples])
     middle = float(np.median(ages[~np.isnan(ages)])) if not np.isnan(ages).all() else np.nan
     return {
@@ -89,9 +89,9 @@ def attributes(samples: Sequence[Sample], sources: Mapping[str, str]) -> dict[st
 
 
 def groups_in(columns: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]]:
-    """Groups to tell from the other films, (N,) float64 of 0, 1 and NaN each; and which column has none, why.
+    """Groups to tell from the other films, each (N,) float64 of 0, 1 and NaN; and why a column has none.
 
-    Of two groups the smaller stands for both.
+    If a column has two groups, only the smaller one is returned.
     """
     found: dict[str, Array] = {}
     missing = []
@@ -101,7 +101,7 @@ def groups_in(columns: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]
             why = (
                 f"nothing to tell apart, all films are {names[0]}"
                 if len(names)
-                else "the data tell it of no film"
+                else "no film has a value for it"
             )
             missing.append(f"{name}: not available, {why}")
             continue
@@ -111,7 +111,7 @@ def groups_in(columns: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]
 
 
 def _survival(found: Mapping[str, Verdicts], bench: Bench) -> Iterator[Figure]:
-    """AUROC of each label and of the mean over the findings under each condition, and how it changes."""
+    """AUROC of each label and mean AUROC over the findings under each condition, and the change."""
     plain = found[""]
     told = []
     for i, label in enumerate(plain.labels):
@@ -141,13 +141,13 @@ def _compared(
 
 
 def _change(truth: Array, before: Array, after: Array) -> Statistic:
-    """How much more the mean AUROC is: truth and probabilities (N, C)."""
+    """The mean AUROC after minus that before: truth and probabilities (N, C)."""
     one, other = mean_auroc(truth, before), mean_auroc(truth, after)
     return lambda weights: other(weights) - one(weights)
 
 
 def probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
-    """How well each group can be told from the features."""
+    """How well the features predict each group."""
     for group, member in groups.items():
         told, positives = ~np.isnan(member), int((member == 1).sum())
         why = too_few(int(told.sum()), positives)
@@ -162,7 +162,7 @@ def probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Iterat
 
 
 def links(labels: Sequence[str], known: Array, groups: Mapping[str, Array], bench: Bench) -> Iterator[Figure]:
-    """How far each label, known (N, C) of films, goes with each group, whatever a model says of it."""
+    """The association of each label, truth `known` (N, C), with each group, without a model."""
     for group, member in groups.items():
         for i, label in enumerate(labels):
             truth = known[:, i]

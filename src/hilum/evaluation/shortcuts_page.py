@@ -1,4 +1,4 @@
-"""What `hilum.evaluation.shortcuts` found, as files: JSON, a table, and one self-contained HTML page."""
+"""The results of `hilum.evaluation.shortcuts` as files: JSON, a table, and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _SHOWN = 2  # films on the page
 def write(audit: Audit, about: Mapping[str, Any], out: Path, *, shown: Preparation | None = None) -> Path:
     """Write ``shortcuts.json``, ``shortcuts.csv`` and ``shortcuts.html``; returns the page.
 
-    With `shown`, the model's preparation, the page shows two films as the model saw them, and so goes no
-    further than they may.
+    With `shown`, the model's preparation, the page shows two films as the model sees them: share it only
+    where you may share the films.
     """
     out.mkdir(parents=True, exist_ok=True)
     about = {
@@ -55,14 +55,14 @@ def write(audit: Audit, about: Mapping[str, Any], out: Path, *, shown: Preparati
 
 
 def _tables(figures: Sequence[Figure]) -> list[Grid]:
-    """The score under each condition, the probes, and for each group what goes with it."""
+    """The score under each condition, the probes, and each group's association with the labels."""
     cells = {(one.subject, one.measure, one.condition): one for one in figures}
     probes = [one for one in figures if one.measure == PROBE]
     return [
         _survival([one for one in figures if one.measure == AUROC and not one.condition], cells),
         (
-            "What the features tell",
-            "A ridge regression on the model's features, judged by patients it did not learn from: AUROC.",
+            "What the features predict",
+            "AUROC of a ridge regression on the model's features, judged on other patients.",
             ["", "films", "in the group", "AUROC"],
             [[one.subject, str(one.films), str(one.positives), cell(one)] for one in probes],
         ),
@@ -84,8 +84,8 @@ def _survival(plain: Sequence[Figure], cells: Mapping[tuple[str, str, str], Figu
             row += [cell(cells.get((one.subject, AUROC, condition))), _signed(change)]
         rows.append(row)
     head = [part for condition in BLANKS for part in (condition, "change")]
-    caption = "AUROC. Blank is the mean grey of what stays; changes are paired by film."
-    return "What the score survives", caption, ["", "positive", "as it is", *head], rows
+    caption = "AUROC. Blanked parts have the mean grey level of the rest; changes are paired by film."
+    return "Score with parts blanked", caption, ["", "positive", "as it is", *head], rows
 
 
 def _signed(figure: Figure | None) -> str:

@@ -1,4 +1,4 @@
-"""Films that carry exactly one of the six labels, or of a model's own others, and which one was called."""
+"""Films with exactly one of the six labels, or of a model's other labels, and which label was called."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hilum.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SixWay:
-    """The films, K of them, that carry exactly one of the labels: that label, and which one was called."""
+    """The K films with exactly one of the labels: their label, and the label called."""
 
     names: tuple[str, ...]  # of the labels
-    films: Array  # (N,) bool: which of the verdicts' films
+    films: Array  # (N,) bool: these films among those of the verdicts
     actual: Array  # (K,) names
-    by_probability: Array  # (K,) names of the labels of greatest probability
-    by_threshold: Array  # (K,) names of those furthest above their thresholds, which may be rare ones
+    by_probability: Array  # (K,) names of the most probable labels
+    by_threshold: Array  # (K,) names of the labels furthest above their thresholds
 
     @property
     def subject(self) -> str:
-        """What these films are called in tables."""
+        """The name of these films in tables."""
         return f"films with exactly one of the {len(self.names)}"
 
     def confusion(self, called: Array) -> dict[str, dict[str, int]]:
@@ -43,10 +43,10 @@ class SixWay:
 
 
 def six_way(verdicts: Verdicts) -> SixWay | None:
-    """One of six as a task of its own; None where fewer than two labels or no film can tell.
+    """The choice of one label out of six; None with fewer than two labels, or without such a film.
 
-    A model that does not know all six is asked for one of its own labels. Those that the data never tell are
-    left out, and so are films of which one of the others is unknown.
+    A model that lacks one of the six chooses among its own labels. Labels that are unknown on all films are
+    left out, and so are films on which one of the other labels is unknown.
     """
     asked = SIX if set(SIX) <= set(verdicts.labels) else verdicts.labels
     places = [i for i in map(verdicts.labels.index, asked) if not np.isnan(verdicts.truth[:, i]).all()]
@@ -72,7 +72,7 @@ MEASURES: dict[str, Callable[[SixWay], Statistic]] = {
         six.actual, six.by_threshold, six.names
     ),
 }
-"""How often the one label is the most probable one, or, "by threshold", the one that is called first."""
+"""Agreement of the true label with the most probable one or, "by threshold", the one that is called first."""
 
 
 def figures_of_six(six: SixWay, bench: Bench) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
-"""What hospitals, scanners and mistakes do to a film, each as a function; to test robustness, not to train.
+"""Corruptions of films by hospitals, scanners and mistakes, each a function; for tests, not for training.
 
 Every function takes a film (S, S) float32 in [0, 1], its label map (S, S) uint8 and a generator, and returns
-both changed. Strengths are a little beyond what a reader of films would accept without asking for a new one.
+both, changed. Strengths are a little beyond the point at which a radiologist would ask for a new film.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Pair = tuple[Array, Array]
 
 
 def rotate(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """By 10 to 20 degrees, either way."""
+    """Rotate by 10 to 20 degrees, either way."""
     return _affine(film, mask, angle=rng.choice([-1, 1]) * rng.uniform(10, 20))
 
 
 def shift(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """By 15 % of the side, in any direction; what leaves the film is lost."""
+    """Shift by 15 % of the side, in any direction; what leaves the film is lost."""
     angle = rng.uniform(0, 2 * np.pi)
     return _affine(film, mask, move=0.15 * film.shape[0] * np.array([np.cos(angle), np.sin(angle)]))
 
 
 def zoom(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """To 55 to 75 %, or to 120 to 135 % of its size."""
+    """Scale to 55 to 75 %, or to 120 to 135 %, of the size."""
     return _affine(
         film, mask, scale=rng.uniform(0.55, 0.75) if rng.random() < 0.5 else rng.uniform(1.2, 1.35)
     )
@@ -43,18 +43,18 @@ def gamma(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
 
 
 def contrast(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """A fifth of the contrast, in the dark or in the bright, rounded to 8 bits."""
+    """Reduce the contrast to a fifth, in the dark or the bright range, rounded to 8 bits."""
     return np.rint((film / 5 + np.float32(rng.choice([0.0, 0.75]))) * 255) / np.float32(255), mask
 
 
 def blur(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """As if the patient had moved: a Gaussian of 2 % of the side."""
+    """Blur with a Gaussian of 2 % of the side, as if the patient had moved."""
     del rng
     return np.asarray(cv2.GaussianBlur(film, (0, 0), 0.02 * film.shape[0])), mask
 
 
 def noise(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """A starved exposure: noise of 12 % of the range."""
+    """Add noise of 12 % of the range, as of an underexposed film."""
     return np.clip(film + rng.normal(0, 0.12, film.shape).astype(np.float32), 0, 1), mask
 
 
@@ -72,7 +72,7 @@ def invert(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
 
 
 def border(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """Padded to a wider or higher frame, black or white, 10 to 20 % on two sides."""
+    """Pad two opposite sides by 10 to 20 %, in black or white."""
     side = film.shape[0]
     pad = int(side * rng.uniform(0.1, 0.2))
     rows, columns = (pad, 0) if rng.random() < 0.5 else (0, pad)
@@ -86,7 +86,7 @@ def border(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
 
 
 def collimate(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """Nothing exposed outside the lungs' own box, but for a margin of 1 % at most."""
+    """Darken everything outside the mask's bounding box, with a margin of at most 1 %."""
     side = film.shape[0]
     rows, columns = np.nonzero(mask)
     if not len(rows):
@@ -117,19 +117,19 @@ def letters(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
 
 
 def misrange(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """12-bit values taken for 16-bit ones and then cut to 8 bits: dark, and 16 grey levels are left."""
+    """Take 12-bit values for 16-bit ones and cut them to 8 bits: dark, with 16 grey levels left."""
     del rng
     return np.floor(film * np.float32(4095 / 256)) / np.float32(255), mask
 
 
 def mirrored(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """Left for right, where both lungs are known; their names stay with the sides of the picture."""
+    """Mirror the film if both lungs are known; their names stay with the sides of the picture."""
     del rng
     return mirror(film, mask) if sided(mask) else (film, mask)
 
 
 def opaque(film: Array, mask: Array, rng: np.random.Generator) -> Pair:
-    """Two or three of a phantom's consolidation, edema and effusion, painted densely into the lungs."""
+    """Paint two or three dense opacities into the lungs: a phantom's consolidation, edema and effusion."""
     at = _frame(mask)
     if at is None:
         return film, mask
@@ -177,7 +177,7 @@ def _affine(
 
 
 def _frame(mask: Array) -> Frame | None:
-    """A phantom's coordinates laid over a real chest: the lungs' box is the thorax; None without lungs."""
+    """A phantom's coordinates fitted to a real chest: the lungs' box is the thorax; None without lungs."""
     rows, columns = np.nonzero((mask > 0) & (mask != 3))
     if not len(rows):
         return None

@@ -1,4 +1,4 @@
-"""What an evaluation of a classifier comes to, in plain words: only what its figures bear out."""
+"""Summary of an evaluation of a classifier in sentences: only what its figures support."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BETWEEN = " more than "
 
 
 def summary(figures: Sequence[Figure], about: Mapping[str, Any], films: int, patients: int) -> list[str]:
-    """Sentences: what was judged on what, the mean AUROC, whether probabilities hold, the worst group.
+    """Sentences: which model on which films, the mean AUROC, the calibration, the worst group.
 
-    `about` is what `hilum evaluate` says of itself: "model", "data" and "groups".
+    `about` is what `hilum evaluate` writes of itself: "model", "data" and "groups".
     """
-    judged = f"{about['model']['name']} was judged on {films} films of {patients} patients"
+    judged = f"{about['model']['name']} was evaluated on {films} films of {patients} patients"
     return [
         f"{judged} from {' and '.join(about['data'])}.",
         *_ranking(figures),
@@ -25,28 +25,28 @@ def summary(figures: Sequence[Figure], about: Mapping[str, Any], films: int, pat
 
 
 def _ranking(figures: Sequence[Figure]) -> Iterator[str]:
-    """The mean AUROC, and what it means."""
+    """The mean AUROC, in words."""
     for one in figures:
         if one.measure == "AUROC" and not one.condition and one.subject.startswith("mean of "):
             if one.value != one.value:
-                yield f"The AUROC as a {one.subject} cannot be told: a finding lacks films of a class."
+                yield f"The AUROC as a {one.subject} cannot be computed: a finding lacks films of a class."
                 continue
-            chance = ", which chance alone may give" if one.low <= 0.5 <= one.high else ""
+            chance = ", which chance alone can explain" if one.low <= 0.5 <= one.high else ""
             yield (
                 f"AUROC, {one.subject}: {one.told}{chance}; of a film with a finding and one without it, the "
                 f"first has the higher probability {100 * one.value:.0f} % of the time."
             )
     within = [
-        f"of the same {one.condition.removeprefix(WITHIN)} {one.told}"
+        f"{one.condition.removeprefix(WITHIN)} {one.told}"
         for one in figures
         if one.subject.startswith("mean of ") and one.condition.startswith(WITHIN) and one.low == one.low
     ]
     if within:
-        yield f"It is, where films are compared only with those {', '.join(within)}."
+        yield f"If films are compared only with films of the same group: {', '.join(within)}."
 
 
 def _calibration(figures: Sequence[Figure]) -> Iterator[str]:
-    """Of which labels the probabilities hold; those with too few films are not judged."""
+    """For which labels the probabilities are calibrated; those with too few patients are not judged."""
     own = [one for one in figures if not one.condition]
     sums = {one.subject: one for one in own if one.measure == "observed over expected"}
     slopes = {one.subject: one for one in own if one.measure == "calibration slope"}
@@ -54,34 +54,34 @@ def _calibration(figures: Sequence[Figure]) -> Iterator[str]:
     if not sums:
         return
     if not judged:
-        yield "Whether probabilities hold cannot be judged: each label has too few patients of a class."
+        yield "The calibration cannot be judged: each label has too few patients of one class."
         return
     off = {
         label: " and ".join(
             [
                 *_outside(sums[label], "too high", "too low"),
-                *(_outside(slopes[label], "too extreme", "too timid") if label in slopes else ()),
+                *(_outside(slopes[label], "too extreme", "too moderate") if label in slopes else ()),
             ]
         )
         for label in judged
     }
     wrong = [f"{label} ({how})" for label, how in off.items() if how]
     unjudged = [label for label in sums if label not in judged]
-    left = f"; not judged, for want of patients: {', '.join(unjudged)}" if unjudged else ""
+    left = f"; not judged, too few patients: {', '.join(unjudged)}" if unjudged else ""
     if wrong:
-        rest = ", and hold for the others" if len(wrong) < len(judged) else ""
+        rest = ", and calibrated for the others" if len(wrong) < len(judged) else ""
         yield f"Probabilities are off for {', '.join(wrong)}{rest}{left}."
     else:
-        yield f"Probabilities hold for {', '.join(judged)}{left}."
+        yield f"Probabilities are calibrated for {', '.join(judged)}{left}."
 
 
 def _outside(one: Figure, below: str, above: str) -> list[str]:
-    """How a figure that should be 1 is off, where its interval leaves 1 out."""
+    """How a figure that should be 1 is off, if its interval excludes 1."""
     return [below] if one.high < 1 else [above] if one.low > 1 else []
 
 
 def _worst_group(figures: Sequence[Figure], groups: Sequence[str]) -> Iterator[str]:
-    """Where a label's AUROC lies furthest below that of another group."""
+    """The group in which a label's AUROC lies furthest below that of another group."""
     found = {
         (one.subject, one.condition, name): one
         for one in figures
@@ -94,8 +94,8 @@ def _worst_group(figures: Sequence[Figure], groups: Sequence[str]) -> Iterator[s
         best, worst = gap.condition.removeprefix(f"{name} ").split(_BETWEEN)
         low, high = (found[gap.subject, f"{name} {group}", name] for group in (worst, best))
         yield (
-            f"Worst group: {gap.subject} with {name} {worst}, AUROC {low.told} as "
-            f"against {high.told} with {name} {best}."
+            f"Worst group: {gap.subject} with {name} {worst}, AUROC {low.told}, "
+            f"compared with {high.told} with {name} {best}."
         )
     elif found:
-        yield "No groups large enough to be compared."
+        yield "No groups are large enough to compare."

@@ -1,8 +1,7 @@
-"""What a classifier said of films beside what is true of them: kept film by film, pooled, compared."""
+"""A classifier's outputs beside the truth, film by film: stored, pooled, compared."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from hilum.calibration.decide import called
 from hilum.errors import DataError
 from hilum.labels import NO_FINDING
+from hilum.reading.files import read_csv
 from hilum.statistics import scores
 from hilum.statistics.scores import Statistic
 from hilum.types import Array
@@ -21,7 +21,7 @@ TABLE = "films"
 """Stem of the csv that holds an evaluation's verdicts."""
 
 _BY = "by "
-"""Begins the head of that csv's column of a group: its name follows."""
+"""Prefix of that csv's columns of groups; the name of the grouping follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +33,28 @@ class Verdicts:
     labels: tuple[str, ...]
     truth: Array  # (N, C) float64: 0, 1 or NaN
     probabilities: Array  # (N, C) float64
-    margins: Array  # (N, C) float64: how far above the label's threshold, in logits
-    asked: Array | None = None  # (N,) bool: on which films a specialist was heard; None: there was none
-    groups: Mapping[str, Array] = field(default_factory=dict)  # sex, say: (N,) names, "" where none is told
+    margins: Array  # (N, C) float64: log-odds above the label's threshold
+    asked: Array | None = None  # (N,) bool: films shown to a specialist; None: there was none
+    groups: Mapping[str, Array] = field(default_factory=dict)  # such as sex: (N,) names, "" for unknown
 
     @property
     def findings(self) -> list[int]:
-        """Places of the labels that name a disease."""
+        """Indices of the labels that name a disease."""
         return [i for i, label in enumerate(self.labels) if label != NO_FINDING]
 
     def told(self, within: str = "") -> list[int]:
-        """Places of the findings that films of both classes are known of, those in one group of `within`."""
+        """Indices of the findings with films of both classes, in one group if `within` names a grouping."""
         if within:
             return [i for i in self.findings if in_pairs(self.truth[:, i], self.groups[within]).any()]
-        return shown(self.truth, self.findings)
+        return both_ways(self.truth, self.findings)
 
     @property
     def called(self) -> Array:
-        """Which labels are called, (N, C) bool, No Finding only where no finding is: `decide`."""
+        """Which labels are called, (N, C) bool, as `decide.called`."""
         return called(self.margins, self.labels)
 
     def on(self, films: Sequence[str]) -> Verdicts:
-        """The verdicts on these of the films, in this order."""
+        """The verdicts on these films, in this order."""
         place = {film: i for i, film in enumerate(self.films)}
         rows = [place[film] for film in films]
         return replace(
@@ -88,32 +88,39 @@ class Verdicts:
 def read_verdicts(path: Path) -> Verdicts:
     """The verdicts of a csv that `Verdicts.rows` filled; raises DataError where it is not one."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        labels = tuple(name for name in rows[0] if f"{name} margin" in rows[0])
-        truth, probabilities, margins = (
-            np.array([[float(row[label + of] or "nan") for label in labels] for row in rows])
-            for of in ("", " probability", " margin")
-        )
-        films, patients = tuple(row["film"] for row in rows), np.array([row["patient"] for row in rows])
-        heads = list(rows[0])  # film, patient, groups, labels
-        parted = heads[2 : heads.index(labels[0])] if labels else []
-        groups = {name.removeprefix(_BY): np.array([row[name] for row in rows]) for name in parted}
-    except (OSError, KeyError, ValueError, IndexError) as error:
+        columns, rows = read_csv(path)
+        return _parsed(columns, [row for _, row in rows])
+    except (DataError, KeyError, ValueError) as error:
         raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None
+
+
+def _parsed(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Verdicts:
+    """The verdicts in a csv's cells; raises DataError, KeyError or ValueError where those hold none."""
+    labels = tuple(name for name in columns if f"{name} margin" in columns)
+    if not labels or not rows:
+        raise DataError("no labels" if rows else "no films")
+    truth = np.array([[float(row[label] or "nan") for label in labels] for row in rows])
+    probabilities, margins = (
+        np.array([[float(row[label + of]) for label in labels] for row in rows])
+        for of in (" probability", " margin")
+    )
+    groups = columns[2 : columns.index(labels[0])]  # film, patient, groups, labels
     return Verdicts(
-        films=films,
-        patients=patients,
+        films=tuple(row["film"] for row in rows),
+        patients=np.array([row["patient"] for row in rows]),
         labels=labels,
         truth=truth,
         probabilities=probabilities,
         margins=margins,
-        groups=groups,
+        groups={name.removeprefix(_BY): np.array([row[name] for row in rows]) for name in groups},
     )
 
 
 def pool(parts: Sequence[Verdicts]) -> Verdicts:
-    """Several sets of films as one: a cross-validation's folds. Raises DataError if a film stands twice."""
+    """Verdicts on several sets of films as one, such as a cross-validation's folds.
+
+    Raises DataError if they share a film or differ in labels.
+    """
     films = tuple(film for part in parts for film in part.films)
     if len(set(films)) < len(films) or len({part.labels for part in parts}) > 1:
         raise DataError("the verdicts to pool share films, or differ in labels; pool the folds of one run")
@@ -133,9 +140,9 @@ def pool(parts: Sequence[Verdicts]) -> Verdicts:
 
 
 def mean_auroc(truth: Array, said: Array, patients: Array | None = None) -> Statistic:
-    """Mean over labels of the AUROC, each where it is known: truth and probabilities (N, C).
+    """Mean over labels of the AUROC, each on the films where it is known: truth and probabilities (N, C).
 
-    Given `patients` (N,), each of them counts as one, of every label anew.
+    Given `patients` (N,), the AUROC is patient-weighted: each patient counts once for every label.
     """
     if patients is None:
         return _mean(scores.auroc, truth, said)
@@ -158,17 +165,17 @@ def _on_known(score: Callable[..., Statistic], truth: Array, *columns: Array) ->
 
 
 def in_pairs(truth: Array, groups: Array) -> Array:
-    """The films, (N,) bool, of `groups` (N,), "" where none is told, that hold both classes of truth (N,)."""
+    """The films, (N,) bool, of `groups` (N,), "" for unknown, that hold both classes of truth (N,)."""
     told = [(groups == group) & ~np.isnan(truth) for group in np.unique(groups[groups != ""])]
     pairs = [own for own in told if {0.0, 1.0} <= set(truth[own])]
     return np.asarray(np.any(pairs or [np.zeros(len(truth), bool)], axis=0))
 
 
 def mean_name(findings: Sequence[object]) -> str:
-    """What a figure of the mean over these findings is of."""
+    """The subject of a figure that is a mean over these findings."""
     return f"mean of {len(findings)} findings"
 
 
-def shown(truth: Array, places: Sequence[int]) -> list[int]:
-    """Those of the labels of which truth (N, C) has both classes."""
+def both_ways(truth: Array, places: Sequence[int]) -> list[int]:
+    """Those of the labels, by index, of which truth (N, C) has both classes."""
     return [i for i in places if {0.0, 1.0} <= set(truth[:, i].tolist())]

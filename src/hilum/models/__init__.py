@@ -1,4 +1,4 @@
-"""Every architecture, in one table. torch lives here and in training, never under prediction."""
+"""Every architecture, in one table. This package needs torch, as training does; prediction does not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hilum.models.vit import ViT
 def _ensemble(
     labels: int, *, members: Sequence[dict[str, Any]], mirrored: bool = False, **shared: Any
 ) -> Ensemble:
-    """Networks of the table side by side; each member gives its ``architecture`` and ``arguments``."""
+    """An ensemble of networks of the table; each member gives its ``architecture`` and ``arguments``."""
     networks = [MODELS[one["architecture"]](labels, **shared, **one.get("arguments", {})) for one in members]
     return Ensemble(networks, mirrored=mirrored)
 
@@ -39,23 +39,28 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "densenet121": partial(Transfer, backbone="densenet121"),
     "densenet169": partial(Transfer, backbone="densenet169"),
     "efficientnet-lite0": partial(Transfer, backbone="tf_efficientnet_lite0", output_stride=16),
-    # Normalised before its maps are averaged, not after: only so is their mean the logit.
+    # Normalised before its maps are averaged, not after, so that their mean is the logit.
     "convnext": partial(Transfer, backbone="convnext_atto", output_stride=16, head_norm_first=True),
     "stacked": partial(Transfer, backbone="mobilenetv2_100+densenet169"),
     "vit": ViT,
     "ensemble": _ensemble,
 }
 
-TASKS: dict[str, Literal["segment", "classify"]] = {
-    name: "segment" if name.startswith("unet") else "classify" for name in MODELS
-}
+Purpose = Literal["segment", "classify"]
+
+TASKS: dict[str, Purpose] = {name: "segment" if name.startswith("unet") else "classify" for name in MODELS}
+
+
+def purpose(task: str) -> Purpose:
+    """What a network must be made for, to be trained on a task: classifiers pretrain too."""
+    return "segment" if task == "segment" else "classify"
 
 
 def arguments(task: str) -> dict[str, list[str]]:
-    """Architecture -> its arguments with their defaults, of those for a task."""
+    """For each architecture of a task, its arguments with their defaults."""
     found = {}
     for name, make in MODELS.items():
-        if TASKS[name] == ("segment" if task == "segment" else "classify") and name != "ensemble":
+        if TASKS[name] == purpose(task) and name != "ensemble":
             given = make.keywords if isinstance(make, partial) else {}
             named = inspect.signature(make.func if isinstance(make, partial) else make).parameters.values()
             defaults = {one.name: one.default for one in named if one.kind is one.KEYWORD_ONLY} | given
@@ -66,7 +71,7 @@ def arguments(task: str) -> dict[str, list[str]]:
 def build(architecture: str, labels: int, *, seed: int, channels: int = 1, **arguments: Any) -> nn.Module:
     """A network by name with random weights drawn from `seed`; raises ConfigError for an unknown name.
 
-    A film has one channel; a network for more of them must be made to take `channels`.
+    A film has one channel; for more, the architecture must take the argument `channels`.
     """
     if architecture not in MODELS:
         raise ConfigError(f"architecture={architecture!r}: must be one of {', '.join(MODELS)}")
@@ -78,7 +83,7 @@ def build(architecture: str, labels: int, *, seed: int, channels: int = 1, **arg
             return MODELS[architecture](labels, **more, **arguments)
         except HilumError:
             raise
-        except Exception as error:  # of wrong arguments torch and timm raise whatever they come to
+        except Exception as error:  # for wrong arguments torch and timm raise various errors
             raise ConfigError(
                 f"architecture={architecture!r}, arguments={arguments}: {error}; "
                 "'hilum train --settings' lists its arguments"

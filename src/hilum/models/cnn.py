@@ -1,4 +1,4 @@
-"""The plain network: a few convolutions, flattened, dense layers."""
+"""The plain network: a few convolutions, then dense layers on the flattened map."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hilum.errors import ConfigError
 
 
 class CNN(nn.Module):
-    """What a first course builds: `depth` times convolution, ReLU and max-pooling, then two dense layers.
+    """A beginner's network: `depth` times convolution, ReLU and max-pooling, then two dense layers.
 
     Input (N, channels, S, S) with S divisible by ``grid * 2 ** depth``; output ``logits`` (N, labels) and
-    ``features`` (N, dense). Before it is flattened the last map is averaged to `grid` x `grid` cells, so that
-    one network takes several sizes. Without normalisation, and with nearly all of its weights in the dense
-    layer, it learns few films by heart: that is what it is here to show, and `dropout` is the one remedy it
-    knows. Raises ConfigError for an input of another size.
+    ``features`` (N, dense). The last map is averaged to `grid` x `grid` cells before it is flattened, so that
+    one network takes several sizes. It has no normalisation, and nearly all weights in a dense layer, so it
+    overfits small data sets: it serves as an example of that, with `dropout` as the only remedy. Raises
+    ConfigError for an input of another size.
     """
 
     def __init__(

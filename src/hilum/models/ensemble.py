@@ -1,4 +1,4 @@
-"""Several networks that speak as one."""
+"""Several networks as one, by the mean of their logits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """The mean of what networks for the same labels and films say.
+    """The mean of networks for the same labels and inputs.
 
-    Input as theirs; outputs ``logits`` (N, labels), their mean, ``features``, theirs side by side, and, where
-    all give it on one grid, ``evidence``, whose spatial mean then is the logit as well. With `mirrored` each
-    is also asked about the film's mirror image.
+    Outputs: ``logits`` (N, labels), the mean; ``features``, concatenated; and ``evidence``, the mean, if all
+    members give it on one grid. The spatial mean of the evidence is then the logit. With `mirrored` each
+    member also sees the film's mirror image.
     """
 
     def __init__(self, members: Sequence[nn.Module], *, mirrored: bool = False) -> None:
@@ -28,7 +28,7 @@ class Ensemble(nn.Module):
         outputs = {"logits": torch.stack([one["logits"] for one in said]).mean(dim=0)}
         if all("features" in one for one in said):
             outputs["features"] = torch.cat([one["features"] for one in said], dim=1)
-        # Of the grid alone: to compare the number of films as well would fix it in the exported graph.
+        # Only the grid: comparing the number of films would fix that number in the exported graph.
         grids = {tuple(one["evidence"].shape[2:]) if "evidence" in one else None for one in said}
         if len(grids) == 1 and None not in grids:
             outputs["evidence"] = torch.stack([one["evidence"] for one in said]).mean(dim=0)
@@ -36,5 +36,5 @@ class Ensemble(nn.Module):
 
 
 def _back(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What was said of a mirror image, its map turned back."""
+    """Outputs for a mirror image, with the map mirrored back."""
     return {key: value.flip(-1) if key == "evidence" else value for key, value in outputs.items()}

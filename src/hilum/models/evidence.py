@@ -1,4 +1,4 @@
-"""The head that classifiers share: each cell of a map gives evidence, and its mean is the logit."""
+"""The classifiers' head: a map of evidence for each label, whose spatial mean is the logit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Evidence(nn.Conv2d):
-    """A 1 x 1 convolution from feature maps (N, D, h, w) to what a classifier returns.
+    """A 1 x 1 convolution from feature maps (N, D, h, w) to a classifier's outputs.
 
     ``logits`` (N, labels), ``features`` (N, D) and ``evidence`` (N, labels, h, w), whose spatial mean is the
     logit, bias included.

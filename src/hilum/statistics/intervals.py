@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals over patients, and P values of differences; pure NumPy."""
+"""Intervals from resampled patients, and P values of differences; pure NumPy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from hilum.errors import ConfigError
 from hilum.statistics.scores import Statistic
 from hilum.types import Array
 
-_NUMBERS = (
-    100_000  # weights looked at together: what a core's cache holds, and too few to wake other cores for
-)
+LEVEL = 0.95
+"""The share of resamples that an interval covers."""
+
+_NUMBERS = 100_000  # weights in one matrix product: they fit a core's cache, and need no other cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A figure and the interval around it; the bounds are NaN where the films cannot tell."""
+    """A figure and the interval around it; the bounds are NaN if they are unknown."""
 
     value: float
     low: float
@@ -31,22 +32,21 @@ def bootstrap(
     groups: Array,
     rng: np.random.Generator,
     repeats: int = 1000,
-    level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of `statistic(*arrays)`, from `draws` of the patients."""
+    """Percentile interval of `statistic(*arrays)` over resampled patients, as `draws`."""
     drawn = draws(statistic, *arrays, groups=groups, rng=rng, repeats=repeats)
-    return around(float(statistic(*arrays)), drawn, level=level)
+    return around(float(statistic(*arrays)), drawn)
 
 
-def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
-    """Percentile interval of a figure from its draws (R,).
+def around(value: float, drawn: Array) -> Interval:
+    """95 % percentile interval of a figure from its draws (R,).
 
-    Draws that are NaN are left out; where they are more than half, low and high are NaN.
+    NaN draws are left out; if they are more than half, low and high are NaN.
     """
     known = drawn[~np.isnan(drawn)]
     low, high = float("nan"), float("nan")
     if len(known) and 2 * len(known) >= len(drawn):
-        bounds = [(1 - level) / 2, (1 + level) / 2]
+        bounds = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
         if np.isfinite(known).all():
             low, high = np.quantile(known, bounds)
         else:  # between a number and infinity there is nothing to interpolate
@@ -55,9 +55,9 @@ def around(value: float, drawn: Array, *, level: float = 0.95) -> Interval:
 
 
 def mirrored(interval: Interval) -> Interval:
-    """The basic bootstrap's interval in the place of the percentiles', of a score that is never below 0.
+    """The percentile interval turned into the basic bootstrap's, for a score that is never below 0.
 
-    Where resamples lie on the whole above the value, so does the value above the truth. Source: Davison and
+    If resamples tend to lie above the value, the value tends to lie above the truth. Source: Davison and
     Hinkley, Bootstrap Methods and their Application (1997), section 5.2.
     """
     low, high = (2 * interval.value - end for end in (interval.high, interval.low))
@@ -75,8 +75,8 @@ def draws(
 ) -> Array:
     """`statistic(*arrays)` for patients drawn with replacement, each with all films: (repeats,) float64.
 
-    The arrays are (N, ...) and groups (N,) names each film's patient. A paired difference is a statistic too:
-    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. Of one patient alone all draws are NaN.
+    The arrays are (N, ...); `groups` (N,) gives each film's patient. A paired difference is a statistic too:
+    `lambda truth, a, b: auroc(truth, a) - auroc(truth, b)`. With a single patient all draws are NaN.
     """
     arrays = tuple(np.asarray(array) for array in arrays)
     if any(len(array) != len(groups) for array in arrays):
@@ -92,9 +92,9 @@ def draws(
 
 
 def resamples(groups: Array, *, rng: np.random.Generator, repeats: int) -> Array:
-    """How often each film counts where patients are drawn with replacement: (repeats, N) uint16.
+    """How often each film counts when patients are drawn with replacement: (repeats, N) uint16.
 
-    `groups` (N,) names each film's patient. Of one patient alone there are none, (0, N).
+    `groups` (N,) gives each film's patient. With a single patient there are no rows, (0, N).
     """
     patients, patient = np.unique(np.asarray(groups), return_inverse=True)
     count = len(patients)
@@ -105,7 +105,7 @@ def resamples(groups: Array, *, rng: np.random.Generator, repeats: int) -> Array
 
 
 def weighed(statistic: Statistic, weights: Array) -> tuple[float, Array]:
-    """A score of films that count alike, and under each of the weights (R, N), a few rows at a time: (R,)."""
+    """A score with equal weights, and the scores (R,) under each row of `weights` (R, N)."""
     films = weights.shape[1]
     rows = max(1, _NUMBERS // max(films, 1))
     parts = [
@@ -118,7 +118,7 @@ def weighed(statistic: Statistic, weights: Array) -> tuple[float, Array]:
 def two_sided(drawn: Array) -> float:
     """P value of a difference: twice the share of its draws (R,) on the rarer side of zero.
 
-    Draws that are NaN are left out; where they are more than half, it is NaN, as the interval of `around` is.
+    NaN draws are left out; if they are more than half, the P value is NaN, like the interval of `around`.
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 4.4.
     """
     known = drawn[~np.isnan(drawn)]
@@ -129,7 +129,7 @@ def two_sided(drawn: Array) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for their number, in the order given; NaN stays, and does not count.
+    """P values corrected for multiple comparisons, in the order given; NaN stays NaN and is not counted.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979), 65.
     """
@@ -142,17 +142,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def with_interval(value: float | None, low: float | None, high: float | None, form: str = ".3f") -> str:
-    """A figure with its interval, if it has one; None and NaN are what cannot be told."""
+def with_interval(
+    value: float | None, low: float | None, high: float | None, form: str = ".3f", *, of_value: str = ""
+) -> str:
+    """A figure with its interval, if it has one: "0.812 (0.790 to 0.834)".
+
+    None and NaN are unknown. `form` is the format of all three numbers; `of_value`, if given, of the value.
+    """
     if value is None or value != value:
-        return "cannot be told"
+        return "cannot be computed"
+    told = f"{value:{of_value or form}}"
     if low is None or high is None or low != low:
-        return f"{value:{form}}"
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+        return told
+    return f"{told} ({low:{form}} to {high:{form}})"
 
 
 def written(p: float) -> str:
-    """A P value for people: three places, the small ones as such, nothing where there is none."""
+    """A P value as text: three decimals, "<0.001", or "" for NaN."""
     if p != p:
         return ""
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"

@@ -1,7 +1,7 @@
-"""Scores for classifiers, and overlap and distances for outlines; pure NumPy.
+"""Scores of classifiers, and overlap and distances of segmentation masks.
 
-Binary truth is (N,): 0, 1 or NaN, and films of unknown label (NaN) are left out of every score. For the
-number of films that a score rests on, ask `labelled`. A score that the films cannot tell is NaN.
+Binary truth is (N,): 0, 1 or NaN. Films of unknown label (NaN) are left out of every score; `labelled` gives
+the others. A score that cannot be computed from the films is NaN.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def labelled(truth: Array, score: Array) -> tuple[Array, Array]:
     known = ~np.isnan(truth)
     truth, score = truth[known], score[known]
     if not ((truth == 0) | (truth == 1)).all():
-        raise ConfigError("truth holds more than 0, 1 and NaN; settle uncertain labels first")
+        raise ConfigError("truth holds values other than 0, 1 and NaN; resolve uncertain labels first")
     if np.isnan(score).any():
         raise ConfigError("a labelled film has the score NaN; leave failed films out of both arrays")
     return truth, score
 
 
 def counted(truth: Array, patients: Array | None) -> Array:
-    """What each film of known label counts, (n,): 1, or its share of the films of its patient, (N,)."""
+    """Weight of each film of known label, (n,): 1, or given `patients` (N,), 1 over the patient's films."""
     known = ~np.isnan(np.asarray(truth, np.float64))
     if patients is None:
         return np.ones(int(known.sum()))
@@ -51,29 +51,20 @@ def tally(truth: Array, score: Array) -> tuple[Array, Array, Array]:
     return values, positives, negatives
 
 
-def auroc(truth: Array, score: Array, weights: Array | None = None) -> float:
-    """Chance that a positive film outscores a negative one, as `scores`; NaN without either class.
-
-    Given `weights` (N,) films count with them.
-    """
-    if weights is not None:
-        weights = np.asarray(weights, np.float64)[~np.isnan(np.asarray(truth, np.float64))]
-    return _once(scores.auroc(*labelled(truth, score)), truth, weights)
-
-
-def average_precision(truth: Array, score: Array) -> float:
-    """Precision averaged over the steps in recall, as `scores`; NaN when there is no positive film."""
-    return _once(scores.average_precision(*labelled(truth, score)), truth)
+def auroc(truth: Array, score: Array) -> float:
+    """Chance that a positive film outscores a negative one, as `scores.auroc`; NaN without either class."""
+    truth, score = labelled(truth, score)
+    return float(scores.auroc(truth, score)(np.ones((1, len(truth))))[0])
 
 
 def ranks(column: Array) -> Array:
-    """Ranks from 1 of a column (N,), those of equal values being their mean."""
+    """Ranks of a column (N,), from 1; equal values share their mean rank."""
     _, place, films = np.unique(np.asarray(column), return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(films) - (films - 1) / 2)[place])
 
 
 def spearman(one: Array, other: Array) -> float:
-    """Rank correlation of two columns (N,): -1..1, ties sharing their mean rank; NaN if one is constant."""
+    """Spearman's rank correlation of two columns (N,): -1..1; NaN if one is constant."""
     centred = []
     for column in (one, other):
         ranked = ranks(column)
@@ -82,25 +73,8 @@ def spearman(one: Array, other: Array) -> float:
     return float(centred[0] @ centred[1]) / spread if spread else float("nan")
 
 
-def brier(truth: Array, probability: Array) -> float:
-    """Mean squared difference between probability and truth: 0 (best) to 1; NaN without films."""
-    return _once(scores.brier(*forecasts(truth, probability)), truth)
-
-
-def calibration_error(truth: Array, probability: Array, bins: int = 15) -> float:
-    """Mean gap between stated and observed frequency, as `scores`: 0..1; NaN without films."""
-    return _once(scores.calibration_error(*forecasts(truth, probability), bins), truth)
-
-
-def _once(statistic: scores.Statistic, truth: Array, weights: Array | None = None) -> float:
-    """A score of the films whose truth is known, each counting as one where there are no weights."""
-    if weights is not None:
-        return float(statistic(weights[None])[0])
-    return _of_all(statistic, int(np.count_nonzero(~np.isnan(np.asarray(truth, np.float64)))))
-
-
 def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
-    """Leave out the films of unknown label, as `labelled` does, and refuse scores outside 0..1."""
+    """Leave out the films of unknown label, as `labelled`; raises ConfigError for scores outside 0..1."""
     truth, probability = labelled(truth, probability)
     if len(truth) and not 0 <= probability.min() <= probability.max() <= 1:
         raise ConfigError("a probability lies outside 0..1; turn logits into probabilities first")
@@ -108,25 +82,18 @@ def forecasts(truth: Array, probability: Array) -> tuple[Array, Array]:
 
 
 def mean(values: Array) -> float:
-    """Mean of what is known of the values (N,); NaN where nothing is."""
+    """Mean of the values (N,) that are not NaN; NaN if all are."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def accuracy(truth: Array, predicted: Array) -> float:
-    """Share of films given their own class, 0..1; truth and predicted (N,) are names or numbers."""
-    truth, predicted = _named(truth, predicted)
-    return _of_all(scores.average(truth == predicted), len(truth))
 
 
 def confusion(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> Array:
     """Count films by true class (row) and predicted class (column): (C, C) int64 in the order of classes.
 
-    Raises ConfigError where a film's class is none of them.
+    Truth and predicted (N,) are names or numbers. Raises ConfigError where a film's class is none of them.
     """
-    truth, predicted = _named(truth, predicted)
     places = []
-    for given in (truth, predicted):
+    for given in (np.asarray(truth), np.asarray(predicted)):
         hits = given[:, None] == np.asarray(classes)
         if not hits.any(axis=1).all():
             raise ConfigError(f"a class is not among {', '.join(map(str, classes))}; name every class")
@@ -134,38 +101,6 @@ def confusion(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[
     count = len(classes)
     flat = np.bincount(places[0] * count + places[1], minlength=count * count)
     return flat.reshape(count, count)
-
-
-def macro_f1(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[int]) -> float:
-    """Mean F1 over the classes that occur in truth or prediction, 0..1; NaN without films."""
-    truth, predicted = _named(truth, predicted)
-    return _of_all(scores.macro_f1(truth, predicted, classes), len(truth))
-
-
-def balanced_accuracy(truth: Array, predicted: Array) -> float:
-    """Mean, over the classes that occur, of the share of their films given their class; NaN without films."""
-    truth, predicted = _named(truth, predicted)
-    if not len(truth):
-        return float("nan")
-    return _of_all(scores.balanced_accuracy(truth, predicted, np.unique(truth).tolist()), len(truth))
-
-
-def _of_all(statistic: scores.Statistic, films: int) -> float:
-    """A score of films that count alike."""
-    return float(statistic(np.ones((1, films)))[0])
-
-
-def _named(truth: Array, predicted: Array) -> tuple[Array, Array]:
-    """Classes of the films whose true class is known."""
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
-    if truth.ndim != 1 or truth.shape != predicted.shape:
-        raise ConfigError(
-            f"truth {truth.shape} and predicted {predicted.shape}; give one class for each film"
-        )
-    if truth.dtype.kind != "f":
-        return truth, predicted
-    known = ~np.isnan(truth)
-    return truth[known], predicted[known]
 
 
 def dice(truth: Array, predicted: Array) -> float:
@@ -182,27 +117,25 @@ def iou(truth: Array, predicted: Array) -> float:
     return int((truth & predicted).sum()) / union if union else 1.0
 
 
-def surface_distances(
-    truth: Array, predicted: Array, spacing: tuple[float, float] = (1, 1)
-) -> tuple[float, float]:
-    """95th-percentile Hausdorff distance and average surface distance of two boolean masks (H, W).
+def surface_distances(truth: Array, predicted: Array) -> tuple[float, float]:
+    """95th-percentile Hausdorff distance and average surface distance of two boolean masks (H, W), in pixels.
 
-    In units of spacing, which is between (rows, columns). Surfaces are the masks' outermost pixels. The first
-    is the larger of both directions' 95th percentiles, the second the mean over both directions' pixels
-    (Maier-Hein et al. 2024, Metrics Reloaded). NaN if one mask is empty, 0 if both are.
+    Surfaces are the masks' outermost pixels. The first distance is the larger of both directions' 95th
+    percentiles, the second the mean over both directions' pixels (Maier-Hein et al. 2024, Metrics Reloaded).
+    NaN if one mask is empty, 0 if both are.
     """
     _check_masks(truth, predicted)
     if not truth.any() or not predicted.any():
         nothing = float("nan") if truth.any() or predicted.any() else 0.0
         return nothing, nothing
     one, other = _outline(truth), _outline(predicted)
-    there, back = _distances(one, other, spacing), _distances(other, one, spacing)
+    there, back = _distances(one, other), _distances(other, one)
     hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
     return float(hd95), float(np.mean(np.concatenate([there, back])))
 
 
 def components(mask: Array) -> int:
-    """Number of separate parts of a boolean mask (H, W); pixels that touch at a corner belong together."""
+    """Number of connected parts of a boolean mask (H, W); pixels that touch at a corner are connected."""
     import cv2
 
     _check_masks(mask, mask)
@@ -217,23 +150,16 @@ def _check_masks(truth: Array, predicted: Array) -> None:
 
 
 def _outline(mask: Array) -> Array:
-    """Pixels of a mask with one of their four neighbours outside it; beyond the image is outside."""
+    """Pixels of a mask that have one of their four neighbours outside the mask, or outside the image."""
     inside = np.pad(mask, 1)
     core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return np.asarray(mask & ~core)
 
 
-def _distances(start: Array, goal: Array, spacing: tuple[float, float]) -> Array:
-    """Distance from each pixel of start to the nearest of goal: (K,); exact for any spacing."""
-    # First down each column, then along each row, as in Felzenszwalb and Huttenlocher 2012; OpenCV's own
-    # distance transform knows square pixels only.
-    row, columns = np.arange(len(goal))[:, None], np.flatnonzero(goal.any(axis=0))
-    hits = goal[:, columns]
-    above = np.maximum.accumulate(np.where(hits, row, -np.inf))
-    below = np.minimum.accumulate(np.where(hits, row, np.inf)[::-1])[::-1]
-    vertical = (np.minimum(row - above, below - row) * spacing[0]) ** 2
-    nearest = []
-    for i in np.flatnonzero(start.any(axis=1)):
-        across = (columns - np.flatnonzero(start[i])[:, None]) * spacing[1]
-        nearest.append((vertical[i] + across**2).min(axis=1))
-    return np.asarray(np.sqrt(np.concatenate(nearest)))
+def _distances(start: Array, goal: Array) -> Array:
+    """Distance in pixels from each pixel of start to the nearest of goal: (K,)."""
+    import cv2
+
+    away = cv2.distanceTransform((~goal).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Squares of distances between pixels are whole numbers: rounding makes OpenCV's single precision exact.
+    return np.asarray(np.sqrt(np.rint(away[start].astype(np.float64) ** 2)))

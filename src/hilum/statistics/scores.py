@@ -1,7 +1,7 @@
-"""Scores under many sets of weights at once: a resample of patients changes how often each film counts.
+"""Scores under many sets of weights at once: a resample of patients only changes how often each film counts.
 
-Each function looks at its films once and gives a `Statistic`: weights (R, N), a set in each row, -> the score
-under each, (R,) float64, NaN where the films so weighed cannot tell. Truth is (N,) of 0 and 1, none unknown.
+Each function sorts its films once and returns a `Statistic`: a function from weights (R, N) to the score
+under each row, (R,) float64, NaN where it cannot be computed. Truth is (N,) of 0 and 1, none unknown.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ def auroc(truth: Array, score: Array) -> Statistic:
 
 
 def auroc_within(truth: Array, score: Array, groups: Array) -> Statistic:
-    """Chance that a positive film outscores a negative one of its own group: 0..1; `groups` (N,) names them.
+    """Within-group AUROC: chance that a positive film outscores a negative one of its own group, 0..1.
 
-    What tells one group from another has no part in it, however much iller the one is. Groups without a
-    negative film say nothing. Source: the AUROC adjusted for a covariate, Janes and Pepe, Biometrika 2009.
+    `groups` (N,) names each film's group. Differences between groups do not count, even if one has far more
+    positive films. Groups without a negative film do not count either. Source: the covariate-adjusted AUROC,
+    Janes and Pepe, Biometrika 2009.
     """
     parts = [groups == group for group in np.unique(groups)]
     each = [(own, _wins(truth[own], score[own])) for own in parts]
@@ -50,7 +51,7 @@ def auroc_within(truth: Array, score: Array, groups: Array) -> Statistic:
 
 
 def _wins(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array, Array]]:
-    """Weights (R, N) -> pairs that the positive film wins, ties counting half, positives, negatives."""
+    """Weights (R, N) -> pairs won by the positive film (ties count half), positives, negatives, each (R,)."""
     tally = _tally(truth, score)
 
     def counted(weights: Array) -> tuple[Array, Array, Array]:
@@ -80,7 +81,7 @@ def average(values: Array) -> Statistic:
 
 
 def share(of: Array, among: Array) -> Statistic:
-    """Share of `among` (N,) bool that `of` (N,) bool holds: the called among the ill is sensitivity."""
+    """Share of the films `among` (N,) bool that are also in `of` (N,) bool."""
     both, all_ = (np.asarray(part, np.float64) for part in (np.asarray(of) * np.asarray(among), among))
     return lambda weights: _ratio(weights @ both, weights @ all_)
 
@@ -91,7 +92,7 @@ def brier(truth: Array, probability: Array) -> Statistic:
 
 
 def brier_skill(truth: Array, probability: Array) -> Statistic:
-    """How much less the Brier score is than that of saying the prevalence of every film: up to 1 (best)."""
+    """Brier skill: 1 minus the Brier score over that of always predicting the prevalence; 1 is best."""
     own, prevalence = brier(truth, probability), average(np.asarray(truth, np.float64))
 
     def statistic(weights: Array) -> Array:
@@ -102,10 +103,10 @@ def brier_skill(truth: Array, probability: Array) -> Statistic:
 
 
 def calibration_error(truth: Array, probability: Array, bins: int = 15) -> Statistic:
-    """Mean gap between stated and observed frequency over bins of equal mass: 0..1.
+    """Expected calibration error: mean gap between predicted and observed frequency over bins, 0..1.
 
-    Equal mass, because a rare label crowds nearly all films into the first bin of equal width. Bins are cut
-    by mid-rank, so films of equal probability share one and their order has no say.
+    Bins have equal mass, because a rare label would put nearly all films into the first bin of equal width.
+    A film's mid-rank gives its bin, so films of equal probability share a bin, whatever their order.
     """
     binned = calibration_bins(truth, probability, bins)
 
@@ -141,7 +142,7 @@ def calibration_bins(
 
 
 def observed_expected(truth: Array, probability: Array) -> Statistic:
-    """Positive films over the sum of the probabilities: 1 is right, less claims too much."""
+    """Positive films over the sum of the probabilities: 1 is right, less means too high ones."""
     truth, probability = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
     return lambda weights: _ratio(weights @ truth, weights @ probability)
 
@@ -157,13 +158,13 @@ def specificity(truth: Array, called: Array) -> Statistic:
 
 
 def likelihood_ratio(truth: Array, called: Array, *, positive: bool) -> Statistic:
-    """How much likelier a call, the positive or the negative, is where the label holds than where not."""
+    """Share of positive films with this call, positive or negative, over that of negative films."""
     answer = np.asarray(called) == positive
     ill, well = share(answer, truth == 1), share(answer, truth == 0)
 
     def statistic(weights: Array) -> Array:
         caught, spared = ill(weights), well(weights)
-        # What is never answered so of a well film is a sign without limit, not an unknown one.
+        # A call that no negative film gets has an infinite ratio, not an unknown one.
         return np.where((spared == 0) & (caught > 0), np.inf, _ratio(caught, spared))
 
     return statistic
@@ -172,7 +173,7 @@ def likelihood_ratio(truth: Array, called: Array, *, positive: bool) -> Statisti
 def predictive_value(
     truth: Array, called: Array, *, positive: bool, prevalence: float | None = None
 ) -> Statistic:
-    """Share of right calls among the positive or negative ones; given a `prevalence`, by Bayes under it."""
+    """Share of right calls among the positive or negative ones; given a `prevalence`, by Bayes' rule."""
     if prevalence is None:
         return share(truth == positive, np.asarray(called) == positive)
     ill, well = sensitivity(truth, called), specificity(truth, called)
@@ -206,28 +207,28 @@ def macro_f1(truth: Array, predicted: Array, classes: Sequence[str] | Sequence[i
 
 
 def mean_of(statistics: Sequence[Statistic]) -> Statistic:
-    """The mean of several scores; NaN where one of them is."""
+    """The mean of several scores; NaN if one of them is."""
     return lambda weights: np.mean([one(weights) for one in statistics], axis=0)
 
 
 def scaled(statistic: Statistic, by: Array) -> Statistic:
-    """The score where each film counts `by` (N,) as much."""
+    """The score with each film's weight multiplied by `by` (N,)."""
     return lambda weights: statistic(weights * by)
 
 
 def by_patient(score: Callable[..., Statistic]) -> Callable[..., Statistic]:
-    """The score in which each patient counts as one, however many films; the last column (N,) names them."""
+    """The patient-weighted score: each patient counts once. The last column (N,) names the patients."""
     return lambda *columns: scaled(score(*columns[:-1]), patient_weights(columns[-1]))
 
 
 def patient_weights(patients: Array) -> Array:
-    """Weights (N,) float64 with which each patient, however many films, counts as one."""
+    """Weights (N,) float64 with which each patient counts once: 1 over the number of the patient's films."""
     _, place, films = np.unique(patients, return_inverse=True, return_counts=True)
     return np.asarray(1 / films[place])
 
 
 def _tally(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
-    """Weights (R, N) -> those of positives and of negatives at each distinct score, ascending, (R, K)."""
+    """Weights (R, N) -> weights of positives and of negatives at each distinct score, ascending, (R, K)."""
     order = np.argsort(score, kind="stable")
     ranked, positive = np.asarray(score)[order], np.asarray(truth, np.float64)[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, int)
@@ -244,13 +245,13 @@ def _tally(truth: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]
 
 
 def _ratio(part: Array, whole: Array) -> Array:
-    """NaN where there is no whole."""
+    """Part over whole; NaN where the whole is 0."""
     nothing = np.full(np.shape(whole), np.nan)
     return np.asarray(np.divide(part, whole, out=nothing, where=np.asarray(whole) > 0))
 
 
 def _mean(columns: Sequence[Array]) -> Array:
-    """Mean of what is known of the columns, each (R,); NaN where nothing is."""
+    """Mean over the columns, each (R,), that are not NaN; NaN where all are."""
     table = np.array(columns)
     known = ~np.isnan(table)
     return _ratio(np.where(known, table, 0).sum(axis=0), known.sum(axis=0).astype(float))

@@ -1,4 +1,4 @@
-"""The line of calibration, slope and intercept, under many sets of weights at once, as in `scores`."""
+"""Calibration slope and intercept, under many sets of weights at once, as in `scores`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from hilum.types import Array
 
 
 def calibration_slope(truth: Array, probability: Array) -> Statistic:
-    """Of truth on the log-odds of the probability: 1 is right, less is over-confident (Cox 1958)."""
+    """Slope of truth on the log-odds of the probability: 1 is right, below 1 is over-confident (Cox 1958)."""
     return _line(truth, probability, sloped=True)
 
 
 def calibration_intercept(truth: Array, probability: Array) -> Statistic:
-    """What the log-odds lack on the whole, their slope taken as 1: 0 is right, less claims too much."""
+    """Intercept with the slope fixed at 1: 0 is right, below 0 the probabilities are too high."""
     return _line(truth, probability, sloped=False)
 
 
 def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
-    """Slope of a logistic line through the films, or its intercept where the slope is 1.
+    """Slope of a logistic regression on the log-odds, or its intercept with the slope fixed at 1.
 
-    By Newton steps on log-odds of mean 0 and spread 1, first for films that count alike, and from there for
-    all other weights.
+    Fitted by Newton steps on log-odds of mean 0 and standard deviation 1: first with equal weights, and from
+    that solution for each row of weights.
     """
     truth = np.asarray(truth, np.float64)
     inside = np.clip(probability, 1e-7, 1 - 1e-7)
@@ -39,7 +39,7 @@ def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
         positives, total = weights @ truth, weights.sum(axis=1)
         line, still = _descended(weights, truth, x, np.repeat(start, len(weights), axis=1), sloped)
         found = line[1] / scale if sloped else line[0] - centre
-        # Films of one class alone have no line, nor, where it is to be told, those parted cleanly.
+        # Films of one class have no fit; a perfect separation has no finite slope.
         told = (positives > 0) & (positives < total) & still
         return np.where(told & ~(sloped & _parted(weights, truth, odds)), found, np.nan)
 
@@ -47,11 +47,12 @@ def _line(truth: Array, probability: Array, *, sloped: bool) -> Statistic:
 
 
 def _descended(weights: Array, truth: Array, x: Array, line: Array, sloped: bool) -> tuple[Array, Array]:
-    """The lines, intercept and slope (2, R), that `line` ends in, and whether they stand still, (R,) bool."""
+    """Intercepts and slopes (2, R) fitted from the start `line`, and whether each converged, (R,) bool."""
     reach, move = np.abs(x).max(initial=1.0), np.zeros_like(line)
     for _ in range(50):
         move = np.clip(_newton(weights, truth, x, line, sloped), -10, 10)
-        # A step that changes no film's log-odds by more than 1 goes down; others are halved until they do.
+        # A step that changes no film's log-odds by more than 1 lowers the loss. Larger ones are halved until
+        # they do.
         large = np.abs(move[0]) + np.abs(move[1]) * reach > 1
         for _ in range(20 * large.any()):
             before, after = (_log_loss(weights[large], truth, x, at[:, large]) for at in (line, line + move))
@@ -66,13 +67,13 @@ def _descended(weights: Array, truth: Array, x: Array, line: Array, sloped: bool
 
 
 def _log_loss(weights: Array, truth: Array, x: Array, line: Array) -> Array:
-    """Of each row's line (2, R)."""
+    """Log loss (R,) of each row's line (2, R)."""
     said = line[0][:, None] + line[1][:, None] * x
     return np.asarray((weights * (np.logaddexp(0, said) - truth * said)).sum(axis=1))
 
 
 def _newton(weights: Array, truth: Array, x: Array, line: Array, sloped: bool) -> Array:
-    """The step from each row's line (2, R)."""
+    """Newton step (2, R) from each row's line (2, R)."""
     said = 1 / (1 + np.exp(-np.clip(line[0][:, None] + line[1][:, None] * x, -500, 500)))
     missed, spread = weights * (truth - said), weights * said * (1 - said)
     first, whole = missed.sum(axis=1), spread.sum(axis=1) + 1e-9
@@ -85,7 +86,7 @@ def _newton(weights: Array, truth: Array, x: Array, line: Array, sloped: bool) -
 
 
 def _parted(weights: Array, truth: Array, score: Array) -> Array:
-    """Where every positive film scores higher than every negative one, or lower, or both alike: (R,) bool."""
+    """Whether the score separates the classes perfectly, in either direction: (R,) bool."""
 
     def ends(films: Array) -> tuple[Array, Array]:
         return (

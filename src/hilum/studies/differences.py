@@ -1,4 +1,4 @@
-"""A study's runs against its baseline, paired by film and patient."""
+"""Differences between a study's runs and its baseline, paired by film and patient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hilum.evaluation.compare import BY_PATIENT, Gain, common, findings_of, gain
 from hilum.evaluation.figures import WITHIN
 from hilum.evaluation.six_way import MEASURES
 from hilum.evaluation.verdicts import TABLE, Verdicts, mean_name, read_verdicts
-from hilum.statistics.intervals import holm, written
+from hilum.statistics.intervals import holm, with_interval, written
 from hilum.studies.cost import Cost
 from hilum.studies.scores import evaluation_of
 from hilum.studies.study import Study
@@ -23,27 +23,27 @@ class Row:
 
     name: str
     source: str
-    title: str  # the name, and where there are several the source
-    start: str  # of its weights
-    seeds: int  # of which there are figures
+    title: str  # the name, and the source if there are several
+    start: str  # origin of its initial weights
+    seeds: int  # seeds with figures
     cost: Cost
-    seconds: float  # of training, all its folds, the mean of its seeds
+    seconds: float  # training time of all folds, mean over seeds
     groups: tuple[Path, ...]  # a folder for each seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How much more a run scores than the baseline, on the same films."""
+    """A run's score minus the baseline's, on the same films."""
 
     run: str
     source: str
     test: str
-    column: tuple[str, ...]  # of the study's: subject, measure, and of which pairs of films if not of all
-    gain: Gain  # P corrected over the runs compared on this source, test and column
+    column: tuple[str, ...]  # of the study: subject, measure, and condition if any
+    gain: Gain  # its P value is corrected over the runs of this source, test and column
 
 
 def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
-    """Every run that judged labels against the baseline, paired by film and patient, in each column."""
+    """Differences of every classifier's run from the baseline, in each column of the study."""
     found: list[Difference] = []
     base = {row.source: row for row in rows if row.name == study.baseline}
     for test in study.tests:
@@ -51,7 +51,7 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
             others = [row for row in rows if row.source == source and row.name != study.baseline]
             theirs = verdicts_of(first, test)
             pairs = [(row.title, verdicts_of(row, test)) for row in others if theirs]
-            # No P value is below two in so many draws, and Holm multiplies it by the number of pairs.
+            # A P value is at least 2 / draws, and Holm's correction multiplies it by the number of pairs.
             repeats = max(2000, 100 * len(pairs))
             for column in study.columns:
                 some = {
@@ -68,7 +68,7 @@ def differences_of(study: Study, rows: Sequence[Row]) -> list[Difference]:
 
 
 def verdicts_of(row: Row, test: str) -> list[Verdicts]:
-    """What each seed of a run said; nothing, where the test was of outlines."""
+    """The verdicts of each seed of a run; empty for segmenters."""
     folders = [group / f"test-{test}" for group in row.groups]
     tables = [folder / f"{TABLE}.csv" for folder in folders if evaluation_of(folder)]
     return [read_verdicts(table) for table in tables if table.is_file()]
@@ -77,7 +77,7 @@ def verdicts_of(row: Row, test: str) -> list[Verdicts]:
 def _gain(
     ours: Sequence[Verdicts], theirs: Sequence[Verdicts], column: Sequence[str], repeats: int
 ) -> Gain | None:
-    """Of a column; none where it is of something else, or the two share no label or film."""
+    """The gain in a column; None if the column has another measure, or the two share no label or film."""
     subject, measure, condition = (*column, "")[:3]
     if condition and not (measure == "AUROC" and condition.startswith(WITHIN)):
         return None
@@ -99,13 +99,13 @@ def _gain(
 
 
 def difference_table(differences: Sequence[Difference], baseline: str) -> tuple[list[str], list[list[str]]]:
-    """Head and rows, for people: a run in a row, and in each column how much more it is."""
+    """Head and rows: a run a row, with its difference in each column."""
     columns = list(dict.fromkeys(one.column for one in differences))
-    head = [f"run, more than {baseline}", "source to test", *(", ".join(column) for column in columns)]
+    head = [f"run minus {baseline}", "source to test", *(", ".join(column) for column in columns)]
     rows: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
     for one in differences:
         gain = one.gain
-        interval = f"({gain.low:+.3f} to {gain.high:+.3f}), P {written(gain.corrected)}"
-        told = f"{gain.value:+.4f} {interval if gain.low == gain.low else '(too few films)'}"
+        told = with_interval(gain.value, gain.low, gain.high, "+.3f", of_value="+.4f")
+        told += f", P {written(gain.corrected)}" if gain.low == gain.low else " (too few films)"
         rows.setdefault((one.run, f"{one.source} to {one.test}"), {})[one.column] = told
     return head, [[*run, *(cells.get(column, "") for column in columns)] for run, cells in rows.items()]

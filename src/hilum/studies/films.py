@@ -1,4 +1,4 @@
-"""The films that a study scores its runs on, none of a patient that the run learned from."""
+"""The films that a study scores its runs on, without patients that the run learned from."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hilum.runtime import find
 from hilum.types import Array, Sample
 
 
-class Films(Strict):
-    """Films every run is scored on; those that a run has trained on are left out for it."""
+class Test(Strict):
+    """Films that every run is scored on; those of a run's training patients are left out for that run."""
 
     data: tuple[str, ...] = Field(min_length=1)
     parts: tuple[Part, ...] = ("tune",)
     split: Path | None = Field(
-        default=None, description="of the test's films, where the runs' does not deal them"
+        default=None, description="split of the test's films, if the runs' split does not contain them"
     )
     stress: bool = False
     by: tuple[str, ...] = Field(
@@ -36,12 +36,12 @@ class Films(Strict):
 
 
 def unseen(
-    config: TrainConfig, test: Films, opened: Callable[[str], Sequence[Sample]] = open_data
+    config: TrainConfig, test: Test, opened: Callable[[str], Sequence[Sample]] = open_data
 ) -> list[Sample]:
-    """The test's films but those of patients that the run trained on.
+    """The test's films without those of patients that the run trained on.
 
-    `opened` opens a data set by its name. Raises ConfigError where the run's start or a teacher learned from
-    the films, or may have, and where it has no split.
+    `opened` opens a data set by its name. Raises ConfigError if the run has no split, or if its start or a
+    teacher learned, or may have learned, from the films.
     """
     if config.split is None:
         raise ConfigError("a study needs split= in [base]: one split for all of its runs")
@@ -50,7 +50,7 @@ def unseen(
     own = join([opened(name) for name in config.data])
     split = read_split(config.split)
     learned = {s.patient for s in select(own, split, "train", fold=config.fold, held=config.held)}
-    # What extra says of the data's own films is used where they train, and only there.
+    # Masks that extra adds to the data's own films are used in training only.
     names = {sample.id for sample in own}
     extra = [sample for name in config.extra for sample in opened(name)]
     learned |= {sample.patient for sample in extra if sample.id not in names}
@@ -59,8 +59,8 @@ def unseen(
     return [sample for sample in chosen if sample.patient not in learned]
 
 
-def _refuse_informed(config: TrainConfig, test: Films, samples: Sequence[Sample]) -> None:
-    """Raise ConfigError where a start or teacher learned, or may have, from the films that score a run."""
+def _refuse_informed(config: TrainConfig, test: Test, samples: Sequence[Sample]) -> None:
+    """Raise ConfigError if a start or teacher learned, or may have, from the films that score a run."""
     assert config.split is not None  # noqa: S101 - asked for before
     split = read_split(config.split)
     for name in {config.start, *config.teachers} - {"random", "imagenet"}:
@@ -69,21 +69,21 @@ def _refuse_informed(config: TrainConfig, test: Films, samples: Sequence[Sample]
         told = [source.name for source in card.sources]
         if (foreign or ANY in card.informed) and may_know(told, test.data, samples):
             raise ConfigError(
-                f"{name}: trained by another split, or from what was, it may have learned the films that "
-                f"{config.out.name} is scored on; give one that was trained by the study's split"
+                f"{name}: trained by another split, or from such a model, so it may have learned the films "
+                f"that {config.out.name} is scored on; give one that was trained by the study's split"
             )
         if not foreign and test.parts != ("test",) and config.fold not in card.unlearned:
             may = "may have learned" if config.fold in card.kept else "learned"
             raise ConfigError(
                 f"{name}: {may} from fold {config.fold}, on which {config.out.name} is scored; give one that "
-                f'was kept from it (held=[{config.fold}]), or score with parts = ["test"]'
+                f'held it back (held=[{config.fold}]), or score with parts = ["test"]'
             )
 
 
 def groups(
-    films: Sequence[str], test: Films, opened: Callable[[str], Sequence[Sample]] = open_data
+    films: Sequence[str], test: Test, opened: Callable[[str], Sequence[Sample]] = open_data
 ) -> dict[str, Array]:
-    """Of films by their names, (N,), the groups that the test tells figures of, as `evaluate.groups_of`."""
+    """The groups of films, by their ids, for the test's figures by group: as `evaluate.groups_of`."""
     if not test.by:
         return {}
     samples, sources = dict[str, Sample](), dict[str, str]()
@@ -95,7 +95,7 @@ def groups(
 
 
 def digest(samples: Sequence[Sample], by: Sequence[str] = ()) -> str:
-    """Hash of all that a score of the films, also `by` group, depends on beside the model."""
+    """Hash of all that a score of the films, also `by` group, depends on apart from the model."""
     digest = hashlib.sha256()
     for sample in samples:
         told = f"{sample.id} {sample.patient} {sorted(sample.labels.items())} {sorted(sample.structures)}"

@@ -1,8 +1,7 @@
-"""What a study found: a csv of all figures, a table in Markdown, and a page with pictures of both."""
+"""A study's report: a csv of all figures, a table in Markdown, and an HTML page with plots."""
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -19,19 +18,21 @@ from hilum.evaluation.plots import Point, comparison, confusions, curves, pareto
 from hilum.evaluation.six_way import MEASURES, six_way
 from hilum.reporting.page import template
 from hilum.reporting.report import provenance
+from hilum.statistics.intervals import with_interval
 from hilum.store import as_csv, write_whole
 from hilum.studies.cost import cost
 from hilum.studies.differences import Difference, Row, difference_table, differences_of, verdicts_of
 from hilum.studies.scores import evaluation_of
 from hilum.studies.study import Entry, Study
+from hilum.training.history import read_history
 from hilum.types import now
 
 
 def write_report(study: Study, done: Sequence[Entry], *, whole: bool = True) -> Path:
     """Write NAME.csv (every figure), NAME.md (the table of `columns`, and the differences), NAME.html.
 
-    Returns the Markdown's path. `done` is as of `study.finished`. Differences and page take longest:
-    not `whole`, they are left for later.
+    Returns the path of NAME.md. `done` is the result of `study.finished`. Differences and page take longest;
+    they are only written if `whole`.
     """
     figures = [row for entry in _first_folds(done) for row in _figures(study, entry)]
     columns = ["run", "source", "seed", "test", *(field.name for field in fields(Figure))]
@@ -51,7 +52,7 @@ def write_report(study: Study, done: Sequence[Entry], *, whole: bool = True) -> 
 
 
 def line(study: Study, entry: Entry) -> str:
-    """One finished run's figures, for people who watch."""
+    """One finished run's figures in the study's columns, as a line of text."""
     found = _figures(study, entry)
     said = [
         f"{' '.join(column)}, {test} {spread(_under(found, test, column))}"
@@ -62,7 +63,7 @@ def line(study: Study, entry: Entry) -> str:
 
 
 def absent(study: Study, done: Sequence[Entry]) -> list[str]:
-    """What is wrong with the columns that no run's figures are under."""
+    """Messages about columns for which no run has a figure."""
     figures = [row for entry in _first_folds(done) for row in _figures(study, entry)]
     faults = []
     for test, column in product(study.tests, study.columns):
@@ -76,27 +77,25 @@ def absent(study: Study, done: Sequence[Entry]) -> list[str]:
 
 
 def _under(figures: Sequence[dict[str, Any]], test: str, column: Sequence[str]) -> list[dict[str, Any]]:
-    """Of the figures those of a test under one of the study's columns."""
+    """The figures of a test in one of the study's columns."""
     subject, measure, *condition = column
     wanted = {"test": test, "subject": subject, "measure": measure, "condition": "".join(condition)}
     return [one for one in figures if wanted.items() <= one.items()]
 
 
 def spread(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One seed's figure with its interval, or the mean of several with their standard deviation."""
+    """A single seed's figure with its interval, or mean and standard deviation of several seeds."""
     known = [row for row in rows if row["value"] is not None]
     if not known:
         return ""
     if len(known) == 1:
-        row = known[0]
-        interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
-        return f"{row['value']:.4f}{interval}"
+        return with_interval(known[0]["value"], known[0]["low"], known[0]["high"], of_value=".4f")
     values = [row["value"] for row in known]
     return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f} of {len(values)} seeds)"
 
 
 def _first_folds(done: Sequence[Entry]) -> list[Entry]:
-    """One entry for each folder that holds a run's figures."""
+    """The first entry of each folder that holds a run's figures."""
     return list({entry.group: entry for entry in reversed(done)}.values())[::-1]
 
 
@@ -113,7 +112,7 @@ def _rows(study: Study, done: Sequence[Entry]) -> list[Row]:
     for name, source in dict.fromkeys((entry.name, entry.source) for entry in done):
         own = [entry for entry in done if (entry.name, entry.source) == (name, source)]
         groups = tuple(dict.fromkeys(entry.group for entry in own))
-        seconds = sum(float(row["seconds"]) for entry in own for row in history(entry))
+        seconds = sum(float(row["seconds"]) for entry in own for row in read_history(entry.config.out))
         found.append(
             Row(
                 name=name,
@@ -129,20 +128,13 @@ def _rows(study: Study, done: Sequence[Entry]) -> list[Row]:
     return found
 
 
-_cost = cache(cost)  # of a finished run, which stays as it is
-
-
-def history(entry: Entry) -> list[dict[str, str]]:
-    """A run's epochs, as training logged them."""
-    with (entry.config.out / "history.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+_cost = cache(cost)  # a finished run does not change
 
 
 def _table(
     study: Study, rows: Sequence[Row], figures: Sequence[dict[str, Any]]
 ) -> tuple[list[str], list[list[str]]]:
-    """A row a run: what it costs and, for each test, a figure with its interval over patients; of several
-    seeds their mean and standard deviation."""
+    """A row a run: its cost and, for each test and column, its figure as of `spread`."""
     several = len(study.sources) > 1
     head = ["run", *["source"] * several, "start", "seeds", "parameters, M", "GFLOP a film", "ms a film"]
     head += ["minutes of training"]
@@ -161,7 +153,7 @@ def _table(
 def _every_label(
     study: Study, rows: Sequence[Row], figures: Sequence[dict[str, Any]]
 ) -> tuple[list[str], list[list[str]]] | None:
-    """A row a run: the AUROC of every label, and how films with exactly one are called; None of outlines."""
+    """A row a run: every label's AUROC, and the measures on films with one label; None for segmenters."""
     asked = [
         (one["subject"], one["measure"])
         for one in figures
@@ -179,7 +171,7 @@ def _every_label(
 
 
 def _of(row: Row, figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A run's figures, of all its seeds."""
+    """The figures of all seeds of a run."""
     return [one for one in figures if (one["run"], one["source"]) == (row.name, row.source)]
 
 
@@ -188,7 +180,7 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _point(row: Row, test: str, column: Sequence[str], figures: Sequence[dict[str, Any]]) -> Point | None:
-    """A run's place in the picture of quality against cost."""
+    """A run's point in the plot of quality against cost."""
     found = [one for one in _under(_of(row, figures), test, column) if one["value"] is not None]
     if not found:
         return None
@@ -209,7 +201,8 @@ def _page(
     """One self-contained HTML page."""
     test, column = next(iter(study.tests)), study.columns[0]
     points = [point for row in rows if (point := _point(row, test, column, figures))]
-    histories = {entry.config.out.relative_to(study.out).as_posix(): history(entry) for entry in done}
+    outs = [entry.config.out for entry in done]
+    histories = {out.relative_to(study.out).as_posix(): read_history(out) for out in outs}
     counted = {
         row.title: six.confusion(six.by_threshold)
         for row in rows
@@ -220,7 +213,7 @@ def _page(
         ("Quality against cost", "", pareto(points, f"{' '.join(column)}, {test}")),
         (
             "Learning curves",
-            "Loss in training (line) and on the tuning films (broken), and the tuning score (dots).",
+            "Training loss (line), tuning loss (dashed) and tuning score (dots).",
             curves(histories),
         ),
     ]
@@ -235,13 +228,13 @@ def _page(
             )
             for one in wanted
         ]
-        title = f"{' '.join(column)}, more than {study.baseline}"
-        caption = "Paired by film, intervals over patients; filled where it holds after Holm's correction."
+        title = f"{' '.join(column)}, difference from {study.baseline}"
+        caption = "Paired by film, intervals over patients; filled if significant after Holm's correction."
         pictures.insert(1, (title, caption, comparison(shown)))
     if counted:
         caption = (
-            "Films with exactly one of the labels: of those of a true label (row) the percentage called each "
-            "label (column), by which lies furthest above its threshold."
+            "Films with exactly one of the labels: percentage of those with a true label (row) that are "
+            "called each label (column), the one furthest above its threshold."
         )
         pictures.append(("Confusion", caption, confusions(counted)))
     return template("study.html").render(

@@ -1,4 +1,4 @@
-"""A study's runs on its tests: each scored once, and the folds of a cross-validation together."""
+"""Scores of a study's runs on its tests; the folds of a cross-validation are pooled."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hilum.data import short
 from hilum.errors import HilumError
 from hilum.evaluation.evaluate import evaluate, films_for
 from hilum.evaluation.figures import write
-from hilum.evaluation.label_figures import score
+from hilum.evaluation.label_figures import figures_of
 from hilum.evaluation.verdicts import TABLE, pool, read_verdicts
 from hilum.reporting.report import identity, provenance
 from hilum.runtime import Runtime, find
-from hilum.studies.films import Films, digest, groups, unseen
+from hilum.studies.films import Test, digest, groups, unseen
 from hilum.types import Sample, Tick, now
 
 
@@ -27,11 +27,11 @@ def score_run(
     config: TrainConfig,
     group: Path,
     name: str,
-    test: Films,
+    test: Test,
     opened: Callable[[str], Sequence[Sample]],
     tick: Tick | None,
 ) -> None:
-    """Evaluate a trained run on a test, unless that has been done with the same weights, films and labels."""
+    """Evaluate a trained run on a test, unless this was done with the same weights, films and labels."""
     out = config.out / f"test-{name}"
     runtime = Runtime(find(config.out))
     about: dict[str, Any] = {
@@ -49,7 +49,7 @@ def score_run(
     try:
         samples = unseen(config, test, opened)
     except HilumError:
-        if scored:  # films, or what the run began from, are gone: what was scored stands
+        if scored:  # films, or the run's start, are gone: keep the score
             return
         raise
     about["films_sha256"] = digest(samples, test.by)
@@ -63,11 +63,11 @@ def score_run(
     write(evaluation, {**about, "seed": 0, **provenance(now())}, out)
 
 
-def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None:
-    """Score the verdicts of all folds of a run together, each film judged by a model that never saw it.
+def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Test) -> None:
+    """Score the pooled verdicts of a run's folds; each film is judged by a model that never saw it.
 
-    Calls are by the other folds' thresholds, for a fold's own know its films; so do its calibration's two
-    numbers a label, which put the folds' models on one scale.
+    Calls use the other folds' thresholds, because a fold's own were chosen on its films. The calibration,
+    two numbers a label, is the fold's own and was fitted on its films; it puts the models on one scale.
     """
     folders = [out / f"test-{name}" for out in outs]
     parts = [evaluation_of(folder) or {} for folder in folders]
@@ -89,23 +89,23 @@ def pool_runs(outs: Sequence[Path], group: Path, name: str, test: Films) -> None
         own = read_verdicts(folder / f"{TABLE}.csv")
         card = lent(card, [other for other in cards if other is not card])
         judged.append(replace(own, margins=margins(own.probabilities, card)))
-    write(score(pool(judged)), {**about, "seed": 0, **provenance(now())}, out)
+    write(figures_of(pool(judged)), {**about, "seed": 0, **provenance(now())}, out)
 
 
-def _grouped(out: Path, test: Films) -> bool:
-    """Whether a test's folder holds what was said of each film, and the films' groups."""
+def _grouped(out: Path, test: Test) -> bool:
+    """Whether a test's folder holds the verdicts on each film, with the test's groups."""
     table = out / f"{TABLE}.csv"
     return table.is_file() and (not test.by or set(test.by) <= set(read_verdicts(table).groups))
 
 
 def _forget(name: str, *outs: Path) -> None:
-    """What a test's figures were before its films, labels or weights changed is no figure any more."""
+    """Remove a test's figures: they are outdated once films, labels or weights change."""
     for out in outs:
         (out / f"test-{name}" / "evaluation.json").unlink(missing_ok=True)
 
 
 def evaluation_of(out: Path) -> dict[str, Any] | None:
-    """What a test's folder says of its figures; None where there is none yet."""
+    """The evaluation.json in a test's folder; None if there is none."""
     path = out / "evaluation.json"
     found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return found

@@ -1,7 +1,7 @@
-"""Many training runs that differ in one thing at a time, the same split and seeds, each scored alike.
+"""A study: training runs that differ in one thing at a time, with the same split, seeds and tests.
 
-A run's folder is NAME-SOURCE-seedN below the study's, of a cross-validation NAME-SOURCE-seedN/foldM. What is
-already there is not done again, so that a study can be interrupted, and grown by adding runs to its file.
+A run's folder is NAME-SOURCE-seedN below the study's, in a cross-validation NAME-SOURCE-seedN/foldM. Finished
+parts are not done again, so a study can be interrupted, and extended by adding runs to its file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from hilum.card import Strict, read_card
-from hilum.config import TrainConfig, train_config
+from hilum.config import TrainConfig, merged, train_config
 from hilum.data import open_data, short
 from hilum.data.split import read_split
 from hilum.errors import CheckpointError, ConfigError, HilumError
 from hilum.evaluation.figures import WITHIN
 from hilum.progress import within
 from hilum.runtime import find
-from hilum.studies.films import Films, groups
+from hilum.studies.films import Test, groups
 from hilum.studies.scores import pool_runs, score_run
 from hilum.toml_files import read_plan
 from hilum.training.run import trained
@@ -39,13 +39,15 @@ class Study(Strict):
     out: Path
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     folds: tuple[int, ...] = Field(
-        default=(), description="each tunes one run, whose verdicts on it are pooled with the others'"
+        default=(), description="folds of a cross-validation: each tunes one run; their verdicts are pooled"
     )
     baseline: str = Field(default="", description="the run that the others are compared with, in pairs")
     base: dict[str, Any] = Field(description="settings that all runs share")
-    runs: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings; 'seeds' its own")
+    runs: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="name -> settings, and optionally 'seeds'"
+    )
     sources: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> settings: data, epochs")
-    tests: dict[str, Films] = Field(min_length=1)
+    tests: dict[str, Test] = Field(min_length=1)
     columns: tuple[tuple[str, str] | tuple[str, str, str], ...] = Field(
         min_length=1,
         description="subject, measure and, of groups or changed films, condition of the table's figures",
@@ -63,7 +65,7 @@ _WITHOUT_SAY = {
     "citations",
     "data",
 }
-"""Settings that change nothing, and data, whose folder may have moved."""
+"""Settings that do not change the result, and data, whose folder may have moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +75,11 @@ class Entry:
     name: str
     source: str
     config: TrainConfig
-    group: Path  # the folder of the run, which all of its folds share
+    group: Path  # the folder of the run, shared by its folds
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained; raises ConfigError where its folder holds a run of other settings."""
+        """Whether it is trained; raises ConfigError if its folder holds a run with other settings."""
         if not trained(self.config.out):
             return False
         card = read_card(self.config.out / "checkpoint")
@@ -106,7 +108,7 @@ class Entry:
 
 
 def _origin(start: str) -> str | None:
-    """What a card says that began from this checkpoint; None where there is none here, or none any more."""
+    """The origin that a card started from this checkpoint has; None if the checkpoint is not here."""
     if start in ("random", "imagenet") or "://" in start:
         return None
     try:
@@ -116,7 +118,7 @@ def _origin(start: str) -> str | None:
 
 
 def _settings(was: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
-    """A card's settings, those that it does not know yet at their defaults; out and split are `config`'s."""
+    """A card's settings, newer ones at their defaults; out and split are those of `config`."""
     try:
         own = {**was, "out": config.out, "split": config.split}
         return TrainConfig.model_validate(own).model_dump(mode="json")
@@ -133,30 +135,46 @@ def read_study(path: Path) -> Study:
 
 
 def entries(study: Study) -> list[Entry]:
-    """Every run of the study, in its file's order; raises ConfigError for settings that do not fit."""
+    """Every run of the study, in the file's order; raises ConfigError for settings that do not fit."""
     if study.baseline and study.baseline not in study.runs:
         raise ConfigError(f"baseline={study.baseline!r}: no run of the study; name one, or leave it out")
     parted = [name for name, test in study.tests.items() if test.parts != ("tune",)]
     if study.folds and parted:
-        raise ConfigError(f"tests.{parted[0]}.parts: with folds each run is scored on its own; leave it out")
+        raise ConfigError(
+            f"tests.{parted[0]}.parts: with folds, each run is scored on its own fold; leave it out"
+        )
     found = []
     for name, own in study.runs.items():
         for source, data in study.sources.items():
             for seed in _seeds(name, own, study):
-                settings = study.base | data | {key: own[key] for key in own if key != "seeds"}
+                settings = _layered(study.base, data, {key: own[key] for key in own if key != "seeds"})
                 group = study.out / f"{name}-{source}-seed{seed}"
                 folded = [{"fold": fold, "out": group / f"fold{fold}"} for fold in study.folds]
                 for place in folded or [{"out": group}]:
                     config = started(train_config({**settings, "name": name.lower(), "seed": seed, **place}))
                     if config.devices != 1 or config.nodes != 1:
-                        raise ConfigError("devices: a study trains on one; run its trainings by themselves")
+                        raise ConfigError("devices: a study trains on one; use hilum train for several")
                     if config.task == "pretrain":
                         raise ConfigError(
                             f"runs.{name}: task=pretrain has no labels to score; hilum train it"
                         )
                     if study.folds and config.task != "classify":
-                        raise ConfigError("folds: only for classifiers; leave them out to study outlines")
+                        raise ConfigError("folds: only for classifiers; leave them out to study segmenters")
                     found.append(Entry(name=name, source=source, config=config, group=group))
+    return found
+
+
+def _layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """All layers' settings; a later layer replaces an earlier one's, for `preparation` setting by setting.
+
+    `arguments` are replaced as a whole, because another architecture has other arguments.
+    """
+    found: dict[str, Any] = {}
+    for layer in layers:
+        both = merged(found, layer)
+        found |= layer
+        if "preparation" in both:
+            found["preparation"] = both["preparation"]
     return found
 
 
@@ -176,10 +194,10 @@ def run(
     tell: Callable[[Entry], None] | None = None,
     fault: Callable[[Path, HilumError], None] | None = None,
 ) -> list[Entry]:
-    """Train and score what is missing, of the runs `only` names or of all; returns all that are finished.
+    """Train and score what is missing, for all runs or those in `only`; returns all finished runs.
 
-    `tell` hears of each run as it is done, `fault` of the folder of what could not be trained or scored: all
-    else goes on. Without it the error is raised.
+    `tell` is called with each run as it is done. `fault` is called with the folder and the error of what
+    could not be trained or scored, and the others go on; without it, the error is raised.
     """
     _check(study, only)
     opened = cache(open_data)  # most runs name the same data
@@ -194,7 +212,7 @@ def run(
             if fault is None:
                 raise
             failed.add(entry.group)
-            # Its traceback would keep network and films in memory.
+            # The traceback would keep network and films in memory.
             error.__traceback__ = error.__context__ = error.__cause__ = None
             fault(folder, error)
 
@@ -221,13 +239,13 @@ def run(
 
 
 def _check(study: Study, only: Sequence[str]) -> None:
-    """Raise ConfigError for what is asked wrongly: now, not after a training."""
+    """Raise ConfigError for mistakes in the study's file, before anything is trained."""
     if unknown := set(only) - set(study.runs):
         raise ConfigError(f"{min(unknown)!r}: no run of the study; it has {', '.join(study.runs)}")
     for name, test in study.tests.items():
         groups((), test, lambda _: ())
         if test.by and any(entry.config.task == "segment" for entry in entries(study)):
-            raise ConfigError(f"tests.{name}.by: figures of outlines are not told by group; leave it out")
+            raise ConfigError(f"tests.{name}.by: segmenters have no figures by group; leave it out")
     by = {name for test in study.tests.values() for name in test.by}
     for _, measure, *condition in study.columns:
         for group in (one.removeprefix(WITHIN) for one in condition if one.startswith(WITHIN)):
@@ -235,11 +253,11 @@ def _check(study: Study, only: Sequence[str]) -> None:
                 raise ConfigError(
                     f"columns: {measure!r}, {WITHIN + group!r}: give 'AUROC', and by = [{group!r}] to a test"
                 )
-    finished(study)  # a run that is not this study's
+    finished(study)  # raises for a run with other settings
 
 
 def finished(study: Study) -> list[Entry]:
-    """What is trained, in the file's order: of a cross-validation only runs of which every fold is."""
+    """The trained entries, in the file's order; of a cross-validation, only runs with all folds trained."""
     whole = entries(study)
     left = {entry.group for entry in whole if not entry.finished}
     return [entry for entry in whole if entry.group not in left]

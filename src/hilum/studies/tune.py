@@ -1,13 +1,12 @@
-"""A search for better settings: trainings that differ in what a TOML file leaves open, each told by the last.
+"""A search for better settings, over a space given in a TOML file.
 
-The search is Optuna's and lives in an SQLite file: killed at any point it goes on where it stood, the
-training in progress included. Trainings that fall behind the median of the others end early; settings that do
-not go together, or do not fit into memory, are passed over and told.
+The search is Optuna's and is kept in an SQLite file: if it is killed, it resumes where it was, including the
+training in progress. Trainings that fall behind the median of the others end early. Settings that do not go
+together, or do not fit into memory, are skipped and reported.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -24,6 +23,7 @@ from hilum.errors import ConfigError, DivergedError, MissingExtraError, OutOfMem
 from hilum.progress import within
 from hilum.store import alone, as_csv, write_whole
 from hilum.toml_files import read_plan
+from hilum.training.history import read_history
 from hilum.training.run import STATE, trained
 from hilum.training.starts import sized
 from hilum.training.train import train
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     import optuna
 
 _ABOUT, _FAULT = "about", "fault"
-_FIRST = 4  # trainings that nothing ends early: they are what the others are held against
-_GRACE = 3  # of an epoch that comes before this share of all, 1/3, nothing is concluded: low rates start late
+_FIRST = 4  # trainings that never end early, because the others are compared with them
+_GRACE = 3  # no training ends in its first 1/3 of the epochs: low rates start late
 
 
 class Range(Strict):
-    """What one setting may be: one of `choices`, or a number from `low` to `high`."""
+    """The values of one setting: one of `choices`, or a number from `low` to `high`."""
 
     choices: tuple[Any, ...] = ()
     low: int | float | None = None
     high: int | float | None = None
-    log: bool = Field(default=False, description="drawn evenly by its logarithm")
+    log: bool = Field(default=False, description="drawn uniformly on a logarithmic scale")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Range:
@@ -74,10 +74,10 @@ def read_search(path: Path) -> Search:
 
 
 def tune(search: Search, *, tick: Tick | None = None) -> dict[str, Any]:
-    """Run what is left of the search's trials; returns the best settings found.
+    """Run the remaining trials of the search; returns the best settings found.
 
-    Writes below `search.out` a folder for each training, ``trials.csv``, and ``best.toml``, which
-    ``hilum train`` takes. Raises ConfigError, and TrainingError where every training failed.
+    Writes below `search.out` a folder for each training, ``trials.csv``, and ``best.toml`` for
+    ``hilum train``. Raises ConfigError, and TrainingError if every training failed.
     """
     if find_spec("optuna") is None:
         raise MissingExtraError("tuning", "tune")
@@ -96,22 +96,21 @@ def _search(search: Search, tick: Tick | None) -> dict[str, Any]:
     study = _opened(search)
 
     def objective(trial: optuna.Trial) -> float:
-        done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        done = _done(study)
         drawn = {name: _drawn(trial, name, what) for name, what in search.space.items()}
         return _score(search, drawn, trial, within(tick, done, search.trials, f"trial {done + 1}"))
 
-    done = len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
     study.optimize(
         objective,
-        n_trials=max(0, search.trials - done),
+        n_trials=max(0, search.trials - _done(study)),
         catch=(DivergedError, OutOfMemoryError),
-        gc_after_trial=True,  # or what did not fit stays in memory, held by its own error
+        gc_after_trial=True,  # else a failed training's error keeps its tensors in memory
         callbacks=[lambda study, _: _tell(search, study)],
     )
     _tell(search, study)
     if not study.get_trials(states=(TrialState.COMPLETE,)):
         raise TrainingError(
-            f"{search.out}: every training failed or was ended early, as trials.csv tells; narrow the space"
+            f"{search.out}: every training failed or was ended early, see trials.csv; narrow the space"
         )
     best = _config(search, study.best_params)
     settings = best.model_dump(mode="json", exclude={"out"})
@@ -119,10 +118,18 @@ def _search(search: Search, tick: Tick | None) -> dict[str, Any]:
     return {"score": study.best_value, **study.best_params}
 
 
-def _tried(search: Search) -> TrainConfig:
-    """Settings at one end of the space, or at the other where those do not go together.
+def _done(study: optuna.Study) -> int:
+    """How many trials came to an end; one that was interrupted did not."""
+    from optuna.trial import TrialState
 
-    What is asked wrongly is so told here, once, and not by every trial. Raises ConfigError.
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(trial.state in ended or _FAULT in trial.user_attrs for trial in study.get_trials())
+
+
+def _tried(search: Search) -> TrainConfig:
+    """Settings at one end of the space, or at the other end if those do not go together.
+
+    Raises ConfigError for mistakes in the file: once, here, and not in every trial.
     """
     ends = {name: what.choices or (what.low, what.high) for name, what in search.space.items()}
     first, last = ({name: values[i] for name, values in ends.items()} for i in (0, -1))
@@ -136,7 +143,7 @@ def _tried(search: Search) -> TrainConfig:
 
 
 def _opened(search: Search) -> optuna.Study:
-    """The search as it stands in its folder, or a new one; raises ConfigError where that is another's."""
+    """The search in its folder, or a new one; raises ConfigError if the folder holds another search."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it prints the traceback of each failed training
@@ -151,14 +158,14 @@ def _opened(search: Search) -> optuna.Study:
     if study.user_attrs.get(_ABOUT, about) != about:
         raise ConfigError(f"{search.out}: holds a search with another base or space; choose another out")
     study.set_user_attr(_ABOUT, about)
-    # A search that goes on must not draw again what it began with.
+    # A resumed search must not draw its first settings again.
     study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
     _take_up(study)
     return study
 
 
 def _take_up(study: optuna.Study) -> None:
-    """Put what an interrupted search left undone at the head of the queue: its training goes on."""
+    """Queue the interrupted trials first, so that their trainings resume."""
     from optuna.trial import TrialState
 
     settled = [trial.params for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))]
@@ -184,7 +191,7 @@ def _drawn(trial: optuna.Trial, name: str, what: Range) -> Any:
 
 
 def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
-    """A training's settings; its folder is named after what was drawn, so that it is found again."""
+    """A training's settings; its folder is named after the drawn values, so that it is found again."""
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:8]
     overrides = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in drawn.items()]
     config = train_config({**search.base, "out": search.out / f"trial-{digest}"}, overrides)
@@ -194,7 +201,7 @@ def _config(search: Search, drawn: Mapping[str, Any]) -> TrainConfig:
 
 
 def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: Tick | None) -> float:
-    """Train, or go on, or read what was trained already; the tuning score of the weights that are kept."""
+    """Train, resume, or read a finished training; returns the tuning score of the weights that are kept."""
     import optuna
 
     def watch(epoch: int, score: float) -> None:
@@ -209,14 +216,13 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
     except optuna.TrialPruned:
         (config.out / STATE).unlink(missing_ok=True)
         raise
-    except ConfigError as error:  # each setting may be as it is, but not beside the others
+    except ConfigError as error:  # the settings do not go together
         trial.set_user_attr(_FAULT, str(error))
         raise optuna.TrialPruned from None
     except (DivergedError, OutOfMemoryError) as error:
         trial.set_user_attr(_FAULT, str(error))
         raise
-    with (config.out / "history.csv").open(newline="", encoding="utf-8") as file:
-        scores = [float(row["score"]) for row in csv.DictReader(file)]
+    scores = [float(row["score"]) for row in read_history(config.out)]
     if math.isnan(scores[-1]):
         trial.set_user_attr(_FAULT, "no score: its tuning films show no label both ways")
         raise optuna.TrialPruned
@@ -224,7 +230,7 @@ def _score(search: Search, drawn: Mapping[str, Any], trial: optuna.Trial, tick: 
 
 
 def _tell(search: Search, study: optuna.Study) -> None:
-    """``trials.csv``: every training with what was drawn for it, its state and score, and why it failed."""
+    """Write ``trials.csv``: every training with its drawn settings, state, score, and fault if any."""
     rows = [
         {"trial": trial.number, "state": trial.state.name.lower(), "score": trial.value}
         | {name: trial.params.get(name, "") for name in search.space}
@@ -236,7 +242,7 @@ def _tell(search: Search, study: optuna.Study) -> None:
 
 
 def _toml(settings: Mapping[str, Any]) -> str:
-    """Plain settings as TOML; JSON's strings, numbers and lists are TOML's too."""
+    """Plain settings as TOML; strings, numbers and lists are written as in JSON."""
     lines = [f"{key} = {_value(value)}" for key, value in settings.items() if value is not None]
     return "\n".join(lines) + "\n"
 
@@ -244,4 +250,4 @@ def _toml(settings: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)  # TOML knows no halves of a character
+    return json.dumps(value, ensure_ascii=False)  # TOML does not allow JSON's surrogate escapes

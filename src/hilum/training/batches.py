@@ -1,4 +1,4 @@
-"""Cached films -> batches for torch: augmentation and order follow from (seed, epoch, film) alone."""
+"""Cached films -> batches for torch: augmentation and order depend only on (seed, epoch, film)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Films(Dataset[dict[str, Array]]):
 
     An item holds ``films`` (C, S, S) float32, and either ``labels`` (C,) float32 with NaN for unknown,
     or ``masks`` (S, S) uint8 with ``known`` (4,) bool: the three structures, and both lungs together. An
-    epoch draws every film `views` times, one after the other; the second of a pair may be another film of
-    the same patient.
+    epoch draws every film `views` times in a row; the second view may be of another film of the same
+    patient.
     """
 
     cache: Cache
@@ -41,7 +41,7 @@ class Films(Dataset[dict[str, Array]]):
     recipe: str = "general"  # of the augmentation: one of CHANGES, or "outlines", "views"
     seed: int
     views: int = 1
-    targets: Array | None = None  # (N, C) float32 in the place of the labels: what teachers say
+    targets: Array | None = None  # (N, C) float32, used instead of the labels: blended with teachers' scores
 
     def __len__(self) -> int:
         return len(self.cache.samples)
@@ -67,13 +67,13 @@ class Films(Dataset[dict[str, Array]]):
             carried = [sample.labels.get(name, np.nan) for name in self.labels]
             item["labels"] = np.array(carried if self.targets is None else self.targets[i], np.float32)
         else:
-            # What the whole mask shows: a shift may have moved a lung out of this view of it.
+            # From the unchanged mask: the augmentation may have moved a lung out of the film.
             item |= {"masks": mask, "known": known(shown(sample.structures, whole))}
         return item
 
     @cached_property
     def _fellows(self) -> dict[str, list[int]]:
-        """Places of each patient's films."""
+        """Indices of each patient's films."""
         places: dict[str, list[int]] = defaultdict(list)
         for i, sample in enumerate(self.cache.samples):
             places[sample.patient].append(i)
@@ -81,24 +81,24 @@ class Films(Dataset[dict[str, Array]]):
 
 
 def known(structures: frozenset[str]) -> Array:
-    """Which of the three structures, and last whether only both lungs together, a film's mask shows."""
+    """Whether a film's mask shows each of the three structures and, last, only both lungs together."""
     return np.array([name in structures for name in (*STRUCTURES, "lungs")])
 
 
 @dataclass(frozen=True, slots=True)
 class Shuffled(Sampler[list[tuple[int, int]]]):
-    """One process's batches of one epoch, from a given step on; every step is full-sized on every process."""
+    """One process's batches of one epoch, from a given step on; every step has the full size everywhere."""
 
     films: int
     batch: int  # over all processes
     seed: int
     epoch: int
-    start: int = 0  # first step that is still to do
+    start: int = 0  # the first step to do
     rank: int = 0
     processes: int = 1
-    extra: int = 0  # of the films, the last ones: an epoch draws as many of them as there are others
+    extra: int = 0  # the last films; an epoch draws at most as many of them as there are others
     views: int = 1  # of each film
-    odds: Array | None = None  # (films,) of being drawn, adding up to 1; none: each film once
+    odds: Array | None = None  # (films,) probabilities of being drawn; None: each film once
 
     def __len__(self) -> int:
         return max(1, (self.films - self.extra + self._drawn) // self.batch) - self.start
@@ -120,9 +120,9 @@ class Shuffled(Sampler[list[tuple[int, int]]]):
 
 
 def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) -> DataLoader[Batch]:
-    """A torch loader; its worker processes, one thread each, leave the other cores alone."""
+    """A torch loader; its worker processes use one thread each."""
     if workers:
-        # Threads do not survive a fork, and OpenCV in the worker would wait for its own for ever.
+        # Threads do not survive a fork: OpenCV in a worker would wait for its threads forever.
         cv2.setNumThreads(1)
     return DataLoader(
         films,  # type: ignore[arg-type]  # the loader yields the collated batch, not the item
@@ -133,10 +133,11 @@ def loader(films: Films, order: Sampler[list[tuple[int, int]]], workers: int) ->
 
 
 def balanced(truth: Array, *, exclusive: bool) -> Array:
-    """Odds of films, (N,) adding up to 1, by their labels (N, C), 1, 0 or NaN: all labels' films share alike.
+    """Probabilities (N,) with which films are drawn, so that each label's films have the same total.
 
-    A film of several labels counts as one of the rarest, or, where labels are `exclusive`, is never drawn;
-    films of none are a group of their own. A film of which nothing is known is never drawn.
+    Labels (N, C) are 1, 0 or NaN. A film with several labels counts for the rarest, or, if labels are
+    `exclusive`, is never drawn. Films without a label form one more group. A film with unknown labels only is
+    never drawn.
     """
     held = truth == 1
     rarest = np.where(held, held.sum(axis=0), len(truth) + 1).argmin(axis=1)
@@ -149,10 +150,10 @@ def balanced(truth: Array, *, exclusive: bool) -> Array:
 
 
 def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
-    """A batch to classify whose films, and labels, are each blended with those of another one.
+    """MixUp: each film of the batch, and its labels, blended with another film of the batch.
 
-    One share for the batch, drawn from Beta(`alpha`, `alpha`). What is unknown of either film is unknown of
-    both. Source: Zhang et al., ICLR 2018.
+    The share is drawn once for the batch, from Beta(`alpha`, `alpha`). A label unknown on either film is
+    unknown. Source: Zhang et al., ICLR 2018.
     """
     share = float(rng.beta(alpha, alpha))
     other = torch.from_numpy(rng.permutation(len(batch["films"])))
@@ -160,10 +161,10 @@ def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
 
 
 def patched(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
-    """A batch to classify in which one rectangle of every film is another film's, labels blended by area.
+    """CutMix: one square of every film is replaced by another film's, and labels are blended by area.
 
-    Its area is drawn from Beta(`alpha`, `alpha`), its place is the same in all. What is unknown of either
-    film is unknown of both. Source: CutMix, Yun et al., ICCV 2019.
+    Its area is drawn from Beta(`alpha`, `alpha`); its place is the same in all films. A label unknown on
+    either film is unknown. Source: Yun et al., ICCV 2019.
     """
     films = batch["films"].clone()
     side = films.shape[-1]
@@ -177,7 +178,7 @@ def patched(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
 
 
 def in_order(films: Films, batch: int) -> Iterator[Batch]:
-    """Every film once, or in each of its views, the last batch as small as it comes."""
+    """Every film once, or in each of its views, in order; the last batch may be smaller."""
     for start in range(0, len(films), batch):
         places = range(start, min(start + batch, len(films)))
         items = [films[v, i] for i in places for v in range(films.views)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
-import hashlib
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -20,20 +19,20 @@ from hilum.card import CARD, Card, card_json, read_card
 from hilum.errors import CheckpointError
 from hilum.models import build
 from hilum.runtime import Runtime, find
-from hilum.store import drafted
+from hilum.store import drafted, sha256
 from hilum.training.state import write_tensors
 
 WEIGHTS = "model.safetensors"
 GRAPH = "model.onnx"
 
-SMALL = 20_000  # numbers; a smaller kernel stays in single precision: a depthwise one would spread its error
+SMALL = 20_000  # a kernel of fewer numbers stays in single precision: depthwise ones would spread the error
 
 
 def save(folder: Path, module: nn.Module, card: Card) -> Card:
     """Write the checkpoint whole or not at all; returns the card with the files' hashes filled in.
 
-    Large kernels are stored in half precision and computed with in single: that nearly halves the files
-    and moves a logit by about a thousandth. Raises CheckpointError if the graph disagrees with the module.
+    Large kernels are stored in half precision and used in single precision. This nearly halves the files and
+    changes a logit by about 0.001. Raises CheckpointError if the graph disagrees with the module.
     """
     with drafted(folder) as draft:
         weights = {name: _halved(value).contiguous() for name, value in module.state_dict().items()}
@@ -49,7 +48,7 @@ def save(folder: Path, module: nn.Module, card: Card) -> Card:
 
 
 def load(name: str | Path) -> tuple[nn.Module, Card]:
-    """The module, in evaluation mode, and card of a shipped checkpoint's name or of a folder."""
+    """Module, in evaluation mode, and card of a checkpoint, by its folder or a shipped model's name."""
     folder = find(name)
     card = read_card(folder)
     path = folder / WEIGHTS
@@ -60,9 +59,11 @@ def load(name: str | Path) -> tuple[nn.Module, Card]:
     module = _network(card)
     try:
         module.load_state_dict(_loaded(path))
-    except (safetensors.SafetensorError, RuntimeError) as error:  # whose hash is in the card all the same
+    except (safetensors.SafetensorError, RuntimeError) as error:  # although the hash is right
         kind = type(error).__name__
-        raise CheckpointError(f"{path}: no weights of the card's network ({kind}); train it again") from None
+        raise CheckpointError(
+            f"{path}: its weights do not fit the card's network ({kind}); train it again"
+        ) from None
     return module.eval(), card
 
 
@@ -71,11 +72,9 @@ def transplant(
 ) -> tuple[Card, list[str]]:
     """Copy into `module` every weight of a checkpoint that fits by name and shape.
 
-    Of the weights `head`, with a row for each of `labels`, a row is copied where the checkpoint knows its
-    label, wherever it stands there. Returns the checkpoint's card, and the names of the weights that stay as
-    they are, be it in part.
-
-    Raises CheckpointError when fewer than half fit: the checkpoint is of another architecture.
+    The weights `head` have a row for each of `labels`: rows of labels that the checkpoint has are copied, in
+    whatever order it has them. Returns the checkpoint's card, and the names of the weights that are not, or
+    only partly, copied. Raises CheckpointError if fewer than half fit: then the architecture is another one.
     """
     trained, card = load(name)
     theirs = trained.state_dict()
@@ -97,7 +96,7 @@ def transplant(
 
 
 def _relabelled(own: Tensor, labels: Sequence[str], theirs: Tensor, known: Sequence[str]) -> Tensor:
-    """The own rows of a head, those of labels that the other one knows being its own."""
+    """A head's own rows, with those of labels that the other head has replaced by the other's."""
     rows = own.clone()
     if rows.shape[1:] == theirs.shape[1:] and len(theirs) == len(known):
         for i, label in enumerate(labels):
@@ -107,25 +106,19 @@ def _relabelled(own: Tensor, labels: Sequence[str], theirs: Tensor, known: Seque
 
 
 def _widened(kernel: Tensor, channels: int) -> Tensor:
-    """A first layer for more channels, the further ones silent at the start, or for fewer of them."""
+    """A first layer for more channels, the added ones zero, or for fewer channels."""
     silent = kernel.new_zeros(len(kernel), max(0, channels - kernel.shape[1]), *kernel.shape[2:])
     return torch.cat([kernel[:, :channels], silent], dim=1)
 
 
-def sha256(path: Path) -> str:
-    """Lower-case hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _network(card: Card) -> nn.Module:
-    """The card's network, with weights that are still to be filled in."""
+    """The card's network, with weights yet to be loaded."""
     channels = card.preparation.channels
     return build(card.architecture, len(card.labels), seed=0, channels=channels, **card.arguments)
 
 
 def _halved(value: Tensor) -> Tensor:
-    """Large kernels in half precision; the few numbers of small ones, biases and statistics as they are."""
+    """Large kernels in half precision; small ones, biases and statistics unchanged."""
     return value.half() if value.is_floating_point() and value.ndim > 1 and value.numel() > SMALL else value
 
 
@@ -158,7 +151,7 @@ def _export(module: nn.Module, path: Path, card: Card) -> None:
 
 
 def _store_half(graph: onnx.ModelProto, path: Path) -> None:
-    """Save the graph with its large kernels in half precision, cast to single when a session loads it."""
+    """Save the graph with large kernels in half precision; they are cast to single when it is loaded."""
     casts = []
     for weight in graph.graph.initializer:
         large = len(weight.dims) > 1 and np.prod(weight.dims) > SMALL
@@ -168,7 +161,7 @@ def _store_half(graph: onnx.ModelProto, path: Path) -> None:
             weight.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
             casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
     nodes = casts + list(graph.graph.node)
-    # The exporter notes where in the source each node comes from, by absolute path.
+    # The exporter records the source location of each node, with absolute paths.
     for noted in (graph.graph, *nodes, *graph.graph.input, *graph.graph.output):
         del noted.metadata_props[:]
     del graph.graph.node[:]
@@ -185,7 +178,7 @@ def _agree(module: nn.Module, folder: Path) -> None:
     with torch.no_grad():
         expected = module(torch.from_numpy(films))["logits"].numpy()
     gap = float(np.abs(runtime(films)["logits"] - expected).max())
-    if not gap <= 0.02 * max(1.0, float(np.abs(expected).max())):  # also where it is NaN
+    if not gap <= 0.02 * max(1.0, float(np.abs(expected).max())):  # also if it is NaN
         raise CheckpointError(
-            f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is not faithful"
+            f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is wrong"
         )

@@ -1,19 +1,19 @@
-"""Trained classifiers -> one checkpoint that says their mean, calibrated on films none of them learned."""
+"""Trained classifiers -> one checkpoint with their mean, calibrated on films that none of them learned."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from hilum.card import Card, vacant
+from hilum.card import ANY, Card, vacant
 from hilum.config import train_config
 from hilum.data.split import read_split
 from hilum.errors import ConfigError
 from hilum.models.ensemble import Ensemble
 from hilum.training.checkpoint import load
 from hilum.training.finish import finish
-from hilum.training.plan import make_plan
+from hilum.training.plan import make_tuning_plan
 from hilum.training.starts import flattered
 from hilum.types import Tick
 
@@ -35,10 +35,10 @@ def ensemble(
 ) -> Card:
     """Write ``out/checkpoint``, the mean of `models`' logits, and return its card.
 
-    The models share labels, preparation and the fold of one `split` that none of them learned from: on its
-    films, of `data` or of the data the first model was trained on, the ensemble is calibrated and measured.
-    With `mirrored` each model is also asked about the film's mirror image. Raises ConfigError where the
-    models share too little.
+    The models must share labels, preparation and a fold of one `split` that none of them learned from. The
+    ensemble is calibrated and measured on that fold of `data`, by default the first model's data. With
+    `mirrored`, each model also sees the film's mirror image. Raises ConfigError if the models do not go
+    together.
     """
     if len(models) < 2 and not mirrored:
         raise ConfigError(f"{len(models)} model: an ensemble has two or more, or one and its mirror image")
@@ -49,25 +49,41 @@ def ensemble(
         raise ConfigError(f"{split}: not the split that the models were trained by; give that one")
     _agree(models, cards)
     if mirrored and cards[0].preparation.channels > 1:
-        raise ConfigError(f"{models[0]}: is told which lung is the right one; leave its mirror image out")
+        raise ConfigError(f"{models[0]}: takes outlines with right and left lung; leave its mirror image out")
     members = [{"architecture": card.architecture, "arguments": card.arguments} for card in cards]
     own = {"name": name, "version": version, "split": split, "out": out, "architecture": "ensemble"}
     own |= {"arguments": {"members": members, "mirrored": mirrored}, "start": "random"}
     own |= {"auxiliary": (), "teachers": (), "labels": cards[0].labels, "activation": cards[0].activation}
+    own |= {"patients": 0, "extra": ()}  # of the training part, which is not opened
     fold = cards[0].config.get("fold")
-    own |= {"held": sorted(frozenset.intersection(*(card.unlearned for card in cards)) - {fold})}
-    # The first model's settings say which films are whose.
-    config = train_config({**cards[0].config, **own, **({"data": tuple(data)} if data else {})})
-    plan = make_plan(config, tick)
-    informed = sorted({fold for card in cards for fold in card.informed})
+    held = frozenset.intersection(*(card.unlearned for card in cards)) - {fold}
+    # The first model's settings define the films and their split.
+    config = train_config(
+        {**cards[0].config, **own, "held": sorted(held), **({"data": tuple(data)} if data else {})}
+    )
+    plan = make_tuning_plan(config, tick)
+    informed = _informed(cards, {str(fold), *map(str, held)})
     if informed:
         _logger.warning(flattered(informed))
     whole = Ensemble([module for module, _ in loaded], mirrored=mirrored).eval()
-    return finish(whole, config, plan, informed=informed)
+    sources = dict.fromkeys(source for card in cards for source in card.sources)
+    return finish(whole, config, plan, _start(cards), informed, tuple(sources))
+
+
+def _informed(cards: Sequence[Card], kept: Collection[str]) -> list[str]:
+    """The folds of `kept` that a member may know, or ANY, as `Card.informed`."""
+    known = {fold for card in cards for fold in card.informed}
+    return [ANY] if ANY in known else sorted(known & set(kept), key=int)
+
+
+def _start(cards: Sequence[Card]) -> str:
+    """Where the members' initial weights came from, each origin once; "" if all were random."""
+    starts = dict.fromkeys(card.weights or "random weights" for card in cards)
+    return "" if [*starts] == ["random weights"] else "; ".join(starts)
 
 
 def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
-    """Raise ConfigError where one of the models shares less with the first than an honest mean needs."""
+    """Raise ConfigError unless all models share with the first what an honest mean needs."""
     first = cards[0]
     for model, card in zip(models, cards, strict=True):
         if card.task != "classify":
@@ -79,8 +95,8 @@ def _agree(models: Sequence[str | Path], cards: Sequence[Card]) -> None:
                 )
         if card.activation == "softmax" and card.weighed != first.weighed:
             raise ConfigError(
-                f"{model}: was taught that rare classes count otherwise than to {models[0]}; train both with "
-                "the same weighting, sampling and loss"
+                f"{model}: weighs rare classes differently from {models[0]}; train both with the same "
+                "weighting, sampling and loss"
             )
         if card.config.get("fold") != first.config.get("fold"):
             raise ConfigError(f"{model}: learned from films that {models[0]} was tuned on; share the fold")

@@ -1,11 +1,11 @@
-"""Scoring on the tuning part, and what turns the best weights into a checkpoint a user can trust."""
+"""Scoring on the tuning part, and making a calibrated checkpoint of the best weights."""
 
 from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from hilum.card import Card, Metric, Source
 from hilum.config import TrainConfig
 from hilum.data import short
 from hilum.data.regions import segmenter_of
+from hilum.evaluation.figures import Bench, Figure
 from hilum.models import build
-from hilum.statistics.intervals import Interval, bootstrap
+from hilum.statistics import scores
 from hilum.statistics.metrics import auroc, dice, mean
 from hilum.training.batches import Batch, Films, in_order
 from hilum.training.checkpoint import save
@@ -32,22 +33,24 @@ from hilum.training.reliability import reliabilities
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array
 
 _PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "lightning-fabric")
+_REPEATS = 1000  # draws of patients for an interval
 
 
-def score(
+def tuning_score(
     module: nn.Module, plan: Plan, loss: Callable[[Outputs, Batch], Tensor], device: torch.device
 ) -> tuple[float, float]:
-    """Loss and score on the tuning part: mean AUROC over labels that occur, or mean Dice over structures;
-    of views, the mean correlation over dimensions.
+    """Loss and score on the tuning part.
 
-    The score is NaN where the films cannot tell it, and where the loss is not a number.
+    The score is the mean AUROC over labels with both classes, the mean Dice over structures, or for
+    pretraining the mean correlation of two views over dimensions. It is NaN if it cannot be computed, or if
+    the loss is not a number.
     """
     losses, values, sizes = [], [], []
     for outputs, batch in _outputs(module, plan.tune, device):
         logits = outputs["logits"]
         losses.append(float(loss(outputs, batch)))
         sizes.append(len(logits))
-        values.append(_dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy())
+        values.append(_values(logits, batch))
     table = np.concatenate(values)
     loss_of_all = float(np.average(losses, weights=sizes))
     if not np.isfinite(loss_of_all):
@@ -59,7 +62,7 @@ def score(
         return loss_of_all, float((one * other).mean())
     if plan.train.labels:
         truth, said = plan.tune.cache.truth(plan.labels), table[:, : len(plan.labels)].astype(np.float64)
-        if plan.activation == "softmax":  # of classes that exclude one another a logit alone means nothing
+        if plan.activation == "softmax":  # a single logit of exclusive classes means nothing
             said = said - np.logaddexp.reduce(said, axis=1, keepdims=True)
         by_label = [auroc(truth[:, i], said[:, i]) for i in range(len(plan.labels))]
     else:
@@ -68,11 +71,17 @@ def score(
 
 
 def finish(
-    module: nn.Module, config: TrainConfig, plan: Plan, start: str = "", informed: Sequence[str] = ()
+    module: nn.Module,
+    config: TrainConfig,
+    plan: Plan,
+    start: str = "",
+    informed: Sequence[str] = (),
+    sources: Sequence[Source] | None = None,
 ) -> Card:
     """Calibrate, choose thresholds and measure on the tuning part; write ``config.out/checkpoint``.
 
-    `start` tells where the weights came from that training began with; `informed` is the card's.
+    `start` says where the initial weights came from, "" if they were random. `informed` and `sources` are the
+    card's; without `sources`, they are the training part of the plan.
     """
     device = next(module.parameters()).device
     module = _without_auxiliary(module, config, plan).to(device)
@@ -81,11 +90,11 @@ def finish(
         version=config.version,
         task=config.task,
         labels=plan.labels,
-        activation="softmax" if plan.activation == "softmax" else "sigmoid",
+        activation=plan.activation,
         architecture=config.architecture,
         arguments=config.arguments,
         preparation=config.preparation,
-        sources=_sources(config, plan),
+        sources=_sources(config, plan) if sources is None else tuple(sources),
         outlines_sha256=segmenter_of(config.preparation),
         split_sha256=plan.split.sha256,
         config=config.model_dump(mode="json", exclude={"out", "split"}),
@@ -99,10 +108,7 @@ def finish(
     )
     if config.task == "pretrain":
         return save(config.out / "checkpoint", module.cpu(), card)
-    values = [
-        _dices(outputs["logits"], batch) if "masks" in batch else outputs["logits"].float().cpu().numpy()
-        for outputs, batch in _outputs(module, plan.tune, device)
-    ]
+    values = [_values(outputs["logits"], batch) for outputs, batch in _outputs(module, plan.tune, device)]
     table = np.concatenate(values)
     if config.task == "classify":
         card = _calibrated(card, plan, table)
@@ -116,7 +122,7 @@ def finish(
 
 
 def _without_auxiliary(module: nn.Module, config: TrainConfig, plan: Plan) -> nn.Module:
-    """The network without the outputs that only taught it: those after the labels' own, of its head."""
+    """The network without the outputs for auxiliary labels, which come last in its head."""
     if not config.auxiliary:
         return module
     channels = config.preparation.channels
@@ -140,11 +146,11 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
     else:
         fitted = dict(zip(card.labels, fit_classes(logits, truth, groups), strict=True))
         if card.weighed:
-            # Probabilities are those of the tuning films; calls stay as training meant them.
+            # The probabilities fit the tuning films; the calls stay as in training.
             leaning = {name: -found.intercept for name, found in fitted.items()}
     card = card.model_copy(update={"calibration": fitted, "leaning": leaning})
-    scores = probabilities(logits, card)
-    columns = dict(zip(card.labels, zip(scores.T, truth.T, strict=True), strict=True))
+    said = probabilities(logits, card)
+    columns = dict(zip(card.labels, zip(said.T, truth.T, strict=True), strict=True))
     if card.activation == "sigmoid":
         points = {
             point: {name: fit_threshold(*column, point=point) for name, column in columns.items()}
@@ -161,35 +167,38 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
                 "threshold_data": data,
             }
         )
-    metrics: list[Metric] = []
-    for name, (said, true) in columns.items():
-        known = ~np.isnan(true)
-        interval = bootstrap(
-            auroc, true[known], said[known], groups=groups[known], rng=np.random.default_rng(card.seed)
-        )
-        metrics += _metric(f"AUROC {name}", interval, int(known.sum()))
-    return card.model_copy(update={"metrics": tuple(metrics)})
+    bench = Bench(groups, card.seed, _REPEATS)
+    metrics = [
+        bench.figure(name, "AUROC", scores.auroc, column, said[:, i], films=~np.isnan(column))
+        for i, (name, column) in enumerate(zip(card.labels, truth.T, strict=True))
+    ]
+    return card.model_copy(update={"metrics": _metrics(metrics)})
 
 
 def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:
-    metrics: list[Metric] = []
-    for name, column in zip((*STRUCTURES, "lungs"), table.T, strict=True):
-        known = ~np.isnan(column)
-        rng = np.random.default_rng(seed)
-        interval = bootstrap(mean, column[known], groups=groups[known], rng=rng)
-        metrics += _metric(f"Dice {name}", interval, int(known.sum()))
-    return tuple(metrics)
-
-
-def _metric(name: str, interval: Interval, n: int) -> list[Metric]:
-    """The figure for the card; none where the films cannot tell it, for JSON knows no NaN."""
-    value, low, high = (
-        round(figure, 4) if np.isfinite(figure) else None
-        for figure in (interval.value, interval.low, interval.high)
+    """Mean Dice of each structure from the films' own, (N, 4)."""
+    bench = Bench(groups, seed, _REPEATS)
+    columns = zip((*STRUCTURES, "lungs"), table.T, strict=True)
+    return _metrics(
+        bench.figure(name, "Dice", scores.average, column, films=~np.isnan(column))
+        for name, column in columns
     )
-    if value is None:
-        return []
-    return [Metric(name=name, value=value, low=low, high=high, n=n, part="tuning")]
+
+
+def _metrics(figures: Iterable[Figure]) -> tuple[Metric, ...]:
+    """The figures for the card, without those of unknown value: JSON has no NaN."""
+    return tuple(
+        Metric(
+            name=f"{one.measure} {one.subject}",
+            value=round(one.value, 4),
+            low=round(one.low, 4) if np.isfinite(one.low) else None,
+            high=round(one.high, 4) if np.isfinite(one.high) else None,
+            n=one.films,
+            part="tuning",
+        )
+        for one in figures
+        if np.isfinite(one.value)
+    )
 
 
 @torch.no_grad()
@@ -211,8 +220,13 @@ def _patients(plan: Plan) -> Array:
     return np.array([sample.patient for sample in plan.tune.cache.samples])
 
 
+def _values(logits: Tensor, batch: Batch) -> Array:
+    """A row for each film: Dice (N, 4) as `_dices` if there are masks, else the logits (N, C)."""
+    return _dices(logits, batch) if "masks" in batch else logits.float().cpu().numpy()
+
+
 def _dices(logits: Tensor, batch: Batch) -> Array:
-    """Dice (N, 4) of the three structures and of both lungs together; NaN where the mask cannot tell."""
+    """Dice (N, 4) of the three structures and of both lungs together; NaN if the mask does not show them."""
     masks, knowns = batch["masks"].cpu().numpy(), batch["known"].cpu().numpy()
     found = (logits > 0).cpu().numpy()
     rows = np.full((len(masks), 4), np.nan)
@@ -226,7 +240,7 @@ def _dices(logits: Tensor, batch: Batch) -> Array:
 
 
 def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
-    """Films and patients that the data sets together gave to the training part."""
+    """The data sets as one source, with the films and patients of the training part."""
     samples = plan.train.cache.samples
     patients = len({sample.patient for sample in samples})
     name = " + ".join(short(data) for data in (*config.data, *config.extra))
@@ -234,9 +248,9 @@ def _sources(config: TrainConfig, plan: Plan) -> tuple[Source, ...]:
 
 
 def _commit() -> str:
-    """The git commit of the code, where it runs from a checkout."""
+    """The git commit of the code, if it runs from a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
-    # Installed inside another project's checkout, the code would pass for a part of that project.
+    # If installed inside another project's checkout, git would report that project's commit.
     own = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
     describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -1,4 +1,4 @@
-"""How frequent labels are among the films that train, and what the loss makes of it."""
+"""How frequent labels are among the training films, as weights and offsets for the loss."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hilum.types import Array
 def class_weights(plan: Plan, weighting: str) -> Tensor:
     """One weight a label that makes rare positives count more, (C,) float32; at most 20.
 
-    The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class,
-    counted as often as the films are drawn.
+    The full weight ("balanced") is negatives over positives, or for softmax the inverse share of the class.
+    Films count as often as they are drawn.
     """
     positives, negatives = _drawn(plan)
     if plan.activation == "softmax":
@@ -28,9 +28,9 @@ def class_weights(plan: Plan, weighting: str) -> Tensor:
 
 
 def log_odds(plan: Plan) -> Tensor:
-    """How frequent each label is among the films that train, (C,) float32: log-odds, for softmax log shares.
+    """Log-odds of each label among the training films, for softmax log shares, (C,) float32.
 
-    What the logits are moved by in the loss that is adjusted to it (Menon et al., ICLR 2021).
+    The loss with logit adjustment adds them to the logits (Menon et al., ICLR 2021).
     """
     positives, negatives = _drawn(plan)
     others = positives.sum() if plan.activation == "softmax" else negatives
@@ -41,4 +41,6 @@ def _drawn(plan: Plan) -> tuple[Array, Array]:
     """Films with and without each label, (C,) each, counted as often as they are drawn; at least one."""
     table = plan.train.cache.truth(plan.train.labels)
     times = np.ones(len(table)) if plan.odds is None else plan.odds * len(table)
+    if plan.extra:  # an epoch draws no more of them than there are others: `Shuffled`
+        times[-plan.extra :] = min(1.0, (len(table) - plan.extra) / plan.extra)
     return np.maximum(times @ (table == 1), 1), np.maximum(times @ (table == 0), 1)

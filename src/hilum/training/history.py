@@ -1,10 +1,12 @@
-"""A run's log for people: a csv with a row an epoch, and the learning curve as a picture."""
+"""A run's history: a csv with a row an epoch, and the learning curve as a picture."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 
 
@@ -29,4 +31,11 @@ def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: st
     left.set(xlabel="epoch", ylabel="loss")
     right.set(ylabel=measure)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(folder / "curve.png", dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120)
+    write_whole(folder / "curve.png", picture.getvalue())
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's ``history.csv``, one an epoch; raises DataError where it is damaged."""
+    return [row for _, row in read_csv(folder / "history.csv")[1]]

@@ -1,4 +1,4 @@
-"""What training minimises; unknown labels and structures that a data set has no mask for do not count."""
+"""Losses. Unknown labels, and structures without a mask, do not count."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def multilabel_loss(
 ) -> Tensor:
     """Mean over known labels: `targets` (N, C) from 0 to 1, or NaN; `weights` (C,) of positives.
 
-    "focal" lets what is already right count little (Lin et al., ICCV 2017; exponent 2), "asymmetric" only
-    where a label is absent, and not at all where it is given less than 0.05 (Ridnik et al., ICCV 2021;
-    exponent 4). `smoothing` draws targets towards one half by that share.
+    "focal" makes predictions that are already right count little (Lin et al., ICCV 2017; exponent 2).
+    "asymmetric" does so only for absent labels, and ignores those with a probability below 0.05 (Ridnik et
+    al., ICCV 2021; exponent 4). `smoothing` is label smoothing: targets move towards one half by that share.
     """
     known = ~targets.isnan()
     truth = targets.nan_to_num(0.0)
@@ -39,7 +39,7 @@ def multilabel_loss(
     elif kind == "asymmetric":
         doubt = (logits.sigmoid() - 0.05).clamp(min=0)
         absent = -torch.log1p(-doubt) * doubt**4
-    # Blurred before it is weighted: what is blurred of a film without the label is no rare positive.
+    # Smoothed before weighting: the smoothed part of a negative film must not get a positive's weight.
     half = smoothing / 2
     present, absent = (1 - half) * present + half * absent, (1 - half) * absent + half * present
     losses = weights * truth * present + (1 - truth) * absent
@@ -47,7 +47,7 @@ def multilabel_loss(
 
 
 def single_label_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with one positive a film, or shares that add up to one; other films do not count."""
+    """Cross-entropy with one positive label a film, or shares that sum to 1; other films do not count."""
     shares = targets.nan_to_num(0.0)
     known = (shares.sum(dim=1) - 1).abs() < 1e-4
     if not known.any():
@@ -60,8 +60,8 @@ def single_label_loss(logits: Tensor, targets: Tensor, weights: Tensor, *, smoot
 def agreement_loss(vectors: Tensor) -> Tensor:
     """Pulls two views of a film together and keeps films apart: `vectors` (2 N, D), views in turn.
 
-    What views differ by, plus what each dimension lacks of a spread of one, plus what dimensions share, at
-    the weights 25, 25 and 1 of VICReg (Bardes et al., ICLR 2022), over 25. Needs no labels.
+    The loss of VICReg (Bardes et al., ICLR 2022) over 25: invariance (weight 25), each dimension's missing
+    variance (25), and covariance between dimensions (1). Needs no labels.
     """
     one, other = vectors.float()[0::2], vectors.float()[1::2]
     loss = F.mse_loss(one, other)
@@ -75,12 +75,13 @@ def agreement_loss(vectors: Tensor) -> Tensor:
 
 
 def segmentation_loss(outputs: Outputs, masks: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice over the structures each film shows.
+    """Cross-entropy plus soft Dice over the structures in each film's mask.
 
-    `outputs` of a segmenter: ``logits`` (N, 3, S, S) as STRUCTURES and, under deep supervision, ``coarse``,
-    such planes at lower resolutions, which together count half; `masks` (N, S, S) label maps, `known` (N, 4)
-    booleans: the three structures and, last, whether only both lungs together are known. There, the larger
-    of the two lungs' logits is held against the mask, so that either side may claim a pixel."""
+    `outputs` of a segmenter: ``logits`` (N, 3, S, S) as STRUCTURES and, with deep supervision, ``coarse``,
+    the same at lower resolutions, which together count half. `masks` are label maps (N, S, S). `known` (N, 4)
+    bool says which of the three structures are known and, last, whether only both lungs together are: then
+    the larger of the two lungs' logits is compared with the mask, so that either lung may claim a pixel.
+    """
     planes = [masks == value for value in range(1, len(STRUCTURES) + 1)]
     planes.append((masks == 1) | (masks == 2) | (masks == LUNG_OF_UNKNOWN_SIDE))
     truth = torch.stack(planes, dim=1).float()

@@ -1,16 +1,13 @@
-"""What a training run works on, settled before its first step: films, labels, split, network."""
+"""What a training run works on, fixed before its first step: films, labels and split."""
 
 from __future__ import annotations
 
 import hilum.needs_train  # noqa: F401
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from hilum.config import TrainConfig
 from hilum.data import join, listing, settled
@@ -26,13 +23,13 @@ from hilum.data.split import (
     write_split,
 )
 from hilum.errors import ConfigError, DataError
-from hilum.labels import SIX
-from hilum.models import TASKS
+from hilum.models import TASKS, purpose
 from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 from hilum.training.batches import Films, balanced
+from hilum.training.targets import Activation, activation_of, check_known, labels_of
 from hilum.training.teach import taught
-from hilum.types import STRUCTURES, Array, Sample, Tick
+from hilum.types import Array, Sample, Tick
 
 _logger = logging.getLogger(__name__)
 
@@ -46,14 +43,14 @@ class Plan:
     train: Films
     tune: Films
     labels: tuple[str, ...]  # one for each output channel of the finished model
-    activation: str  # "sigmoid" or "softmax"
+    activation: Activation
     split: Split
-    odds: Array | None = None  # of the training films, by which they are drawn; none: each once an epoch
-    extra: int = 0  # of the training films, the last ones: those of the data sets that only train
+    odds: Array | None = None  # with which training films are drawn; None: each once an epoch
+    extra: int = 0  # the last training films: those of the data sets that only train
 
     @property
     def measure(self) -> str:
-        """What the tuning part is scored by."""
+        """The name of the tuning score."""
         if self.train.views > 1:
             return "agreement"
         return "mean AUROC" if self.train.labels else "mean Dice"
@@ -62,26 +59,26 @@ class Plan:
 def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     """Open the data, split it by patient and decode its films; raises DataError with the remedy."""
     made_to = TASKS.get(config.architecture)
-    if made_to and made_to != ("segment" if config.task == "segment" else "classify"):
+    if made_to and made_to != purpose(config.task):
         raise ConfigError(f"architecture={config.architecture!r} is made to {made_to}")
-    # The split is made before policies change labels, so that it is the same under each.
+    # The split is made before policies change labels, so that all policies get the same split.
     samples = join([listing(name).samples for name in config.data])
     if config.task == "segment":
         samples = [sample for sample in samples if sample.masks is not None]
         if not samples:
-            raise DataError("no film has a mask to learn outlines from; give masks:PATH")
+            raise DataError("no film has a mask to learn from; give masks:PATH")
     given = _settled("train", config, join([listing(name).samples for name in config.extra]))
     if config.task == "segment" and (bare := [sample.id for sample in given if sample.masks is None]):
         raise DataError(f"{bare[0]}: in extra, but has no mask; outline it with 'hilum data outline'")
     split = _split(config, samples)
     extra, fuller = _parted(given, samples, split, config)
-    labels = _labels(config, samples)
+    labels = labels_of(config, samples)
     taught_by = _settled("train", config, samples)
-    activation = _activation(config, taught_by, labels)
+    activation = activation_of(config, taught_by, labels)
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
-    if config.task == "classify" and not config.teachers:  # who may tell what the films do not
-        _check_told((*labels, *(name for name in config.auxiliary if name != "view")), chosen["train"])
+    if config.task == "classify" and not config.teachers:  # teachers can score what the films lack
+        check_known((*labels, *(name for name in config.auxiliary if name != "view")), chosen["train"])
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
     whole = sum(map(len, chosen.values()))
     parts = {
@@ -108,18 +105,39 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     )
 
 
-def _odds(config: TrainConfig, truth: Array, activation: str) -> Array | None:
-    """Those by which the training films are drawn; none where each is, once an epoch."""
+def make_tuning_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
+    """The plan of a model that is trained already: the films of its tuning part, and none in `train`.
+
+    `config.split` must be given. Raises DataError with the remedy.
+    """
+    samples = join([listing(name).samples for name in config.data])
+    split, labels = _split(config, samples), labels_of(config, samples)
+    chosen = _chosen("tune", config, samples, split)
+    folder = config.out.parent / ".hilum-cache"
+    cache = cached(_described(chosen, config), config.preparation.size, folder, tick=tick)
+    _set_aside({"tune": cache}, config.out)
+    tune = _films("tune", cache, labels, config)
+    return Plan(
+        train=replace(tune, cache=replace(cache, samples=(), films=cache.films[:0], masks=None, failures={})),
+        tune=tune,
+        labels=labels,
+        activation=activation_of(config, chosen, labels),
+        split=split,
+    )
+
+
+def _odds(config: TrainConfig, truth: Array, activation: Activation) -> Array | None:
+    """Probabilities with which training films are drawn; None if each is drawn once an epoch."""
     if config.sampling == "even":
         return None
     odds = balanced(truth, exclusive=activation == "softmax")
     if not odds.any():
-        raise DataError("no film carries labels to balance; check the labels, or leave sampling out")
+        raise DataError("no film has labels to balance; check the labels, or leave sampling out")
     return odds
 
 
 def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split) -> list[Sample]:
-    """The data's films of a part, of as many patients as asked for; raises DataError where there are none."""
+    """The films of a part, of the configured number of patients; raises DataError if there are none."""
     if missing := {*map(str, config.held)} - {*split.parts.values()}:
         raise ConfigError(f"held: the split has no fold {min(missing)}; it has {_folds(split)}")
     films = select(samples, split, part, fold=config.fold, held=config.held)
@@ -137,19 +155,19 @@ def _folds(split: Split) -> str:
 
 
 def _settled(part: Part, config: TrainConfig, films: Sequence[Sample]) -> list[Sample]:
-    """Films with their labels as the policies have it; what is uncertain scores nothing where they tune."""
+    """Films with their labels by the policies; uncertain labels are ignored in the tuning part."""
     uncertain = config.uncertain if part == "train" else "ignore"
     return settled(films, uncertain=uncertain, unmentioned=config.unmentioned)
 
 
 def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig) -> Films:
-    """A part's films with what is learned of them; only those that train are changed."""
+    """A part's films with their targets; only training films are augmented."""
     pretrains = config.task == "pretrain"
     return Films(
         cache=cache,
         labels=labels + config.auxiliary if config.task == "classify" else (),
         preparation=config.preparation,
-        # Views of a film that nothing changed would agree whatever the network.
+        # Unchanged views of a film would agree for any network.
         strength=config.augment if part == "train" or pretrains else 0.0,
         seed=config.seed,
         recipe=config.recipe if part == "train" or pretrains else "general",
@@ -160,10 +178,10 @@ def _films(part: str, cache: Cache, labels: tuple[str, ...], config: TrainConfig
 def _parted(
     given: list[Sample], samples: list[Sample], split: Split, config: TrainConfig
 ) -> tuple[list[Sample], dict[str, Sample]]:
-    """Of the films that `extra` gives, those that only train, and by id those that fill up `samples`' masks.
+    """Split the films of `extra`: new films, which only train, and by id fuller masks for `samples`.
 
-    The latter train with that mask. Where they tune or test, only the data's own word counts. The former must
-    not be of patients whom the split holds back. Raises DataError with the remedy.
+    A fuller mask is used in training only; tuning and testing use the data's own mask. New films must not be
+    of patients that the split holds back. Raises DataError with the remedy.
     """
     own = {sample.id: sample for sample in samples}
     more, fuller = [], {}
@@ -175,13 +193,12 @@ def _parted(
         elif config.task == "segment" and _shows_all_of(sample, own[sample.id]):
             fuller[sample.id] = replace(own[sample.id], masks=sample.masks, structures=sample.structures)
         else:
-            raise DataError(f"{sample.id}: stands in data and in extra; give it once")
+            raise DataError(f"{sample.id}: is in data and in extra; give it once")
     return more, fuller
 
 
 def _described(samples: list[Sample], config: TrainConfig) -> list[Sample]:
-    """The samples as their task needs them: their own masks only to outline, their view as a label where that
-    is learned."""
+    """The samples as their task needs them: masks to segment, the view as a label if it is learned."""
     if config.task != "segment":
         samples = regional(samples, [config.preparation])
     if "view" not in config.auxiliary:
@@ -194,7 +211,7 @@ def _described(samples: list[Sample], config: TrainConfig) -> list[Sample]:
 
 
 def _shows_all_of(sample: Sample, other: Sample) -> bool:
-    """Whether a film's mask shows every structure that another one of it does, sides or no sides."""
+    """Whether a film's mask shows all structures of its other mask, in which lungs may have no sides."""
     shows = sample.structures | ({"lungs"} if {"right_lung", "left_lung"} <= sample.structures else set())
     return shows >= other.structures
 
@@ -207,90 +224,30 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
         return read_split(path)
     _warn_of_unnamed(config.data, samples)
     made = make_split(samples, seed=config.seed)
-    # Where one stands it is that of a start that failed, or of the first process, which the others leave.
+    # An existing file is that of a failed start, or of the first process: the others do not rewrite it.
     if not path.is_file() or read_split(path) != made:
         write_split(made, path)
     return made
 
 
 def _warn_of_unnamed(names: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Say that films of one person may come to lie on both sides, where one's own data name no patients."""
+    """Warn if the user's own data name no patients: one person's films may then both train and test."""
     unnamed = sum(sample.patient == sample.id for sample in samples)
     if unnamed and any(name.startswith(("folder:", "csv:")) for name in names):
         _logger.warning(
-            f"{unnamed} of {len(samples)} films name no patient, so that each counts as one of its own: "
+            f"{unnamed} of {len(samples)} films name no patient, so each counts as a patient of its own: "
             "films of one person may both train and test; a csv with a column 'patient' prevents that"
         )
 
 
-def _labels(config: TrainConfig, samples: list[Sample]) -> tuple[str, ...]:
-    """What the outputs stand for. Of labels those asked for; else the six, where the data carry all of them;
-    else all that they carry."""
-    if config.task == "segment":
-        return STRUCTURES
-    if config.task == "pretrain":
-        return tuple(f"dimension {i}" for i in range(config.dimensions))
-    known = {name for sample in samples for name in sample.labels}
-    asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
-    if missing := [name for name in asked if name not in known]:
-        raise DataError(f"label {missing[0]!r}: not in the data, which carry {', '.join(sorted(known))}")
-    known -= set(config.auxiliary)
-    six = tuple(name for name in SIX if name in known)
-    if len({*config.labels}) < len(config.labels):
-        raise ConfigError(f"labels={list(config.labels)}: one stands there twice; leave it out")
-    others = tuple(sorted(known - set(six)))
-    labels = config.labels or (six if six == SIX else six + others)
-    if others and not config.labels and six == SIX:
-        _logger.warning(
-            f"learned are the six labels {', '.join(six)}; the data also carry {', '.join(others)}: name "
-            "those to learn by labels=[...]"
-        )
-    if not labels:
-        raise DataError("the data carry no labels; give a csv with label columns or a folder a class")
-    return labels
-
-
-def _check_told(labels: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Raise DataError for a label that none of the films, those that train, tells."""
-    for label in labels:
-        if all(math.isnan(sample.labels.get(label, math.nan)) for sample in samples):
-            raise DataError(
-                f"label {label!r} is told of no film that trains, so that there is nothing to learn; leave "
-                "it out of the labels, or give films that tell it"
-            )
-
-
-def _activation(config: TrainConfig, samples: list[Sample], labels: tuple[str, ...]) -> str:
-    """Softmax where every film carries exactly one of the labels; sigmoid otherwise.
-
-    Raises ConfigError for settings that labels which exclude one another leave no room for.
-    """
-    if config.task != "classify":
-        return "sigmoid"
-    one_of_all = [0.0] * (len(labels) - 1) + [1.0]
-    exclusive = all(sorted(s.labels.get(name, np.nan) for name in labels) == one_of_all for s in samples)
-    chosen = config.activation
-    if chosen == "auto":
-        chosen = "softmax" if exclusive and len(labels) > 1 else "sigmoid"
-    if chosen == "softmax":
-        if len(labels) < 2:
-            raise ConfigError(
-                f"activation=softmax: {labels[0]} alone excludes nothing; set activation=sigmoid"
-            )
-        for name in ("auxiliary", "teachers"):
-            if getattr(config, name):
-                raise ConfigError(f"{name}: only for labels that may stand together; set activation=sigmoid")
-    return chosen
-
-
 def not_read(out: Path) -> list[str]:
-    """Why films of a run's data could not be read."""
+    """The reasons why films of a run's data could not be read."""
     path = out / _UNREADABLE
     return [row["reason"] for _, row in read_csv(path)[1]] if path.is_file() else []
 
 
 def _set_aside(parts: dict[str, Cache], out: Path) -> None:
-    """List the films that could not be read, and no others."""
+    """Write the list of films that could not be read, unless it is there already."""
     failures = {name: why for cache in parts.values() for name, why in cache.failures.items()}
     if [failures[name] for name in sorted(failures)] == not_read(out):
         return

@@ -1,4 +1,4 @@
-"""How a segmenter's quality is learned: changed tuning films, what is promised there, what is reached."""
+"""Fits a segmenter's quality: its promises on corrupted tuning films against the Dice it reaches."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hilum.quality import fit, promises_of
 from hilum.statistics.metrics import dice
 from hilum.types import STRUCTURES, Array
 
-_FALSE_FLAGS = 0.05  # of the others, at most this share may be
-_FEWEST = 40  # outlines of a structure from which a fit is made
+_FALSE_FLAGS = 0.05  # share of good outlines that may be flagged
+_FEWEST = 40  # outlines of a structure below which nothing is fitted
 
 
 def reliabilities(
     network: Callable[[Array], Array], preparation: Preparation, cache: Cache, *, seed: int
 ) -> dict[str, Reliability]:
-    """Structure -> how its quality follows from what it promises, for the structures that the masks show.
+    """For each structure in the masks, how its quality follows from its promise.
 
-    `network` takes prepared films (N, 1, S, S) and gives their logits (N, 3, S, S). Each film is taken as it
-    is, under two stresses and under two pairs of them: good outlines alone would not tell what a poor one
-    looks like. Of a structure with few outlines the quality is what it promises, and no outline is flagged.
+    `network` maps prepared films (N, 1, S, S) to logits (N, 3, S, S). Each film is used unchanged, with two
+    single stresses and with two pairs of them, because the fit needs poor outlines too. For a structure with
+    few outlines the quality is the promise, and no outline is flagged.
     """
     assert cache.masks is not None  # noqa: S101 - a segmenter is tuned on masks
     rows: dict[str, list[tuple[float, float]]] = {name: [] for name in STRUCTURES}

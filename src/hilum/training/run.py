@@ -1,4 +1,4 @@
-"""A training run between two steps: where it stands, and how one is begun or taken up again."""
+"""A training run between two steps: its state, and how it begins or resumes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from hilum.training.losses import (
     single_label_loss,
 )
 from hilum.training.plan import Plan
-from hilum.training.stages import backbones, groups
+from hilum.training.stages import backbones, parameter_groups
 from hilum.training.starts import informed, network
 from hilum.training.state import State, begun_in, load_state, save_state
 
@@ -41,19 +41,19 @@ STATE = "state.safetensors"
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """A run in progress: what changes from step to step, and what it needs to take one."""
+    """A run in progress: what changes from step to step, and what a step needs."""
 
     config: TrainConfig
     plan: Plan
     fabric: Fabric
     model: nn.Module  # `module`, wrapped by Fabric
     module: nn.Module
-    shadow: nn.Module  # the running average of the weights: what is scored and shipped
+    shadow: nn.Module  # the running average of the weights, which is scored and shipped
     best: nn.Module  # the shadow of the best epoch so far
     optimizer: torch.optim.Optimizer
     loss: Callable[[Outputs, Batch], Tensor]
     steps: int  # in an epoch
-    settings: str  # and targets, which a resumed run must share
+    settings: str  # settings and targets, as JSON; a resumed run must have the same
     state: State = field(default_factory=State)
 
     @property
@@ -73,25 +73,27 @@ class Run:
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What keeps gradients of half precision in its range; none at other precisions."""
+        """The gradient scaler of half precision; None at other precisions."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
 
 def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
-    """A new run, or with `resume` the one whose state stands in its folder, ready for its next step."""
+    """A new run, or with `resume` the one whose state is in its folder, ready for its next step."""
     if len(plan.train) < fabric.world_size:
-        raise ConfigError(f"devices: {fabric.world_size} for {len(plan.train)} films that train; take fewer")
+        raise ConfigError(f"devices: {fabric.world_size} for {len(plan.train)} training films; use fewer")
     resumes = resume and (config.out / STATE).is_file()
-    # A state holds all weights: what the run once started from may be out of reach by now.
+    # The state holds all weights; the checkpoint that the run started from may be gone by now.
     start = config.model_copy(update={"start": "random"}) if resumes else config
-    # On its device before the optimizer sees it: a restored optimizer follows its parameters.
+    # Move it to its device first: a restored optimizer puts its state where its parameters are.
     module, origin = network(start, plan)
     module = module.to(fabric.device)
     if (config.frozen or config.thaw or config.first_rate < 1) and not backbones(module):
         raise ConfigError(f"{config.architecture} has no backbone; leave frozen, thaw and first_rate out")
     shadow = copy.deepcopy(module).eval().requires_grad_(False)
     best = copy.deepcopy(shadow)
-    optimizer = torch.optim.AdamW(groups(module, decay=config.decay, first=config.first_rate), lr=config.rate)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(module, decay=config.decay, first=config.first_rate), lr=config.rate
+    )
     state = State(start=origin, precision=fabric.strategy.precision.precision)
     settings = _settings(config, plan)
     if not resumes:
@@ -99,7 +101,7 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
     else:
         modules = {"module": module, "shadow": shadow, "best": best}
         state = load_state(config.out / STATE, settings, modules, optimizer)
-    # Convolutions on a CPU and on tensor cores run faster on channels-last memory.
+    # Convolutions on a CPU and on tensor cores are faster with channels-last memory.
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model, wrapped = fabric.setup(module, optimizer)
     run = Run(
@@ -122,16 +124,16 @@ def begin(config: TrainConfig, plan: Plan, fabric: Fabric, resume: bool) -> Run:
 
 
 def fabric_for(config: TrainConfig, resume: bool = False) -> Fabric:
-    """Devices and precision, with `resume` the one that the run began in.
+    """Devices and precision; with `resume`, the precision that the run began in.
 
-    Raises ConfigError for settings that several devices, or this machine, cannot follow.
+    Raises ConfigError for settings that several devices, or this machine, do not support.
     """
     processes = config.devices * config.nodes
     started = _started()
     if started not in (None, processes):
         raise ConfigError(
             f"{started} processes were started for devices={config.devices} x nodes={config.nodes}; "
-            "start as many as that, or say --devices and --nodes"
+            "start as many as that, or set --devices and --nodes"
         )
     if config.batch % processes:
         nodes = f" x nodes={config.nodes}" if config.nodes > 1 else ""
@@ -156,9 +158,9 @@ def fabric_for(config: TrainConfig, resume: bool = False) -> Fabric:
 
 
 def _started() -> int | None:
-    """How many processes torchrun or srun says that it started; None where neither did.
+    """The number of processes that torchrun or srun started; None if neither did.
 
-    In a batch script of SLURM's that starts one by itself, the job's own number of tasks means nothing.
+    It is the number of the SLURM step, not of the job: a batch script may start a single process itself.
     """
     told = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
     told = told or os.environ.get("SLURM_STEP_NUM_TASKS")
@@ -166,38 +168,36 @@ def _started() -> int | None:
 
 
 def _fastest() -> Literal["bf16-mixed", "16-mixed", "32-true"]:
-    """The precision that this machine is fastest at: GPUs before Ampere know float16 alone."""
+    """This machine's fastest precision; GPUs before Ampere support only float16."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     return "bf16-mixed" if _cpu_has_bf16() else "32-true"
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 itself; emulated, it is slower than single precision."""
+    """Whether this processor supports bfloat16; emulated, it is slower than single precision."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def trained(out: Path) -> bool:
-    """Whether a run's folder holds a training that came to its end."""
+    """Whether a run's folder holds a finished training."""
     return (out / "checkpoint" / CARD).is_file() and not (out / STATE).is_file()
 
 
 def claim(out: Path, resume: bool) -> None:
-    """Make the run's folder; refuse to write over a run, and to go on with a finished one."""
+    """Make the run's folder; raises ConfigError to protect an existing run, and to resume a finished one."""
     unfinished = (out / STATE).exists()
     if resume and trained(out):
         raise ConfigError(f"{out}: this run is finished; choose another out= to train again")
     if not resume and (unfinished or (out / "history.csv").exists()):
-        raise ConfigError(
-            f"{out}: holds a run already; add --resume to go on with it, or choose another out="
-        )
+        raise ConfigError(f"{out}: holds a run already; add --resume to continue it, or choose another out=")
     if not resume:
         vacant(out)
     out.mkdir(parents=True, exist_ok=True)
 
 
 def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable[[Outputs, Batch], Tensor]:
-    """What is minimised: network outputs and a batch -> one number."""
+    """The loss to minimise, as a function of network outputs and a batch."""
     if config.task == "segment":
         return lambda outputs, batch: segmentation_loss(outputs, batch["masks"], batch["known"])
     if config.task == "pretrain":
@@ -211,7 +211,7 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
         )
     if kind != "cross-entropy":
         raise ConfigError(
-            f"loss={kind!r}: only for labels that may stand together; "
+            f"loss={kind!r}: only for labels that may occur together; "
             "set loss=cross-entropy or adjusted, or activation=sigmoid"
         )
     return lambda outputs, batch: single_label_loss(
@@ -220,9 +220,9 @@ def objective(config: TrainConfig, plan: Plan, device: torch.device) -> Callable
 
 
 def _settings(config: TrainConfig, plan: Plan) -> str:
-    """What a resumed run must share with the one that was interrupted: its settings and its films' targets.
+    """What a resumed run must share with the interrupted one: its settings and its films' targets.
 
-    An earlier step of a pipeline may have written other pseudo-labels under the same path in the meantime.
+    Targets may have changed: an earlier step of a pipeline can write other pseudo-labels to the same path.
     """
     targets = hashlib.sha256(segmenter_of(config.preparation).encode())
     for films in (plan.train, plan.tune):

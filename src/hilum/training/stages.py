@@ -1,4 +1,4 @@
-"""Transfer learning in stages: which weights learn when, and how fast."""
+"""Transfer learning in stages: which weights are trained when, and at which rate."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import nn
 
-_STAGES = 12  # into which a backbone's layers are gathered, first to last
+_STAGES = 12  # groups of a backbone's layers, first to last
 
 
-def groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, Any]]:
     """Parameter groups for an optimiser, each with its ``share`` of the learning rate and its weight decay.
 
-    The backbone's first layers learn at `first` (0..1) of the head's rate, those in between at rates that
-    grow by equal factors. Biases and norms are not decayed.
+    The backbone's first layers learn at `first` (0..1) of the head's rate; towards the head the rate grows by
+    equal factors. Biases and norms are not decayed.
     """
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for share, parameter in _shares(module, first):
@@ -28,8 +28,10 @@ def groups(module: nn.Module, *, decay: float, first: float) -> list[dict[str, A
 
 
 def freeze(module: nn.Module, learning: float) -> None:
-    """Let that share (0..1) of the backbone's layers learn, the last ones; of the others not even the running
-    statistics, until it is called again after `module.train()`."""
+    """Let only the last share (0..1) of the backbone's layers learn; freeze the others and their statistics.
+
+    Call it again after each `module.train()`.
+    """
     for part in backbones(module):
         parameters = list(part.parameters())
         for i, parameter in enumerate(parameters):
@@ -41,13 +43,15 @@ def freeze(module: nn.Module, learning: float) -> None:
 
 
 def learning(epoch: int, *, frozen: int, thaw: int) -> float:
-    """The share of a backbone's layers that learn in an epoch, counted from 0: none while `frozen`, then in
-    `thaw` equal steps more and more of them, then all."""
+    """The share of a backbone's layers that learn in an epoch, counted from 0.
+
+    It is 0 for `frozen` epochs, then grows in `thaw` equal steps, then is 1.
+    """
     return 0.0 if epoch < frozen else min(1.0, (epoch - frozen + 1) / (thaw + 1))
 
 
 def backbones(module: nn.Module) -> list[nn.Module]:
-    """The parts of a network that ImageNet weights are made for; none where it has none."""
+    """The backbones of a network, for which there are ImageNet weights; empty if it has none."""
     whole = getattr(module, "backbone", None)
     return list(whole) if isinstance(whole, nn.ModuleList) else [] if whole is None else [whole]
 

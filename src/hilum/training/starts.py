@@ -1,4 +1,4 @@
-"""What a training begins from: random weights, ImageNet's, or a checkpoint, and what that one may know."""
+"""What a training starts from: random weights, ImageNet's, or a checkpoint; and what that may know."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _logger = logging.getLogger(__name__)
 
 
 def started(config: TrainConfig) -> TrainConfig:
-    """The settings with their start named: ImageNet's weights where an architecture has some, else random."""
+    """The settings with start "auto" resolved: "imagenet" if there are such weights, else "random"."""
     if config.start != "auto":
         return config
     make = MODELS.get(config.architecture)
     has = hasattr(make.func if isinstance(make, partial) else make, "load_imagenet")
-    # Of a vision transformer: for a stem of convolutions there are none.
+    # A vision transformer with a stem of convolutions has none.
     has &= config.arguments.get("stem", "patches") == "patches"
     return config.model_copy(update={"start": "imagenet" if has else "random"})
 
 
 def sized(config: TrainConfig) -> None:
-    """Raises ConfigError where the network cannot take films of that size, before any of them is read."""
+    """Raise ConfigError if the network cannot take films of this size, before any film is read."""
     channels, side = config.preparation.channels, config.preparation.size
     module = build(
         config.architecture, max(3, len(config.labels)), seed=0, channels=channels, **config.arguments
@@ -53,8 +53,10 @@ def sized(config: TrainConfig) -> None:
 
 
 def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
-    """The network with the weights the configuration starts from, and where those came from."""
-    config = started(config)
+    """The network with the weights that training begins from, and where those come from.
+
+    The settings are those after `started`.
+    """
     outputs = len(plan.labels) + len(config.auxiliary)
     module = build(
         config.architecture,
@@ -73,13 +75,13 @@ def network(config: TrainConfig, plan: Plan) -> tuple[nn.Module, str]:
         labels, head = (*plan.labels, *config.auxiliary), _head(module, config, outputs)
         card, left = transplant(module, config.start, labels, head)
         if random := sorted({*left} - head):
-            _logger.warning(f"{config.start}: has no fitting {', '.join(random)}, which begin at random")
+            _logger.warning(f"{config.start}: has no fitting {', '.join(random)}; these start at random")
         return module, origin(card)
     return module, ""
 
 
 def _head(module: nn.Module, config: TrainConfig, outputs: int) -> set[str]:
-    """The weights that have a row for each output: those that another output more would change."""
+    """The weights with a row for each output: those whose shape changes with one output more."""
     channels = config.preparation.channels
     larger = build(
         config.architecture, outputs + 1, seed=0, channels=channels, **config.arguments
@@ -88,8 +90,8 @@ def _head(module: nn.Module, config: TrainConfig, outputs: int) -> set[str]:
 
 
 def informed(config: TrainConfig, plan: Plan) -> tuple[str, ...]:
-    """The folds held back from the run that its start or teachers learned, or ANY, as `Card.informed`."""
-    names = {config.start, *config.teachers} - {"random", "imagenet", "auto"}
+    """Folds held back from the run that its start or teachers learned from, or ANY, as `Card.informed`."""
+    names = {config.start, *config.teachers} - {"random", "imagenet"}
     samples = [*plan.train.cache.samples, *plan.tune.cache.samples]
     found: set[str] = set()
     for card in (read_card(find(name)) for name in names):
@@ -102,18 +104,18 @@ def informed(config: TrainConfig, plan: Plan) -> tuple[str, ...]:
 
 
 def flattered(informed: Sequence[str]) -> str:
-    """What to know of a run whose start or teachers know more than its split lets it."""
+    """A warning for a run whose start or teachers learned from films that its split holds back."""
     if ANY in informed:
         return (
             "the start or a teacher was trained by another split and may have learned from patients whom "
-            "this one holds back: scores on them will flatter this run"
+            "this one holds back: scores on them will be too high"
         )
     return (
         f"the start or a teacher learned from fold {', '.join(informed)}, which this run holds back: scores "
-        "on it will flatter this run"
+        "on it will be too high"
     )
 
 
 def origin(card: Card) -> str:
-    """How a card tells of the checkpoint that its own training began from."""
+    """How another card names this checkpoint as the start of its training."""
     return f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}"

@@ -21,8 +21,8 @@ from hilum.errors import TrainingError
 
 @dataclass(slots=True)
 class State:
-    """Where a run stands. Order, augmentation and dropout follow from seed, epoch and step: no generator's
-    state is needed to continue exactly."""
+    """The progress of a run. Order, augmentation and dropout depend only on seed, epoch and step, so no
+    random generator's state is needed to continue exactly."""
 
     epoch: int = 0
     step: int = 0  # steps of this epoch already done
@@ -33,8 +33,8 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = ""  # where the first weights came from
     informed: list[str] = field(default_factory=list)  # as of the card
-    precision: Precision = "auto"  # of its arithmetic, as chosen on the machine where it began
-    scaler: dict[str, float] = field(default_factory=dict)  # of half precision's gradients
+    precision: Precision = "auto"  # of the arithmetic, as chosen when the run began
+    scaler: dict[str, float] = field(default_factory=dict)  # the state of the gradient scaler
 
 
 def save_state(
@@ -56,7 +56,7 @@ def save_state(
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
-    """Write a safetensors file. Where it cannot be written, OSError as for any file, and no half is left."""
+    """Write a safetensors file; raises OSError if that fails, and leaves no partial file."""
     try:
         safetensors.torch.save_file(tensors, path, about)
     except SafetensorError as error:
@@ -76,7 +76,7 @@ def load_state(
     """
     try:
         return _loaded(path, config, modules, optimizer)
-    # What is no safetensors file, holds other weights than these, or says what no State knows.
+    # Not a safetensors file, other weights than these, or fields that State does not have.
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         kind = type(error).__name__
         raise TrainingError(
@@ -85,7 +85,7 @@ def load_state(
 
 
 def begun_in(path: Path) -> Precision:
-    """The precision that an unfinished run began in; "auto" where there is no readable state to tell."""
+    """The precision that an unfinished run began in; "auto" without a readable state."""
     try:
         with safe_open(path, "pt") as file:
             return State(**json.loads((file.metadata() or {})["state"])).precision

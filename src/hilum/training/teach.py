@@ -1,4 +1,4 @@
-"""Distillation: what trained models say of the training films, as targets beside the films' own labels."""
+"""Distillation: scores of trained models as targets, blended with the films' own labels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hilum.training.batches import Films
 
 
 def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) -> Films:
-    """The training films with targets `trust` (0..1) of the way from their labels to what teachers say.
+    """The training films with targets `trust` (0..1) of the way from their labels to the teachers' scores.
 
-    Of a film those teachers speak that were trained by this split and never learned it, their mean; where
-    there is none, all of them. So the folds' models of a cross-validation teach without having seen the
-    answers (out-of-fold self-distillation). A label that is unknown is the teachers' alone. Raises
-    ConfigError where a teacher's input cannot be made of these films, or it lacks one of the labels.
+    For each film, the mean of those teachers that were trained by this split and did not learn from the film;
+    if there is none, of all teachers. So the folds' models of a cross-validation teach without having seen
+    the answers (out-of-fold self-distillation). Where a label is unknown, the teachers alone set the target.
+    Raises ConfigError if these films do not suit a teacher, or a teacher lacks one of the labels.
     """
     samples = films.cache.samples
     said = np.zeros((len(teachers), len(samples), len(films.labels)))
@@ -39,7 +39,7 @@ def taught(films: Films, teachers: Sequence[str], trust: float, split: Split) ->
                 f"{name}: sees the region {taught.region!r}; set preparation.region to learn from it"
             )
         if missing := set(films.labels) - set(card.labels):
-            raise ConfigError(f"{name}: says nothing of {min(missing)}; leave it out of labels and auxiliary")
+            raise ConfigError(f"{name}: does not score {min(missing)}; leave it out of labels and auxiliary")
         places = [card.labels.index(label) for label in films.labels]
         said[t] = probabilities(logits_of(runtime, films.cache), card)[:, places]
         if card.split_sha256 == split.sha256:

@@ -24,7 +24,7 @@ from hilum.config import TrainConfig
 from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.store import alone
 from hilum.training.batches import Shuffled, loader, mixed, patched
-from hilum.training.finish import finish, score
+from hilum.training.finish import finish, tuning_score
 from hilum.training.history import write_history
 from hilum.training.plan import make_plan
 from hilum.training.run import Run, begin, claim, fabric_for
@@ -34,10 +34,10 @@ from hilum.types import Tick
 
 _logger = logging.getLogger(__name__)
 
-_PATIENCE = 15.0  # seconds; what loads films for a run that was killed outlives it by some
+_PATIENCE = 15.0  # seconds; loader processes of a killed run outlive it by some
 
 Watch = Callable[[int, float], None]
-"""Hears of each finished epoch, counted from 1, and its tuning score; may end the run by raising."""
+"""Called with each finished epoch, counted from 1, and its tuning score; may end the run by raising."""
 
 
 def train(
@@ -45,9 +45,9 @@ def train(
 ) -> Card:
     """Train a model, write its run folder ``config.out``, and return the finished checkpoint's card.
 
-    With `resume`, an interrupted run goes on exactly where its last saved state stands. Raises ConfigError,
-    DataError, or TrainingError when the loss stops being a number (the last good state is kept). With several
-    devices, the script that calls it runs once for each; all but the first end in here.
+    With `resume`, an interrupted run continues exactly from its last saved state. Raises ConfigError,
+    DataError, or TrainingError if the loss is not a number any more (the last good state is kept). With
+    several devices, the calling script runs once for each; all processes but the first exit here.
     """
     config = started(config)
     fabric = fabric_for(config, resume)
@@ -55,7 +55,7 @@ def train(
         fabric.launch()
         _epochs(begin(config, make_plan(config), fabric, resume))
         sys.exit()
-    # Before the other processes start: they find split and cache made, and an error is told once.
+    # Before the other processes start, so that they find split and cache, and errors appear once.
     sized(config)
     claim(config.out, resume)
     with alone(config.out, "trains", patience=_PATIENCE):
@@ -71,14 +71,14 @@ def train(
 
 
 def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> None:
-    """All epochs that are still to do."""
+    """Do all remaining epochs."""
     config, first = run.config, run.fabric.is_global_zero
     try:
         while run.state.epoch < config.epochs and not _stale(run):
             _epoch(run, tick)
             _score(run)
             if first:
-                # In this order: a run killed in between writes the row again.
+                # In this order: if the run is killed in between, it writes the row again.
                 write_history(run.state.history, config.out, measure=run.plan.measure)
                 _snapshot(run)
                 run.save()
@@ -99,9 +99,9 @@ def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> N
 
 
 def _snapshot(run: Run) -> None:
-    """At the end of a cycle but the last, the weights as a checkpoint of their own, in ``snapshot-N``.
+    """At the end of each cycle but the last, save the weights as a checkpoint in ``snapshot-N``.
 
-    Source: Huang et al., ICLR 2017; what the snapshots say together, `hilum ensemble` tells.
+    `hilum ensemble` averages the snapshots. Source: Huang et al., ICLR 2017.
     """
     cycle, left = divmod(run.state.epoch * run.config.cycles, run.config.epochs)
     if not left and cycle < run.config.cycles:
@@ -111,15 +111,15 @@ def _snapshot(run: Run) -> None:
 
 
 def _finished(run: Run, module: nn.Module, config: TrainConfig) -> Card:
-    """Weights of the run as a checkpoint."""
+    """Save weights of the run as a checkpoint."""
     return finish(module, config, run.plan, run.state.start, run.state.informed)
 
 
 def _part(run: Run) -> None:
     """End the group of processes.
 
-    The wrapped model goes first. Were it the last to hold the group, torch would end the group's threads
-    while it holds the interpreter, which they need to let go of what they sent: the process would hang.
+    The wrapped model must be released first. If it held the last reference to the group, torch would stop the
+    group's threads while holding the interpreter lock, which they need to finish: the process would hang.
     """
     run.model = run.module
     gc.collect()
@@ -128,19 +128,19 @@ def _part(run: Run) -> None:
 
 
 def _epoch(run: Run, tick: Tick | None) -> None:
-    """All steps of an epoch that are still to do."""
+    """Do all remaining steps of an epoch."""
     config, fabric, state = run.config, run.fabric, run.state
     order = Shuffled(
         len(run.plan.train),
         config.batch,
         config.seed,
         state.epoch,
-        state.step,
-        fabric.global_rank,
-        fabric.world_size,
-        run.plan.extra,
-        run.plan.train.views,
-        run.plan.odds,
+        start=state.step,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+        extra=run.plan.extra,
+        views=run.plan.train.views,
+        odds=run.plan.odds,
     )
     saved = time.monotonic()
     began = saved - state.seconds
@@ -167,22 +167,22 @@ def _epoch(run: Run, tick: Tick | None) -> None:
         state.seconds = time.monotonic() - began
         if tick:
             tick(run.done, config.epochs * run.steps, _status(run))
-        # Gradients are not saved: only between two whole steps can a run be taken up exactly.
+        # Gradients are not saved: a run can resume exactly only after a whole step.
         if whole and fabric.is_global_zero and time.monotonic() - saved > 60 * config.save_minutes:
             run.save()
             saved = time.monotonic()
 
 
 def _first(run: Run) -> int:
-    """The first of the steps whose gradients are gathered with this one's; an epoch's last may be fewer."""
+    """The first of the steps whose gradients are accumulated with this one's."""
     return run.state.step - run.state.step % run.config.accumulate
 
 
 def _step(run: Run) -> None:
-    """Change the weights by the gradients gathered; raises TrainingError where those are no numbers.
+    """Update the weights by the accumulated gradients; raises DivergedError if those are not finite.
 
-    In half precision gradients may be too large for a number: such a step is left out, and they are scaled
-    down for the next one, until that no longer helps.
+    In half precision, gradients may overflow: such a step is skipped, and the next ones are scaled down,
+    until that no longer helps.
     """
     config = run.config
     norm = run.fabric.clip_gradients(run.model, run.optimizer, max_norm=config.clip, error_if_nonfinite=False)
@@ -197,7 +197,9 @@ def _step(run: Run) -> None:
 def _score(run: Run) -> None:
     """Score the averaged weights on the tuning part, close the epoch, keep the best."""
     state = run.state
-    scored = score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
+    scored = (
+        tuning_score(run.shadow, run.plan, run.loss, run.fabric.device) if run.fabric.is_global_zero else None
+    )
     tune_loss, value = run.fabric.broadcast(scored)
     if not math.isfinite(tune_loss):
         raise DivergedError(_diverged(run))
@@ -209,7 +211,7 @@ def _score(run: Run) -> None:
         "rate": _rate(run, run.done - 1),
         "seconds": round(state.seconds, 1),
     }
-    # Where the tuning part has no score, as with one class only, its loss decides.
+    # If the tuning part has no score, for instance with one class only, its loss decides.
     value = -tune_loss if math.isnan(value) else value
     best, best_epoch = state.best, state.best_epoch
     if value > best or run.config.keep == "last":
@@ -228,7 +230,7 @@ def _score(run: Run) -> None:
 
 
 def _rate(run: Run, step: int) -> float:
-    """The learning rate of a step, counted from the run's first."""
+    """The learning rate of a step, counted from the start of the run."""
     progress = step * run.config.cycles / (run.config.epochs * run.steps)
     return run.config.rate * _schedule(progress % 1, run.config.warmup)
 
@@ -242,7 +244,7 @@ def _schedule(progress: float, warmup: float) -> float:
 
 @contextmanager
 def _seeded(seed: int, step: int, fabric: Fabric) -> Iterator[None]:
-    """Dropout draws from torch's global generator: lend it a state that the step alone decides."""
+    """Seed torch's global generator, from which dropout draws, by the step alone; restore it afterwards."""
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(hash((seed, step, fabric.global_rank)) % 2**63)
@@ -251,7 +253,7 @@ def _seeded(seed: int, step: int, fabric: Fabric) -> Iterator[None]:
 
 @torch.no_grad()
 def _follow(shadow: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the averaged weights and statistics a little towards the current ones."""
+    """Move the averaged weights and statistics a little towards the current ones (EMA)."""
     for mean, value in zip(shadow.state_dict().values(), module.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(value, 1 - decay)
