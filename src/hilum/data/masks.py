@@ -23,18 +23,18 @@ def read_mask(path: Path) -> Array:
     return mask_of(_content(path), str(path))
 
 
-def mask_of(data: Array | bytes, path: str) -> Array:
-    """The same from the bytes of a file."""
+def mask_of(data: Array | bytes, path: str, *, highest: int = len(STRUCTURES)) -> Array:
+    """The same from the bytes of a file; a label map has values up to `highest`."""
     coded = _decoded(data, path)
-    highest, half = int(coded.max()), np.iinfo(coded.dtype).max // 2
-    if highest <= len(STRUCTURES):
+    largest, half = int(coded.max()), np.iinfo(coded.dtype).max // 2
+    if largest <= highest:
         return np.asarray(coded, np.uint8)
-    if highest <= half:
-        raise DataError(f"{path}: values up to {highest}; write 1, 2, 3 for the structures, or 255 for lung")
-    films = np.bincount(coded.ravel(), minlength=highest + 1)
-    if films[highest // 5 : 4 * highest // 5].max() > _RIM * films[1:].sum():
+    if largest <= half:
+        raise DataError(f"{path}: values up to {largest}; write 1, 2, 3 for the structures, or 255 for lung")
+    counts = np.bincount(coded.ravel(), minlength=largest + 1)
+    if counts[largest // 5 : 4 * largest // 5].max() > _RIM * counts[1:].sum():
         raise DataError(
-            f"{path}: a grey beside the lungs'; write 1, 2, 3 for the structures, or 255 for lung"
+            f"{path}: grey values besides black and white; write 1, 2, 3 for the structures, or 255 for lung"
         )
     # Resized or JPEG-coded masks have greys between: half way decides.
     return sided(coded > half)

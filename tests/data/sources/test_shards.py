@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tarfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from hilum.data.sources import shards as module
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.reading.shards import film_of
-from hilum.types import Array, Sample
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, Array, Sample
 
 
 def lay(folder: Path) -> list[Sample]:
@@ -93,6 +94,19 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
             assert (mask is None) == (followed is None)
             if mask is not None:
                 np.testing.assert_array_equal(mask, followed)
+
+
+@pytest.mark.parametrize("size", [0, 32])
+def test_a_mask_of_lungs_that_touch_comes_back_without_their_sides(tmp_path: Path, size: int) -> None:
+    (one, *_) = lay(tmp_path / "films")
+    touching = np.zeros((40, 30), np.uint8)
+    touching[10:30, 5:25] = 255
+    (tmp_path / "films" / "mask.png").write_bytes(cv2.imencode(".png", touching)[1].tobytes())
+    write([replace(one, structures=frozenset({"lungs"}))], tmp_path / "out", size=size)
+    (back,) = open_data(f"shards:{tmp_path}/out")
+    mask = decode(back, 32)[1]
+    assert mask is not None and set(np.unique(mask)) == {0, LUNG_OF_UNKNOWN_SIDE}
+    np.testing.assert_array_equal(mask, decode(one, 32)[1])
 
 
 def test_films_are_stretched_where_asked(tmp_path: Path) -> None:

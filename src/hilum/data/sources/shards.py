@@ -15,7 +15,7 @@ from hilum.data.masks import mask_of
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
 from hilum.reading.shards import Entry, Shard, cut, entries, film_of, plain, shards
-from hilum.types import STRUCTURES, Array, Listing, Sample
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array, Listing, Sample
 
 _TEXTS = ("site", "sex", "view", "part")
 
@@ -95,4 +95,5 @@ def _film(shard: Shard, name: str, start: int, size: int, whole: bool) -> Array:
 
 
 def _mask(shard: Shard, name: str, start: int, size: int) -> Array:
-    return mask_of(cut(shard, start, size), f"{plain(shard)}, mask of {name}")
+    where = f"{plain(shard)}, mask of {name}"
+    return mask_of(cut(shard, start, size), where, highest=LUNG_OF_UNKNOWN_SIDE)
