@@ -19,6 +19,7 @@ import numpy as np
 from hilum.data import phantom_film as film
 from hilum.data.phantom_body import frame, lying, outline, thorax
 from hilum.data.phantom_findings import reshape, veil
+from hilum.data.png import png
 from hilum.errors import DataError
 from hilum.labels import FINDINGS, NO_FINDING, SIX
 from hilum.types import STRUCTURES, Array, Box, Boxes, Sample
@@ -102,8 +103,8 @@ def write(folder: Path, *, count: int, seed: int, tick: Callable[[], None] | Non
         table.writerow(["path", "patient", "sex", "age", "view", *SIX])
         for sample, make in films:
             phantom, name = make(), f"{sample.id}.png"
-            _save(folder / "images" / name, phantom.pixels)
-            _save(folder / "masks" / name, phantom.mask)
+            (folder / "images" / name).write_bytes(png(phantom.pixels))
+            (folder / "masks" / name).write_bytes(png(phantom.mask))
             about = [f"images/{name}", sample.patient, sample.sex, f"{sample.age:g}", sample.view]
             table.writerow([*about, *(int(sample.labels[label]) for label in SIX)])
             if tick:
@@ -200,7 +201,3 @@ def _known(findings: Collection[str]) -> list[str]:
 def _labels(findings: Collection[str]) -> dict[str, float]:
     present = set(findings) or {NO_FINDING}
     return {label: float(label in present) for label in SIX}
-
-
-def _save(path: Path, image: Array) -> None:
-    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())

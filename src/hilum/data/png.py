@@ -14,7 +14,7 @@ _HEAD = 33  # bytes of a PNG's signature and first chunk, IHDR
 
 
 def png(grey: Array) -> bytes:
-    """A PNG; one of 16 bits says that its levels are not to be stretched again."""
+    """An image (H, W) uint8 or uint16 as PNG; one of 16 bits says that `read` must not stretch its levels."""
     coded = cv2.imencode(".png", grey)[1].tobytes()
     if grey.dtype == np.uint8:
         return coded

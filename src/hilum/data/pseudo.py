@@ -17,6 +17,7 @@ from hilum.card import Card
 from hilum.data.journal import appending, entries_of
 from hilum.data.masks import shown
 from hilum.data.opened import masks_of, patiently, stamp
+from hilum.data.png import png
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
 from hilum.reading.reader import read
@@ -160,7 +161,7 @@ def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, 
     if quality < least or not anatomy.unreliable.isdisjoint(_added(known, told)) or implausible(anatomy):
         return {"what": "unsure"}
     try:
-        write_whole(place, cv2.imencode(".png", mask)[1].tobytes())
+        write_whole(place, png(mask))
     except OSError as error:
         raise ConfigError(
             f"{place}: {error.strerror or error}; make room, or mend the folder, and run it again"

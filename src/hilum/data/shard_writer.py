@@ -7,22 +7,23 @@ import io
 import json
 import math
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from hilum.data.cache import sweep
 from hilum.data.opened import masks_of, pixels_of, stamp
+from hilum.data.png import png
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
 from hilum.reading.reader import read
 from hilum.store import write_whole
-from hilum.types import Array, Sample, Tick
+from hilum.types import Sample, Tick
 
 
 def write(
@@ -33,9 +34,11 @@ def write(
     Films go in as their files are, headers included, those without a file as PNG that keeps their grey
     levels; or all as 8-bit PNG of side `size`. Masks keep their values, labels may be UNCERTAIN. A shard
     appears whole or not at all. Beside it stands a note of what it holds, so that a killed run goes on, and
-    one of other films or another size is refused. Returns why some films cannot be read. Raises DataError.
+    one of other films or another size is refused, and so is one that a longer run has left. Returns why some
+    films cannot be read. Raises DataError.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _check_rest(out, math.ceil(len(samples) / films))
     sweep(out, r"\.films-\d{5}\.tar-\w+")
     failures: dict[str, str] = {}
     for number, start in enumerate(range(0, len(samples), films)):
@@ -68,6 +71,18 @@ def write(
     return failures
 
 
+def _check_rest(out: Path, count: int) -> None:
+    """Raise DataError where a shard stands whose number none of these `count` shards will have."""
+    for place in sorted(out.glob("films-*.tar")):
+        number = re.fullmatch(r"films-(\d{5,})", place.stem)
+        if number and int(number[1]) >= count:
+            raise _foreign(place)
+
+
+def _foreign(place: Path) -> DataError:
+    return DataError(f"{place}: holds other films, or of another size; remove it, or choose another folder")
+
+
 def _asked(part: Sequence[Sample], size: int) -> str:
     """What a shard is to hold, as a hash."""
     digest = hashlib.sha256(str(size).encode())
@@ -86,32 +101,42 @@ def _kept(place: Path, note: Path, asked: str) -> dict[str, str]:
             return failures
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise DataError(f"{place}: holds other films, or of another size; remove it, or choose another folder")
+    raise _foreign(place)
 
 
 def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
     about = _about(sample)
     if isinstance(sample.image, Path) and not size:
-        read(sample.image)  # a shard holds what can be read
         ending = sample.image.suffix.lower().removeprefix(".")
         known = ("png", "jpg", "jpeg", "tif", "tiff")
-        members = {ending if ending in known else "dcm": sample.image.read_bytes()}
+        members = {ending if ending in known else "dcm": _content(sample.image)}
     else:
         film = pixels_of(sample.image)
         coarse = np.rint(255 * (fit(film, size) if size else film)).astype(np.uint8)
         if size or np.allclose(film * 255, coarse, atol=1e-3):
-            members = {"png": _png(coarse)}
+            members = {"png": png(coarse)}
         else:
-            members = {"png": _png(np.rint(65535 * film).astype(np.uint16))}
-            about["whole"] = True
+            members = {"png": png(np.rint(65535 * film).astype(np.uint16))}
     if sample.masks is not None:
         mask = masks_of(sample.masks)
-        members["mask.png"] = _png(fit_mask(mask, size) if size else mask)
+        members["mask.png"] = png(fit_mask(mask, size) if size else mask)
     members["json"] = json.dumps(about).encode()
     for ending, data in members.items():
         info = tarfile.TarInfo(f"{key}.{ending}")
         info.size = len(data)
         tar.addfile(info, io.BytesIO(data))
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a film's file, which a shard holds only if they can be read as a film."""
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file, or none that holds a film; check the path")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; check the path and the disk") from None
+    read(data, name=str(path))
+    return data
 
 
 def _about(sample: Sample) -> dict[str, Any]:
@@ -128,7 +153,3 @@ def _about(sample: Sample) -> dict[str, Any]:
         },
     }
     return {name: value for name, value in about.items() if value is not None}
-
-
-def _png(image: Array) -> bytes:
-    return bytes(cv2.imencode(".png", image)[1])

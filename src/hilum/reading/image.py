@@ -71,7 +71,7 @@ def read_image(data: bytes, kind: str, *, path: str, sha256: str, pixel_budget: 
 
 
 def _levels(grey: Array, notes: list[str]) -> Array:
-    notes.append("grey levels: 16 bits divided by 65535, as hilum data import wrote them")
+    notes.append("grey levels: 16 bits divided by 65535, as Hilum wrote them")
     return np.divide(grey, np.float32(65535), dtype=np.float32)
 
 

@@ -16,14 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
-import cv2
-import numpy as np
-
-from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
+from hilum.errors import DataError, HilumError, MissingExtraError
 from hilum.reading.files import FILMS, beside
-from hilum.reading.grey import PIXEL_BUDGET, Refused, check_size
-from hilum.reading.reader import read
-from hilum.types import Radiograph
 
 _MASK = ".mask.png"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -144,24 +138,6 @@ def _json(shard: Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str
     if not isinstance(about, dict):
         raise DataError(f"{plain(shard)}, {info.name}: not a JSON object; write one film's facts as one")
     return about
-
-
-def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
-    """A member's film, called `name`; `whole` is one with every grey level as written. Raises ReadError."""
-    if not whole:
-        return read(data, name=name)
-    again = "fetch the shard again"
-    try:
-        # A PNG, whose first chunk tells its size: more than any film is not decoded.
-        check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 1, PIXEL_BUDGET)
-        coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except Refused as refused:
-        raise ReadError(name, refused.reason, again) from None
-    except cv2.error:
-        coded = None
-    if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
-        raise ReadError(name, "not the film that was written", "fetch the shard again")
-    return read(np.asarray(coded.astype(np.float32) / np.float32(65535)), name=name)
 
 
 def cut(shard: Shard, start: int, size: int) -> bytes:

@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hilum.data.masks import mask_of
-from hilum.errors import DataError, ReadError
+from hilum.errors import DataError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
-from hilum.reading.shards import Entry, Shard, cut, entries, film_of, plain, shards
+from hilum.reading.reader import read
+from hilum.reading.shards import Entry, Shard, cut, entries, plain, shards
 from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array, Listing, Sample
 
 _TEXTS = ("site", "sex", "view", "part")
@@ -55,7 +56,7 @@ def _sample(shard: Shard, one: Entry) -> Sample:
     return Sample(
         id=name,
         patient=told.pop("patient") or name,
-        image=partial(_film, shard, one.name, *one.film, bool(about.get("whole"))),
+        image=partial(_film, shard, one.name, *one.film),
         masks=partial(_mask, shard, one.name, *one.mask) if one.mask else None,
         structures=frozenset(shown) if one.mask else frozenset(),
         site=site,
@@ -87,11 +88,8 @@ def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
     return {"labels": labels, "boxes": boxes or None, "age": age}
 
 
-def _film(shard: Shard, name: str, start: int, size: int, whole: bool) -> Array:
-    try:
-        return film_of(cut(shard, start, size), whole=whole).pixels
-    except ReadError as error:
-        raise DataError(f"{plain(shard)}, {name}: {error}") from None
+def _film(shard: Shard, name: str, start: int, size: int) -> Array:
+    return read(cut(shard, start, size), name=f"{plain(shard)}, {name}").pixels
 
 
 def _mask(shard: Shard, name: str, start: int, size: int) -> Array:
