@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from hilum.gate import CAPTURES, RADIOGRAPHS, names_chest, names_other
-from hilum.reading.age import lived, years
+from hilum.reading.age import age_of
 from hilum.reading.dicom_grey import coded_view
 from hilum.reading.dicom_header import header_of
 from hilum.reading.reader import hushed
@@ -94,23 +94,15 @@ def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
     modality, side, position = (
         said[tag].upper() for tag in ("Modality", "ImageLaterality", "PatientPosition")
     )
-    lived = _years(said)
+    age = age_of(said["PatientAge"], said["PatientBirthDate"], said["StudyDate"])
     return {
         "sex": sex if (sex := said["PatientSex"].upper()) in ("F", "M") else "",
-        "age": "" if lived is None else str(min(lived, OLDEST)),
+        "age": "" if age is None else str(min(int(age), OLDEST)),
         "view": view,
         "modality": modality if modality in _RADIOGRAPHS else "",
         "laterality": side if side in _SIDES else "",
         "position": position if position in _POSITIONS else "",
     }
-
-
-def _years(said: Mapping[str, str]) -> int | None:
-    """Whole years: as said (018M, PS3.5 section 6.2), else from birth to study."""
-    age = years(said["PatientAge"].upper())
-    if age is not None:
-        return int(age)
-    return lived(said["PatientBirthDate"], said["StudyDate"])
 
 
 def _useless(said: Mapping[str, str], view: str, coded: str) -> str:

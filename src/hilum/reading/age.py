@@ -8,6 +8,12 @@ _UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how m
 _OLDEST = 120  # years; more is a slip of the pen
 
 
+def age_of(said: str, born: str, made: str) -> float | None:
+    """Years by a header's PatientAge, else from the date of birth to the film's; None without either."""
+    told = years(said.strip().upper())
+    return lived(born, made) if told is None else told
+
+
 def years(text: str) -> float | None:
     """An age as 018M has it (PS3.5 section 6.2, AS), or a bare number of years; None for anything else."""
     digits, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "Y")

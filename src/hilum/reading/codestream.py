@@ -10,9 +10,8 @@ import re
 import struct
 from collections.abc import Iterator
 
-from hilum.reading.grey import Refused
+from hilum.reading.grey import AGAIN, Refused
 
-_AGAIN = "export the film again from its source"
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ
 _FRAME, _TABLES, _RESTART, _SCAN = 0xFFC3, 0xFFC4, 0xFFDD, 0xFFDA  # of a lossless JPEG
 _FRAMES = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
@@ -30,7 +29,7 @@ def check_scans(frame: bytes) -> None:
             place += int.from_bytes(frame[place : place + 2], "big")
         scans += marker == 0xDA
         if scans > _SCANS:
-            raise Refused(f"a JPEG of more than {_SCANS} scans", _AGAIN)
+            raise Refused(f"a JPEG of more than {_SCANS} scans", AGAIN)
 
 
 def checked(frame: bytes, size: tuple[int, int, int], *, lossless: bool) -> tuple[bytes, int, bool]:
@@ -52,10 +51,10 @@ def checked(frame: bytes, size: tuple[int, int, int], *, lossless: bool) -> tupl
             found, signed = (rows, columns, samples), False
         if found != size:
             declared, expected = (" x ".join(map(str, one)) for one in (found, size))
-            raise Refused(f"the compressed frame is {declared}, the header says {expected}", _AGAIN)
+            raise Refused(f"the compressed frame is {declared}, the header says {expected}", AGAIN)
         return (_bare(frame, size[2], bits) if lossless else frame), bits, signed
     except struct.error:
-        raise Refused("no image in the compressed pixel data, or it ends too early", _AGAIN) from None
+        raise Refused("no image in the compressed pixel data, or it ends too early", AGAIN) from None
 
 
 def _segments(frame: bytes) -> Iterator[tuple[int, bytes]]:
@@ -70,7 +69,7 @@ def _segments(frame: bytes) -> Iterator[tuple[int, bytes]]:
 def _only_frame(frame: bytes) -> bytes:
     headers = [segment for marker, segment in _segments(frame) if marker in _FRAMES]
     if len(headers) != 1:
-        raise Refused(f"{len(headers)} frame headers in the compressed pixel data", _AGAIN)
+        raise Refused(f"{len(headers)} frame headers in the compressed pixel data", AGAIN)
     return headers[0]
 
 
@@ -91,7 +90,7 @@ def _bare(frame: bytes, samples: int, bits: int) -> bytes:
         else:
             sound = marker == _RESTART and len(segment) == 6
         if not sound:
-            raise Refused(f"the lossless JPEG's segment {marker:04X} is malformed", _AGAIN)
+            raise Refused(f"the lossless JPEG's segment {marker:04X} is malformed", AGAIN)
     return b"\xff\xd8" + b"".join(segment for _, segment in segments) + frame[end:]
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
 from pydicom import uid as uids
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.filereader import read_dataset, read_preamble
+from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from hilum.reading.age import lived, years
+from hilum.reading.age import age_of
 from hilum.reading.codestream import check_scans, checked
 from hilum.reading.dicom_bits import Coded, settled
-from hilum.reading.dicom_bounds import lighten, sparing
+from hilum.reading.dicom_bounds import HEADER, deflated, lighten, sparing
 from hilum.reading.dicom_grey import levels_of, padding_of, sides_of, spacing_of, text, view_of
 from hilum.reading.dicom_layout import Layout, layout_of
-from hilum.reading.grey import Refused, finished, graded, look_up, luminance
+from hilum.reading.grey import AGAIN, Refused, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
 
 # Transfer syntax -> the decoder trusted with it; by name, so that whatever else is installed changes nothing.
@@ -42,9 +41,7 @@ DECODERS = {
     uids.HTJ2K: "pylibjpeg",
 }
 
-_AGAIN = "export the film again from its source"
 _UNCOMPRESSED = "export the film uncompressed, or as JPEG 2000"
-_HEADER = 2**22  # bytes; more than any header of a single film
 
 
 def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Radiograph:
@@ -76,7 +73,11 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
             modality=text(dataset, "Modality"),
             body_part=text(dataset, "BodyPartExamined"),
             supine=_is_supine(dataset),
-            age=_age(dataset),
+            age=age_of(
+                text(dataset, "PatientAge"),
+                text(dataset, "PatientBirthDate"),
+                text(dataset, "StudyDate") or text(dataset, "AcquisitionDate"),
+            ),
             row_towards=sides_of(dataset),
         ),
         notes=tuple(notes),
@@ -95,15 +96,6 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
         grey, bits = settled(grey, layout, coded, padding_of(dataset, grey.dtype, []), notes)
         layout = replace(layout, stored=bits, signed=grey.dtype.kind == "i")
     return dataset, syntax, layout, grey
-
-
-def _age(dataset: Dataset) -> float | None:
-    """Years, as said or else from birth to the film."""
-    said = years(text(dataset, "PatientAge"))
-    if said is not None:
-        return said
-    made = text(dataset, "StudyDate") or text(dataset, "AcquisitionDate")
-    return lived(text(dataset, "PatientBirthDate"), made)
 
 
 def _is_supine(dataset: Dataset) -> bool:
@@ -140,26 +132,23 @@ def _lighten(dataset: Dataset, notes: list[str]) -> None:
 
 
 def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
-    """Parse a deflated file; pydicom would inflate it at once, to whatever size it unfolds."""
-    stream = sparing(BytesIO(data))
-    read_preamble(stream, force=True)
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-    if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
-        raise Refused("the deflated transfer syntax is named in the wrong place", _AGAIN)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
-    plain = inflater.decompress(stream.read(), _HEADER)
+    """Parse a deflated file, of which no more is inflated than its header declares."""
+    found = deflated(BytesIO(data))
+    if found is None:
+        raise Refused("the deflated transfer syntax is named in the wrong place", AGAIN)
+    meta, inflater, plain = found
     header = read_dataset(sparing(BytesIO(plain)), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
     lighten(header)
     plain += inflater.decompress(
-        inflater.unconsumed_tail, layout_of(header, pixel_budget, [], pixels_follow=True).size + _HEADER
+        inflater.unconsumed_tail, layout_of(header, pixel_budget, [], pixels_follow=True).size + HEADER
     )
     if inflater.unconsumed_tail:
-        raise Refused("inflates to far more than its header declares", _AGAIN)
+        raise Refused("inflates to far more than its header declares", AGAIN)
     if not inflater.eof:
-        raise Refused("truncated: the deflated part has no end", _AGAIN)
+        raise Refused("truncated: the deflated part has no end", AGAIN)
     dataset = read_dataset(sparing(BytesIO(plain)), False, True)
     _lighten(dataset, notes)
-    dataset.file_meta = meta  # type: ignore[assignment]
+    dataset.file_meta = meta
     return dataset
 
 
@@ -171,13 +160,13 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
     element = dataset["PixelData"]
     data = element.value
     if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
-        raise Refused("the pixel data do not fit the transfer syntax", _AGAIN)
+        raise Refused("the pixel data do not fit the transfer syntax", AGAIN)
     coded = Coded(layout.allocated)
     if syntax.is_encapsulated:
         frame, coded = _frame(data, syntax, layout)
         data = encapsulate([frame])
     elif len(data) < layout.size:
-        raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", _AGAIN)
+        raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", AGAIN)
     elif len(data) > layout.size + 1:
         notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
     # What is beyond the bits stored, and the sign of what is within, is for `settled`.
@@ -201,7 +190,7 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
     if syntax == uids.RLELossless:
         # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
         if len(frame) > 2 * layout.size + 2**16:
-            raise Refused("more RLE data than its header declares", _AGAIN)
+            raise Refused("more RLE data than its header declares", AGAIN)
         return frame, Coded(layout.allocated)
     if DECODERS[syntax] == "pillow":
         check_scans(frame)
@@ -211,7 +200,7 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
         raise Refused(f"{syntax.name} of {bits} bits has no permissive decoder", _UNCOMPRESSED)
     if bits > layout.allocated:
         raise Refused(
-            f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", _AGAIN
+            f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", AGAIN
         )
     return frame, Coded(bits, signed)
 

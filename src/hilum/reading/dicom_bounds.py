@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+import zlib
+from typing import Any, BinaryIO, cast
 
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from hilum.reading.grey import Refused
+from hilum.reading.grey import AGAIN, Refused
 
+HEADER = 2**22  # bytes; more than any header of a single film
 _PIECES = 100_000  # an element takes two reads or three; the header of a film has a few hundred elements
 LONGEST = 2**20  # bytes of an element that is not the pixels; the largest lookup table has 2**17
 
@@ -32,10 +37,22 @@ class _Sparing:
         """As of any file."""
         self._left -= 1
         if self._left < 0:
-            raise Refused(
-                "a header of more elements than any film's", "export the film again from its source"
-            )
+            raise Refused("a header of more elements than any film's", AGAIN)
         return self._file.read(size)
+
+
+def deflated(file: BinaryIO) -> tuple[FileMetaDataset, Any, bytes] | None:
+    """The meta of a deflated file, the object that inflates the rest, and the first HEADER bytes of that.
+
+    None for a file of another transfer syntax. pydicom would inflate the whole file, whatever its size.
+    """
+    read_preamble(file, force=True)
+    stream = sparing(file)
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return None
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
+    return FileMetaDataset(meta), inflater, inflater.decompress(stream.read(), HEADER)
 
 
 def lighten(dataset: Dataset) -> int:

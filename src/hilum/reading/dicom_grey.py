@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from hilum.reading.grey import LUMA, Refused, count, stretch, values_of
+from hilum.reading.grey import AGAIN, LUMA, Refused, count, stretch, values_of
 from hilum.reading.views import FRONTAL, view_in
 from hilum.types import Array
 
@@ -27,8 +27,6 @@ _VIEW_CODES = {
 """SNOMED CT's codes, and those before them, of PS3.16 CID 4010."""
 
 _FINEST, _COARSEST = 0.01, 20.0  # mm; a chest is 300 mm wide
-
-_AGAIN = "export the film again from its source"
 
 
 def numbers(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[float, ...]:
@@ -223,7 +221,7 @@ def _palette(dataset: Dataset, stored: Array, little: bool, notes: list[str]) ->
 def _look_up(item: Dataset, name: str, data: str, values: Array, little: bool) -> tuple[Array, int]:
     """Each value's entry in a table of the header, and the largest entry possible (PS3.3 C.11.1.1)."""
     if f"{name}Descriptor" not in item or data not in item:
-        raise Refused("a lookup table that is empty", _AGAIN)
+        raise Refused("a lookup table that is empty", AGAIN)
     size, first, bits = (int(one) for one in item[f"{name}Descriptor"].value)
     size, first = size & 0xFFFF or 2**16, first & 0xFFFF
     if first >= 2**15 and values.min() < 0:  # the sign was lost where the VR was ambiguous
@@ -243,7 +241,7 @@ def table_entries(value: bytes | Sequence[int] | int, size: int, little: bool, *
         words = _expand(words, size)
     entries = words if words.size >= size else words.view(np.uint8)
     if entries.size < size:
-        raise Refused(f"a lookup table of {entries.size} entries, its descriptor says {size}", _AGAIN)
+        raise Refused(f"a lookup table of {entries.size} entries, its descriptor says {size}", AGAIN)
     return entries[:size]
 
 

@@ -8,20 +8,19 @@ from typing import Any
 from pydicom import Dataset
 
 from hilum.reading.dicom_grey import numbers, text
-from hilum.reading.grey import Refused, check_size
+from hilum.reading.grey import AGAIN, Refused, check_size
 
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
 )
 # Words that may be repeated in notes and results; any other might be a patient's name.
 _KNOWN = {*_SAMPLES, "HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", ""}
-_AGAIN = "export the film again from its source"
 _FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many there are, and how they are coded."""
+    """Size and coding of the stored pixels."""
 
     rows: int
     columns: int
@@ -82,7 +81,7 @@ def layout_of(
         photometric=text(dataset, "PhotometricInterpretation"),
     )
     if not (layout.rows and layout.columns):
-        raise Refused("no pixel data: the header gives no rows or columns", _AGAIN)
+        raise Refused("no pixel data: the header gives no rows or columns", AGAIN)
     check_size(layout.rows, layout.columns, whole("NumberOfFrames", 1), pixel_budget)
     if _SAMPLES.get(layout.photometric) != layout.samples:
         kind = (layout.photometric if layout.photometric in _KNOWN else "unknown") or "missing"

@@ -28,6 +28,9 @@ class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it in
         self.kind = kind
 
 
+AGAIN = "export the film again from its source"
+"""What to do about a film whose content is damaged or contradicts itself."""
+
 LARGE = "if this is truly one film, export it smaller, or read it by hilum.read with a pixel_budget"
 
 PIXEL_BUDGET = 100_000_000

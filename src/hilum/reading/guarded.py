@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import select
+import struct
 import subprocess
 import sys
 import time
@@ -16,13 +17,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hilum.errors import ConfigError, ReadError
-from hilum.reading.grey import PIXEL_BUDGET
+from hilum.reading.grey import AGAIN, PIXEL_BUDGET
 from hilum.types import Array, Origin, Radiograph
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 COMMAND = (sys.executable, "-P", "-m", "hilum.reading.guarded_child")
+
+ASK = struct.Struct(">IQ")  # bytes of the JSON that says how to decode, and of the film that follows it
+ANSWER = struct.Struct(">I")  # bytes of the JSON, which says the sizes of what follows it
 
 _TEXT = 2**20  # bytes of what the child says at most
 _HEADER = 2**25  # likewise of a header without its pixels
@@ -48,9 +52,7 @@ class Decoder:
         command: Sequence[str] = COMMAND,
     ) -> None:
         if sys.platform == "win32":
-            raise ConfigError(
-                "films of others are decoded in a process of its own, on Linux or macOS; use a container"
-            )
+            raise ConfigError("reading untrusted films needs Linux or macOS; run Hilum in a Linux container")
         self._command = (*command, str(memory))
         self._seconds, self._pixel_budget = seconds, pixel_budget
         self._child: subprocess.Popen[bytes] | None = None
@@ -72,17 +74,17 @@ class Decoder:
         until = time.monotonic() + self._seconds + (_STARTING if fresh else 0)
         try:
             how = json.dumps({"seconds": self._seconds, "pixel_budget": self._pixel_budget}).encode()
-            _send(child, until, _ask(how, data), how, data)
+            _send(child, until, ASK.pack(len(how), len(data)), how, data)
             said = json.loads(_receive(child, until, _size(child, until)))
             found = _found(child, until, said, name, self._pixel_budget)
             leaving = bool(said["leaving"])
         except TimeoutError:
             reason, remedy = f"decoding took more than {self._seconds} s", "export the film uncompressed"
         except (EOFError, OSError):
-            reason, remedy = self._end(child), "export the film again from its source"
+            reason, remedy = self._end(child), AGAIN
         except Exception as error:  # what a child says that was taken over may be anything
             reason = f"its decoder answered with nonsense ({type(error).__name__})"
-            remedy = "export the film again from its source"
+            remedy = AGAIN
         except BaseException:  # interrupted: the answer, still to come, is none to the next film
             self.close()
             raise
@@ -165,12 +167,9 @@ class Decoders:
             decoder.close()
 
 
-def _ask(how: bytes, data: bytes) -> bytes:
-    return len(how).to_bytes(4, "big") + len(data).to_bytes(8, "big")
-
-
 def _size(child: subprocess.Popen[bytes], until: float) -> int:
-    return _within(int.from_bytes(_receive(child, until, 4), "big"), _TEXT)
+    (size,) = ANSWER.unpack(_receive(child, until, ANSWER.size))
+    return _within(size, _TEXT)
 
 
 def _within(size: Any, most: int) -> int:

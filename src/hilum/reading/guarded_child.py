@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import sys
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hilum.errors import ReadError
+from hilum.reading.guarded import ANSWER, ASK
 from hilum.reading.reader import read
 from hilum.types import Radiograph
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-ASK = struct.Struct(">IQ")  # bytes of the JSON that says how, and of the film behind it
-ANSWER = struct.Struct(">I")  # bytes of the JSON, which tells the sizes of what follows it
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

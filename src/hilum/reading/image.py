@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.reading.codestream import check_scans
-from hilum.reading.grey import Refused, check_size, finished, graded, luminance
+from hilum.reading.grey import AGAIN, Refused, check_size, finished, graded, luminance
 from hilum.types import Array, Origin, Radiograph
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 WHOLE = ("Hilum levels", "whole")
 """Text in a PNG of 16 bits whose levels from 0 to 65,535 are those of a film that was read already."""
 
-_AGAIN = "export the film again from its source"
 
 # How the stored pixels are turned upright, by the value of the orientation tag.
 _UPRIGHT: dict[int, Callable[[Array], Array]] = {
@@ -83,9 +82,9 @@ def _check_tiff(tiff: TiffImageFile, length: int) -> None:
     for offsets, counts in _STORED:
         ends = (at + size for at, size in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
         if max(ends, default=0) > length:
-            raise Refused("truncated: pixels lie beyond the end of the file", _AGAIN)
+            raise Refused("truncated: pixels lie beyond the end of the file", AGAIN)
     if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0) > tiff.width * tiff.height + 2**24:
-        raise Refused("tiles far larger than the image itself", _AGAIN)
+        raise Refused("tiles far larger than the image itself", AGAIN)
 
 
 def _grey(image: ImageFile, bits: int, data: bytes, notes: list[str]) -> Array:

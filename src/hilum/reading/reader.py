@@ -19,7 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from hilum.errors import ReadError, StorageError
-from hilum.reading.grey import LARGE, PIXEL_BUDGET, Refused, check_size, finished, graded, luminance
+from hilum.reading.grey import (
+    AGAIN,
+    LARGE,
+    PIXEL_BUDGET,
+    Refused,
+    check_size,
+    finished,
+    graded,
+    luminance,
+)
 from hilum.types import Array, Origin, Radiograph
 
 _SIGNATURES = {
@@ -60,7 +69,7 @@ def read(
             raise
         # Its message may quote header values, and so the patient: only the type is told.
         reason = f"truncated, damaged or malformed content ({type(error).__name__})"
-        raise ReadError(name, reason, "export the film again from its source") from None
+        raise ReadError(name, reason, AGAIN) from None
 
 
 def _name(source: object) -> str:
@@ -81,7 +90,7 @@ def _read(source: object, name: str, pixel_budget: int) -> Radiograph:
     else:
         raise Refused("neither a path nor bytes, an array or a Radiograph", "give one of these")
     if not data:
-        raise Refused("empty file", "export the film again from its source")
+        raise Refused("empty file", AGAIN)
     sha256 = hashlib.sha256(data).hexdigest()
     kind = _format(data)
     if kind == "DICOM":
@@ -141,11 +150,18 @@ def _format(data: bytes) -> str:
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             return kind
-    # Without preamble, a data set starts with the group number of its first element, in either byte order:
-    # an even number from 0002 (file meta) to 0028 (image pixel).
-    if min(data[:2]) == 0 and max(data[:2]) in range(0x02, 0x2A, 2):
+    if is_bare(data):
         return "DICOM"
     raise Refused("not a DICOM, PNG, JPEG or TIFF file", "convert it to one of these")
+
+
+def is_bare(data: bytes) -> bool:
+    """Whether a file may be DICOM without the preamble, by its first two bytes.
+
+    Such a data set starts with the group number of its first element, in either byte order: an even number
+    from 0002 (file meta) to 0028 (image pixel).
+    """
+    return len(data) > 1 and min(data[:2]) == 0 and max(data[:2]) in range(0x02, 0x2A, 2)
 
 
 def _from_array(array: Array, name: str, pixel_budget: int) -> Radiograph:
