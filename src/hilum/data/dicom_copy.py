@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+)
 
 from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
@@ -61,11 +66,11 @@ def deidentified(
 def _deidentified(
     data: bytes, key: Key, header: StudyHeader, film: str, patient: str, rendered: Array, flagged: bool
 ) -> bytes:
-    dataset, _, layout, grey = stored(data, PIXEL_BUDGET, [])
+    dataset, syntax, layout, grey = stored(data, PIXEL_BUDGET, [])
     padding = padding_of(dataset, grey.dtype, [])
     kept = _image(grey, layout, rendered, padding)
     if layout.photometric.startswith("MONOCHROME"):
-        _allow(dataset, kept)
+        _allow(dataset, kept, little=syntax != ExplicitVRBigEndian)
         if padding:
             kept.PixelPaddingValue, kept.PixelPaddingRangeLimit = padding
     kind = UID(str(dataset.get("SOPClassUID", "")))
@@ -110,8 +115,8 @@ def _image(grey: Array, layout: Layout, rendered: Array, padding: tuple[int, int
     return image
 
 
-def _allow(dataset: Dataset, kept: Dataset) -> None:
-    """Copy the numbers, closed words and tables by which the pixels are shown."""
+def _allow(dataset: Dataset, kept: Dataset, *, little: bool) -> None:
+    """Copy the numbers, closed words and tables by which the pixels are shown; `little`: the byte order."""
     for keyword in _NUMBERS:
         if found := numbers(dataset, keyword, []):
             values = [f"{one:.10g}" for one in found]
@@ -122,13 +127,20 @@ def _allow(dataset: Dataset, kept: Dataset) -> None:
     for keyword, names in _TABLES.items():
         items = dataset.get(keyword)
         if items:
-            setattr(kept, keyword, [_table(items[0], names)])
+            setattr(kept, keyword, [_table(items[0], names, little)])
 
 
-def _table(item: Dataset, names: tuple[str, ...]) -> Dataset:
+def _table(item: Dataset, names: tuple[str, ...], little: bool) -> Dataset:
     kept = Dataset()
     for name in names:
-        if name in item:
+        if name not in item:
+            continue
+        value = item[name].value
+        if isinstance(value, bytes) and not little:  # pydicom keeps words as bytes, in the order of the file
+            kept.add_new(
+                name, "OW", np.frombuffer(value[: len(value) // 2 * 2], ">u2").astype("<u2").tobytes()
+            )
+        else:
             kept.add(item[name])
     return kept
 

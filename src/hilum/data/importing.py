@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from hilum.data.png import png, sized
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_files import Found, find, patient_of
 from hilum.data.study_header import StudyHeader, study_header
+from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
 from hilum.gate import admit
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
@@ -45,7 +45,7 @@ _COLUMNS = (
 )  # fmt: skip
 _FORMAT = 2  # of 1, PNG of 16 bits do not say that their levels are whole
 
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, cores())
 
 UNREADABLE = "cannot be read: truncated, damaged, or coded in a way that has no decoder"
 BURNT_IN = "burnt-in words: "
@@ -63,7 +63,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
+class _Look:
     """One file, read and looked at; `why` it is of no use, if it is."""
 
     why: str = ""
@@ -99,14 +99,14 @@ def _import(
     entries = [one for one in begun if not (one["file"] in anew and one["why"].startswith(UNREADABLE))]
     seen = {entry["file"] for entry in entries}
     todo = [file for file in files if file.token not in seen]
-    kept = Counter(_traces(entries))
+    kept = set(_traces(entries))
     pipeline = Pipeline(Runtime(model(SEGMENTER)), None, gate=Runtime(model(GATE)))
     films = sum(1 for entry in entries if entry["row"])
     with appending(out / _JOURNAL, head, entries) as add:
         for folder in ("films", "dicom") if options.keep_dicom else ("films",):
             (out / folder).mkdir(exist_ok=True)
-        for done, (file, opened) in enumerate(_opened(todo), 1):
-            entry = _settled(file, opened, out, key, options, kept, pipeline)
+        for done, (file, look) in enumerate(_read_ahead(todo), 1):
+            entry = _settled(file, look, out, key, options, kept, pipeline)
             kept.update(_traces([entry]))
             entries.append(entry)
             add(entry)
@@ -134,12 +134,12 @@ def _begun(out: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
     begun, entries = entries_of(out / _JOURNAL)
     if begun is None:
         return []
-    for what in ("format", "key", "options"):
-        if what == "format" and begun[what] != _FORMAT:
-            raise ConfigError(
-                "--out: was made by an older Hilum, whose films are read with other grey levels; import all "
-                "into another folder"
-            )
+    if begun["format"] != _FORMAT:
+        raise ConfigError(
+            "--out: was made by an older Hilum, whose films are read with other grey levels; import all "
+            "into another folder"
+        )
+    for what in ("key", "options"):
         if begun[what] != head[what]:
             raise ConfigError(f"--out: was made with another {what}; give the same again, or another folder")
     return entries
@@ -150,53 +150,53 @@ def _traces(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return [entry[trace] for entry in entries if entry["row"] for trace in ("film", "pixels")]
 
 
-def _opened(files: Sequence[Found]) -> Iterator[tuple[Found, _Opened]]:
+def _read_ahead(files: Sequence[Found]) -> Iterator[tuple[Found, _Look]]:
     """Every file in order, read ahead by a few."""
     with ThreadPoolExecutor(_THREADS) as pool:
         rest = iter(files)
-        ahead: deque[tuple[Found, Future[_Opened]]] = deque()
+        ahead: deque[tuple[Found, Future[_Look]]] = deque()
         while True:
             more = islice(rest, max(0, _THREADS + 1 - len(ahead)))
-            ahead.extend((file, pool.submit(_open, file)) for file in more)
+            ahead.extend((file, pool.submit(_look_at, file)) for file in more)
             if not ahead:
                 return
-            file, opened = ahead.popleft()
-            yield file, opened.result()
-            del opened
+            file, future = ahead.popleft()
+            yield file, future.result()
+            del future  # which would keep the film until the next one is read
 
 
-def _open(file: Found) -> _Opened:
+def _look_at(file: Found) -> _Look:
     """Read one file; what is wrong with it is told in fixed words, for errors may quote the header."""
     if file.why:
-        return _Opened(why=file.why)
+        return _Look(why=file.why)
     try:
-        with file.path.open("rb") as opened:
-            header = study_header(opened)
+        with file.path.open("rb") as handle:
+            header = study_header(handle)
         if header is None:
-            return _Opened(why="no DICOM file")
+            return _Look(why="no DICOM file")
         if header.left_out:
-            return _Opened(why=header.left_out, header=header)
+            return _Look(why=header.left_out, header=header)
         film = patiently(partial(read, file.path))
         flagged = header.flagged or ("letters in the picture" if words(film.pixels) else "")
     except ReadError:
-        return _Opened(why=UNREADABLE)
+        return _Look(why=UNREADABLE)
     except Exception as error:  # other people's files: one must not stop the rest
-        return _Opened(why=f"{UNREADABLE} ({type(error).__name__})")
-    return _Opened(header=header, film=film, flagged=flagged)
+        return _Look(why=f"{UNREADABLE} ({type(error).__name__})")
+    return _Look(header=header, film=film, flagged=flagged)
 
 
 def _settled(
     file: Found,
-    opened: _Opened,
+    look: _Look,
     out: Path,
     key: Key,
     options: Options,
-    kept: Mapping[str, int],
+    kept: Collection[str],
     pipeline: Pipeline,
 ) -> dict[str, Any]:
     """The file's entry of the journal, its film being written if it is kept."""
-    header, film = opened.header, opened.film
-    entry: dict[str, Any] = {"file": file.token, "id": file.id, "why": opened.why, "row": None}
+    header, film = look.header, look.film
+    entry: dict[str, Any] = {"file": file.token, "id": file.id, "why": look.why, "row": None}
     if header is None or film is None:
         return entry
     shape = str(film.pixels.shape).encode()
@@ -205,15 +205,15 @@ def _settled(
     entry |= {"film": name, "pixels": pixels}
     if name in kept or pixels in kept:
         return entry | {"why": f"the same {'object' if name in kept else 'pixels'} as another film"}
-    if opened.flagged and not options.keep_flagged:
-        return entry | {"why": BURNT_IN + opened.flagged}
+    if look.flagged and not options.keep_flagged:
+        return entry | {"why": BURNT_IN + look.flagged}
     try:
         reasons = admit(film) if header.told else pipeline.analyse(film).reasons
         if reasons:
             return entry | {"why": REFUSED + reasons[0].code}
-        row = _row(header, film, name, key, options) | {"flagged": opened.flagged}
-        files = _files(file.path, opened, row, key, options)
-    except Exception as error:  # as in _open
+        row = _row(header, film, name, key, options) | {"flagged": look.flagged}
+        files = _files(file.path, look, row, key, options)
+    except Exception as error:  # as in _look_at
         return entry | {"why": f"{UNREADABLE} ({type(error).__name__})"}
     for path, content in files.items():
         write_whole(out / path, content)
@@ -236,11 +236,9 @@ def _row(header: StudyHeader, film: Radiograph, name: str, key: Key, options: Op
     }
 
 
-def _files(
-    source: Path, opened: _Opened, row: Mapping[str, str], key: Key, options: Options
-) -> dict[str, bytes]:
+def _files(source: Path, look: _Look, row: Mapping[str, str], key: Key, options: Options) -> dict[str, bytes]:
     """Path -> content: a PNG, of 16 bits where the source has more than 8, and the DICOM copy."""
-    header, film = opened.header, opened.film
+    header, film = look.header, look.film
     if header is None or film is None:
         raise TypeError("a film that was not opened")
     kind = np.uint16 if header.bits > 8 else np.uint8
@@ -254,7 +252,7 @@ def _files(
             film=row["id"],
             patient=row["patient"],
             rendered=film.pixels,
-            flagged=bool(opened.flagged),
+            flagged=bool(look.flagged),
         )
     return files
 
