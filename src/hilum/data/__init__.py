@@ -97,7 +97,12 @@ def _listing(name: str) -> Listing:
     if not found.samples:
         lacking = f", {len(found.missing)} that its table lists are missing" if found.missing else ""
         raise DataError(f"{name}: no films found{lacking}; check the path")
-    for sample in found.samples:  # tables, splits and caches are UTF-8
+    seen: set[str] = set()
+    for sample in found.samples:
+        if sample.id in seen:
+            raise DataError(f"{name}: {sample.id} stands there twice; keep one row, or one file, of it")
+        seen.add(sample.id)
+        # Tables, splits and caches are UTF-8.
         if not (told := f"{sample.id}{sample.patient}").isascii() and re.search("[\ud800-\udfff]", told):
             raise DataError(f"{name}: {sample.id!r} is no name in UTF-8; rename the file or folder")
     return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,6 +14,7 @@ import numpy as np
 
 from hilum.data.ties import tied
 from hilum.errors import DataError
+from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 from hilum.types import Sample
 
@@ -94,11 +93,11 @@ def read_split(path: Path) -> Split:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; make a split with 'hilum data split'") from None
-    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"))))
-    if not rows or rows[0] != ["patient", "part"] or any(len(row) != 2 for row in rows):
+    columns, rows = read_csv(path)
+    if columns != ["patient", "part"]:
         raise DataError(f"{path}: not a split file; make one with 'hilum data split'")
-    parts = dict(rows[1:])
-    if len(parts) < len(rows) - 1 or not all(part == "test" or part.isdecimal() for part in parts.values()):
+    parts = {row["patient"]: row["part"] for _, row in rows}
+    if len(parts) < len(rows) or not all(part == "test" or part.isdecimal() for part in parts.values()):
         raise DataError(f"{path}: a patient stands twice, or a part is neither 'test' nor a fold; mend it")
     return Split(parts=parts, sha256=hashlib.sha256(data).hexdigest())
 
@@ -116,8 +115,9 @@ def select(
         where = split.parts.get(sample.patient)
         if where is None:
             raise DataError(
-                f"{sample.patient}: not in the split file. Patients are named SITE:ID, and a site that no "
-                "column tells is its folder's name: was that moved? Else make a new split: hilum data split"
+                f"{sample.patient}: not in the split file. Patients are named SITE:ID; without a site column "
+                "SITE is the data set's folder name, so a moved folder changes it. Move it back, or make a "
+                "new split: hilum data split"
             )
         belongs: Part = "test" if where == "test" else "tune" if where == str(fold) else "train"
         if belongs == part and where not in out:
@@ -146,12 +146,12 @@ def may_know(learned: Iterable[str], names: Sequence[str], samples: Sequence[Sam
     return known or bool(kinds & {name.partition(":")[0] for name in theirs})
 
 
-def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -> list[Sample]:
+def first_patients(samples: Sequence[Sample], patients: int) -> list[Sample]:
     """The films of so many patients, each stratum of `make_split` with its share; more include fewer.
 
     Raises DataError where there are fewer patients.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     # A patient's place in the queue: how far through its own stratum it is drawn.
     place = {
         patient: (i + rng.random()) / len(members)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def film_paths(
     Raises DataError where there is no such folder, or one below it cannot be opened; `barred` is told of the
     latter instead, if it is given.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises PermissionError
         raise DataError(f"{folder}: no such folder; check the path")
 
     def unreadable(error: OSError) -> None:
@@ -66,14 +67,27 @@ def film_paths(
             if Path(place, name).is_symlink():
                 linked(Path(place, name))
         found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
+    return sorted(path for path in found if _may_be(path))
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """File stem -> path for the films of `folder`; raises DataError where two files share a stem."""
+def _may_be(path: Path) -> bool:
+    """Whether a path is a file, a link that leads nowhere, or may not be looked at, which `read` refuses."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return path.is_symlink()
+    except OSError:
+        return True
+
+
+def by_stem(folder: Path, endings: Sequence[str] = ()) -> dict[str, Path]:
+    """File stem -> path for the films of `folder`, or for its files that have one of the `endings`.
+
+    Endings are in lower case. Raises DataError where two files share a stem.
+    """
     found: dict[str, Path] = {}
     for path in film_paths(folder):
-        if beside(path.name):
+        if (not path.name.lower().endswith(tuple(endings))) if endings else beside(path.name):
             continue
         if path.stem in found:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
@@ -126,20 +140,42 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))  # of links that run in a circle Path.resolve raises RuntimeError
 
 
-def _films(folder: Path, out: Path | None, passed: Callable[[str], None]) -> Iterator[Path]:
-    """The files of a folder that may be films; `passed` as of `inputs`."""
-    closed: list[Path] = []  # folders, each of which is told as a film that cannot be read
-    for path in [*film_paths(folder, barred=closed.append, linked=lambda _: passed(LINKED)), *closed]:
-        if out is not None and _real(path).is_relative_to(_real(out)):
+def _films(folder: Path, out: Path, passed: Callable[[str], None]) -> list[Path]:
+    """The files of a folder that may be films; `passed` as of `inputs`. Raises ConfigError where none is."""
+    closed: list[Path] = []  # folders, each of which stands in the list as a film that cannot be read
+    found = film_paths(folder, barred=closed.append, linked=lambda _: passed(LINKED))
+    films = []
+    for path in [*found, *closed]:
+        if _real(path).is_relative_to(_real(out)):
             continue
         if ending := beside(path.name):
             passed(ending)
         else:
-            yield path
+            films.append(path)
+    if films:
+        return films
+    if not found:
+        raise ConfigError(
+            f"{folder}: holds no files (links to folders are not followed: give those themselves)"
+        )
+    if _real(folder).is_relative_to(_real(out)):
+        raise ConfigError(f"{folder}: all of it lies in the folder for results; choose another --out")
+    raise ConfigError(f"{folder}: no file here has an ending that films have; give the films by name")
+
+
+def _there(path: Path) -> bool:
+    """Whether a path leads to something, or may not be looked at, which `read` refuses."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL within the path
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def inputs(
-    paths: Sequence[Path], out: Path | None = None, *, passed: Callable[[str], None] = lambda _: None
+    paths: Sequence[Path], out: Path, *, passed: Callable[[str], None] = lambda _: None
 ) -> dict[str, Path]:
     """Name -> file for the files and folders a user gives; the names tell where results go.
 
@@ -150,20 +186,10 @@ def inputs(
     """
     named: dict[str, Path] = {}
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises PermissionError
             prefix = "" if len(paths) == 1 else f"{path.resolve().name}/"
             found = {prefix + film.relative_to(path).as_posix(): film for film in _films(path, out, passed)}
-            if not found and out is not None and _real(path).is_relative_to(_real(out)) and film_paths(path):
-                raise ConfigError(f"{path}: all of it lies in the folder for results; choose another --out")
-            if not found and film_paths(path):
-                raise ConfigError(
-                    f"{path}: holds no film, by the names of its files; name those that are films"
-                )
-            if not found:
-                raise ConfigError(
-                    f"{path}: holds no files (links to folders are not followed: give those themselves)"
-                )
-        elif path.exists():
+        elif _there(path):
             found = {path.name: path}
         else:
             raise ConfigError(f"{path}: no such file or folder; check the path")

@@ -81,9 +81,9 @@ def drawn(file: Path) -> Array:
     for name, paths in _polygons(note):
         if name in STRUCTURES:
             found[_filled(paths, height, width)] = 1 + STRUCTURES.index(name)
-    both = [path for name, paths in _polygons(note) if name in _LUNGS for path in paths]
+    both = [_filled(paths, height, width) for name, paths in _polygons(note) if name in _LUNGS]
     if both:
-        lungs = _filled(both, height, width)
+        lungs = np.any(both, axis=0)
         found = np.where(lungs & (found == 0), sided(lungs), found)
     return np.asarray(found, np.uint8)
 
@@ -144,7 +144,7 @@ def _structures(note: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _filled(paths: list[Any], height: int, width: int) -> Array:
-    """Where polygons lie, (H, W) bool; a path within another is a hole."""
+    """Where the polygon of one annotation lies, (H, W) bool; a path within another is a hole."""
     found = np.zeros((height, width), np.uint8)
     cv2.fillPoly(found, _points(paths), 1)
     return found.astype(bool)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hilum.data.sources.rows import by_name, sex_of, years_of
 from hilum.errors import DataError
-from hilum.types import Array, Box, Listing, Sample
+from hilum.types import STRUCTURES, Array, Box, Listing, Sample
 
 SITE = "jsrt"
 
@@ -26,7 +26,6 @@ SIDE = 2048  # pixels
 _HIGHEST = 4095  # of 12 bits
 _PIXEL = 0.175  # mm
 _NAME = re.compile(r"JPC([LN])N\d{3}")
-_STRUCTURES = ("right lung", "left lung", "heart")
 
 
 def listing(path: str) -> Listing:
@@ -49,7 +48,7 @@ def listing(path: str) -> Listing:
                 image=partial(raw, file) if file.suffix.lower() == ".img" else file,
                 labels={"Nodule": float(nodule), "No Finding": 0.0 if nodule else float("nan")},
                 masks=partial(label_map, *outlines) if outlines else None,
-                structures=frozenset(_underscored(_STRUCTURES)) if outlines else frozenset(),
+                structures=frozenset(STRUCTURES) if outlines else frozenset(),
                 boxes={"Nodule": (box,)} if box and nodule else None,
                 site=SITE,
                 published=True,
@@ -105,10 +104,6 @@ def _across(shape: Array) -> float:
     return float(columns.mean()) if columns.size else -1.0
 
 
-def _underscored(names: tuple[str, ...]) -> list[str]:
-    return [name.replace(" ", "_") for name in names]
-
-
 def _films(folder: Path) -> dict[str, Path]:
     """File stem -> film; of a film both raw and as PNG, the raw one. Outlines bear the same names."""
     if not folder.is_dir():
@@ -126,10 +121,10 @@ def _is_outline(file: Path) -> bool:
 
 
 def _masks(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """Film -> its outlines, in the order of `_STRUCTURES`, where all three are there."""
+    """Film -> its outlines, in the order of STRUCTURES, where all three are there."""
     found: list[dict[str, Path]] = []
-    for name in _STRUCTURES:
-        places = [*folder.rglob(f"masks/{name}"), *folder.rglob(f"masks/{name.replace(' ', '_')}")]
+    for name in STRUCTURES:
+        places = [*folder.rglob(f"masks/{name.replace('_', ' ')}"), *folder.rglob(f"masks/{name}")]
         files = [by_name(place, [".gif", ".png"]) for place in places]
         found.append({Path(one).stem: path for place in files for one, path in place.items()})
     complete = set(found[0]) & set(found[1]) & set(found[2])

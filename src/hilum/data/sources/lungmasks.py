@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.sources.readings import films, sample
 from hilum.data.sources.rows import by_name
+from hilum.data.sources.tuberculosis import films, sample
 from hilum.types import Listing
 
 PUBLISHED = {"films listed": 800, "films": 704}

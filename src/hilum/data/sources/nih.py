@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.sources.rows import number, rows, table, view_of
+from hilum.data.sources.rows import number, rows, sex_of, table, view_of
 from hilum.errors import DataError
 from hilum.labels import SIX, canonical
 from hilum.reading.files import by_stem
@@ -43,8 +43,6 @@ def listing(path: str) -> Listing:
     test_list.txt, their part. Films may also lie in ``images_001/images/`` and so on.
     """
     folder = Path(path)
-    if not list(folder.glob("Data_Entry_2017*.csv*")):
-        raise DataError(f"{folder}: no Data_Entry_2017*.csv; put NIH's csv beside images/")
     file = table(folder, "Data_Entry_2017*.csv", whose="NIH")
     images = _images(folder)
     found = list(rows(file, _COLUMNS, whose="NIH"))
@@ -77,8 +75,17 @@ def _parts(folder: Path) -> dict[str, str]:
         Path(film.strip()).stem: part
         for name, part in PARTS.items()
         if (folder / name).is_file()
-        for film in (folder / name).read_text(encoding="utf-8").splitlines()
+        for film in _lines(folder / name)
     }
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file}: cannot be read ({type(error).__name__}); download NIH's list again"
+        ) from None
 
 
 def _boxes(path: Path) -> dict[str, dict[str, tuple[Box, ...]]]:
@@ -108,7 +115,7 @@ def _sample(
         boxes=boxes,
         site=SITE,
         published=True,
-        sex=row["Patient Gender"] or None,
+        sex=sex_of(row["Patient Gender"]),
         age=_age(row["Patient Age"]),
         view=view_of(row["View Position"]),
         part=part,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from hilum.errors import DataError
 from hilum.labels import UNCERTAIN
-from hilum.reading.files import csv_lines
+from hilum.reading.files import csv_lines, film_paths
 
 LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
     f"{sign}{digit}{tail}": float(f"{sign}{digit}")
@@ -109,18 +108,14 @@ def view_of(text: str | None) -> str | None:
 
 
 def by_name(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
-    """File name -> path for the films at any depth of `folder`; raises DataError where two share a name.
+    """File name -> path for the files at any depth of `folder` that have one of the `endings` (lower case).
 
-    `endings` are in lower case; hidden files and folders are passed over.
+    Raises DataError where two files share a name, and as `hilum.reading.files.film_paths` does.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; check the path")
     found: dict[str, Path] = {}
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
-                if name in found:
-                    raise DataError(f"{Path(place, name)}: {found[name]} has the same name; keep one of them")
-                found[name] = Path(place, name)
+    for path in film_paths(folder):
+        if path.name.lower().endswith(tuple(endings)):
+            if path.name in found:
+                raise DataError(f"{path}: {found[path.name]} has the same name; keep one of them")
+            found[path.name] = path
     return found

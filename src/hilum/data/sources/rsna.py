@@ -12,9 +12,10 @@ import math
 from pathlib import Path
 
 from hilum.data.sources.header import headers
-from hilum.data.sources.rows import by_name, number, rows, table
+from hilum.data.sources.rows import number, rows, table
 from hilum.errors import DataError
 from hilum.labels import NO_FINDING
+from hilum.reading.files import by_stem
 from hilum.types import Box, Listing, Sample
 
 SITE = "rsna"
@@ -39,8 +40,7 @@ def listing(path: str) -> Listing:
     """
     folder = Path(path)
     file = table(folder, "stage_2_train_labels.csv", whose="RSNA's challenge")
-    place = folder / "stage_2_train_images"
-    films = {Path(name).stem: film for name, film in by_name(place, [".dcm", ".png", ".jpg"]).items()}
+    films = by_stem(folder / "stage_2_train_images", [".dcm", ".png", ".jpg"])
     opacity, boxes = _opacities(file)
     classes, patients = _classes(folder), _patients(folder)
     there = [name for name in opacity if name in films]

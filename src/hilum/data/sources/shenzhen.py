@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.sources.readings import films, sample
 from hilum.data.sources.rows import by_name
+from hilum.data.sources.tuberculosis import films, sample
 from hilum.types import Listing
 
 PUBLISHED = {"films": 662, "label Tuberculosis": 336, "label No Finding": 326, "with masks": 566}

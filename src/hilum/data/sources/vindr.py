@@ -14,9 +14,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from hilum.data.sources.header import Header, headers
-from hilum.data.sources.rows import by_name, number, rows, value
+from hilum.data.sources.rows import number, rows, value
 from hilum.errors import DataError
 from hilum.labels import NO_FINDING, canonical
+from hilum.reading.files import by_stem
 from hilum.types import Box, Listing, Sample
 
 SITE = "vindr"
@@ -42,10 +43,10 @@ def listing(path: str) -> Listing:
     folder = Path(path)
     parts = _tables(folder / "annotations" if (folder / "annotations").is_dir() else folder)
     films = {
-        Path(name).stem: film
+        name: film
         for part in _PARTS
         if (folder / part).is_dir()
-        for name, film in by_name(folder / part, [".dicom", ".dcm"]).items()
+        for name, film in by_stem(folder / part, [".dicom", ".dcm"]).items()
     }
     said = [
         (part, name, labels, boxes.get(name, {}))
