@@ -17,6 +17,7 @@ FEWEST = 4  # shapes in a line that count as a word; a side marker such as R, or
 _SIDE = 1600  # pixels, the longest of the copy that is looked at
 _BORDER = 0.25  # of the height and width: how far in from a side a word may begin
 _TALL = (6, 60)  # pixels of that copy
+_GAP = 1.3  # of the taller letter's height, at most between two neighbours of a line
 _CONTRAST = 0.12  # of the grey range, between a letter and what surrounds it
 _SHARP = 0.45  # of that contrast, which falls between two neighbouring pixels of a letter's edge
 _EVEN = 0.15  # spread of grey within a letter
@@ -71,10 +72,13 @@ def _sized(stats: Array, size: tuple[int, ...]) -> Array:
 def _lines(shapes: list[_Shape]) -> list[list[_Shape]]:
     """Rows of FEWEST shapes or more, alike in height and side by side."""
     lines: list[list[_Shape]] = []
+    near: list[list[_Shape]] = []  # that a shape may still follow: shapes come from left to right
     for one in sorted(shapes, key=lambda shape: shape.left):
-        line = next((line for line in lines if _follows(line[-1], one)), None)
+        near = [line for line in near if one.left - line[-1].left - line[-1].width <= _GAP * _TALL[1]]
+        line = next((line for line in near if _follows(line[-1], one)), None)
         if line is None:
             lines.append([one])
+            near.append(lines[-1])
         else:
             line.append(one)
     return [line for line in lines if len(line) >= FEWEST]
@@ -84,4 +88,4 @@ def _follows(last: _Shape, one: _Shape) -> bool:
     low, high = sorted((last.height, one.height))
     overlap = min(last.top + last.height, one.top + one.height) - max(last.top, one.top)
     gap = one.left - (last.left + last.width)
-    return high <= 1.5 * low and overlap >= 0.6 * low and -0.2 * high <= gap <= 1.3 * high
+    return high <= 1.5 * low and overlap >= 0.6 * low and -0.2 * high <= gap <= _GAP * high

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from hilum.data.opened import attempt, refuse, stamp
+from hilum.engines import cores
 from hilum.errors import DataError, HilumError
 from hilum.store import write_whole
 from hilum.types import Array, Sample, Tick
@@ -175,7 +176,7 @@ def _build(
 
     noted = time.monotonic()
     left = samples[so_far.done :]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for sample, result in zip(left, pool.map(partial(attempt, size=size, deep=deep), left), strict=True):
             if isinstance(result, HilumError):
                 so_far.failures[sample.id] = str(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hilum.data.opened import attempt
+from hilum.engines import cores
 from hilum.errors import HilumError
 from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.types import Listing, Sample, Tick
@@ -58,14 +58,11 @@ def check(listing: Listing, *, every: bool = False, tick: Tick | None = None) ->
 def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
     """Why films could not be read."""
     failures = []
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, why in enumerate(pool.map(_why, chosen), 1):
             failures += [why] if why else []
             if tick:
                 tick(done, len(chosen), "opening films")
-    finally:
-        pool.shutdown(cancel_futures=True)
     return tuple(failures)
 
 

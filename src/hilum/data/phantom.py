@@ -22,7 +22,7 @@ from hilum.data.phantom_findings import reshape, veil
 from hilum.data.png import png
 from hilum.errors import DataError
 from hilum.labels import FINDINGS, NO_FINDING, SIX
-from hilum.types import STRUCTURES, Array, Box, Boxes, Sample
+from hilum.types import STRUCTURES, Array, Box, Boxes, Sample, Tick
 
 VISIBLE = 8  # grey levels of 256 by which a finding must change a pixel to count as seen there
 MOST = 1_000_000  # films of one data set; the next data set's seeds start there
@@ -83,16 +83,21 @@ def draw(
 
 def samples(spec: str) -> list[Sample]:
     """``COUNT`` or ``COUNT@SEED`` (``200@7``) -> that many films, not yet drawn; DataError if malformed."""
+    return [sample for sample, _ in _plan(*count_and_seed("phantom", spec))]
+
+
+def count_and_seed(kind: str, spec: str) -> tuple[int, int]:
+    """``COUNT`` or ``COUNT@SEED`` -> count and seed, 0 where none is given; DataError if malformed."""
     match = re.fullmatch(r"(\d+)(?:@(\d+))?", spec.strip(), re.ASCII)
     if not match:
-        raise DataError(f"phantom:{spec}: not a number of films; write phantom:COUNT or phantom:COUNT@SEED")
-    return [sample for sample, _ in _plan(int(match[1]), int(match[2] or 0))]
+        raise DataError(f"{kind}:{spec}: not a number of films; write {kind}:COUNT or {kind}:COUNT@SEED")
+    return int(match[1]), int(match[2] or 0)
 
 
-def write(folder: Path, *, count: int, seed: int, tick: Callable[[], None] | None = None) -> None:
+def write(folder: Path, *, count: int, seed: int, tick: Tick | None = None) -> None:
     """Write ``images/ID.png``, ``masks/ID.png`` and ``labels.csv``, which holds everything that is known.
 
-    Masks are label maps: 0 none, 1 right lung, 2 left lung, 3 heart. `tick` is called after each film. Files
+    Masks are label maps: 0 none, 1 right lung, 2 left lung, 3 heart. Files
     of an earlier run that bear the same names are replaced.
     """
     films = _plan(count, seed)
@@ -101,14 +106,14 @@ def write(folder: Path, *, count: int, seed: int, tick: Callable[[], None] | Non
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "patient", "sex", "age", "view", *SIX])
-        for sample, make in films:
+        for done, (sample, make) in enumerate(films, 1):
             phantom, name = make(), f"{sample.id}.png"
             (folder / "images" / name).write_bytes(png(phantom.pixels))
             (folder / "masks" / name).write_bytes(png(phantom.mask))
             about = [f"images/{name}", sample.patient, sample.sex, f"{sample.age:g}", sample.view]
             table.writerow([*about, *(int(sample.labels[label]) for label in SIX)])
             if tick:
-                tick()
+                tick(done, count, "drawing films")
 
 
 def _plan(count: int, seed: int) -> list[tuple[Sample, Callable[[], Phantom]]]:

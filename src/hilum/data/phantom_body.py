@@ -15,6 +15,7 @@ import numpy as np
 from hilum.types import Array
 
 SUBPIXEL = 4  # binary digits after the point in OpenCV's drawing coordinates
+_STEPS = 8  # of a curve between two of its points
 HEART_LEFT = 1.32  # of the cardiothoracic ratio: how far left of the midline the heart reaches, u
 
 
@@ -99,10 +100,10 @@ def frame(rng: np.random.Generator, body: Body, size: int) -> Frame:
     return Frame(matrix=np.column_stack([axes, origin]), size=size, u=u, v=v, inset=inset)
 
 
-def curve(points: Sequence[tuple[float, float]], steps: int = 8) -> Array:
+def curve(points: Sequence[tuple[float, float]]) -> Array:
     """A smooth line through the points (Catmull-Rom), (N, 2)."""
     p = np.pad(np.array(points, dtype=np.float64), ((1, 1), (0, 0)), mode="edge")[:, None]
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    t = np.linspace(0, 1, _STEPS, endpoint=False)[None, :, None]
     a, b, c, d = p[:-3], p[1:-2], p[2:-1], p[3:]
     line = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
     return np.vstack([line.reshape(-1, 2), p[-1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from hilum.data.opened import pixels_of
+from hilum.data.phantom import count_and_seed
 from hilum.data.wrong import OTHER, labelled
 from hilum.errors import DataError
 from hilum.types import Array, Sample
@@ -58,12 +58,9 @@ def samples(spec: str) -> list[Sample]:
     A picture's name, or that of what is drawn, counts as its patient, so that a split holds it back whole.
     Raises DataError for a malformed spec, and where a package is missing.
     """
-    match = re.fullmatch(r"(\d+)(?:@(\d+))?", spec.strip(), re.ASCII)
-    if not match:
-        raise DataError(f"pictures:{spec}: not a number; write pictures:COUNT or pictures:COUNT@SEED")
-    seed = int(match[2] or 0)
+    count, seed = count_and_seed("pictures", spec)
     sources: list[Path | str] = [*_files(), *_DRAWN]
-    return [_sample(sources[i % len(sources)], seed, i) for i in range(int(match[1]))]
+    return [_sample(sources[i % len(sources)], seed, i) for i in range(count)]
 
 
 def _files() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -11,6 +10,7 @@ import numpy as np
 
 from hilum.card import Preparation, read_card
 from hilum.data.opened import pixels_of, stamp
+from hilum.engines import cores
 from hilum.errors import ConfigError
 from hilum.gate import implausible
 from hilum.pipeline import SEGMENTER
@@ -72,7 +72,7 @@ def _drawn(image: Pixels, version: str, cut: bool) -> Array:
 
 
 # Asked for twice in a row, for the film and for its label map.
-@lru_cache(maxsize=2 * (os.cpu_count() or 1))
+@lru_cache(maxsize=2 * cores())
 def _outlines(image: Pixels, content: str, version: str, cut: bool) -> Array:  # noqa: ARG001 - the key's part
     pixels = pixels_of(image)
     anatomy = segment(_segmenter(version), pixels)

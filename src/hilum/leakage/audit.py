@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from hilum.data import short
 from hilum.data.split import Split
 from hilum.data.ties import tied
+from hilum.engines import cores
 from hilum.leakage import LEAST
 from hilum.leakage.likeness import likeness
 from hilum.leakage.looks import Looks
@@ -163,7 +163,7 @@ def _alike(looks: Looks, known: set[int], least: float, tick: Tick | None) -> li
         return Pair(one=min(one, other), other=max(one, other), kind=PICTURE, turn=turn, likeness=value)
 
     kept = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, pair in enumerate(pool.map(compare, found.tolist()), 1):
             if pair.likeness >= least:
                 kept.append(pair)

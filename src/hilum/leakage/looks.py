@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from hilum.data.opened import pixels_of
+from hilum.engines import cores
 from hilum.errors import HilumError
 from hilum.leakage.search import SIDE
 from hilum.prepare import fit
@@ -44,7 +45,7 @@ def gather(samples: Sequence[Sample], *, tick: Tick | None = None) -> Looks:
         looks = np.memmap(file, np.uint8, "w+", shape=shape)[: len(samples)]
     files, pixels = [""] * len(samples), [""] * len(samples)
     failures = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for place, found in enumerate(pool.map(_look, samples)):
             if isinstance(found, str):
                 failures[place] = found
@@ -61,7 +62,7 @@ def look_of(pixels: Array) -> Array:
         pixels = fit(pixels, _TRIMMED_AT)
     dark = pixels.min() + _BLACK * np.ptp(pixels)
     shown = [np.flatnonzero(pixels.max(axis=axis) > dark) for axis in (1, 0)]
-    if all(len(lines) > len(pixels) // 4 for lines in shown):
+    if all(len(lines) > side // 4 for lines, side in zip(shown, pixels.shape, strict=True)):
         (top, bottom), (left, right) = ((lines[0], lines[-1] + 1) for lines in shown)
         pixels = pixels[top:bottom, left:right]
     return np.asarray(np.rint(fit(pixels, SIDE) * 255), np.uint8)

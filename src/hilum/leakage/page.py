@@ -11,7 +11,7 @@ from typing import Any
 from hilum.evaluation.conclusions import ALONE, PROBE
 from hilum.evaluation.figures import Figure, write_figures
 from hilum.evaluation.grids import Grid, cell, links_grid
-from hilum.leakage.audit import PICTURE, Audit, Film, Shared
+from hilum.leakage.audit import PICTURE, Audit, Film, Pair, Shared
 from hilum.leakage.traces import PLAIN
 from hilum.leakage.words import counts, sentences
 from hilum.reporting.page import template, tile
@@ -74,18 +74,16 @@ def _rows(found: Audit) -> Iterator[dict[str, str]]:
     """The pairs, those of different patients first."""
     group = {place: number for number, group in enumerate(found.groups, 1) for place in group}
 
-    def patients(pair: int) -> bool:
-        one, other = found.pairs[pair].one, found.pairs[pair].other
-        return found.films[one].sample.patient == found.films[other].sample.patient
+    def same_patient(pair: Pair) -> bool:
+        return found.films[pair.one].sample.patient == found.films[pair.other].sample.patient
 
-    for place in sorted(range(len(found.pairs)), key=patients):
-        pair = found.pairs[place]
+    for pair in sorted(found.pairs, key=same_patient):
         yield {
             "group": str(group[pair.one]),
             "kind": pair.kind,
             "likeness": f"{pair.likeness:.4f}",
             "turn": pair.turn,
-            "same patient": "yes" if patients(place) else "no",
+            "same patient": "yes" if same_patient(pair) else "no",
             **_film("", found.films[pair.one]),
             **_film("other ", found.films[pair.other]),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from hilum.leakage.audit import FILE, OUTSIDE, PICTURE, PIXELS, Audit, Film, Shared
 
@@ -105,15 +105,9 @@ def _unseen(found: Audit) -> Iterator[str]:
 
 
 def _what(shared: Shared) -> str:
-    named: Mapping[str, int] = {
-        "picture": shared.pictures,
-        "patient": shared.patients,
-        "stud": shared.studies,
-    }
-    plural = {"picture": "pictures", "patient": "patients", "stud": "studies"}
-    single = {"stud": "study"}
-    return ", ".join(
-        f"{count:,} {plural[what] if count != 1 else single.get(what, what)}"
-        for what, count in named.items()
-        if count
+    found = (
+        (shared.pictures, "picture", "pictures"),
+        (shared.patients, "patient", "patients"),
+        (shared.studies, "study", "studies"),
     )
+    return ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in found if count)

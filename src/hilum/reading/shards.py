@@ -85,6 +85,8 @@ def entries(shard: Shard, *, strict: bool = True) -> tuple[list[Entry], DataErro
                     films[info.name] = info.offset_data, info.size
             # Where tarfile stops at damage it says nothing.
             why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
+    except FileNotFoundError:
+        return [], DataError(f"{plain(shard)}: no such file; check the path")
     except (OSError, tarfile.TarError, EOFError) as error:
         # A store's own words may hold a secret.
         why = (isinstance(shard, Path) and str(error)) or type(error).__name__

@@ -8,6 +8,18 @@ import re
 from pathlib import Path
 
 from hilum.data.masks import structures_of
+from hilum.data.sources import (
+    brax,
+    chexpert,
+    jsrt,
+    mimic,
+    nih,
+    openi,
+    padchest,
+    rsna,
+    tuberculosis,
+    vindr,
+)
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
 from hilum.labels import canonical
@@ -32,17 +44,8 @@ _BESIDES = (
 # Sites whose films bear their makers' names; a row that states one, and an id, means that published film.
 _PUBLIC = frozenset(
     (
-        "nih",
-        "chexpert",
-        "mimic",
-        "padchest",
-        "vindr",
-        "rsna",
-        "openi",
-        "brax",
-        "jsrt",
-        "montgomery",
-        "shenzhen",
+        *(one.SITE for one in (brax, chexpert, jsrt, mimic, nih, openi, padchest, rsna, vindr)),
+        *tuberculosis.SITES.values(),
     )
 )
 _WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")  # as tables write it whose column has gaps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +17,7 @@ from hilum.data.journal import appending, entries_of
 from hilum.data.masks import shown
 from hilum.data.opened import masks_of, patiently, stamp
 from hilum.data.png import png
+from hilum.engines import cores
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
 from hilum.reading.reader import read
@@ -85,7 +85,7 @@ def _all(
     entries = entries if begun == head else []  # of other settings nothing counts
     done: dict[str, Result] = dict(entries)
     counts, rows, failures = dict.fromkeys(WHATS, 0), [], []
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    pool = ThreadPoolExecutor(threads or cores())
     # The journal first: it says whose masks those are.
     with appending(out / _JOURNAL, head, entries) as add:
         (out / "masks").mkdir(exist_ok=True)

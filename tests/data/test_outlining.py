@@ -17,8 +17,8 @@ from hilum.card import Card, Preparation, Reliability
 from hilum.data import open_data
 from hilum.data.masks import structures_of
 from hilum.data.opened import decode
+from hilum.data.outlining import outline_films
 from hilum.data.phantom import samples as phantoms
-from hilum.data.pseudo import outline_films
 from hilum.errors import ConfigError, ReadError
 from hilum.reading.reader import read as read_film
 from hilum.types import STRUCTURES, Array, Radiograph, Sample
@@ -382,7 +382,7 @@ def test_what_a_killed_run_could_not_read_or_lost_is_looked_at_again(
         return read_film(path)
 
     with monkeypatch.context() as patch, pytest.raises(IndexError):
-        patch.setattr("hilum.data.pseudo.read", failing)
+        patch.setattr("hilum.data.outlining.read", failing)
         run(Stub([GOOD]), films, tmp_path / "out")
     (mask,) = (tmp_path / "out" / "masks").iterdir()
     mask.unlink()
