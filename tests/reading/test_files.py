@@ -171,7 +171,7 @@ def test_a_csv_gives_its_heading_and_the_line_of_every_row(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,b\n1,2,3\n", "line 2: not 2 cells as the heading has; mend the row"),
+        (b"a,b\n1,2,3\n", "line 2: not 2 cells as the heading has; correct the row"),
         (b"a,b\n1,2\n1\n", "line 3: not 2 cells"),
         (b"a\nM\xfcller\n", "give a csv in UTF-8"),
         (b"\xff\xfea\x00\n\x00", "give a csv in UTF-8"),  # UTF-16, as spreadsheets write "Unicode text"

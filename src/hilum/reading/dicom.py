@@ -1,4 +1,4 @@
-"""DICOM -> Radiograph: parse, check, decode; the grey levels are worked out in `dicom_grey`."""
+"""DICOM -> Radiograph: parse, check, decode; `dicom_grey` computes the grey levels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hilum.reading.dicom_layout import Layout, layout_of
 from hilum.reading.grey import AGAIN, Refused, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
 
-# Transfer syntax -> the decoder trusted with it; by name, so that whatever else is installed changes nothing.
+# Transfer syntax -> its decoder, by name, so that other installed decoders change nothing.
 DECODERS = {
     uids.ImplicitVRLittleEndian: "",
     uids.ExplicitVRLittleEndian: "",
@@ -58,7 +58,7 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
         pixels = look_up(grey, levels_of(dataset, grey, layout.stored, layout.photometric, little, notes))
         if pixels.min() == pixels.max() and grey.min() < grey.max():
             raise Refused(
-                "its window or lookup table shows all of its values alike",
+                "its window or lookup table gives all pixels one grey level",
                 "correct WindowCenter and WindowWidth, or remove them",
             )
     return Radiograph(
@@ -85,9 +85,9 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
 
 
 def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID, Layout, Array]:
-    """The header, how the pixels are coded and laid out, and (H, W) integers as they are stored.
+    """The header, the transfer syntax, the layout, and the stored pixels as (H, W) integers.
 
-    Of colour it is the luminance. Raises as `read_dicom` does.
+    Colour becomes luminance. Raises as `read_dicom` does.
     """
     dataset, syntax = _parse(data, pixel_budget, notes)
     layout = layout_of(dataset, pixel_budget, notes)
@@ -99,7 +99,7 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
 
 
 def _is_supine(dataset: Dataset) -> bool:
-    """Whether the patient lay on the back, as the position's code or a free text says."""
+    """Whether the position code or a free text says that the patient lay on the back."""
     said = ("ViewPosition", "SeriesDescription", "StudyDescription", "AcquisitionDeviceProcessingDescription")
     if any("SUPINE" in text(dataset, word) for word in said):
         return True
@@ -111,7 +111,7 @@ def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     if uids.DeflatedExplicitVRLittleEndian.encode() in data:
         return _inflate(data, pixel_budget, notes), uids.DeflatedExplicitVRLittleEndian
     dataset = dcmread(sparing(BytesIO(data)), force=True)
-    dataset.buffer = None  # it would keep the whole file alive
+    dataset.buffer = None  # it would keep the whole file in memory
     _lighten(dataset, notes)
     if data[128:132] != b"DICM" and not ("SOPClassUID" in dataset or "Rows" in dataset):
         raise Refused("not a DICOM, PNG, JPEG or TIFF file", "convert it to one of these")
@@ -132,7 +132,7 @@ def _lighten(dataset: Dataset, notes: list[str]) -> None:
 
 
 def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
-    """Parse a deflated file, of which no more is inflated than its header declares."""
+    """Parse a deflated file; inflate no more than its header declares."""
     found = deflated(BytesIO(data))
     if found is None:
         raise Refused("the deflated transfer syntax is named in the wrong place", AGAIN)
@@ -153,7 +153,7 @@ def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
 
 
 def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> tuple[Array, Coded]:
-    """(H, W) integers of the machine's own byte order, and how they were coded; colour becomes luminance."""
+    """(H, W) integers in native byte order, and how they were coded; colour becomes luminance."""
     if syntax not in DECODERS:
         name = syntax.name[:64] if syntax.is_valid else "of no valid UID"
         raise Refused(f"transfer syntax {name} has no permissive decoder", _UNCOMPRESSED)
@@ -169,7 +169,7 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
         raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", AGAIN)
     elif len(data) > layout.size + 1:
         notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
-    # What is beyond the bits stored, and the sign of what is within, is for `settled`.
+    # `settled` handles the sign and the bits above those stored.
     options = layout.options | {"pixel_vr": element.VR, "correct_unused_bits": layout.samples == 3}
     options |= {"apply_j2k_sign_correction": False, "apply_jls_sign_correction": False}
     array, said = get_decoder(syntax).as_array(
@@ -185,10 +185,10 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
 
 
 def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
-    """The one compressed frame, once it agrees with the header, and what it says of its numbers."""
+    """The single compressed frame, checked against the header, and the bits and sign that it declares."""
     frame = get_frame(data, 0, number_of_frames=1)
     if syntax == uids.RLELossless:
-        # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
+        # PackBits data are at most 1/128 larger than the pixels, and can expand 64 times.
         if len(frame) > 2 * layout.size + 2**16:
             raise Refused("more RLE data than its header declares", AGAIN)
         return frame, Coded(layout.allocated)
@@ -208,6 +208,6 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
 def _without_pixels(dataset: Dataset) -> Dataset:
     for tag in list(dataset.keys()):
         overlay = tag.group >> 8 == 0x60 and tag.element == 0x3000
-        if tag.group == 0x7FE0 or overlay or tag == 0x00880200:  # the last is the icon image
+        if tag.group == 0x7FE0 or overlay or tag == 0x00880200:  # 0088,0200 is the icon image
             del dataset[tag]
     return dataset

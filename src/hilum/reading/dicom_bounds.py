@@ -1,4 +1,4 @@
-"""Bounds on what a DICOM header may cost: a small file can hold millions of elements or items."""
+"""Limits on the cost of a DICOM header: a small file can hold millions of elements or items."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ LONGEST = 2**20  # bytes of an element that is not the pixels; the largest looku
 
 
 def sparing(file: BinaryIO) -> BinaryIO:
-    """The file, to be read by pydicom in so many pieces and no more; then it raises Refused.
+    """The file, from which pydicom can read at most _PIECES pieces; after that it raises Refused.
 
-    pydicom makes objects of hundreds of bytes from an element or item of eight.
+    pydicom makes objects of hundreds of bytes from an element or item of eight bytes.
     """
     return cast(BinaryIO, _Sparing(file))
 
 
 class _Sparing:
-    """What pydicom asks of a file."""
+    """The methods of a file that pydicom uses."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._left = file, _PIECES
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        """As of any file."""
+        """Read as from any file."""
         self._left -= 1
         if self._left < 0:
             raise Refused("a header of more elements than any film's", AGAIN)
@@ -56,9 +56,9 @@ def deflated(file: BinaryIO) -> tuple[FileMetaDataset, Any, bytes] | None:
 
 
 def lighten(dataset: Dataset) -> int:
-    """Take out whatever is longer than LONGEST and not the pixels; returns how many elements those were.
+    """Remove the elements longer than LONGEST, except the pixels; returns how many those were.
 
-    pydicom converts an element when it is asked for, a number or item of two bytes into an object.
+    pydicom converts an element at its first use, and makes an object of each number or item in it.
     """
     tags = list(dataset.keys())
     heavy = [tag for tag in tags if tag.group != 0x7FE0 and _length(dataset, tag) > LONGEST]

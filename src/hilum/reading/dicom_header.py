@@ -1,4 +1,4 @@
-"""A DICOM file's header without its pixels: shared by all that ask for one."""
+"""Read a DICOM file's header without its pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_CONTENT = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
-    """The elements `tags` of a file; None where it is no DICOM file, or is damaged before its pixels.
+    """The elements `tags` of a file; None if it is no DICOM file, or damaged before its pixels.
 
     Raises OSError where the disk or the network fails, or the file may not be opened.
     """
@@ -32,7 +32,7 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
                 return header_of(file, tags)
         start = source.read(2)
         source.seek(0)
-        with hushed():  # what pydicom warns of would quote the patient's header
+        with hushed():  # pydicom's warnings would quote the patient's header
             found = _deflated(source, tags) or dcmread(
                 sparing(source), stop_before_pixels=True, specific_tags=list(tags), force=is_bare(start)
             )
@@ -45,7 +45,7 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
 
 
 def _understood(found: Dataset) -> Dataset:
-    """Those of its elements that can be converted, which pydicom does when an element is asked for."""
+    """The header without elements that pydicom cannot convert, which it does at their first use."""
     for tag in list(found.keys()):
         try:
             found[tag]
@@ -55,7 +55,7 @@ def _understood(found: Dataset) -> Dataset:
 
 
 def _deflated(source: BinaryIO, tags: Sequence[str]) -> Dataset | None:
-    """The elements of a deflated file; None, and the file at its start, where it is another."""
+    """The elements of a deflated file; None for another file, which is then rewound."""
     from pydicom.filereader import read_dataset
     from pydicom.tag import Tag
 

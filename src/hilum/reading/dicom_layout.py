@@ -27,9 +27,9 @@ class Layout:
     samples: int
     allocated: int  # bits
     stored: int  # bits
-    high: int  # the highest of these
+    high: int  # number of the highest stored bit
     signed: bool
-    planar: int  # 1: one colour after the other
+    planar: int  # 1: colour by colour, 0: pixel by pixel
     photometric: str
 
     @property
@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The same, as pydicom's decoders ask for it."""
+        """The same, as arguments of pydicom's decoders."""
         return {
             "rows": self.rows,
             "columns": self.columns,
@@ -60,7 +60,7 @@ class Layout:
 def layout_of(
     dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_follow: bool = False
 ) -> Layout:
-    """Raises Refused where there is no single film of that size, or not coded in a way that can be shown."""
+    """The layout of a header; raises Refused if it is not one film, too large, or coded in an unknown way."""
 
     def whole(keyword: str, default: int) -> int:
         return int((numbers(dataset, keyword, notes) or (default,))[0])

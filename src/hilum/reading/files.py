@@ -1,4 +1,4 @@
-"""Finding the files that may be films; whether they are, `read` decides by their content."""
+"""Find the files that may be films; `read` decides by their content whether they are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from hilum.errors import ConfigError, DataError
 
 FILMS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-"""Endings of films; those of DICOM may have none."""
+"""Endings of films; DICOM files may have none."""
 
 BESIDE = (
     *(".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".html", ".pdf", ".docx", ".xlsx", ".db", ".ini"),
     *(".cls", ".npy", ".npz", ".log", ".inf", ".exe", ".dll"),
 )
-"""Endings of what lies beside films in collections, and is none."""
+"""Endings of files that lie beside films in collections, but are none."""
 
 RESULTS = (".mask.png", ".overlay.png", ".seg.dcm", ".sr.dcm", ".sc.dcm", ".gsps.dcm")
 """Endings of what `hilum predict` and `hilum segment` add to a film's name, beside those above."""
@@ -30,7 +30,7 @@ LINKED = "link to a folder"
 
 
 def beside(name: str) -> str:
-    """What tells by its name that a file of a folder is no film: its ending; "" where it may be one.
+    """The ending by which a file of a folder is no film; "" if it may be one.
 
     DICOMDIR is the index of a disc of films (PS3.10 section 8.6).
     """
@@ -45,12 +45,12 @@ def film_paths(
     barred: Callable[[Path], None] | None = None,
     linked: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
-    """Every file under `folder`, sorted, and every link that leads nowhere, which nobody is to lose unseen.
+    """Every file under `folder`, sorted. Broken links are among them, so that no film is lost silently.
 
-    Hidden files and folders are passed over, and so are links to folders, of which `linked` is told.
+    Hidden files and folders are skipped. Links to folders are skipped too; `linked` is called with each.
 
-    Raises DataError where there is no such folder, or one below it cannot be opened; `barred` is told of the
-    latter instead, if it is given.
+    Raises DataError if there is no such folder, or if a folder below it cannot be opened. With `barred`, that
+    is called with each closed folder instead.
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises PermissionError
         raise DataError(f"{folder}: no such folder; check the path")
@@ -71,7 +71,7 @@ def film_paths(
 
 
 def _may_be(path: Path) -> bool:
-    """Whether a path is a file, a link that leads nowhere, or may not be looked at, which `read` refuses."""
+    """Whether a path is a file, a broken link, or of unknown kind: `read` refuses the latter two."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
@@ -95,12 +95,12 @@ def by_stem(folder: Path, endings: Sequence[str] = ()) -> dict[str, Path]:
     return found
 
 
-_LONGEST = 2**24  # characters of a line; a cell, be it a report, may have csv's own 131,072
+_LONGEST = 2**24  # characters of a line; csv itself limits a cell to 131,072
 
 
 @contextmanager
 def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
-    """The lines of a csv in UTF-8, a byte-order mark passed over; whether it is gzipped, its content tells.
+    """The lines of a csv in UTF-8, gzipped or not, without a byte-order mark.
 
     Raises DataError for a line that would fill the memory.
     """
@@ -120,7 +120,7 @@ def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The heading of a csv, and the line number and cells of each row; raises DataError if malformed.
 
-    A byte-order mark, as spreadsheets write it, is passed over.
+    A byte-order mark, as spreadsheets write it, is skipped.
     """
     try:
         with csv_lines(path, remedy="give a csv in UTF-8") as lines:
@@ -132,17 +132,19 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     for line, row in rows:
         # An unquoted comma or a cut-off file moves cells under other columns' names.
         if None in row or None in row.values():
-            raise DataError(f"{path}, line {line}: not {len(columns)} cells as the heading has; mend the row")
+            raise DataError(
+                f"{path}, line {line}: not {len(columns)} cells as the heading has; correct the row"
+            )
     return columns, rows
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # of links that run in a circle Path.resolve raises RuntimeError
+    return Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for links in a circle
 
 
 def _films(folder: Path, out: Path, passed: Callable[[str], None]) -> list[Path]:
-    """The files of a folder that may be films; `passed` as of `inputs`. Raises ConfigError where none is."""
-    closed: list[Path] = []  # folders, each of which stands in the list as a film that cannot be read
+    """The files of a folder that may be films; `passed` as of `inputs`. Raises ConfigError if none is."""
+    closed: list[Path] = []  # folders; each is listed as a film that cannot be read
     found = film_paths(folder, barred=closed.append, linked=lambda _: passed(LINKED))
     films = []
     for path in [*found, *closed]:
@@ -164,7 +166,7 @@ def _films(folder: Path, out: Path, passed: Callable[[str], None]) -> list[Path]
 
 
 def _there(path: Path) -> bool:
-    """Whether a path leads to something, or may not be looked at, which `read` refuses."""
+    """Whether a path exists, or may not be looked at: `read` refuses the latter."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL within the path
@@ -177,12 +179,13 @@ def _there(path: Path) -> bool:
 def inputs(
     paths: Sequence[Path], out: Path, *, passed: Callable[[str], None] = lambda _: None
 ) -> dict[str, Path]:
-    """Name -> file for the files and folders a user gives; the names tell where results go.
+    """Name -> file for the files and folders that a user gives; results are named after these names.
 
-    Files of a single folder are named by their place in it, of several folders with the folder's name
-    before it, and single files by their own name. What lies under `out`, where results go, is passed over;
-    so are files of folders that are no films by their names, as of `beside`: `passed` is told the ending of
-    each. Raises ConfigError for a missing path, a folder without films or two inputs of one name.
+    A file of a single folder is named by its path in that folder; with several folders, the folder's name
+    comes first. A file that is given itself has its own name. Files under `out`, where results go, are
+    skipped. Files of folders that are no films by their names (see `beside`) are skipped too; `passed` is
+    called with the ending of each. Raises ConfigError for a missing path, a folder without films or two
+    inputs of one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
