@@ -1,4 +1,4 @@
-"""Films as they are compared: small, without borders, and the hashes of what they are made of."""
+"""Films in the form in which they are compared: small, without borders, with hashes of their content."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hilum.prepare import fit
 from hilum.reading.reader import read
 from hilum.types import Array, Sample, Tick
 
-_TRIMMED_AT = 256  # pixels at which a border is looked for
-_BLACK = 0.016  # of the film's range above its darkest, up to which an outer line is border
+_TRIMMED_AT = 256  # pixels at which borders are searched
+_BLACK = 0.016  # of the film's range: outer lines up to so much above the darkest are border
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Films read once, in the order of the samples; of one that cannot be read the look is blank."""
+    """Films read once, in the order of the samples; the look of an unreadable film is blank."""
 
     looks: Array  # (N, SIDE, SIDE) uint8, air dark, on disk
     files: tuple[str, ...]  # SHA-256 of the file's bytes; "" of a generated film
@@ -36,10 +36,10 @@ class Looks:
 
 
 def gather(samples: Sequence[Sample], *, tick: Tick | None = None) -> Looks:
-    """Read every film once; the looks lie in a temporary file that goes when they do."""
+    """Read every film once; the looks lie in a temporary file that is deleted with them."""
     shape = (max(len(samples), 1), SIDE, SIDE)
-    with tempfile.TemporaryFile() as file:  # it has no name, and so cannot be left behind
-        # A full disk is told of now; written through memory it would end the process later.
+    with tempfile.TemporaryFile() as file:  # without a name, so it cannot be left behind
+        # A full disk raises an error now; a write through memory would end the process later.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, math.prod(shape))
         looks = np.memmap(file, np.uint8, "w+", shape=shape)[: len(samples)]
