@@ -371,7 +371,7 @@ def test_another_key_or_other_options_do_not_go_on(ward: Ward, tmp_path: Path) -
         run(Ward(films=ward.films, out=ward.out, key=tmp_path / "new.key"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds something else"):
+    with pytest.raises(ConfigError, match="holds something other"):
         run(Ward(films=ward.films, out=tmp_path / "full", key=ward.key))
 
 

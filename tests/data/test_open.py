@@ -194,5 +194,7 @@ def test_a_name_that_is_no_utf8_is_refused_by_name(tmp_path: Path) -> None:
     for label in ("Edema", "None"):
         (tmp_path / label).mkdir()
         Path(os.fsdecode(os.fsencode(tmp_path / label) + b"/caf\xe9.png")).touch()
-    with pytest.raises(DataError, match=r"caf.{1,6}e9\.png' is no name in UTF-8; rename the file or folder"):
+    with pytest.raises(
+        DataError, match=r"caf.{1,6}e9\.png' is not a name in UTF-8; rename the file or folder"
+    ):
         open_data(f"folder:{tmp_path}")

@@ -1,7 +1,7 @@
-"""DICOM studies -> a csv data set, de-identified on the way in; what is left out is told with its reason.
+"""DICOM studies -> a de-identified csv data set, and a list of the files left out with the reasons.
 
-Nothing of a header gets further but what `hilum.data.study_header` allows, and every name is a keyed hash.
-A film's files are written before its line of the journal, so that a killed import goes on where it stood.
+Only header fields that `hilum.data.study_header` allows are kept, and every name is a keyed hash. A film's
+files are written before its line of the journal, so that a killed import can resume.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _COLUMNS = (
     "path", "id", "patient", "study", "sex", "age", "view", "modality", "laterality", "position", "row_mm",
     "column_mm",
 )  # fmt: skip
-_FORMAT = 2  # of 1, PNG of 16 bits do not say that their levels are whole
+_FORMAT = 2  # in format 1, 16-bit PNG lack the mark that their grey levels are final
 
 _THREADS = min(4, cores())
 
@@ -54,7 +54,7 @@ REFUSED = "not taken for a frontal chest film: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an import keeps; an unfinished one goes on with the same."""
+    """What an import keeps; to resume an import, give the same options."""
 
     size: int = 0  # pixels, the longest side; 0: as it is
     keep_flagged: bool = False
@@ -64,7 +64,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """One file, read and looked at; `why` it is of no use, if it is."""
+    """One file, read and examined; `why` says why it is left out, if it is."""
 
     why: str = ""
     header: StudyHeader | None = None
@@ -75,11 +75,11 @@ class _Look:
 def import_studies(
     places: Sequence[Path], out: Path, key: Key, options: Options, *, tick: Tick | None = None
 ) -> dict[str, Any]:
-    """Write ``films.csv``, ``films/``, ``left-out.csv`` and ``import.json``; returns what the last one says.
+    """Write ``films.csv``, ``films/``, ``left-out.csv`` and ``import.json``; returns the content of the last.
 
-    Films that an earlier import wrote to the same folder stay, and are not read again; what could not be read
-    is tried anew, for a disk may have been away. Raises ConfigError where that was made with another key or
-    other options, and for a place that is not there.
+    Films that an earlier import wrote to the same folder stay, and are not read again. Files that could not
+    be read are tried again, because a disk may have been away. Raises ConfigError if that import had another
+    key or other options, and for a place that does not exist.
     """
     if options.keep_dicom:
         dicom_copy.check_installed()
@@ -92,9 +92,9 @@ def import_studies(
 def _import(
     files: Sequence[Found], out: Path, key: Key, options: Options, tick: Tick | None
 ) -> dict[str, Any]:
-    """`import_studies`, by the only process that imports there."""
+    """The work of `import_studies`, while no other process imports there."""
     head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
-    anew = {file.token for file in files if not file.why}  # of these, what could not be read
+    anew = {file.token for file in files if not file.why}  # files to try again if they could not be read
     begun = _begun(out, head)
     entries = [one for one in begun if not (one["file"] in anew and one["why"].startswith(UNREADABLE))]
     seen = {entry["file"] for entry in entries}
@@ -117,15 +117,15 @@ def _import(
 
 
 def rejected(why: str) -> bool:
-    """Whether a reason is that of a film which could have been wanted, and not of something else."""
+    """Whether a reason stands for a film that the user may have wanted."""
     return why.startswith(("cannot be", BURNT_IN, REFUSED))
 
 
 def _room(out: Path) -> None:
-    """Make the folder; raises ConfigError where something else than an import is there."""
+    """Make the folder; raises ConfigError if it holds something other than an import."""
     used = out.exists() and (not out.is_dir() or any(out.glob("[!.]*")))
     if used and not (out / _JOURNAL).is_file():
-        raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
+        raise ConfigError("--out: holds something other than an import; give an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -146,12 +146,12 @@ def _begun(out: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _traces(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """By what another copy of a kept film would be known."""
+    """Hashes by which another copy of a kept film is recognised."""
     return [entry[trace] for entry in entries if entry["row"] for trace in ("film", "pixels")]
 
 
 def _read_ahead(files: Sequence[Found]) -> Iterator[tuple[Found, _Look]]:
-    """Every file in order, read ahead by a few."""
+    """Every file in order; a few are read ahead."""
     with ThreadPoolExecutor(_THREADS) as pool:
         rest = iter(files)
         ahead: deque[tuple[Found, Future[_Look]]] = deque()
@@ -166,7 +166,7 @@ def _read_ahead(files: Sequence[Found]) -> Iterator[tuple[Found, _Look]]:
 
 
 def _look_at(file: Found) -> _Look:
-    """Read one file; what is wrong with it is told in fixed words, for errors may quote the header."""
+    """Read one file; its faults are reported in fixed words, because errors may quote the header."""
     if file.why:
         return _Look(why=file.why)
     try:
@@ -180,7 +180,7 @@ def _look_at(file: Found) -> _Look:
         flagged = header.flagged or ("letters in the picture" if words(film.pixels) else "")
     except ReadError:
         return _Look(why=UNREADABLE)
-    except Exception as error:  # other people's files: one must not stop the rest
+    except Exception as error:  # one bad file must not stop the rest
         return _Look(why=f"{UNREADABLE} ({type(error).__name__})")
     return _Look(header=header, film=film, flagged=flagged)
 
@@ -194,7 +194,7 @@ def _settled(
     kept: Collection[str],
     pipeline: Pipeline,
 ) -> dict[str, Any]:
-    """The file's entry of the journal, its film being written if it is kept."""
+    """The file's journal entry; its film is written if it is kept."""
     header, film = look.header, look.film
     entry: dict[str, Any] = {"file": file.token, "id": file.id, "why": look.why, "row": None}
     if header is None or film is None:
@@ -258,13 +258,13 @@ def _files(source: Path, look: _Look, row: Mapping[str, str], key: Key, options:
 
 
 def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write the tables, and what came of it all."""
+    """Write the tables and the summary."""
     latest: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
-        # A file that has changed has two entries; once its film is kept, the second finds it there.
+        # A changed file has two entries; if the first one's film was kept, that one counts.
         if entry["row"] or not latest.get(entry["id"], {}).get("row"):
             latest[entry["id"]] = entry
-    # All that were written: a path may be another film's by now, as a disc drive's is.
+    # All films written: a path may now hold another film, as in a disc drive.
     rows = [entry["row"] for entry in entries if entry["row"]]
     lost = [{"id": entry["id"], "why": entry["why"]} for entry in latest.values() if not entry["row"]]
     columns = [*_COLUMNS, *(("manufacturer", "model") if options.device else ())]

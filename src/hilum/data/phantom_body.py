@@ -1,7 +1,7 @@
-"""A phantom's thorax: numbers, outlines, and where they lie on the film.
+"""A phantom's thorax: its numbers, outlines and place on the film.
 
 A thorax has its own coordinates: u runs from -1 (the right chest wall, on the image's left) to 1 (the left
-wall), v from 0 (the lungs' apices) to 1 (the costophrenic angles). A Frame lays them on the film.
+wall), v from 0 (the lungs' apices) to 1 (the costophrenic angles). A Frame maps them to the film.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def blank(at: Frame) -> Array:
 
 
 def wall(v: Array | float) -> Array:
-    """|u| of the chest wall's inside at height v."""
+    """|u| of the inner chest wall at height v."""
     heights = (0.0, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 1.0)
     return np.asarray(np.interp(v, heights, (0.5, 0.6, 0.73, 0.82, 0.88, 0.94, 0.975, 0.995, 1.0)))
 
@@ -146,7 +146,7 @@ def dome(body: Body, side: int, u: Array) -> Array:
 
 
 def lung(body: Body, side: int) -> Array:
-    """Outline of a lung field as if no heart lay before it; side 0 is the right, (N, 2)."""
+    """Outline of a lung field as if there were no heart; side 0 is the right, (N, 2)."""
     a, m = body.apex, body.pedicle
     down = [(float(wall(v)), v) for v in (0.12, 0.22, 0.35, 0.5, 0.7, 0.85)]
     outer = curve([(0.15 * m, 0.15), (0.19 * m, 0.07), (a - 0.1, 0.012), (a, 0.0), (a + 0.16, 0.025), *down])

@@ -1,4 +1,4 @@
-"""Pictures that are no chest films: those that other packages bring along, and some that are drawn."""
+"""Pictures that are no chest films: those in other packages, and drawn ones."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hilum.data.wrong import OTHER, labelled
 from hilum.errors import DataError
 from hilum.types import Array, Sample
 
-# Module -> the package that brings it, a folder, and one encoding of each picture. Of pydicom's two packages
-# these are CT, MR, ultrasound, nuclear medicine, a face and an extremity; their headers are not looked at.
+# Module -> its package, a folder, and one encoding of each picture. Pydicom's two packages have CT, MR,
+# ultrasound, nuclear medicine, a face and an extremity; headers are not used.
 _BROUGHT: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "skimage": (
         "scikit-image",
@@ -53,10 +53,10 @@ _SIDE = 256  # of drawn pictures, pixels
 
 
 def samples(spec: str) -> list[Sample]:
-    """``COUNT`` or ``COUNT@SEED``: parts of the pictures, turned and toned, and drawn ones, all in turn.
+    """``COUNT`` or ``COUNT@SEED``: turned and toned parts of the pictures, and drawn ones, in turn.
 
-    A picture's name, or that of what is drawn, counts as its patient, so that a split holds it back whole.
-    Raises DataError for a malformed spec, and where a package is missing.
+    The name of the picture or drawing counts as the patient, so that a split keeps its parts together. Raises
+    DataError for a malformed spec, and if a package is missing.
     """
     count, seed = count_and_seed("pictures", spec)
     sources: list[Path | str] = [*_files(), *_DRAWN]
@@ -86,7 +86,7 @@ def _sample(source: Path | str, seed: int, i: int) -> Sample:
 
 
 def _part(source: Path | str, seed: int, i: int) -> Array:
-    """A part of a picture, at least half of either side, turned, mirrored and toned at random."""
+    """A random part of a picture, at least half of each side, randomly turned, mirrored and toned."""
     rng = np.random.default_rng([seed, i])
     whole = pixels_of(source) if isinstance(source, Path) else _DRAWN[source](rng)
     tall, wide = (max(1, int(side * rng.uniform(0.5, 1))) for side in whole.shape)

@@ -1,4 +1,4 @@
-"""Samples written as WebDataset shards, for `hilum.data.sources.shards` to read and others too."""
+"""Write samples as WebDataset shards, for `hilum.data.sources.shards` and other readers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from hilum.types import Sample, Tick
 def write(
     samples: Sequence[Sample], out: Path, *, films: int = 1000, size: int = 0, tick: Tick | None = None
 ) -> dict[str, str]:
-    """Write samples as shards ``out/films-00000.tar``..., so many films a shard.
+    """Write samples as shards ``out/films-00000.tar``..., `films` in each.
 
-    Films go in as their files are, headers included, those without a file as PNG that keeps their grey
-    levels; or all as 8-bit PNG of side `size`. Masks keep their values, labels may be UNCERTAIN. A shard
-    appears whole or not at all. Beside it stands a note of what it holds, so that a killed run goes on, and
-    one of other films or another size is refused, and so is one that a longer run has left. Returns why some
-    films cannot be read. Raises DataError.
+    Films are stored as the original files, headers included; films without a file as PNG that keeps their
+    grey levels; with `size`, all as 8-bit PNG of that side. Masks keep their values, labels may be UNCERTAIN.
+    A shard appears whole or not at all. A note beside it says what it holds, so that a killed run can resume.
+    Raises DataError for shards there of other films or another size, and for those of a longer run. Returns
+    why some films cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
     _check_rest(out, math.ceil(len(samples) / films))
@@ -61,7 +61,7 @@ def write(
                             tick(i + 1, len(samples), place.name)
                 file.flush()
                 os.fsync(file.fileno())
-            # Before the shard: one that stands without its note is nobody's to judge.
+            # Before the shard: a shard without a note would be of unknown content.
             write_whole(note, json.dumps({"asked": asked, "failures": lost}))
             Path(draft).chmod(0o644)
             Path(draft).replace(place)
@@ -72,7 +72,7 @@ def write(
 
 
 def _check_rest(out: Path, count: int) -> None:
-    """Raise DataError where a shard stands whose number none of these `count` shards will have."""
+    """Raise DataError for a shard whose number is not below `count`: it is of another run."""
     for place in sorted(out.glob("films-*.tar")):
         number = re.fullmatch(r"films-(\d{5,})", place.stem)
         if number and int(number[1]) >= count:
@@ -84,7 +84,7 @@ def _foreign(place: Path) -> DataError:
 
 
 def _asked(part: Sequence[Sample], size: int) -> str:
-    """What a shard is to hold, as a hash."""
+    """Hash of the intended content of a shard."""
     digest = hashlib.sha256(str(size).encode())
     for sample in part:
         told = json.dumps(_about(sample), sort_keys=True)
@@ -93,7 +93,7 @@ def _asked(part: Sequence[Sample], size: int) -> str:
 
 
 def _kept(place: Path, note: Path, asked: str) -> dict[str, str]:
-    """What failed when a shard was written; raises DataError where it does not hold what is asked for."""
+    """The failures when a shard was written; raises DataError if it does not hold what is wanted."""
     try:
         said = json.loads(note.read_text(encoding="utf-8"))
         if said["asked"] == asked:
@@ -128,10 +128,10 @@ def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a film's file, which a shard holds only if they can be read as a film."""
+    """The bytes of a film's file; raises a HilumError if they cannot be read as a film."""
     try:
         if not path.is_file():
-            raise DataError(f"{path}: no such file, or none that holds a film; check the path")
+            raise DataError(f"{path}: no such file, or not a regular one; check the path")
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; check the path and the disk") from None
@@ -140,7 +140,7 @@ def _content(path: Path) -> bytes:
 
 
 def _about(sample: Sample) -> dict[str, Any]:
-    """What is known of a film, for its JSON."""
+    """The facts about a film, for its JSON."""
     boxes = sample.boxes() if callable(sample.boxes) else sample.boxes
     about = {
         "labels": {name: None if math.isnan(value) else value for name, value in sample.labels.items()},

@@ -169,7 +169,9 @@ def test_openi_needs_to_know_which_films_are_frontal(tmp_path: Path, lay: Lay) -
     (folder / "indiana_reports.csv").unlink()
     (folder / "indiana_projections.csv").unlink()
     (folder / "1.xml").write_text(XML.format(uid=1, term="normal", film="CXR1_1_IM-0001-4001"))
-    with pytest.raises(DataError, match=r"no indiana_projections\.csv; put it there, for the reports do not"):
+    with pytest.raises(
+        DataError, match=r"no indiana_projections\.csv; put it there, because the reports do not"
+    ):
         openi.listing(str(folder))
 
 

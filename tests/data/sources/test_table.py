@@ -128,7 +128,7 @@ def test_masks_of_one_table_may_show_different_things(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ("gone.png,", r"line 2: no mask .*gone\.png; mend the path or leave the cell empty"),
+        ("gone.png,", r"line 2: no mask .*gone\.png; correct the path or leave the cell empty"),
         ("m.png,clavicle", r"line 2: structure 'clavicle'; use right_lung, left_lung, heart or lungs"),
         ("m.png,heart|spine", r"line 2: structure 'spine'"),
         ("m.png,heart left_lung", r"line 2: structure 'heart left_lung'"),
@@ -196,7 +196,7 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
         ("path,age\na.png,old\n", r"line 2: age 'old'; write years as a number"),
         ("path,age\na.png,058Y\n", r"line 2: age '058Y'"),
         ("path,Edema\n,1\n", r"line 2: no path; fill it in or remove the row"),
-        ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; mend the row"),
+        ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; correct the row"),
         ("path,Edema\na, b.png,1\n", r"line 2: not 2 cells"),
         ("film,Edema\na.png,1\n", r"no column 'path' among film, Edema; name the column"),
         ("path;Edema\na.png;1\n", r"no commas in its heading 'path;Edema'; write commas"),
@@ -204,7 +204,10 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
         ("path,Edema,\na.png,1,0\n", r"a column without a name holds entries"),
         ("path,Edema\na.png,1\n./a.png,0\n", r"line 3: a film of an earlier row"),
         ("path,id\na.png,1\nb/../a.png,2\n", r"line 3: a film of an earlier row"),
-        ("path,finding\na.png,edema\n", r"'edema'; labels are 0, 1 or empty; remove a column that is none"),
+        (
+            "path,finding\na.png,edema\n",
+            r"'edema'; labels are 0, 1 or empty; remove a column that is no label",
+        ),
         (
             "path,Effusion,Pleural Effusion\na.png,0,1\n",
             r"column 'Pleural Effusion': a second Pleural Effusion",

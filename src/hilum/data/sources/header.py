@@ -1,4 +1,4 @@
-"""What DICOM headers say of many films, read without their pixels."""
+"""Read the DICOM headers of many films without their pixels."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _THREADS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A film's header; what it does not say is "" or None."""
+    """A film's header; fields that it does not have are "" or None."""
 
-    patient: str  # the PatientID itself, which must not leave the adapter that asked
-    study: str  # the study's UID, likewise
+    patient: str  # the PatientID itself; it must not leave the calling source
+    study: str  # the study's UID; likewise
     view: str | None  # "AP", "PA" or None
     stated_view: str  # the word of `hilum.reading.views.VIEWS` that the header states, or ""
     sex: str | None
     age: float | None  # years
-    size: tuple[int, int]  # rows, columns; 0 where unsaid
-    frames: int  # 0 where unsaid
+    size: tuple[int, int]  # rows, columns; 0 if unknown
+    frames: int  # 0 if unknown
     modality: str
 
 
@@ -67,7 +67,7 @@ def _header(path: Path) -> Header | None:
         ) from None
     if found is None:
         return None
-    with hushed():  # an element is understood when it is asked for
+    with hushed():  # pydicom converts an element at its first use
         said = {tag: str(found.get(tag, "") or "").strip() for tag in _TAGS if tag != "ViewCodeSequence"}
         view = view_of(found, []) or ""
     return Header(

@@ -17,7 +17,7 @@ PUBLISHED = {"films listed": 800, "films": 704}
 
 
 def listing(path: str) -> Listing:
-    """The films that have a mask; the others are passed over. `path` may be the folder or the one above."""
+    """The films with a mask; others are skipped. `path` may be the folder or the one above."""
     folder = Path(path)
     if (folder / "Lung Segmentation").is_dir():
         folder = folder / "Lung Segmentation"

@@ -21,7 +21,7 @@ _BOTH = frozenset({"right_lung", "left_lung"})
 def listing(path: str) -> Listing:
     """The films of ``CXR_png/``, with ``ManualMask/leftMask/`` and ``rightMask/``, and the readings.
 
-    Which lung is the right one, where it lies tells.
+    Position decides which lung is the right one.
     """
     folder = Path(path)
     sides = [_sides(folder / "ManualMask" / name) for name in ("leftMask", "rightMask")]

@@ -36,11 +36,11 @@ _COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patie
 
 
 def listing(path: str) -> Listing:
-    """The films that the csv and ``images/`` both have, matched by file stem, so that resized copies serve.
+    """The films in both the csv and ``images/``, matched by file stem, so that resized copies work too.
 
-    The six labels are 0 or 1, and every other disease of the fourteen stands beside them. Where the folder
-    has the authors' BBox_List_2017.csv, films get its boxes; where it has train_val_list.txt and
-    test_list.txt, their part. Films may also lie in ``images_001/images/`` and so on.
+    The six labels, and the other diseases of the fourteen, are 0 or 1. If the folder has the authors'
+    BBox_List_2017.csv, films get its boxes; if it has train_val_list.txt and test_list.txt, their part. Films
+    may also lie in ``images_001/images/`` and so on.
     """
     folder = Path(path)
     file = table(folder, "Data_Entry_2017*.csv", whose="NIH")
@@ -70,7 +70,7 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def _parts(folder: Path) -> dict[str, str]:
-    """File stem -> the part that the authors put a film in, where their lists lie in the folder."""
+    """File stem -> the authors' part for the film, if their lists are in the folder."""
     return {
         Path(film.strip()).stem: part
         for name, part in PARTS.items()
@@ -89,7 +89,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _boxes(path: Path) -> dict[str, dict[str, tuple[Box, ...]]]:
-    """File stem -> label -> where on the film radiologists saw it; nothing without the file."""
+    """File stem -> label -> radiologists' boxes; empty without the file."""
     found: dict[str, dict[str, tuple[Box, ...]]] = {}
     if not path.is_file():
         return found

@@ -1,7 +1,7 @@
 """Films in WebDataset shards (`hilum.reading.shards`) as samples.
 
-``KEY.json`` may tell of a film, as `hilum.data.shard_writer` writes it and others may: id, patient, labels,
-site, sex, age, view, official part, study, boxes and what the mask shows.
+``KEY.json`` may hold facts about a film, as `hilum.data.shard_writer` writes them: id, patient, labels, site,
+sex, age, view, official part, study, boxes and what the mask shows.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _TEXTS = ("site", "sex", "view", "part")
 def listing(path: str) -> Listing:
     """One sample a film of a folder of ``*.tar``, of one shard, or of shards ``films-{00000..00012}.tar``.
 
-    Either may be a URL of a kind that fsspec knows (s3, gs, https, ...). Headings are read, and films when
-    they are opened.
+    Each may be a URL that fsspec supports (s3, gs, https, ...). Only the shards' headings are read now, films
+    when they are opened.
     """
     found: dict[str, Sample] = {}
     for shard in shards(path):
@@ -49,7 +49,7 @@ def _sample(shard: Shard, one: Entry) -> Sample:
     if any(value is not None and not isinstance(value, str) for value in told.values()) or not (
         isinstance(shown, list) and set(shown) <= {*STRUCTURES, "lungs"}
     ):
-        raise DataError(f"{where}: names are texts, structures a list of them; mend it")
+        raise DataError(f"{where}: names are texts, structures a list of them; correct it")
     here = shard.resolve() if isinstance(shard, Path) else PurePosixPath(plain(shard))
     site = told.pop("site") or here.parent.name
     name = told.pop("id") or f"{site}:{one.key}"
@@ -84,7 +84,9 @@ def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
         raise DataError(f"{where}: two spellings of one label; keep one of them")
     marks = (UNCERTAIN, CONCLUDED)
     if not all(math.isnan(value) or value in marks or 0 <= value <= 1 for value in labels.values()):
-        raise DataError(f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; mend it")
+        raise DataError(
+            f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; correct it"
+        )
     return {"labels": labels, "boxes": boxes or None, "age": age}
 
 

@@ -16,7 +16,7 @@ PUBLISHED = {"films": 662, "label Tuberculosis": 336, "label No Finding": 326, "
 
 
 def listing(path: str) -> Listing:
-    """The films of ``CXR_png/``, with masks ``mask/NAME_mask.png`` where there are some, and the readings."""
+    """The films of ``CXR_png/``, with the masks ``mask/NAME_mask.png`` that exist, and the readings."""
     folder = Path(path)
     place = folder / "mask"
     masks = by_name(place, [".png"]) if place.is_dir() else {}

@@ -1,7 +1,7 @@
-"""What the two tuberculosis sets of the U.S. National Library of Medicine share.
+"""Shared code of the two tuberculosis sets of the U.S. National Library of Medicine.
 
-Source: Jaeger et al., Quant Imaging Med Surg 2014. A film's name ends in _0 where it is normal and in _1
-where it shows tuberculosis; beside it lies a text with sex, age and the reading. All views are PA.
+Source: Jaeger et al., Quant Imaging Med Surg 2014. A film's name ends in _0 if it is normal, and in _1
+if it shows tuberculosis; beside it lies a text with sex, age and the reading. All views are PA.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def films(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def sample(stem: str, film: Path, readings: Path, masks: Pixels | None, structures: frozenset[str]) -> Sample:
-    """The sample of one film; `readings` is the folder of the texts, which may lack."""
+    """The sample of one film; `readings` is the folder of the texts, which need not exist."""
     match = _NAME.fullmatch(stem)
-    assert match is not None  # noqa: S101 - as `films` has seen
+    assert match is not None  # noqa: S101 - checked by `films`
     site, ill = SITES[match[1]], match[2] == "1"
     text = readings / f"{stem}.txt"
     said = text.read_text(encoding="utf-8", errors="replace") if text.is_file() else ""
