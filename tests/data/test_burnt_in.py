@@ -1,4 +1,4 @@
-"""Lines of letters: those that comparing every shape with every line would give, and soon."""
+"""Lines of letters: the same as by comparing all shapes with all lines, but faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outlines: three conventions on disk become one label map, with sides where they are clear."""
+"""Masks: three conventions on disk become one label map, with sides where they are clear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leakage planted among generated films, and what the audit makes of it."""
+"""Leakage planted among generated films, and what the audit finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of DICOM studies: frontal films, and patients whom no identifier names."""
+"""A folder of DICOM studies: frontal films, and patients without identifiers."""
 
 from __future__ import annotations
 

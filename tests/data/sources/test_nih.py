@@ -16,7 +16,7 @@ from hilum.labels import SIX
 from hilum.types import Sample
 
 NEEDED = ["Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position"]
-# NIH's heading has commas within its brackets, and so more columns than it means.
+# NIH's heading has commas within its brackets, and so more columns than intended.
 SIZES = ["OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]"]
 HEADING = [*NEEDED[:2], "Follow-up #", *NEEDED[2:], *SIZES]
 

@@ -1,4 +1,4 @@
-"""Shards: what went in comes out, wherever they lie; what is cut short or foreign is told."""
+"""Shards: the films that went in come out, from any place; truncated and foreign shards are handled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hilum.types import LUNG_OF_UNKNOWN_SIDE, Array, Sample
 
 
 def lay(folder: Path) -> list[Sample]:
-    """Films as files, one with a mask, one that is none."""
+    """Films as files, the first with a mask."""
     folder.mkdir()
     found = []
     for i in range(5):

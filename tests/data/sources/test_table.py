@@ -248,6 +248,6 @@ def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("heading", ["path,patient,Patient ID,Edema", "path,patient,patient,Edema"])
 def test_two_columns_of_patients_are_refused(tmp_path: Path, heading: str) -> None:
-    """Or films of one patient would be dealt to several parts by the wrong one."""
+    """Otherwise the wrong column could put films of one patient into several parts."""
     with pytest.raises(DataError, match="keep the one that names the patients"):
         table(tmp_path, f"{heading}\na.png,1,2,0\n")
