@@ -1,4 +1,4 @@
-"""Tiny data sets in the very layout of each public one; the films are noise, made here."""
+"""Tiny data sets in the layout of each public one; the films are noise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def noise(side: int = 32) -> Array:
 
 
 def picture(path: Path, image: Array | None = None) -> Path:
-    """A film, or what else is given, in the format that its name tells."""
+    """A film, or a given image, in the format of its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix, noise() if image is None else image)[1].tobytes())
     return path
@@ -66,7 +66,7 @@ def dicom(path: Path, side: int = 32, **header: str) -> Path:
 
 
 def table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    """A csv, gzipped where its name says so."""
+    """A csv, gzipped if its name ends in .gz."""
     path.parent.mkdir(parents=True, exist_ok=True)
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "wt", newline="", encoding="utf-8") as file:
@@ -75,7 +75,7 @@ def table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 
 def fourteen(**said: float) -> list[str]:
-    """The cells of the fourteen observations, blank where unsaid; names with _ for the space."""
+    """The cells of the fourteen observations, blank if not given; names with _ for the space."""
     return [str(said.get(name.replace(" ", "_"), "")) for name in FOURTEEN]
 
 
@@ -426,5 +426,5 @@ def lay() -> Lay:
 
 @pytest.fixture
 def relabel() -> Callable[..., Path]:
-    """Writes a table anew."""
+    """Writes a table."""
     return table

@@ -1,4 +1,4 @@
-"""The cache: each film is decoded once, nothing stale is served, and nothing half-built is believed."""
+"""The cache: each film is decoded once, and no stale or half-built cache is used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build(**more):
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Run code in a process of its own."""
+    """Run code in a separate process."""
     command = [sys.executable, "-c", PREAMBLE + code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -368,7 +368,7 @@ def test_a_disk_that_fails_for_a_moment_costs_no_film(
     monkeypatch.setattr("hilum.data.opened._PATIENCE", (0.0, 0.0))
     found = attempt(sample, 32)
     assert isinstance(found, StorageError) and "cannot be opened (OSError)" in str(found)
-    # What is wrong with the film itself is not asked twice.
+    # A fault of the film itself is not retried.
     monkeypatch.setattr(Path, "read_bytes", whole)
     film.write_bytes(b"no film")
     assert not isinstance(attempt(sample, 32), StorageError)
@@ -434,7 +434,7 @@ def test_a_draft_that_vanishes_while_sweeping_is_no_failure(
 
 
 def test_nothing_but_drafts_is_swept(tmp_path: Path) -> None:
-    """A cache may be asked for in a folder that holds other things."""
+    """The folder of a cache may hold other things."""
     draft = tmp_path / ".0123456789abcdef-x1y2z3"
     draft.mkdir()
     others = [

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from hilum.data import importing, open_data
+from hilum.data import dicom_copy, importing, open_data
 from hilum.data.phantom import draw
 from hilum.data.pseudonyms import key_of
 from hilum.data.study_header import study_header
@@ -335,8 +335,8 @@ def test_a_killed_import_goes_on_and_comes_to_the_same(
     journal = ward.out / ".journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])  # the third film's line is cut off
     opened = []
-    true = importing._open
-    monkeypatch.setattr(importing, "_open", lambda file: opened.append(file) or true(file))
+    true = importing._look_at
+    monkeypatch.setattr(importing, "_look_at", lambda file: opened.append(file) or true(file))
     run(ward)
     assert len(opened) == 3
     for name in ("films.csv", "left-out.csv", "import.json"):
@@ -371,7 +371,7 @@ def test_another_key_or_other_options_do_not_go_on(ward: Ward, tmp_path: Path) -
         run(Ward(films=ward.films, out=ward.out, key=tmp_path / "new.key"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds something else"):
+    with pytest.raises(ConfigError, match="holds something other"):
         run(Ward(films=ward.films, out=tmp_path / "full", key=ward.key))
 
 
@@ -435,6 +435,44 @@ def test_the_dicom_copy_holds_the_image_and_pseudonyms_alone(ward: Ward) -> None
     assert all(one.is_valid for one in (copy.StudyInstanceUID, copy.SeriesInstanceUID, copy.SOPInstanceUID))
     assert not any(element.tag.is_private for element in copy) and copy.StudyDate == ""
     assert np.array_equal(copy.pixel_array, grey)
+
+
+def test_the_dicom_copy_of_a_big_endian_film_shows_the_same(tmp_path: Path) -> None:
+    big = Dataset()
+    big.update(dcmread(film(tmp_path / "a.dcm", 1)))
+    big.PixelData = np.frombuffer(big.PixelData, "<u2").astype(">u2").tobytes()
+    table = Dataset()
+    table.LUTDescriptor = [4096, 0, 16]
+    table.add_new("LUTData", "OW", (np.arange(4096) ** 2 // 256).astype(">u2").tobytes())
+    big.VOILUTSequence = [table]
+    big.file_meta = FileMetaDataset()
+    big.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    out = io.BytesIO()
+    big.save_as(out, enforce_file_format=True)
+    header = study_header(out)
+    assert header is not None
+    shown = read(out.getvalue()).pixels
+    copy = dicom_copy.deidentified(
+        out.getvalue(), key_of(tmp_path / "key"), header, film="a", patient="p", rendered=shown, flagged=False
+    )
+    np.testing.assert_array_equal(read(copy).pixels, shown)
+
+
+def test_a_disk_that_fails_is_no_file_of_another_kind(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(ward.films / "a.dcm", 1)
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 200:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="Input/output"):
+        study_header(Failing(path.read_bytes()))
+    with monkeypatch.context() as patch:
+        patch.setattr(importing, "study_header", lambda _: study_header(Failing(path.read_bytes())))
+        assert run(ward)["left_out"] == {f"{importing.UNREADABLE} (OSError)": 1}
+    assert run(ward)["films"] == 1
 
 
 def test_a_copy_without_the_library_names_the_remedy(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:

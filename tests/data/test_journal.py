@@ -1,4 +1,4 @@
-"""What long work wrote down outlives a kill at any byte."""
+"""A journal survives a kill at any byte."""
 
 from __future__ import annotations
 

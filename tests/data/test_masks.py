@@ -1,4 +1,4 @@
-"""Outlines: three conventions on disk become one label map, with sides where they are clear."""
+"""Masks: three conventions on disk become one label map, with sides where they are clear."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_damaged_mask_is_refused_by_name(tmp_path: Path, content: bytes) -> No
 
 def test_masks_that_bear_no_films_name_are_refused(tmp_path: Path) -> None:
     lay(tmp_path, LABEL_MAP, "_outline")
-    with pytest.raises(DataError, match=r"no mask bears a film's name; name it NAME\.png or NAME_mask\.png"):
+    with pytest.raises(DataError, match=r"no mask has a film's name; name it NAME\.png or NAME_mask\.png"):
         samples(str(tmp_path))
 
 
@@ -261,11 +261,11 @@ def test_maps_in_colours_or_of_several_greys_are_refused(tmp_path: Path) -> None
     colours[8:56, 4:28], colours[8:56, 36:60], colours[30:50, 28:36] = (0, 0, 255), (0, 255, 0), (255, 0, 0)
     path = save(tmp_path / "m.png", colours)
     for ask in (read_mask, lambda path: structures_of([path])):
-        with pytest.raises(DataError, match=r"m\.png: in colours; write the numbers 1, 2, 3"):
+        with pytest.raises(DataError, match=r"m\.png: a colour image; write the numbers 1, 2, 3"):
             ask(path)
     greys = np.where(colours[..., 0] > 0, 128, np.where(colours.any(axis=2), 255, 0)).astype(np.uint8)
     greys[25:55, 24:40] = 128
-    with pytest.raises(DataError, match=r"m\.png: a grey beside the lungs'; write 1, 2, 3"):
+    with pytest.raises(DataError, match=r"m\.png: grey values besides black and white; write 1, 2, 3"):
         read_mask(save(path, greys))
     edge = cv2.resize(np.where(greys == 255, 255, 0).astype(np.uint8), (47, 47), interpolation=cv2.INTER_AREA)
     assert set(np.unique(read_mask(save(path, edge)))) == {0, 1, 2}, "greys of an edge that was scaled"

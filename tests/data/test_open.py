@@ -147,6 +147,14 @@ def test_two_folders_of_one_name_do_not_hide_each_others_films(tmp_path: Path) -
         join([open_data(name) for name in names])
 
 
+def test_a_film_that_stands_twice_in_one_data_set_is_refused(tmp_path: Path, lay: Lay) -> None:
+    file = Path(lay("nih", tmp_path)) / "Data_Entry_2017_v2020.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, lines[1]]))
+    with pytest.raises(DataError, match="nih:1_000 stands there twice; keep one row, or one file, of it"):
+        open_data(f"nih:{tmp_path}")
+
+
 def test_a_users_folder_named_as_a_public_data_set_hides_nothing(tmp_path: Path) -> None:
     names = []
     for parent in ("a", "b"):
@@ -186,5 +194,7 @@ def test_a_name_that_is_no_utf8_is_refused_by_name(tmp_path: Path) -> None:
     for label in ("Edema", "None"):
         (tmp_path / label).mkdir()
         Path(os.fsdecode(os.fsencode(tmp_path / label) + b"/caf\xe9.png")).touch()
-    with pytest.raises(DataError, match=r"caf.{1,6}e9\.png' is no name in UTF-8; rename the file or folder"):
+    with pytest.raises(
+        DataError, match=r"caf.{1,6}e9\.png' is not a name in UTF-8; rename the file or folder"
+    ):
         open_data(f"folder:{tmp_path}")

@@ -228,7 +228,7 @@ def test_malformed_specs_tell_the_remedy(spec: str) -> None:
 
 def test_written_folders_read_back(tmp_path: Path) -> None:
     ticks: list[int] = []
-    phantom.write(tmp_path, count=6, seed=2, tick=lambda: ticks.append(1))
+    phantom.write(tmp_path, count=6, seed=2, tick=lambda *_: ticks.append(1))
     assert len(ticks) == 6
     drawn = phantom.samples("6@2")
     with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as text:

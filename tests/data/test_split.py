@@ -97,7 +97,7 @@ def test_many_small_strata_still_give_the_share() -> None:
 def test_a_patient_the_split_does_not_know_is_refused(many: list[Sample]) -> None:
     split = make_split(many)
     with pytest.raises(
-        DataError, match=r"stranger: not in the split file\..* was that moved\? Else make a new split"
+        DataError, match=r"stranger: not in the split file\..* Move it back, or make a new split"
     ):
         select([*many, film("stranger")], split, "train")
 
@@ -121,13 +121,25 @@ def test_the_hash_is_the_files_and_the_round_trip_is_exact(many: list[Sample], t
         b"patient,part\na,0\na,test\n",  # the leak that a split is there to prevent
         b"patient,part\na,tset\n",  # would train on test patients
         b"\xff\xfe\x00",
+        b'patient,part\n"' + b"a,0\n" * 50_000,
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "split.csv"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"split\.csv: .*; (make one|mend it)"):
+    with pytest.raises(
+        DataError, match=r"split\.csv.*: .*; (make one|mend it|correct the row|give a csv in UTF-8)"
+    ):
         read_split(path)
+
+
+def test_a_file_that_a_spreadsheet_has_saved_is_read(many: list[Sample], tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    write_split(make_split(many), path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    found = read_split(path)
+    assert found.parts == make_split(many).parts
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_missing_file_is_refused_with_the_remedy(tmp_path: Path) -> None:

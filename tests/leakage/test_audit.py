@@ -1,4 +1,4 @@
-"""Leakage planted among generated films, and what the audit makes of it."""
+"""Leakage planted among generated films, and what the audit finds."""
 
 from __future__ import annotations
 
@@ -308,3 +308,11 @@ def test_films_that_two_nih_folders_share_are_found_without_their_names(films: P
     assert found.named_alike == len({one.id for one in some} & set(first))
     assert found.of_one_picture >= 0.95 * found.named_alike
     assert len(found.pairs) <= found.named_alike + 1
+
+
+def test_a_border_is_cut_off_only_where_a_quarter_of_each_side_shows_something() -> None:
+    strip = np.zeros((200, 1000), np.float32)
+    strip[:, 100:160] = 1  # more than a quarter of the rows' number, less than one of the columns'
+    assert (look_of(strip) == 0).any()
+    strip[:, 100:400] = 1
+    assert (look_of(strip) == 255).all()

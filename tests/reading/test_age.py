@@ -1,4 +1,4 @@
-"""Ages as headers and tables tell them."""
+"""Ages from headers and tables."""
 
 from __future__ import annotations
 

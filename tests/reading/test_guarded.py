@@ -240,5 +240,5 @@ def test_windows_is_refused_and_macos_goes_without_a_bound_on_memory(monkeypatch
     guarded_child._confine(2**20, 2**30)
     assert resource.RLIMIT_AS in limits
     monkeypatch.setattr("sys.platform", "win32")
-    with pytest.raises(ConfigError, match="on Linux or macOS; use a container"):
+    with pytest.raises(ConfigError, match="needs Linux or macOS; run Hilum in a Linux container"):
         Decoder()

@@ -1,4 +1,4 @@
-"""The door: PNG, JPEG, TIFF and arrays; what is refused, and how."""
+"""Reading PNG, JPEG, TIFF and arrays; what is refused, and how."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def percentiles(array: np.ndarray) -> np.ndarray:
 
 
 def png(width: int, height: int, depth: int, colour: int, body: bytes) -> bytes:
-    """A PNG that declares what it likes."""
+    """A PNG with any declared size, depth and colour type."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -382,7 +382,7 @@ def test_a_truncated_image_is_refused_or_whole(data: bytes) -> None:
             pixels = read(data[:length]).pixels
         except ReadError:
             refused += 1
-        else:  # what was cut off came after the pixels: never is anything filled up
+        else:  # only bytes after the pixels were cut off: nothing is ever filled in
             np.testing.assert_array_equal(pixels, whole)
     assert refused > 40
 

@@ -71,7 +71,7 @@ def test_every_installed_file_is_read_or_refused(capfd: pytest.CaptureFixture[st
         check(radiograph)
     assert len(readable) >= (120 if "RG1_UNCR.dcm" in NAMED else 60)
     for error in results.values():
-        # No refusal of a sound file hides behind "damaged": that is for files which truly are.
+        # Only damaged files are refused as damaged.
         assert isinstance(error, Radiograph) or "malformed content" not in error.reason
     assert "pydicom" not in capfd.readouterr().err
 

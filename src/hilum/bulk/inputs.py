@@ -16,7 +16,7 @@ from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, 
 from hilum.extras import needs
 from hilum.reading.files import beside, inputs
 from hilum.reading.reader import read
-from hilum.reading.shards import Entry, cut, entries, film_of, plain, shards
+from hilum.reading.shards import Entry, cut, entries, plain, shards
 from hilum.types import Radiograph
 
 _TRIES = (1.0, 4.0)  # seconds of waiting before a URL is asked again
@@ -70,11 +70,10 @@ class Member:
     name: str
     start: int
     size: int
-    whole: bool  # whether it keeps every grey level of a film that was no file
 
     def __call__(self) -> Radiograph:
         data = _fetched(self.shard, self.start, self.size)
-        return film_of(data, whole=self.whole, name=f"{plain(self.shard)}/{self.name}")
+        return read(data, name=f"{plain(self.shard)}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +114,7 @@ class Shard:
         """Name -> film; what cannot be listed, be it all of the shard, is one film that cannot be read."""
         found, fault = _headings(self.place)
         named: dict[str, Film] = {
-            f"{self.name}/{one.name}": Member(self.place, one.name, *one.film, bool(one.about.get("whole")))
-            for one in found
+            f"{self.name}/{one.name}": Member(self.place, one.name, *one.film) for one in found
         }
         if not named and fault is None:
             fault = DataError(f"{plain(self.place)}: holds no film; leave it out")

@@ -154,8 +154,7 @@ def data_phantom(
     from hilum.data.phantom import write
 
     with progress("drawing") as tick:
-        drawn = iter(range(1, count + 1))
-        write(out, count=count, seed=seed, tick=lambda: tick(next(drawn), count, ""))
+        write(out, count=count, seed=seed, tick=tick)
     print(f"{out}\t{count} films")
 
 
@@ -185,7 +184,7 @@ def data_outline(
     import sys
 
     from hilum.data import join, open_data, short
-    from hilum.data.pseudo import outline_films
+    from hilum.data.outlining import outline_films
     from hilum.data.split import read_split, select
     from hilum.reporting.report import identity
     from hilum.runtime import Runtime, find

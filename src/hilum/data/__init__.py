@@ -1,4 +1,4 @@
-"""Data sets by name: ``KIND:PATH``, several with + between -> samples, without opening a film."""
+"""Data sets by name: ``KIND:PATH``, or several joined by +, -> samples; no film is opened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from hilum.types import Listing, Sample
 
 
 def _whole(samples: Callable[[str], list[Sample]]) -> Callable[[str], Listing]:
-    """The listing of a kind that has neither a table of its own nor published figures."""
+    """The listing of a kind without a table and without published figures."""
     return lambda path: Listing(samples=tuple(samples(path)))
 
 
@@ -65,7 +65,7 @@ KINDS: dict[str, Callable[[str], Listing]] = {
     "csv": _whole(table.samples),  # a csv file: path, labels, optionally patient, sex, age, view, site
     "phantom": _whole(phantom.samples),  # COUNT or COUNT@SEED generated films
     "pictures": _whole(pictures.samples),  # COUNT or COUNT@SEED pictures that are no chest films
-    # Another data set, as it is and in wrong kinds.
+    # The films of another data set, unchanged and in wrong kinds.
     "gate": _whole(lambda name: wrong.samples(open_data(name))),
 }
 
@@ -76,16 +76,16 @@ def open_data(
     uncertain: Policy | Mapping[str, Policy] = "ignore",
     unmentioned: Literal["ignore", "zero"] = "ignore",
 ) -> list[Sample]:
-    """The samples of a data set ``KIND:PATH``, or of several with + between, their labels settled.
+    """The samples of a data set ``KIND:PATH``, or of several joined by +, with labels settled.
 
-    `uncertain` and `unmentioned` are as in `hilum.labels.settle`; left out, such labels are unknown (NaN).
+    `uncertain` and `unmentioned` are as in `hilum.labels.settle`; by default such labels are unknown (NaN).
     Raises DataError or ConfigError with the remedy.
     """
     return settled(listing(name).samples, uncertain=uncertain, unmentioned=unmentioned)
 
 
 def listing(name: str) -> Listing:
-    """What a data set holds and lacks, its labels not settled. Raises DataError or ConfigError."""
+    """What a data set holds and lacks, with labels not settled. Raises DataError or ConfigError."""
     return together([_listing(one) for one in _parts(expand(name))])
 
 
@@ -97,14 +97,19 @@ def _listing(name: str) -> Listing:
     if not found.samples:
         lacking = f", {len(found.missing)} that its table lists are missing" if found.missing else ""
         raise DataError(f"{name}: no films found{lacking}; check the path")
-    for sample in found.samples:  # tables, splits and caches are UTF-8
+    seen: set[str] = set()
+    for sample in found.samples:
+        if sample.id in seen:
+            raise DataError(f"{name}: {sample.id} stands there twice; keep one row, or one file, of it")
+        seen.add(sample.id)
+        # Tables, splits and caches are UTF-8.
         if not (told := f"{sample.id}{sample.patient}").isascii() and re.search("[\ud800-\udfff]", told):
-            raise DataError(f"{name}: {sample.id!r} is no name in UTF-8; rename the file or folder")
+            raise DataError(f"{name}: {sample.id!r} is not a name in UTF-8; rename the file or folder")
     return found
 
 
 def _parts(name: str) -> list[str]:
-    """The data sets of a name; a + parts them only where a kind and its colon follow."""
+    """The data sets of a name; a + separates them only before a kind and its colon."""
     return re.split(rf"\+(?=(?:{'|'.join(KINDS)}):)", name)
 
 
@@ -114,7 +119,7 @@ def settled(
     uncertain: Policy | Mapping[str, Policy] = "ignore",
     unmentioned: Literal["ignore", "zero"] = "ignore",
 ) -> list[Sample]:
-    """The samples with the policies for uncertain and unmentioned labels carried out."""
+    """The samples with the policies for uncertain and unmentioned labels applied."""
     found = []
     for sample in samples:
         labels = settle(sample.labels, sample.id, uncertain, unmentioned)
@@ -123,7 +128,7 @@ def settled(
 
 
 def together(parts: Sequence[Listing]) -> Listing:
-    """Several listings as one; what their makers publish is kept where it is the same of all."""
+    """Several listings as one; published figures are kept only if all listings share them."""
     if len(parts) == 1:
         return parts[0]
     passed_over: Counter[str] = Counter()
@@ -144,11 +149,10 @@ def together(parts: Sequence[Listing]) -> Listing:
 
 
 def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
-    """All samples of several data sets; of a published film that stands in more than one, the first is taken.
+    """All samples of several data sets; of a published film that stands in several, the first is taken.
 
-    Only of films that are `published` on both sides does an equal name mean an equal film. Elsewhere it says
-    nothing, so two data sets whose folders share their name raise DataError before one could hide the
-    other's films.
+    An equal name means an equal film only if both films are `published`. Other equal names say nothing: they
+    raise DataError, so that two folders of one name cannot hide each other's films.
     """
     seen: dict[str, Sample] = {}
     for samples in parts:
@@ -160,7 +164,7 @@ def join(parts: Sequence[Sequence[Sample]]) -> list[Sample]:
 
 
 def short(name: str) -> str:
-    """A data set's name without the path before its last folder, for cards and tables."""
+    """A data set's name with only the last folder of its path, for cards and tables."""
     parts = []
     for one in _parts(name):
         kind, _, path = one.partition(":")

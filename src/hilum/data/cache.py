@@ -1,8 +1,8 @@
-"""Films decoded once: a memory-mapped array at training size, rebuilt when anything it came from changes.
+"""Films decoded once: a memory-mapped array at training size, rebuilt when its sources change.
 
-A cache is a folder named after the hash of its inputs. It is built under another name and renamed when
-whole, so a killed build leaves nothing that could be taken for a cache; the next one goes on where that
-stood. Two processes that build the same one do double work, never damage.
+A cache is a folder named after the hash of its inputs. It is built under another name, and renamed when
+complete. A killed build therefore leaves nothing that looks like a cache, and the next build resumes it. Two
+processes that build the same cache do the work twice, but damage nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from hilum.data.opened import attempt, refuse, stamp
+from hilum.engines import cores
 from hilum.errors import DataError, HilumError
 from hilum.store import write_whole
 from hilum.types import Array, Sample, Tick
@@ -35,15 +36,15 @@ _FORMAT = 3  # raise when the way films are decoded or stored changes
 
 _PROGRESS, _LOCK = "progress.json", "lock"
 
-_AGAIN = 20  # films that failed once, tried again before a cache is taken as it is
-_SAVED = 5.0  # seconds between two notes of how far a build has come
+_AGAIN = 20  # films that failed before, tried again before a cache is used
+_SAVED = 5.0  # seconds between two notes of a build's progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
     """Decoded films, in the order of `samples`."""
 
-    samples: tuple[Sample, ...]  # those that could be read
+    samples: tuple[Sample, ...]  # films that could be read
     films: Array  # (N, S, S) uint8 or uint16, memory-mapped, air dark
     masks: Array | None  # (N, S, S) uint8 label maps, memory-mapped
     failures: dict[str, str]  # sample id -> why it could not be read
@@ -54,12 +55,12 @@ class Cache:
         return np.asarray(films, np.float32) / np.float32(np.iinfo(films.dtype).max)
 
     def truth(self, labels: Sequence[str]) -> Array:
-        """What the films carry of these labels, (N, C) float64: 0, 1, or NaN where unknown."""
+        """The films' values of these labels, (N, C) float64: 0, 1, or NaN if unknown."""
         return truth_of(self.samples, labels)
 
 
 def truth_of(samples: Sequence[Sample], labels: Sequence[str]) -> Array:
-    """What films carry of these labels, (N, C) float64: 0, 1, or NaN where unknown."""
+    """Films' values of these labels, (N, C) float64: 0, 1, or NaN if unknown."""
     return np.array([[sample.labels.get(name, np.nan) for name in labels] for sample in samples])
 
 
@@ -72,11 +73,11 @@ def cached(
     whole: int = 0,
     tick: Tick | None = None,
 ) -> Cache:
-    """The samples' films at `size`, from the cache under `folder` if it is there, decoded into it if not.
+    """The samples' films at `size`, from the cache under `folder`, which is built if it is not there.
 
-    Grey levels are rounded to 8 bits, which training does not mind, or to 16 (`deep`), for models to be
-    judged as they judge the films themselves. Films that cannot be read are left out and listed; raises
-    DataError when they are more than 5 %, of `whole` films where the samples are a part of those.
+    Grey levels are rounded to 8 bits, enough for training, or to 16 (`deep`), for evaluating models as on the
+    films themselves. Films that cannot be read are left out and listed. Raises DataError if they are more
+    than 5 % of the samples, or of `whole` films if the samples are a part of those.
     """
     place = folder / _key(samples, size, deep)
     by_id = {sample.id: sample for sample in samples}
@@ -88,7 +89,7 @@ def cached(
             _publish(draft, place)
     index = json.loads((place / "index.json").read_text(encoding="utf-8"))
     masks, count = place / "masks.npy", len(index["films"])
-    # The arrays have a row for every sample; the last ones are blank where films could not be read.
+    # The arrays have a row for every sample; the last rows are blank if films could not be read.
     return Cache(
         samples=tuple(by_id[name] for name in index["films"]),
         films=np.load(place / "films.npy", mmap_mode="r", allow_pickle=False)[:count],
@@ -98,7 +99,7 @@ def cached(
 
 
 def _stands(place: Path, by_id: Mapping[str, Sample], size: int, deep: bool) -> bool:
-    """Whether the cache is there; one that lacks a film which can be read by now is removed."""
+    """Whether the cache is there; it is removed if a film it lacks can now be read."""
     path = place / "index.json"
     if not path.is_file():
         return False
@@ -111,9 +112,9 @@ def _stands(place: Path, by_id: Mapping[str, Sample], size: int, deep: bool) -> 
 
 @contextmanager
 def _draft(folder: Path, name: str) -> Iterator[Path]:
-    """A folder to build in: what a killed build has left, or where another process is at it, a new one.
+    """A folder to build in: that of a killed build, or a new one if another process uses that.
 
-    A build that was interrupted, or met a full disk, leaves it behind. Raises DataError for the latter.
+    A build that is interrupted, or meets a full disk, leaves it behind. Raises DataError for the latter.
     """
     with ExitStack() as held:
         draft = _locked(folder / f".{name}-draft", held)
@@ -122,7 +123,7 @@ def _draft(folder: Path, name: str) -> Iterator[Path]:
             yield draft
         except OSError as error:
             why = f"{folder}: {error.strerror or error}; make room"
-            raise DataError(f"{why}, and run it again: it goes on where it stands") from None
+            raise DataError(f"{why}, and run it again: it resumes") from None
         except Exception:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -130,9 +131,9 @@ def _draft(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _locked(draft: Path, held: ExitStack) -> Path | None:
-    """The folder, this process's own until `held` ends; none where it is another one's."""
+    """The folder, locked for this process until `held` ends; None if another process has it."""
     if sys.platform == "win32":
-        return None  # every build has a folder of its own, and none is taken up again
+        return None  # every build has its own folder, and none is resumed
     import fcntl
 
     draft.mkdir(exist_ok=True)
@@ -146,7 +147,7 @@ def _locked(draft: Path, held: ExitStack) -> Path | None:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a build has come."""
+    """Progress of a build."""
 
     done: int = 0
     good: list[str] = field(default_factory=list)
@@ -158,7 +159,7 @@ class _Progress:
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else cls()
 
     def note(self, draft: Path) -> None:
-        """Keep it, in one step: a build killed here finds this note or the one before."""
+        """Save it atomically: after a kill, this note or the one before is there."""
         told = {"done": self.done, "good": self.good, "failures": self.failures}
         write_whole(draft / _PROGRESS, json.dumps(told))
 
@@ -175,7 +176,7 @@ def _build(
 
     noted = time.monotonic()
     left = samples[so_far.done :]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for sample, result in zip(left, pool.map(partial(attempt, size=size, deep=deep), left), strict=True):
             if isinstance(result, HilumError):
                 so_far.failures[sample.id] = str(result)
@@ -186,7 +187,7 @@ def _build(
                 so_far.good.append(sample.id)
             so_far.done += 1
             if time.monotonic() - noted > _SAVED:
-                with suppress(OSError):  # on a full disk the note before must do
+                with suppress(OSError):  # on a full disk the note before remains
                     _flush(films, masks)
                     so_far.note(draft)
                 noted = time.monotonic()
@@ -194,7 +195,7 @@ def _build(
                 tick(so_far.done, len(samples), "decoding films")
     refuse(so_far.failures, whole)
     _flush(films, masks)
-    # Written last: a folder with an index is a whole cache.
+    # Written last: a folder with an index is a complete cache.
     index = {"films": so_far.good, "failures": so_far.failures}
     (draft / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
@@ -202,12 +203,12 @@ def _build(
 def _array(
     path: Path, kind: type[np.unsignedinteger[Any]], shape: tuple[int, int, int], so_far: _Progress
 ) -> np.memmap[Any, Any]:
-    """The array to fill, its whole place on the disk taken; raises DataError where that is too small."""
+    """The array to fill, with all of its disk space reserved; raises DataError if there is too little."""
     if so_far.done:
         return np.lib.format.open_memmap(path, "r+")
     try:
         array = np.lib.format.open_memmap(path, "w+", kind, shape)
-        # A hole in a file that cannot be filled later, when the disk is full, would end the process.
+        # Without this, writing to a hole of the file when the disk is full would end the process.
         if hasattr(os, "posix_fallocate"):
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -233,19 +234,19 @@ def _publish(draft: Path, place: Path) -> None:
     try:
         draft.rename(place)
     except OSError:
-        # Another process was first; its cache holds the same films.
+        # Another process was first; its cache has the same films.
         if not (place / "index.json").is_file():
             raise
         return
-    # Not before: whoever opens the lock until then is to find it taken.
+    # Not earlier: until then, others that open the lock must find it taken.
     for name in (_PROGRESS, _LOCK):
         (place / name).unlink(missing_ok=True)
 
 
 def sweep(folder: Path, drafts: str = r"\.[0-9a-f]{16}-\w+") -> None:
-    """Remove what killed builds left behind, once it is a day old; `drafts`: the pattern of their names."""
+    """Remove what killed builds left if it is a day old; `drafts` is the pattern of its names."""
     for draft in folder.iterdir():
-        with suppress(OSError):  # another process has just published or removed it, or it is another user's
+        with suppress(OSError):  # another process has just published or removed it, or another user owns it
             if re.fullmatch(drafts, draft.name) and time.time() - draft.stat().st_mtime > 86_400:
                 if draft.is_dir():
                     shutil.rmtree(draft, ignore_errors=True)
@@ -254,7 +255,7 @@ def sweep(folder: Path, drafts: str = r"\.[0-9a-f]{16}-\w+") -> None:
 
 
 def _key(samples: Sequence[Sample], size: int, deep: bool) -> str:
-    """Hash of all that the cached pixels depend on."""
+    """Hash of everything that the cached pixels depend on."""
     digest = hashlib.sha256(f"{_FORMAT} {size}{' deep' * deep}".encode())
     for sample in samples:
         digest.update(f"\n{sample.id} {stamp(sample.image)} {stamp(sample.masks)}".encode())

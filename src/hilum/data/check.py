@@ -1,8 +1,7 @@
-"""What a data set holds, what it lacks, and whether its films can be read."""
+"""Count what a data set holds and lacks, and test whether its films can be read."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hilum.data.opened import attempt
+from hilum.engines import cores
 from hilum.errors import HilumError
 from hilum.labels import CONCLUDED, UNCERTAIN
 from hilum.types import Listing, Sample, Tick
@@ -20,7 +20,7 @@ _DRAWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Counts by name, what is unlike the makers' figures, and why films could not be read."""
+    """Counts by name, differences from the makers' figures, and why films could not be read."""
 
     counts: dict[str, str]
     unlike: tuple[str, ...]
@@ -28,10 +28,10 @@ class Check:
 
 
 def check(listing: Listing, *, every: bool = False, tick: Tick | None = None) -> Check:
-    """Count what a data set holds and lacks, and open all of its films or 200 drawn ones.
+    """Count what a data set holds and lacks, and open all of its films or a random 200.
 
-    A part of a published data set is nothing unlike: it is told as such. More than was published is, and so
-    are other figures where the films are all there.
+    Fewer films than published are no difference: the data set may be a part. More films are, and so are other
+    figures if all films are there.
     """
     samples = listing.samples
     chosen = list(samples)
@@ -58,14 +58,11 @@ def check(listing: Listing, *, every: bool = False, tick: Tick | None = None) ->
 def _opened(chosen: Sequence[Sample], tick: Tick | None) -> tuple[str, ...]:
     """Why films could not be read."""
     failures = []
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, why in enumerate(pool.map(_why, chosen), 1):
             failures += [why] if why else []
             if tick:
                 tick(done, len(chosen), "opening films")
-    finally:
-        pool.shutdown(cancel_futures=True)
     return tuple(failures)
 
 
@@ -75,7 +72,7 @@ def _why(sample: Sample) -> str:
 
 
 def _figures(listing: Listing) -> Counter[str]:
-    """What can be compared with what the makers publish."""
+    """The figures that can be compared with those of the makers."""
     samples = listing.samples
     patients = {sample.patient for sample in samples}
     positive = Counter(
@@ -93,7 +90,7 @@ def _figures(listing: Listing) -> Counter[str]:
 
 
 def _lacking(listing: Listing) -> dict[str, str]:
-    """Films that the table or the folder lacks, those that are of no use here, and those to know of."""
+    """Films that the table or the folder lacks, films that were skipped, and notes."""
     found = {}
     for what, films in (("missing", listing.missing), ("not in the table", listing.unlisted)):
         if films:

@@ -1,4 +1,4 @@
-"""A DICOM film anew, with what an image needs alone: an allow-list, then PS3.15's basic profile."""
+"""Write a de-identified DICOM copy: elements of an allow-list, then PS3.15's basic profile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+)
 
 from hilum.data.pseudonyms import Key, uid
 from hilum.data.study_header import StudyHeader
@@ -42,7 +47,7 @@ _EMPTY = (
 
 
 def check_installed() -> None:
-    """Raises MissingExtraError where the library that holds the profile is not there."""
+    """Raises MissingExtraError if the library with the profile is not installed."""
     if find_spec("dicomanonymizer") is None:
         raise MissingExtraError("a de-identified DICOM copy", "deid")
 
@@ -50,29 +55,29 @@ def check_installed() -> None:
 def deidentified(
     data: bytes, key: Key, header: StudyHeader, *, film: str, patient: str, rendered: Array, flagged: bool
 ) -> bytes:
-    """A film's file, de-identified: uncompressed, so that nothing hides in a codestream or behind the pixels.
+    """A film's file, de-identified, and uncompressed so that a codestream can hide nothing.
 
-    `rendered` (H, W) float in [0, 1] is the film as `read` gives it, which a palette's is written from.
+    `rendered` (H, W) float in [0, 1] is the film as `read` returns it; palette films are written from it.
     """
-    with hushed():  # what pydicom warns of would quote the patient's header
+    with hushed():  # pydicom's warnings would quote the patient's header
         return _deidentified(data, key, header, film, patient, rendered, flagged)
 
 
 def _deidentified(
     data: bytes, key: Key, header: StudyHeader, film: str, patient: str, rendered: Array, flagged: bool
 ) -> bytes:
-    dataset, _, layout, grey = stored(data, PIXEL_BUDGET, [])
+    dataset, syntax, layout, grey = stored(data, PIXEL_BUDGET, [])
     padding = padding_of(dataset, grey.dtype, [])
     kept = _image(grey, layout, rendered, padding)
     if layout.photometric.startswith("MONOCHROME"):
-        _allow(dataset, kept)
+        _allow(dataset, kept, little=syntax != ExplicitVRBigEndian)
         if padding:
             kept.PixelPaddingValue, kept.PixelPaddingRangeLimit = padding
     kind = UID(str(dataset.get("SOPClassUID", "")))
     known = kind.name.endswith("Image Storage") and kind.name != str(kind)
     kept.SOPClassUID = kind if known else ComputedRadiographyImageStorage
     profile = import_module("dicomanonymizer.simpledicomanonymizer")
-    # The library does not look into sequences; by now they hold numbers alone.
+    # The library does not look into sequences; those that are left hold only numbers.
     profile.anonymize_dataset(kept, base_rules_gen=lambda: profile.initialize_actions(_PROFILE))
     _name(kept, key, header, film, patient, str(dataset.get("SeriesInstanceUID", "")))
     if flagged:
@@ -92,11 +97,11 @@ def _image(grey: Array, layout: Layout, rendered: Array, padding: tuple[int, int
     bits, signed = layout.stored, layout.signed
     if layout.photometric == "PALETTE COLOR":
         grey, bits, signed = np.rint(rendered * 255).astype(np.uint8), 8, False
-    # Old films hide overlays, which may be words, in the bits above the stored ones (PS3.3 C.9, retired).
+    # Old films have overlays, perhaps with text, in the bits above those stored (PS3.3 C.9, retired).
     values = grey.astype(np.int32) & (2**bits - 1)
     if signed:
         values = (values ^ 2 ** (bits - 1)) - 2 ** (bits - 1)
-    if padding and mono:  # which may lie beyond the bits stored
+    if padding and mono:  # whose values may need more bits than those stored
         values = np.where((grey >= padding[0]) & (grey <= padding[1]), grey, values)
     wide = grey.itemsize == 2
     image = Dataset()
@@ -110,8 +115,8 @@ def _image(grey: Array, layout: Layout, rendered: Array, padding: tuple[int, int
     return image
 
 
-def _allow(dataset: Dataset, kept: Dataset) -> None:
-    """Copy the numbers, closed words and tables by which the pixels are shown."""
+def _allow(dataset: Dataset, kept: Dataset, *, little: bool) -> None:
+    """Copy the numbers, known words and tables for display; `little`: whether the file is little-endian."""
     for keyword in _NUMBERS:
         if found := numbers(dataset, keyword, []):
             values = [f"{one:.10g}" for one in found]
@@ -122,19 +127,26 @@ def _allow(dataset: Dataset, kept: Dataset) -> None:
     for keyword, names in _TABLES.items():
         items = dataset.get(keyword)
         if items:
-            setattr(kept, keyword, [_table(items[0], names)])
+            setattr(kept, keyword, [_table(items[0], names, little)])
 
 
-def _table(item: Dataset, names: tuple[str, ...]) -> Dataset:
+def _table(item: Dataset, names: tuple[str, ...], little: bool) -> Dataset:
     kept = Dataset()
     for name in names:
-        if name in item:
+        if name not in item:
+            continue
+        value = item[name].value
+        if isinstance(value, bytes) and not little:  # pydicom keeps words as bytes, in the order of the file
+            kept.add_new(
+                name, "OW", np.frombuffer(value[: len(value) // 2 * 2], ">u2").astype("<u2").tobytes()
+            )
+        else:
             kept.add(item[name])
     return kept
 
 
 def _name(kept: Dataset, key: Key, header: StudyHeader, film: str, patient: str, series: str) -> None:
-    """Pseudonyms, UIDs made anew, and what was done, in the place of all that is gone."""
+    """Add pseudonyms, new UIDs, and what was done, in place of the removed elements."""
     for keyword in _EMPTY:
         setattr(kept, keyword, "")
     kept.PatientName = kept.PatientID = patient

@@ -1,16 +1,15 @@
-"""DICOM studies -> a csv data set, de-identified on the way in; what is left out is told with its reason.
+"""DICOM studies -> a de-identified csv data set, and a list of the files left out with the reasons.
 
-Nothing of a header gets further but what `hilum.data.study_header` allows, and every name is a keyed hash.
-A film's files are written before its line of the journal, so that a killed import goes on where it stood.
+Only header fields that `hilum.data.study_header` allows are kept, and every name is a keyed hash. A film's
+files are written before its line of the journal, so that a killed import can resume.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from hilum.data.png import png, sized
 from hilum.data.pseudonyms import Key, pseudonym
 from hilum.data.study_files import Found, find, patient_of
 from hilum.data.study_header import StudyHeader, study_header
+from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
 from hilum.gate import admit
 from hilum.pipeline import GATE, SEGMENTER, Pipeline
@@ -43,9 +43,9 @@ _COLUMNS = (
     "path", "id", "patient", "study", "sex", "age", "view", "modality", "laterality", "position", "row_mm",
     "column_mm",
 )  # fmt: skip
-_FORMAT = 2  # of 1, PNG of 16 bits do not say that their levels are whole
+_FORMAT = 2  # in format 1, 16-bit PNG lack the mark that their grey levels are final
 
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, cores())
 
 UNREADABLE = "cannot be read: truncated, damaged, or coded in a way that has no decoder"
 BURNT_IN = "burnt-in words: "
@@ -54,7 +54,7 @@ REFUSED = "not taken for a frontal chest film: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an import keeps; an unfinished one goes on with the same."""
+    """What an import keeps; to resume an import, give the same options."""
 
     size: int = 0  # pixels, the longest side; 0: as it is
     keep_flagged: bool = False
@@ -63,8 +63,8 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """One file, read and looked at; `why` it is of no use, if it is."""
+class _Look:
+    """One file, read and examined; `why` says why it is left out, if it is."""
 
     why: str = ""
     header: StudyHeader | None = None
@@ -75,11 +75,11 @@ class _Opened:
 def import_studies(
     places: Sequence[Path], out: Path, key: Key, options: Options, *, tick: Tick | None = None
 ) -> dict[str, Any]:
-    """Write ``films.csv``, ``films/``, ``left-out.csv`` and ``import.json``; returns what the last one says.
+    """Write ``films.csv``, ``films/``, ``left-out.csv`` and ``import.json``; returns the content of the last.
 
-    Films that an earlier import wrote to the same folder stay, and are not read again; what could not be read
-    is tried anew, for a disk may have been away. Raises ConfigError where that was made with another key or
-    other options, and for a place that is not there.
+    Films that an earlier import wrote to the same folder stay, and are not read again. Files that could not
+    be read are tried again, because a disk may have been away. Raises ConfigError if that import had another
+    key or other options, and for a place that does not exist.
     """
     if options.keep_dicom:
         dicom_copy.check_installed()
@@ -92,21 +92,21 @@ def import_studies(
 def _import(
     files: Sequence[Found], out: Path, key: Key, options: Options, tick: Tick | None
 ) -> dict[str, Any]:
-    """`import_studies`, by the only process that imports there."""
+    """The work of `import_studies`, while no other process imports there."""
     head = {"format": _FORMAT, "key": pseudonym(key, "key", ""), "options": asdict(options)}
-    anew = {file.token for file in files if not file.why}  # of these, what could not be read
+    anew = {file.token for file in files if not file.why}  # files to try again if they could not be read
     begun = _begun(out, head)
     entries = [one for one in begun if not (one["file"] in anew and one["why"].startswith(UNREADABLE))]
     seen = {entry["file"] for entry in entries}
     todo = [file for file in files if file.token not in seen]
-    kept = Counter(_traces(entries))
+    kept = set(_traces(entries))
     pipeline = Pipeline(Runtime(model(SEGMENTER)), None, gate=Runtime(model(GATE)))
     films = sum(1 for entry in entries if entry["row"])
     with appending(out / _JOURNAL, head, entries) as add:
         for folder in ("films", "dicom") if options.keep_dicom else ("films",):
             (out / folder).mkdir(exist_ok=True)
-        for done, (file, opened) in enumerate(_opened(todo), 1):
-            entry = _settled(file, opened, out, key, options, kept, pipeline)
+        for done, (file, look) in enumerate(_read_ahead(todo), 1):
+            entry = _settled(file, look, out, key, options, kept, pipeline)
             kept.update(_traces([entry]))
             entries.append(entry)
             add(entry)
@@ -117,15 +117,15 @@ def _import(
 
 
 def rejected(why: str) -> bool:
-    """Whether a reason is that of a film which could have been wanted, and not of something else."""
+    """Whether a reason stands for a film that the user may have wanted."""
     return why.startswith(("cannot be", BURNT_IN, REFUSED))
 
 
 def _room(out: Path) -> None:
-    """Make the folder; raises ConfigError where something else than an import is there."""
+    """Make the folder; raises ConfigError if it holds something other than an import."""
     used = out.exists() and (not out.is_dir() or any(out.glob("[!.]*")))
     if used and not (out / _JOURNAL).is_file():
-        raise ConfigError("--out: holds something else than an import; give an empty or a new folder")
+        raise ConfigError("--out: holds something other than an import; give an empty or a new folder")
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -134,69 +134,69 @@ def _begun(out: Path, head: Mapping[str, Any]) -> list[dict[str, Any]]:
     begun, entries = entries_of(out / _JOURNAL)
     if begun is None:
         return []
-    for what in ("format", "key", "options"):
-        if what == "format" and begun[what] != _FORMAT:
-            raise ConfigError(
-                "--out: was made by an older Hilum, whose films are read with other grey levels; import all "
-                "into another folder"
-            )
+    if begun["format"] != _FORMAT:
+        raise ConfigError(
+            "--out: was made by an older Hilum, whose films are read with other grey levels; import all "
+            "into another folder"
+        )
+    for what in ("key", "options"):
         if begun[what] != head[what]:
             raise ConfigError(f"--out: was made with another {what}; give the same again, or another folder")
     return entries
 
 
 def _traces(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """By what another copy of a kept film would be known."""
+    """Hashes by which another copy of a kept film is recognised."""
     return [entry[trace] for entry in entries if entry["row"] for trace in ("film", "pixels")]
 
 
-def _opened(files: Sequence[Found]) -> Iterator[tuple[Found, _Opened]]:
-    """Every file in order, read ahead by a few."""
+def _read_ahead(files: Sequence[Found]) -> Iterator[tuple[Found, _Look]]:
+    """Every file in order; a few are read ahead."""
     with ThreadPoolExecutor(_THREADS) as pool:
         rest = iter(files)
-        ahead: deque[tuple[Found, Future[_Opened]]] = deque()
+        ahead: deque[tuple[Found, Future[_Look]]] = deque()
         while True:
             more = islice(rest, max(0, _THREADS + 1 - len(ahead)))
-            ahead.extend((file, pool.submit(_open, file)) for file in more)
+            ahead.extend((file, pool.submit(_look_at, file)) for file in more)
             if not ahead:
                 return
-            file, opened = ahead.popleft()
-            yield file, opened.result()
-            del opened
+            file, future = ahead.popleft()
+            yield file, future.result()
+            del future  # which would keep the film until the next one is read
 
 
-def _open(file: Found) -> _Opened:
-    """Read one file; what is wrong with it is told in fixed words, for errors may quote the header."""
+def _look_at(file: Found) -> _Look:
+    """Read one file; its faults are reported in fixed words, because errors may quote the header."""
     if file.why:
-        return _Opened(why=file.why)
+        return _Look(why=file.why)
     try:
-        with file.path.open("rb") as opened:
-            header = study_header(opened)
+        with file.path.open("rb") as handle:
+            header = study_header(handle)
         if header is None:
-            return _Opened(why="no DICOM file")
+            return _Look(why="no DICOM file")
         if header.left_out:
-            return _Opened(why=header.left_out, header=header)
+            return _Look(why=header.left_out, header=header)
         film = patiently(partial(read, file.path))
         flagged = header.flagged or ("letters in the picture" if words(film.pixels) else "")
     except ReadError:
-        return _Opened(why=UNREADABLE)
-    except Exception as error:  # other people's files: one must not stop the rest
-        return _Opened(why=f"{UNREADABLE} ({type(error).__name__})")
-    return _Opened(header=header, film=film, flagged=flagged)
+        return _Look(why=UNREADABLE)
+    except Exception as error:  # one bad file must not stop the rest
+        return _Look(why=f"{UNREADABLE} ({type(error).__name__})")
+    return _Look(header=header, film=film, flagged=flagged)
 
 
 def _settled(
     file: Found,
-    opened: _Opened,
+    look: _Look,
     out: Path,
     key: Key,
     options: Options,
-    kept: Mapping[str, int],
+    kept: Collection[str],
     pipeline: Pipeline,
 ) -> dict[str, Any]:
-    """The file's entry of the journal, its film being written if it is kept."""
-    header, film = opened.header, opened.film
-    entry: dict[str, Any] = {"file": file.token, "id": file.id, "why": opened.why, "row": None}
+    """The file's journal entry; its film is written if it is kept."""
+    header, film = look.header, look.film
+    entry: dict[str, Any] = {"file": file.token, "id": file.id, "why": look.why, "row": None}
     if header is None or film is None:
         return entry
     shape = str(film.pixels.shape).encode()
@@ -205,15 +205,15 @@ def _settled(
     entry |= {"film": name, "pixels": pixels}
     if name in kept or pixels in kept:
         return entry | {"why": f"the same {'object' if name in kept else 'pixels'} as another film"}
-    if opened.flagged and not options.keep_flagged:
-        return entry | {"why": BURNT_IN + opened.flagged}
+    if look.flagged and not options.keep_flagged:
+        return entry | {"why": BURNT_IN + look.flagged}
     try:
         reasons = admit(film) if header.told else pipeline.analyse(film).reasons
         if reasons:
             return entry | {"why": REFUSED + reasons[0].code}
-        row = _row(header, film, name, key, options) | {"flagged": opened.flagged}
-        files = _files(file.path, opened, row, key, options)
-    except Exception as error:  # as in _open
+        row = _row(header, film, name, key, options) | {"flagged": look.flagged}
+        files = _files(file.path, look, row, key, options)
+    except Exception as error:  # as in _look_at
         return entry | {"why": f"{UNREADABLE} ({type(error).__name__})"}
     for path, content in files.items():
         write_whole(out / path, content)
@@ -236,11 +236,9 @@ def _row(header: StudyHeader, film: Radiograph, name: str, key: Key, options: Op
     }
 
 
-def _files(
-    source: Path, opened: _Opened, row: Mapping[str, str], key: Key, options: Options
-) -> dict[str, bytes]:
+def _files(source: Path, look: _Look, row: Mapping[str, str], key: Key, options: Options) -> dict[str, bytes]:
     """Path -> content: a PNG, of 16 bits where the source has more than 8, and the DICOM copy."""
-    header, film = opened.header, opened.film
+    header, film = look.header, look.film
     if header is None or film is None:
         raise TypeError("a film that was not opened")
     kind = np.uint16 if header.bits > 8 else np.uint8
@@ -254,19 +252,19 @@ def _files(
             film=row["id"],
             patient=row["patient"],
             rendered=film.pixels,
-            flagged=bool(opened.flagged),
+            flagged=bool(look.flagged),
         )
     return files
 
 
 def _told(out: Path, key: Key, options: Options, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write the tables, and what came of it all."""
+    """Write the tables and the summary."""
     latest: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
-        # A file that has changed has two entries; once its film is kept, the second finds it there.
+        # A changed file has two entries; if the first one's film was kept, that one counts.
         if entry["row"] or not latest.get(entry["id"], {}).get("row"):
             latest[entry["id"]] = entry
-    # All that were written: a path may be another film's by now, as a disc drive's is.
+    # All films written: a path may now hold another film, as in a disc drive.
     rows = [entry["row"] for entry in entries if entry["row"]]
     lost = [{"id": entry["id"], "why": entry["why"]} for entry in latest.values() if not entry["row"]]
     columns = [*_COLUMNS, *(("manufacturer", "model") if options.device else ())]

@@ -1,4 +1,4 @@
-"""What long work has done so far, a line of JSON an entry, so that a kill loses no more than the last."""
+"""Record the progress of long work, one line of JSON an entry; a kill loses at most the last entry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.store import write_whole
 
 
 def entries_of(path: Path) -> tuple[Any, list[Any]]:
-    """A journal's head, which says what its entries belong to, and these; None and none where there is none.
+    """A journal's head, which says what its entries belong to, and the entries; (None, []) without a journal.
 
     A line that a kill has cut off does not count.
     """
@@ -23,7 +23,7 @@ def entries_of(path: Path) -> tuple[Any, list[Any]]:
 
 @contextmanager
 def appending(path: Path, head: Any, entries: Sequence[Any]) -> Iterator[Callable[[Any], None]]:
-    """Write the journal anew, and give what adds an entry to it, there at once for who comes after a kill."""
+    """Write the journal again, and yield the function that adds an entry, which survives a kill."""
     write_whole(path, "".join(f"{json.dumps(one)}\n" for one in (head, *entries)))
     with path.open("a", encoding="utf-8") as file:
 

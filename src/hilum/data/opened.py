@@ -1,4 +1,4 @@
-"""Opening what a sample names: its film, mask and boxes, read or generated, patiently where a disk fails."""
+"""Open the film and the mask of a sample, read or generated; retry if a disk fails."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _T = TypeVar("_T")
 
 _PATIENCE = (0.0, 0.2, 1.0)  # seconds before each attempt to read a film
 
-_CORRUPT = 0.05  # the share of unreadable films above which a data set is not to be trusted
+_CORRUPT = 0.05  # share of unreadable films above which a data set is refused
 
 
 def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None]:
-    """One sample's film (size, size) uint8, or uint16, and its label map, or None where it has none."""
+    """One sample's film (size, size) uint8, or uint16 if `deep`, and its label map or None."""
     kind = np.uint16 if deep else np.uint8
     film = np.rint(fit(pixels_of(sample.image), size) * np.iinfo(kind).max).astype(kind)
     if sample.masks is None:
@@ -33,12 +33,12 @@ def decode(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Arr
 
 
 def attempt(sample: Sample, size: int, *, deep: bool = False) -> tuple[Array, Array | None] | HilumError:
-    """What `decode` gives, or why a film cannot be had."""
+    """The result of `decode`, or the error if the film cannot be read."""
     return tried(sample, partial(decode, sample, size, deep=deep))
 
 
 def tried(sample: Sample, do: Callable[[], _T]) -> _T | HilumError:
-    """What a function makes of a sample, patiently as `patiently`, or why the sample cannot be had."""
+    """The result of a function of a sample, by `patiently`, or the error if the film cannot be read."""
     try:
         return patiently(do)
     except HilumError as error:
@@ -48,7 +48,7 @@ def tried(sample: Sample, do: Callable[[], _T]) -> _T | HilumError:
 
 
 def patiently(do: Callable[[], _T]) -> _T:
-    """What a function gives; a disk's or network's fault, which may pass, is given time."""
+    """The result of a function; faults of a disk or network may pass, so they are retried."""
     last: Exception = OSError()
     for wait in _PATIENCE:
         time.sleep(wait)
@@ -73,7 +73,7 @@ def masks_of(masks: Pixels) -> Array:
 
 
 def refuse(failures: dict[str, str], total: int) -> None:
-    """Raise DataError where more than 5 % of the films are unreadable: a wrong path, or a missing decoder."""
+    """Raise DataError if over 5 % of the films are unreadable: a wrong path or a missing decoder."""
     if len(failures) > _CORRUPT * total:
         few = "; ".join(list(failures.values())[:3])
         raise DataError(
@@ -82,7 +82,7 @@ def refuse(failures: dict[str, str], total: int) -> None:
 
 
 def stamp(pixels: object) -> str:
-    """What tells a film's present content from any other's, without opening it."""
+    """A text that identifies a film's present content without opening it."""
     if isinstance(pixels, Path) and pixels.is_file():
         state = pixels.stat()
         return f"{pixels.resolve()} {state.st_size} {state.st_mtime_ns}"

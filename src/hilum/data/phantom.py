@@ -1,7 +1,7 @@
-"""Phantoms: generated frontal chest films whose lungs, heart and findings are known.
+"""Phantoms: synthetic frontal chest films whose lungs, heart and findings are known.
 
-They need no download and no consent, so tests, pictures and trial runs work on any machine. A network that
-reads them has learnt where to look, not medicine: scores on phantoms say nothing about patients.
+They need no download and no consent, so tests, pictures and trial runs work on any machine. Scores on
+phantoms say nothing about patients.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ import numpy as np
 from hilum.data import phantom_film as film
 from hilum.data.phantom_body import frame, lying, outline, thorax
 from hilum.data.phantom_findings import reshape, veil
+from hilum.data.png import png
 from hilum.errors import DataError
 from hilum.labels import FINDINGS, NO_FINDING, SIX
-from hilum.types import STRUCTURES, Array, Box, Boxes, Sample
+from hilum.types import STRUCTURES, Array, Box, Boxes, Sample, Tick
 
 VISIBLE = 8  # grey levels of 256 by which a finding must change a pixel to count as seen there
 MOST = 1_000_000  # films of one data set; the next data set's seeds start there
 
-# Each trait has its own random stream, so that changing one leaves the others as they were.
+# Each trait has its own random stream, so that a change of one leaves the others unchanged.
 _WHO, _BODY, _TEXTURE, _ACQUISITION, _VIEW, _CHOICE, _FINDING = range(7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phantom:
-    """One generated film with everything that is known about it."""
+    """One synthetic film with all that is known about it."""
 
     pixels: Array  # (H, W) uint8, air dark
     mask: Array  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart
@@ -82,17 +83,22 @@ def draw(
 
 def samples(spec: str) -> list[Sample]:
     """``COUNT`` or ``COUNT@SEED`` (``200@7``) -> that many films, not yet drawn; DataError if malformed."""
+    return [sample for sample, _ in _plan(*count_and_seed("phantom", spec))]
+
+
+def count_and_seed(kind: str, spec: str) -> tuple[int, int]:
+    """``COUNT`` or ``COUNT@SEED`` -> count and seed, 0 if none is given; DataError if malformed."""
     match = re.fullmatch(r"(\d+)(?:@(\d+))?", spec.strip(), re.ASCII)
     if not match:
-        raise DataError(f"phantom:{spec}: not a number of films; write phantom:COUNT or phantom:COUNT@SEED")
-    return [sample for sample, _ in _plan(int(match[1]), int(match[2] or 0))]
+        raise DataError(f"{kind}:{spec}: not a number of films; write {kind}:COUNT or {kind}:COUNT@SEED")
+    return int(match[1]), int(match[2] or 0)
 
 
-def write(folder: Path, *, count: int, seed: int, tick: Callable[[], None] | None = None) -> None:
-    """Write ``images/ID.png``, ``masks/ID.png`` and ``labels.csv``, which holds everything that is known.
+def write(folder: Path, *, count: int, seed: int, tick: Tick | None = None) -> None:
+    """Write ``images/ID.png``, ``masks/ID.png`` and ``labels.csv``, which holds all that is known.
 
-    Masks are label maps: 0 none, 1 right lung, 2 left lung, 3 heart. `tick` is called after each film. Files
-    of an earlier run that bear the same names are replaced.
+    Masks are label maps: 0 none, 1 right lung, 2 left lung, 3 heart. Files
+    of an earlier run with the same names are replaced.
     """
     films = _plan(count, seed)
     for part in ("images", "masks"):
@@ -100,20 +106,20 @@ def write(folder: Path, *, count: int, seed: int, tick: Callable[[], None] | Non
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "patient", "sex", "age", "view", *SIX])
-        for sample, make in films:
+        for done, (sample, make) in enumerate(films, 1):
             phantom, name = make(), f"{sample.id}.png"
-            _save(folder / "images" / name, phantom.pixels)
-            _save(folder / "masks" / name, phantom.mask)
+            (folder / "images" / name).write_bytes(png(phantom.pixels))
+            (folder / "masks" / name).write_bytes(png(phantom.mask))
             about = [f"images/{name}", sample.patient, sample.sex, f"{sample.age:g}", sample.view]
             table.writerow([*about, *(int(sample.labels[label]) for label in SIX)])
             if tick:
-                tick()
+                tick(done, count, "drawing films")
 
 
 def _plan(count: int, seed: int) -> list[tuple[Sample, Callable[[], Phantom]]]:
     """Each film's sample and the call that draws it; nothing is drawn yet."""
     if not 1 <= count <= MOST:
-        raise DataError(f"phantom: {count} films asked for; ask for 1 to {MOST}")
+        raise DataError(f"phantom: {count} films; give a number from 1 to {MOST}")
     films = np.random.default_rng([seed, _WHO]).integers(1, 4, size=count)  # of each patient
     first = np.repeat(np.cumsum(films) - films, films)[:count]
     return [_film(seed, index, int(person)) for index, person in enumerate(first)]
@@ -140,9 +146,9 @@ def _film(seed: int, index: int, first: int) -> tuple[Sample, Callable[[], Phant
 
 
 def boxes(seed: int, patient: int) -> Boxes:
-    """Where each finding of a film was painted, drawn once more with that finding alone.
+    """Where each finding of a film was drawn, from another drawing with only that finding.
 
-    An enlarged heart is boxed whole, as a reader would, and not the rim by which it is larger.
+    The box of an enlarged heart is around the whole heart, as a reader would draw it.
     """
     alone = {label: draw(seed, findings=[label], patient=patient) for label in _choose(seed)}
     return {
@@ -152,7 +158,7 @@ def boxes(seed: int, patient: int) -> Boxes:
 
 
 def _around(mask: Array) -> tuple[Box, ...]:
-    """A box around each part of a mask (H, W) that has a tenth of the largest part's area or more."""
+    """A box around each part of a mask (H, W) with at least a tenth of the largest part's area."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     parts = stats[1:]
     height, width = mask.shape
@@ -200,7 +206,3 @@ def _known(findings: Collection[str]) -> list[str]:
 def _labels(findings: Collection[str]) -> dict[str, float]:
     present = set(findings) or {NO_FINDING}
     return {label: float(label in present) for label in SIX}
-
-
-def _save(path: Path, image: Array) -> None:
-    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())

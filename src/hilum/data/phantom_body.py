@@ -1,7 +1,7 @@
-"""A phantom's thorax: numbers, outlines, and where they lie on the film.
+"""A phantom's thorax: its numbers, outlines and place on the film.
 
 A thorax has its own coordinates: u runs from -1 (the right chest wall, on the image's left) to 1 (the left
-wall), v from 0 (the lungs' apices) to 1 (the costophrenic angles). A Frame lays them on the film.
+wall), v from 0 (the lungs' apices) to 1 (the costophrenic angles). A Frame maps them to the film.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from hilum.types import Array
 
 SUBPIXEL = 4  # binary digits after the point in OpenCV's drawing coordinates
+_STEPS = 8  # of a curve between two of its points
 HEART_LEFT = 1.32  # of the cardiothoracic ratio: how far left of the midline the heart reaches, u
 
 
@@ -99,10 +100,10 @@ def frame(rng: np.random.Generator, body: Body, size: int) -> Frame:
     return Frame(matrix=np.column_stack([axes, origin]), size=size, u=u, v=v, inset=inset)
 
 
-def curve(points: Sequence[tuple[float, float]], steps: int = 8) -> Array:
+def curve(points: Sequence[tuple[float, float]]) -> Array:
     """A smooth line through the points (Catmull-Rom), (N, 2)."""
     p = np.pad(np.array(points, dtype=np.float64), ((1, 1), (0, 0)), mode="edge")[:, None]
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    t = np.linspace(0, 1, _STEPS, endpoint=False)[None, :, None]
     a, b, c, d = p[:-3], p[1:-2], p[2:-1], p[3:]
     line = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
     return np.vstack([line.reshape(-1, 2), p[-1]])
@@ -131,7 +132,7 @@ def blank(at: Frame) -> Array:
 
 
 def wall(v: Array | float) -> Array:
-    """|u| of the chest wall's inside at height v."""
+    """|u| of the inner chest wall at height v."""
     heights = (0.0, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 1.0)
     return np.asarray(np.interp(v, heights, (0.5, 0.6, 0.73, 0.82, 0.88, 0.94, 0.975, 0.995, 1.0)))
 
@@ -145,7 +146,7 @@ def dome(body: Body, side: int, u: Array) -> Array:
 
 
 def lung(body: Body, side: int) -> Array:
-    """Outline of a lung field as if no heart lay before it; side 0 is the right, (N, 2)."""
+    """Outline of a lung field as if there were no heart; side 0 is the right, (N, 2)."""
     a, m = body.apex, body.pedicle
     down = [(float(wall(v)), v) for v in (0.12, 0.22, 0.35, 0.5, 0.7, 0.85)]
     outer = curve([(0.15 * m, 0.15), (0.19 * m, 0.07), (a - 0.1, 0.012), (a, 0.0), (a + 0.16, 0.025), *down])

@@ -1,4 +1,4 @@
-"""How a phantom film is drawn: shadows add up as attenuation does, air takes away, exposure comes last."""
+"""Draw a phantom film: attenuation of tissues is added, air is subtracted, exposure comes last."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hilum.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """All shadows that no finding changes, each (size, size) float32."""
+    """The shadows that no finding changes, each (size, size) float32."""
 
     fixed: Array  # attenuation of tissue and bones, and the film's grain
     vessels: Array  # attenuation, as if all of the film were lung
-    lightness: Array  # what air takes away where it fills a pixel, attenuation
+    lightness: Array  # attenuation that air removes where it fills a pixel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Exposure:
 
 
 def soft(image: Array, sigma: float) -> Array:
-    """Gaussian blur, float32; `sigma` in film sides. Wide ones are made on a coarser grid: cheaper."""
+    """Gaussian blur, float32; `sigma` in film sides. Wide blurs use a coarser, faster grid."""
     size, image = image.shape[0], image.astype(np.float32)
     step = max(1, int(sigma * size / 2))
     if step == 1:
@@ -49,7 +49,7 @@ def texture(rng: np.random.Generator, size: int, cells: int) -> Array:
 
 
 def bell(x: Array) -> Array:
-    """1 at 0, falling off as a Gaussian does."""
+    """A Gaussian with value 1 at 0."""
     return np.asarray(np.exp(-x * x))
 
 
@@ -64,7 +64,7 @@ def ramp(x: Array, start: float, end: float) -> Array:
 
 
 def tissue(rng: np.random.Generator, body: Body, at: Frame) -> Array:
-    """Skin, muscle, breasts, mediastinum, spine and belly, with the trachea taken out."""
+    """Skin, muscle, breasts, mediastinum, spine and abdomen, without the trachea."""
     stout, canvas, u, v = body.stoutness, blank(at), at.u, at.v
     flank, arm = 1.14 + 0.2 * stout, body.arms
     for s in (-1, 1):  # neck and shoulder, arm, flank
@@ -153,7 +153,7 @@ def branches(rng: np.random.Generator, at: Frame) -> tuple[Array, Array]:
 
 
 def vessels(rng: np.random.Generator, at: Frame) -> Array:
-    """Arteries and veins that leave both hila and divide, thinner and fainter each time."""
+    """Arteries and veins that leave both hila and branch, thinner and fainter each time."""
     canvas, (pieces, widths) = blank(at), branches(rng, at)
     for low, high in pairwise(np.geomspace(0.0008, 0.02, 12)):  # one call for all of a width; thick ones last
         lines = on_film(at, pieces[(widths >= low) & (widths < high)].reshape(-1, 2)).reshape(-1, 2, 2)
@@ -164,7 +164,7 @@ def vessels(rng: np.random.Generator, at: Frame) -> Array:
 
 
 def scene(rng: np.random.Generator, body: Body, at: Frame) -> Scene:
-    """Everything that stays the same whatever the findings."""
+    """Everything that is independent of the findings."""
     grain = rng.standard_normal((at.size, at.size), dtype=np.float32) * np.float32(rng.uniform(0.006, 0.018))
     mottle = 0.04 * texture(rng, at.size, 48) + 0.03 * texture(rng, at.size, 12)
     return Scene(
@@ -175,7 +175,7 @@ def scene(rng: np.random.Generator, body: Body, at: Frame) -> Scene:
 
 
 def air(body: Body, mask: Array, at: Frame, clear: Array) -> Array:
-    """How much of each pixel air fills: lungs as far as `clear`, and what lies behind heart and diaphragm."""
+    """Share of air in each pixel: lungs times `clear`, and lung behind heart and diaphragm."""
     fields = ((mask == 1) | (mask == 2)).astype(np.uint8)
     lungs = soft(fields, 0.0035)
     beside = np.minimum(soft(fields, 0.04), 0.5) * (1 - lungs)
@@ -184,7 +184,7 @@ def air(body: Body, mask: Array, at: Frame, clear: Array) -> Array:
 
 
 def heart_shadow(body: Body, mask: Array, at: Frame) -> Array:
-    """Blood's attenuation, fading where the belly takes over."""
+    """The heart's attenuation, fading towards the abdomen."""
     inside = (mask == 3).astype(np.uint8)
     depth = np.minimum(cv2.distanceTransform(inside, cv2.DIST_L2, 3) * (8 / at.size), 1)
     above = 1 - ramp(at.v, body.domes[1], body.domes[1] + 0.1)
@@ -213,7 +213,7 @@ def develop(
 
 
 def settings(rng: np.random.Generator) -> Exposure:
-    """How dark, how hard and how sharp the film comes out."""
+    """Random darkness, contrast and sharpness of the film."""
     return Exposure(
         low=rng.uniform(-0.1, 0.12),
         high=rng.uniform(0.88, 1.2),
@@ -223,7 +223,7 @@ def settings(rng: np.random.Generator) -> Exposure:
 
 
 def cover(rng: np.random.Generator, at: Frame, view: str) -> Array:
-    """Collimated borders and burnt-in letters, (size, size) uint8; 0 where the film shows."""
+    """Collimated borders and side markers, (size, size) uint8; 0 where the film is visible."""
     canvas, size = blank(at), at.size
     if rng.random() < 0.4:
         dark = 1 if rng.random() < 0.85 else 250

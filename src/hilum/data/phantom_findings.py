@@ -1,7 +1,7 @@
-"""What disease does to a phantom's thorax: change its shape, and veil the air in its lungs.
+"""The effects of findings on a phantom's thorax: they change its shape, and veil the air in its lungs.
 
-A veil is (size, size) float32: the share of each pixel's air that fluid or collapse has replaced, from 0 to 1
-and a little above, where fluid is denser than the chest wall beside it.
+A veil is (size, size) float32: the share of each pixel's air that fluid or collapse has replaced, from 0 to
+1, or slightly above where fluid is denser than the chest wall beside it.
 """
 
 from __future__ import annotations

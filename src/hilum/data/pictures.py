@@ -1,8 +1,7 @@
-"""Pictures that are no chest films: those that other packages bring along, and some that are drawn."""
+"""Pictures that are no chest films: those in other packages, and drawn ones."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -12,12 +11,13 @@ import cv2
 import numpy as np
 
 from hilum.data.opened import pixels_of
+from hilum.data.phantom import count_and_seed
 from hilum.data.wrong import OTHER, labelled
 from hilum.errors import DataError
 from hilum.types import Array, Sample
 
-# Module -> the package that brings it, a folder, and one encoding of each picture. Of pydicom's two packages
-# these are CT, MR, ultrasound, nuclear medicine, a face and an extremity; their headers are not looked at.
+# Module -> its package, a folder, and one encoding of each picture. Pydicom's two packages have CT, MR,
+# ultrasound, nuclear medicine, a face and an extremity; headers are not used.
 _BROUGHT: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "skimage": (
         "scikit-image",
@@ -53,17 +53,14 @@ _SIDE = 256  # of drawn pictures, pixels
 
 
 def samples(spec: str) -> list[Sample]:
-    """``COUNT`` or ``COUNT@SEED``: parts of the pictures, turned and toned, and drawn ones, all in turn.
+    """``COUNT`` or ``COUNT@SEED``: turned and toned parts of the pictures, and drawn ones, in turn.
 
-    A picture's name, or that of what is drawn, counts as its patient, so that a split holds it back whole.
-    Raises DataError for a malformed spec, and where a package is missing.
+    The name of the picture or drawing counts as the patient, so that a split keeps its parts together. Raises
+    DataError for a malformed spec, and if a package is missing.
     """
-    match = re.fullmatch(r"(\d+)(?:@(\d+))?", spec.strip(), re.ASCII)
-    if not match:
-        raise DataError(f"pictures:{spec}: not a number; write pictures:COUNT or pictures:COUNT@SEED")
-    seed = int(match[2] or 0)
+    count, seed = count_and_seed("pictures", spec)
     sources: list[Path | str] = [*_files(), *_DRAWN]
-    return [_sample(sources[i % len(sources)], seed, i) for i in range(int(match[1]))]
+    return [_sample(sources[i % len(sources)], seed, i) for i in range(count)]
 
 
 def _files() -> list[Path]:
@@ -89,7 +86,7 @@ def _sample(source: Path | str, seed: int, i: int) -> Sample:
 
 
 def _part(source: Path | str, seed: int, i: int) -> Array:
-    """A part of a picture, at least half of either side, turned, mirrored and toned at random."""
+    """A random part of a picture, at least half of each side, randomly turned, mirrored and toned."""
     rng = np.random.default_rng([seed, i])
     whole = pixels_of(source) if isinstance(source, Path) else _DRAWN[source](rng)
     tall, wide = (max(1, int(side * rng.uniform(0.5, 1))) for side in whole.shape)

@@ -1,4 +1,4 @@
-"""A film as a PNG that is read back with the very same grey levels."""
+"""Write a film as a PNG that `read` returns with the same grey levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEAD = 33  # bytes of a PNG's signature and first chunk, IHDR
 
 
 def png(grey: Array) -> bytes:
-    """A PNG; one of 16 bits says that its levels are not to be stretched again."""
+    """An image (H, W) uint8 or uint16 as PNG; one of 16 bits says that `read` must not stretch its levels."""
     coded = cv2.imencode(".png", grey)[1].tobytes()
     if grey.dtype == np.uint8:
         return coded
@@ -24,7 +24,7 @@ def png(grey: Array) -> bytes:
 
 
 def sized(pixels: Array, longest: int) -> Array:
-    """A film whose longest side is at most so many pixels; 0: as it is."""
+    """A film whose longest side has at most `longest` pixels; 0: unchanged."""
     scale = longest / max(pixels.shape) if longest else 1.0
     if scale >= 1:
         return pixels

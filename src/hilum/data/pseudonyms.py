@@ -1,4 +1,4 @@
-"""Pseudonyms by keyed hash: without the key nobody can link them, or try what they stand for."""
+"""Pseudonyms by keyed hash: without the key nobody can link or guess what they stand for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from hilum.errors import ConfigError
 
 _BYTES = 32  # of a key
-_DIGITS = 20  # of a pseudonym: 80 bits, of which a billion share none
+_DIGITS = 20  # of a pseudonym: 80 bits, so that a billion pseudonyms do not collide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,12 @@ class Key:
 
 
 def pseudonym(key: Key, kind: str, value: str) -> str:
-    """20 hex digits for a value of a kind: HMAC-SHA-256, so the same of one key, and another of any other."""
+    """20 hex digits for a value of a kind: HMAC-SHA-256, the same only with the same key."""
     return _hashed(key, kind, value).hex()[:_DIGITS]
 
 
 def uid(key: Key, value: str) -> str:
-    """A DICOM UID in the place of another, likewise."""
+    """A DICOM UID that replaces another, by the same hash."""
     # Made as from a random UUID (PS3.5 B.2), the 122 free bits from the hash.
     number = int.from_bytes(_hashed(key, "uid", value)[:16])
     number = number & ~(0xF << 76) | 4 << 76
@@ -44,33 +44,33 @@ def _hashed(key: Key, kind: str, value: str) -> bytes:
 
 
 def default_key() -> Path:
-    """Where a user's key lies unless another is named."""
+    """The default file of a user's key."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "hilum" / "import.key"
 
 
 def key_of(file: Path) -> Key:
-    """The key in a file, which is made, for its owner alone to read, where there is none.
+    """The key in a file; a new file is made if there is none, readable by its owner only.
 
-    Raises ConfigError where others may read it, and where it holds no key.
+    Raises ConfigError if others may read it, or if it holds no key.
     """
     if not file.exists():
         _make(file)
     if os.name == "posix" and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError("the key file may be read by others than its owner; chmod 600 it")
+        raise ConfigError("others than its owner may read the key file; chmod 600 it")
     try:
         secret = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except ValueError:
         secret = b""
     if len(secret) < _BYTES:
         raise ConfigError(
-            f"the key file holds no key ({_BYTES} bytes in hex); name another, made if it is not there"
+            f"the key file holds no key ({_BYTES} bytes in hex); name another one, which is made if missing"
         )
     return Key(secret=secret)
 
 
 def _make(file: Path) -> None:
-    """Write a new key, whole or not at all, and never over one that another process has made meanwhile."""
+    """Write a new key atomically, and never over one that another process has just made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".key-")  # mode 0600
     try:

@@ -1,4 +1,4 @@
-"""Samples written as WebDataset shards, for `hilum.data.sources.shards` to read and others too."""
+"""Write samples as WebDataset shards, for `hilum.data.sources.shards` and other readers."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ import io
 import json
 import math
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from hilum.data.cache import sweep
 from hilum.data.opened import masks_of, pixels_of, stamp
+from hilum.data.png import png
 from hilum.errors import DataError, HilumError
 from hilum.prepare import fit, fit_mask
 from hilum.reading.reader import read
 from hilum.store import write_whole
-from hilum.types import Array, Sample, Tick
+from hilum.types import Sample, Tick
 
 
 def write(
     samples: Sequence[Sample], out: Path, *, films: int = 1000, size: int = 0, tick: Tick | None = None
 ) -> dict[str, str]:
-    """Write samples as shards ``out/films-00000.tar``..., so many films a shard.
+    """Write samples as shards ``out/films-00000.tar``..., `films` in each.
 
-    Films go in as their files are, headers included, those without a file as PNG that keeps their grey
-    levels; or all as 8-bit PNG of side `size`. Masks keep their values, labels may be UNCERTAIN. A shard
-    appears whole or not at all. Beside it stands a note of what it holds, so that a killed run goes on, and
-    one of other films or another size is refused. Returns why some films cannot be read. Raises DataError.
+    Films are stored as the original files, headers included; films without a file as PNG that keeps their
+    grey levels; with `size`, all as 8-bit PNG of that side. Masks keep their values, labels may be UNCERTAIN.
+    A shard appears whole or not at all. A note beside it says what it holds, so that a killed run can resume.
+    Raises DataError for shards there of other films or another size, and for those of a longer run. Returns
+    why some films cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _check_rest(out, math.ceil(len(samples) / films))
     sweep(out, r"\.films-\d{5}\.tar-\w+")
     failures: dict[str, str] = {}
     for number, start in enumerate(range(0, len(samples), films)):
@@ -58,7 +61,7 @@ def write(
                             tick(i + 1, len(samples), place.name)
                 file.flush()
                 os.fsync(file.fileno())
-            # Before the shard: one that stands without its note is nobody's to judge.
+            # Before the shard: a shard without a note would be of unknown content.
             write_whole(note, json.dumps({"asked": asked, "failures": lost}))
             Path(draft).chmod(0o644)
             Path(draft).replace(place)
@@ -68,8 +71,20 @@ def write(
     return failures
 
 
+def _check_rest(out: Path, count: int) -> None:
+    """Raise DataError for a shard whose number is not below `count`: it is of another run."""
+    for place in sorted(out.glob("films-*.tar")):
+        number = re.fullmatch(r"films-(\d{5,})", place.stem)
+        if number and int(number[1]) >= count:
+            raise _foreign(place)
+
+
+def _foreign(place: Path) -> DataError:
+    return DataError(f"{place}: holds other films, or of another size; remove it, or choose another folder")
+
+
 def _asked(part: Sequence[Sample], size: int) -> str:
-    """What a shard is to hold, as a hash."""
+    """Hash of the intended content of a shard."""
     digest = hashlib.sha256(str(size).encode())
     for sample in part:
         told = json.dumps(_about(sample), sort_keys=True)
@@ -78,7 +93,7 @@ def _asked(part: Sequence[Sample], size: int) -> str:
 
 
 def _kept(place: Path, note: Path, asked: str) -> dict[str, str]:
-    """What failed when a shard was written; raises DataError where it does not hold what is asked for."""
+    """The failures when a shard was written; raises DataError if it does not hold what is wanted."""
     try:
         said = json.loads(note.read_text(encoding="utf-8"))
         if said["asked"] == asked:
@@ -86,27 +101,25 @@ def _kept(place: Path, note: Path, asked: str) -> dict[str, str]:
             return failures
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise DataError(f"{place}: holds other films, or of another size; remove it, or choose another folder")
+    raise _foreign(place)
 
 
 def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
     about = _about(sample)
     if isinstance(sample.image, Path) and not size:
-        read(sample.image)  # a shard holds what can be read
         ending = sample.image.suffix.lower().removeprefix(".")
         known = ("png", "jpg", "jpeg", "tif", "tiff")
-        members = {ending if ending in known else "dcm": sample.image.read_bytes()}
+        members = {ending if ending in known else "dcm": _content(sample.image)}
     else:
         film = pixels_of(sample.image)
         coarse = np.rint(255 * (fit(film, size) if size else film)).astype(np.uint8)
         if size or np.allclose(film * 255, coarse, atol=1e-3):
-            members = {"png": _png(coarse)}
+            members = {"png": png(coarse)}
         else:
-            members = {"png": _png(np.rint(65535 * film).astype(np.uint16))}
-            about["whole"] = True
+            members = {"png": png(np.rint(65535 * film).astype(np.uint16))}
     if sample.masks is not None:
         mask = masks_of(sample.masks)
-        members["mask.png"] = _png(fit_mask(mask, size) if size else mask)
+        members["mask.png"] = png(fit_mask(mask, size) if size else mask)
     members["json"] = json.dumps(about).encode()
     for ending, data in members.items():
         info = tarfile.TarInfo(f"{key}.{ending}")
@@ -114,8 +127,20 @@ def _add(tar: tarfile.TarFile, key: str, sample: Sample, size: int) -> None:
         tar.addfile(info, io.BytesIO(data))
 
 
+def _content(path: Path) -> bytes:
+    """The bytes of a film's file; raises a HilumError if they cannot be read as a film."""
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file, or not a regular one; check the path")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; check the path and the disk") from None
+    read(data, name=str(path))
+    return data
+
+
 def _about(sample: Sample) -> dict[str, Any]:
-    """What is known of a film, for its JSON."""
+    """The facts about a film, for its JSON."""
     boxes = sample.boxes() if callable(sample.boxes) else sample.boxes
     about = {
         "labels": {name: None if math.isnan(value) else value for name, value in sample.labels.items()},
@@ -128,7 +153,3 @@ def _about(sample: Sample) -> dict[str, Any]:
         },
     }
     return {name: value for name, value in about.items() if value is not None}
-
-
-def _png(image: Array) -> bytes:
-    return bytes(cv2.imencode(".png", image)[1])

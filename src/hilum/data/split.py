@@ -1,10 +1,8 @@
-"""The patient split: who tests, who tunes, who trains; made once, kept in a file, known by its hash."""
+"""The patient split into test, tuning and training; made once, kept in a file, identified by its hash."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,6 +14,7 @@ import numpy as np
 
 from hilum.data.ties import tied
 from hilum.errors import DataError
+from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 from hilum.types import Sample
 
@@ -38,10 +37,10 @@ def make_split(
     seed: int = 0,
     together: Iterable[tuple[str, str]] = (),
 ) -> Split:
-    """Patients dealt to the test part and to folds, each with like shares of sites and labels.
+    """Split patients into the test part and folds, with similar shares of sites and labels in each.
 
-    A patient's stratum is the site and the rarest label any of the patient's films carries. Two patients who
-    stand in a pair of `together`, for a film of one is a film of the other, are dealt as if they were one.
+    A patient's stratum is the site and the rarest label of any of the patient's films. Two patients in a pair
+    of `together` share a film, and are assigned together.
     """
     if not 0 <= test < 1 or folds < 2:
         raise DataError(f"test={test}, folds={folds}; give a share below 1 and at least 2 folds")
@@ -51,7 +50,7 @@ def make_split(
     as_one = tied(together)
     for patients in _strata([replace(s, patient=as_one.get(s.patient, s.patient)) for s in samples]):
         shuffled = [patients[i] for i in rng.permutation(len(patients))]
-        # The remainder is drawn, so that many small strata still give the share that was asked for.
+        # The remainder is random, so that many small strata still give the wanted share.
         tests = int(len(shuffled) * test + rng.random())
         for patient in shuffled[:tests]:
             parts[patient] = "test"
@@ -66,10 +65,10 @@ def make_split(
 def official_split(
     samples: Sequence[Sample], *, folds: int = 5, seed: int = 0, together: Iterable[tuple[str, str]] = ()
 ) -> Split:
-    """The data set's own test part, with the other patients dealt to folds as `make_split` does.
+    """The data set's official test part, and the other patients in folds as in `make_split`.
 
-    A patient with any film in the test part tests, and so does one who shares a film with such a patient.
-    Raises DataError where no film has an official part.
+    A patient with any film in the test part is a test patient, and so is one who shares a film with such a
+    patient. Raises DataError if no film has an official part.
     """
     as_one = tied(together)
     tests = {as_one.get(s.patient, s.patient) for s in samples if s.part == "test"}
@@ -83,23 +82,23 @@ def official_split(
 
 
 def write_split(split: Split, path: Path) -> None:
-    """The split as a csv of ``patient,part``."""
+    """Write the split as a csv of ``patient,part``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, _encode(split.parts))
 
 
 def read_split(path: Path) -> Split:
-    """The split of a file; raises DataError when it is missing or malformed."""
+    """Read a split; raises DataError if the file is missing or malformed."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; make a split with 'hilum data split'") from None
-    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"))))
-    if not rows or rows[0] != ["patient", "part"] or any(len(row) != 2 for row in rows):
+    columns, rows = read_csv(path)
+    if columns != ["patient", "part"]:
         raise DataError(f"{path}: not a split file; make one with 'hilum data split'")
-    parts = dict(rows[1:])
-    if len(parts) < len(rows) - 1 or not all(part == "test" or part.isdecimal() for part in parts.values()):
-        raise DataError(f"{path}: a patient stands twice, or a part is neither 'test' nor a fold; mend it")
+    parts = {row["patient"]: row["part"] for _, row in rows}
+    if len(parts) < len(rows) or not all(part == "test" or part.isdecimal() for part in parts.values()):
+        raise DataError(f"{path}: a patient stands twice, or a part is neither 'test' nor a fold; correct it")
     return Split(parts=parts, sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -108,7 +107,7 @@ def select(
 ) -> list[Sample]:
     """The samples whose patients belong to a part: "test", "tune" (the fold) or "train" (the other folds).
 
-    Folds that are `held` belong to none.
+    Films of the folds in `held` belong to no part.
     """
     out = {str(one) for one in held}
     chosen = []
@@ -116,8 +115,9 @@ def select(
         where = split.parts.get(sample.patient)
         if where is None:
             raise DataError(
-                f"{sample.patient}: not in the split file. Patients are named SITE:ID, and a site that no "
-                "column tells is its folder's name: was that moved? Else make a new split: hilum data split"
+                f"{sample.patient}: not in the split file. Patients are named SITE:ID; without a site column "
+                "SITE is the data set's folder name, so a moved folder changes it. Move it back, or make a "
+                "new split: hilum data split"
             )
         belongs: Part = "test" if where == "test" else "tune" if where == str(fold) else "train"
         if belongs == part and where not in out:
@@ -126,13 +126,13 @@ def select(
 
 
 _NAMED = {"nih": r"\d{8}_\d{3}", "jsrt": r"JPC(LN|NN)\d{3}", "shenzhen": r"CHNCXR_\d{4}_[01]"}
-"""Published films by the names of their files, without the ending."""
+"""File names of published films, without the ending."""
 
 
 def may_know(learned: Iterable[str], names: Sequence[str], samples: Sequence[Sample]) -> bool:
-    """Whether who learned from data sets of such names may have seen these films, which stand in `names`.
+    """Whether a model trained on the data sets `learned` may have seen these films of the data sets `names`.
 
-    So it may where a data set is of the same kind, or the films are called as one's are.
+    It may if two data sets are of the same kind, or if the films have file names of a published data set.
     """
     theirs = {name for one in learned for name in one.split(" + ")}
     called = {PurePath(sample.id.rpartition(":")[2]).stem for sample in samples}
@@ -146,13 +146,13 @@ def may_know(learned: Iterable[str], names: Sequence[str], samples: Sequence[Sam
     return known or bool(kinds & {name.partition(":")[0] for name in theirs})
 
 
-def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -> list[Sample]:
-    """The films of so many patients, each stratum of `make_split` with its share; more include fewer.
+def first_patients(samples: Sequence[Sample], patients: int) -> list[Sample]:
+    """The films of `patients` patients, with a share of each stratum; a larger number includes a smaller.
 
-    Raises DataError where there are fewer patients.
+    Raises DataError if there are fewer patients.
     """
-    rng = np.random.default_rng(seed)
-    # A patient's place in the queue: how far through its own stratum it is drawn.
+    rng = np.random.default_rng(0)
+    # A patient's place in the queue: the relative position in a random order of the stratum.
     place = {
         patient: (i + rng.random()) / len(members)
         for members in _strata(samples)
@@ -165,7 +165,7 @@ def first_patients(samples: Sequence[Sample], patients: int, *, seed: int = 0) -
 
 
 def _strata(samples: Sequence[Sample]) -> list[list[str]]:
-    """The patients of each stratum, as `make_split` tells them apart, in an order of names alone."""
+    """The patients of each stratum of `make_split`, ordered by name."""
     carried: dict[str, set[str]] = defaultdict(set)
     sites: dict[str, str] = {}
     for sample in samples:

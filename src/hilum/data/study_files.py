@@ -1,4 +1,4 @@
-"""The files of studies, named by a keyed hash alone, and the one table that leads back to them."""
+"""The files of studies, named only by a keyed hash, and the mapping back to them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _HEADING = ("file_id", "film", "patient", "path", "patient_id", "study_uid", "so
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One file; its path must not leave the import."""
+    """One file; its path must not appear in results."""
 
     path: Path
     id: str  # hash of the path
-    token: str  # likewise, of the file as it now is
-    why: str = ""  # it cannot be opened
+    token: str  # hash of path, size and time
+    why: str = ""  # why it cannot be opened, or ""
 
 
 def find(places: Sequence[Path], out: Path, key: Key) -> list[Found]:
-    """Every file at or below the places, in the order of their paths, but what is hidden or in `out`.
+    """Every file at or below the places, sorted by path, except hidden ones and those in `out`.
 
-    Raises ConfigError for a place that is not there, by its number: a path may hold a patient's name.
+    Raises ConfigError for a place that does not exist; it shows its number, as a path may hold a name.
     """
     paths: dict[Path, str] = {}
     for number, place in enumerate(places, 1):
@@ -42,7 +42,7 @@ def find(places: Sequence[Path], out: Path, key: Key) -> list[Found]:
 
 
 def _below(place: Path) -> dict[Path, str]:
-    """Path -> "", or why it is not opened."""
+    """Path -> "", or why it cannot be opened."""
     if place.is_file():
         return {place: ""}
     paths: dict[Path, str] = {}
@@ -74,26 +74,26 @@ def _found(path: Path, why: str, key: Key) -> Found:
 
 
 def patient_of(key: Key, header: StudyHeader, film: str) -> str:
-    """The patient's pseudonym; without a number, a study is a patient of its own, and without that a film."""
+    """The patient's pseudonym; without a PatientID each study counts as a patient, without that each film."""
     return pseudonym(key, "patient", header.patient or header.study or film)
 
 
 def check_outside(file: Path, out: Path, option: str) -> None:
-    """Raises ConfigError for a secret file that would go wherever the data set goes."""
+    """Raises ConfigError for a secret file in the folder of the data set, which may be shared."""
     if file.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"{option}: lies inside --out, and would be shared with it; name a place elsewhere")
 
 
 def check_mapping(file: Path) -> None:
-    """Raises ConfigError where a mapping would be written over something else."""
+    """Raises ConfigError if a mapping would overwrite something else."""
     if file.exists() and not (file.is_file() and tuple(read_csv(file)[0]) == _HEADING):
-        raise ConfigError("--mapping: holds something else than a mapping; name another file")
+        raise ConfigError("--mapping: holds something other than a mapping; name another file")
 
 
 def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> None:
-    """Write, for its owner alone to read, which pseudonyms stand for which file, patient and study.
+    """Write which pseudonyms stand for which file, patient and study, readable by the owner only.
 
-    What an earlier import has written there stays.
+    Rows of earlier imports stay.
     """
     earlier = [row for _, row in read_csv(file)[1]] if file.exists() else []
     rows = {(row["file_id"], row["sop_uid"]): row for row in earlier}
@@ -108,7 +108,7 @@ def write_mapping(file: Path, places: Sequence[Path], out: Path, key: Key) -> No
         said = (header.patient, header.study, header.uid) if header else ("", "", "")
         film = pseudonym(key, "film", said[2]) if said[2] else ""
         patient = patient_of(key, header, film) if header else ""
-        path = os.fsencode(found.path).decode("utf-8", "backslashreplace")  # or the table would be no UTF-8
+        path = os.fsencode(found.path).decode("utf-8", "backslashreplace")  # the table must be UTF-8
         cells = (found.id, film, patient, path, *said)
         rows[found.id, said[2]] = dict(zip(_HEADING, cells, strict=True))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What may be known of a film in a study: the fields that are kept, and why it is left out or flagged.
+"""The header fields of a film that an import keeps, and why a film is left out or flagged.
 
-Fields are kept by an allow-list, and a value passes only if it is a number or one of the words that the
-standard has for its field, so that nothing typed into a header gets any further.
+Fields are kept by an allow-list. A value passes only if it is a number or one of the standard's words for its
+field, so that no typed text is kept.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from hilum.gate import CAPTURES, RADIOGRAPHS, names_chest, names_other
-from hilum.reading.age import lived, years
+from hilum.reading.age import age_of
 from hilum.reading.dicom_grey import coded_view
 from hilum.reading.dicom_header import header_of
 from hilum.reading.reader import hushed
 from hilum.reading.views import FRONTAL, LATERAL, view_in, view_words
 
-OLDEST = 90  # years: who is older is 90, as HIPAA's Safe Harbor has it (45 CFR 164.514(b)(2)(i)(C))
+OLDEST = 90  # years: older patients count as 90, as in HIPAA's Safe Harbor (45 CFR 164.514(b)(2)(i)(C))
 
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID", "PatientSex", "PatientAge",
@@ -38,27 +38,27 @@ _CONVERTED = {"DV", "DF", "WSD", "SD", "SI", "DRW"}  # PS3.3 C.8.6.1: video, dig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyHeader:
-    """A film's header; what stands in the first block must not leave the import."""
+    """A film's header; patient, study and uid must not appear in results."""
 
     patient: str
     study: str
     uid: str
 
-    kept: Mapping[str, str] = field(default_factory=dict)  # column -> value, "" where unsaid
-    device: Mapping[str, str] = field(default_factory=dict)  # free text, kept where it is asked for
+    kept: Mapping[str, str] = field(default_factory=dict)  # column -> value, or ""
+    device: Mapping[str, str] = field(default_factory=dict)  # free text, kept only on request
     view: str = ""  # "AP", "PA" or ""
-    told: bool = False  # whether the header says both that it is frontal and that it is a chest
+    told: bool = False  # whether the header states both a frontal view and a chest
     bits: int = 0
-    left_out: str = ""  # why it is of no use
-    flagged: str = ""  # why it may carry burnt-in words
+    left_out: str = ""  # why it is left out
+    flagged: str = ""  # why it may have burned-in annotations
 
 
 def study_header(file: BinaryIO) -> StudyHeader | None:
-    """What an open file says of itself, its pixels not being read; None where it is no DICOM."""
+    """The header of an open file, without reading pixels; None if it is not DICOM."""
     found = header_of(file, _TAGS)
     if found is None:
         return None
-    with hushed():  # an element is understood when it is asked for
+    with hushed():  # pydicom converts an element at its first use
         said = {tag: _text(found, tag) for tag in _TAGS}
         coded = coded_view(found) or ("OTHER" if found.get("ViewCodeSequence") else "")
     file.seek(128)
@@ -81,7 +81,7 @@ def study_header(file: BinaryIO) -> StudyHeader | None:
 
 
 def _text(found: Any, tag: str) -> str:
-    """An element as text, several values with a backslash between; sequences are none."""
+    """An element as text, several values joined by backslashes; "" for sequences."""
     value = found.get(tag)
     if value is None or tag == "ViewCodeSequence":
         return ""
@@ -90,14 +90,14 @@ def _text(found: Any, tag: str) -> str:
 
 
 def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
-    """The allow-list."""
+    """The values that the allow-list lets pass."""
     modality, side, position = (
         said[tag].upper() for tag in ("Modality", "ImageLaterality", "PatientPosition")
     )
-    lived = _years(said)
+    age = age_of(said["PatientAge"], said["PatientBirthDate"], said["StudyDate"])
     return {
         "sex": sex if (sex := said["PatientSex"].upper()) in ("F", "M") else "",
-        "age": "" if lived is None else str(min(lived, OLDEST)),
+        "age": "" if age is None else str(min(int(age), OLDEST)),
         "view": view,
         "modality": modality if modality in _RADIOGRAPHS else "",
         "laterality": side if side in _SIDES else "",
@@ -105,16 +105,8 @@ def _kept(said: Mapping[str, str], view: str) -> dict[str, str]:
     }
 
 
-def _years(said: Mapping[str, str]) -> int | None:
-    """Whole years: as said (018M, PS3.5 section 6.2), else from birth to study."""
-    age = years(said["PatientAge"].upper())
-    if age is not None:
-        return int(age)
-    return lived(said["PatientBirthDate"], said["StudyDate"])
-
-
 def _useless(said: Mapping[str, str], view: str, coded: str) -> str:
-    """Why a file is no frontal chest film, in words of this program alone."""
+    """Why a file is no frontal chest film, without words of its header."""
     modality = said["Modality"].upper()
     if modality not in _RADIOGRAPHS:
         return f"modality {modality}" if modality in _OTHERS else "another modality"
@@ -135,7 +127,7 @@ def _useless(said: Mapping[str, str], view: str, coded: str) -> str:
 
 
 def _flagged(said: Mapping[str, str]) -> str:
-    """Why a film probably carries words, as its header says."""
+    """Why a film probably has burned-in annotations, by its header."""
     if said["BurnedInAnnotation"].upper() == "YES":
         return "the header says that words are burnt in"
     if said["SOPClassUID"].startswith(_CAPTURES) or said["Modality"].upper() in CAPTURES:

@@ -1,4 +1,4 @@
-"""What must stay together: names tied in pairs, gathered into groups."""
+"""Join names that are tied in pairs into groups that must stay together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATIENTS = ("patient", "other patient")
 
 
 def tied(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
-    """Each name of the pairs -> the least of all that it is tied to, itself among them."""
+    """Each name of the pairs -> the smallest name of its group."""
     found: dict[_Name, _Name] = {}
 
     def least(name: _Name) -> _Name:
@@ -30,7 +30,7 @@ def tied(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
 
 
 def read_together(path: Path) -> list[tuple[str, str]]:
-    """The pairs of patients in a ``duplicates.csv`` of `hilum data audit`; raises DataError if it is none."""
+    """The pairs of patients in a ``duplicates.csv`` of `hilum data audit`; DataError for another file."""
     columns, rows = read_csv(path)
     if missing := [name for name in _PATIENTS if name not in columns]:
         raise DataError(f"{path}: no column {missing[0]!r}; give the duplicates.csv of 'hilum data audit'")

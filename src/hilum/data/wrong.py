@@ -1,8 +1,8 @@
-"""Films as they must not be judged: turned, inverted, mirrored, cut, badly exposed, photographed.
+"""Films that the gate must refuse: turned, inverted, mirrored, cut, badly exposed, photographed.
 
-Each kind is a pure function from a film (H, W) float32 in [0, 1] and a generator to the film as it should
-not be, of the same range and any size. The gate's network learns from films changed by these, and is tested
-on them: real films of each kind are nowhere to be had in number.
+Each kind is a pure function of a film (H, W) float32 in [0, 1] and a generator. It returns the changed
+film, of the same range and any size. The gate's network is trained and tested on such films, because real
+ones are not available in large numbers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hilum.data.opened import pixels_of
 from hilum.types import Array, Pixels, Sample
 
 RIGHT = "frontal"
-"""The label of a film as it should be."""
+"""The label of a correct film."""
 
 OTHER = "other"
-"""The label of a picture that is no chest film at all."""
+"""The label of a picture that is no chest film."""
 
 _DRAWN = 3  # wrong kinds of each film
-_FINEST = 256  # pixels along the shorter side of a screen that is photographed, at least
+_FINEST = 256  # pixels, at least, along the shorter side of a photographed screen
 
 
 def turned(film: Array, rng: np.random.Generator) -> Array:
@@ -39,7 +39,7 @@ def upside_down(film: Array, rng: np.random.Generator) -> Array:
 
 
 def inverted(film: Array, rng: np.random.Generator) -> Array:
-    """Air bright: a MONOCHROME1 film that lost its header."""
+    """Air bright, as in a MONOCHROME1 film that lost its header."""
     del rng
     return 1 - film
 
@@ -62,14 +62,14 @@ def cropped(film: Array, rng: np.random.Generator) -> Array:
     else:
         rows, columns = rng.uniform(0.25, 0.5, 2)
     tall, wide = max(8, int(rows * height)), max(8, int(columns * width))
-    # One side, or one end, and not the middle: there both lungs would be seen.
+    # One side or one end, not the middle, which would show both lungs.
     top = rng.integers(0, height - tall + 1) if kind > 1 else rng.choice([0, height - tall])
     left = rng.integers(0, width - wide + 1) if kind > 1 else rng.choice([0, width - wide])
     return np.ascontiguousarray(film[top : top + tall, left : left + wide])
 
 
 def overexposed(film: Array, rng: np.random.Generator) -> Array:
-    """Nothing but black, or nothing but white, over most of the film."""
+    """Most of the film black, or most of it white."""
     dark, level = rng.random() < 0.5, rng.uniform(0.6, 0.85)
     if dark:
         low = np.quantile(film, level)
@@ -78,7 +78,7 @@ def overexposed(film: Array, rng: np.random.Generator) -> Array:
 
 
 def photographed(film: Array, rng: np.random.Generator) -> Array:
-    """A screen, its frame and what stands around it, taken at an angle with stripes, glare and blur."""
+    """A photograph of a screen, its frame and its surroundings, at an angle, with stripes, glare and blur."""
     scale = max(1.0, _FINEST / min(film.shape))
     screen = cv2.resize(film, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     screen = _framed(screen, rng)
@@ -95,7 +95,7 @@ def photographed(film: Array, rng: np.random.Generator) -> Array:
 
 
 def _framed(screen: Array, rng: np.random.Generator) -> Array:
-    """The screen in its frame, with a bar of buttons and letters at times."""
+    """The screen in its frame, sometimes with a menu bar."""
     if rng.random() < 0.4:
         bar = np.full((max(8, screen.shape[0] // 12), screen.shape[1]), rng.integers(25, 230), np.uint8)
         ink, place = 255 * int(bar[0, 0] < 128), (4, int(0.8 * len(bar)))
@@ -107,13 +107,13 @@ def _framed(screen: Array, rng: np.random.Generator) -> Array:
 
 
 def _room(height: int, width: int, rng: np.random.Generator) -> Array:
-    """What stands around a screen: blurred patches, dark or light."""
+    """The surroundings of a screen: blurred patches, dark or light."""
     coarse = np.clip(rng.uniform(0, 0.8) + rng.normal(0, 0.15, (4, 4)), 0, 1).astype(np.float32)
     return np.asarray(np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1))
 
 
 def _taken(picture: Array, rng: np.random.Generator) -> Array:
-    """Through a camera: stripes of two grids that beat, glare, falling light, blur, noise."""
+    """The effects of a camera: moiré stripes, glare, vignetting, blur, noise."""
     rows, columns = np.indices(picture.shape, np.float32) / min(picture.shape)
     angle, pitch = rng.uniform(0, np.pi), rng.uniform(6, 60)
     wave = np.sin(2 * np.pi * pitch * (rows * np.sin(angle) + columns * np.cos(angle)))
@@ -140,11 +140,11 @@ WRONG: dict[str, Callable[[Array, np.random.Generator], Array]] = {
 }
 
 KINDS = (RIGHT, *WRONG, OTHER)
-"""Everything the gate's network tells apart, one label each."""
+"""The classes of the gate's network, one label each."""
 
 
 def padded(film: Array, rng: np.random.Generator) -> Array:
-    """Nothing wrong: borders of black or white, as films are made square, and less contrast."""
+    """A correct film with black or white borders, as if padded to a square, and less contrast."""
     sides = (rng.uniform(0, 0.15, 4) * np.repeat(film.shape, 2) * (rng.random(4) < 0.5)).astype(int)
     low, high = rng.uniform(0, 0.3), rng.uniform(0.7, 1)
     film = low + (high - low) * film ** np.float32(np.exp(rng.uniform(-0.4, 0.4)))
@@ -153,22 +153,21 @@ def padded(film: Array, rng: np.random.Generator) -> Array:
 
 
 def _bordered(film: Array, sides: Array, shade: float) -> Array:
-    """Borders of one grey, so many pixels at the top, bottom, left and right."""
+    """Add borders of one grey; `sides` are pixels at the top, bottom, left and right."""
     top, bottom, left, right = sides.tolist()
     return np.asarray(cv2.copyMakeBorder(film, top, bottom, left, right, cv2.BORDER_CONSTANT, value=shade))
 
 
 def samples(films: Sequence[Sample]) -> list[Sample]:
-    """Each film as it is, with harmless borders, and in some wrong kinds drawn by its name.
+    """Each film unchanged, with harmless borders, and in some wrong kinds chosen by its name.
 
-    Labels are KINDS, one of which is 1. Films that have no right one among KINDS, as `pictures` gives them,
-    stay as they are.
+    Labels are KINDS, one of which is 1. Films of the label OTHER, as from `pictures`, stay unchanged.
     """
     return [changed for film in films for changed in _changed(film)]
 
 
 def wrong(film: Sample, kind: str) -> Sample:
-    """The film in one wrong kind, the same at every call."""
+    """The film in one wrong kind; every call gives the same."""
     return _labelled(film, kind, partial(_made, film.image, kind, zlib.crc32(film.id.encode())))
 
 

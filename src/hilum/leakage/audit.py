@@ -1,8 +1,7 @@
-"""Leakage: one picture, patient or study that stands in several data sets, or on several sides of a split."""
+"""Leakage: pictures, patients and studies in several data sets, or in several parts of a split."""
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from hilum.data import short
 from hilum.data.split import Split
 from hilum.data.ties import tied
+from hilum.engines import cores
 from hilum.leakage import LEAST
 from hilum.leakage.likeness import likeness
 from hilum.leakage.looks import Looks
@@ -21,37 +21,37 @@ from hilum.leakage.search import TURNS, candidates
 from hilum.types import Sample, Tick
 
 OUTSIDE = "not in the split"
-"""The side on which patients stand whom the split does not name."""
+"""The side of patients that the split does not name."""
 
 FILE, PIXELS, PICTURE = "file", "pixels", "picture"
-"""How two films are the same: every byte of the file; size and grey levels; what they show."""
+"""What two films have in common: all bytes of the file; size and grey levels; the picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
-    """A sample, and where it stands."""
+    """A sample, its data set and its part."""
 
     sample: Sample
     data_set: str
     part: (
-        str  # of the split: "test" or a fold's number; "" without one, or where it does not know the patient
+        str  # of the split: "test" or a fold's number; "" without a split, or if it does not name the patient
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two films, by place, that are the same."""
+    """Two films that are the same, by their places in the list."""
 
     one: int
     other: int
     kind: str  # FILE, PIXELS or PICTURE
-    turn: str  # what makes the other of the one, of `hilum.leakage.search.TURNS`
+    turn: str  # what turns the one into the other, of `hilum.leakage.search.TURNS`
     likeness: float  # -1..1; 1 of a file or pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What stands on two sides at once."""
+    """Counts of what two sides share."""
 
     one: str
     other: str
@@ -67,16 +67,16 @@ class Audit:
     films: tuple[Film, ...]
     pairs: tuple[Pair, ...]
     groups: tuple[tuple[int, ...], ...]  # films of one picture each, by place; two or more
-    data_sets: tuple[Shared, ...]  # every two of them that share something
-    parts: tuple[Shared, ...]  # likewise, and of the test part and OUTSIDE; none without a split
+    data_sets: tuple[Shared, ...]  # every two data sets that share something
+    parts: tuple[Shared, ...]  # likewise for parts of the split, and for the test part and OUTSIDE
     split: bool  # whether there is one
-    named_alike: int  # names borne by films of two data sets or more
-    of_one_picture: int  # those of them whose films are all found to be the same
+    named_alike: int  # names of films in two or more data sets
+    of_one_picture: int  # those of them whose films are all the same
     failures: tuple[str, ...]  # why films could not be read
 
 
 def listed(data_sets: Mapping[str, Sequence[Sample]], split: Split | None = None) -> list[Film]:
-    """The films of several data sets, by name; where two names end alike, the whole names tell them apart."""
+    """The films of several data sets, under short names if these are unique, else under whole names."""
     brief = {name: short(name) for name in data_sets}
     if len(set(brief.values())) < len(brief):
         brief = {name: name for name in data_sets}
@@ -96,7 +96,7 @@ def audit(
     least: float = LEAST,
     tick: Tick | None = None,
 ) -> Audit:
-    """What films have in common that were gathered as `looks`, in their order."""
+    """What the films have in common; `looks` are theirs, in the same order."""
     exact = _exact(looks)
     pairs = [*exact, *_alike(looks, {pair.other for pair in exact}, least, tick)]
     picture = tied((pair.one, pair.other) for pair in pairs)
@@ -121,7 +121,7 @@ def audit(
 
 
 def _parts(films: Sequence[Film], groups: Collection[Sequence[int]]) -> tuple[Shared, ...]:
-    """What parts of the split share, and its test part with films of patients whom it does not name."""
+    """What parts of the split share, and what its test part shares with patients that it does not name."""
     found = _shared(films, groups, lambda film: film.part or OUTSIDE)
     return tuple(
         one for one in found if OUTSIDE not in (one.one, one.other) or "test" in (one.one, one.other)
@@ -129,12 +129,12 @@ def _parts(films: Sequence[Film], groups: Collection[Sequence[int]]) -> tuple[Sh
 
 
 def leaks(found: Audit) -> tuple[Shared, ...]:
-    """What stands on two sides: of the split where there is one, of the data sets elsewhere."""
+    """What two sides share: parts of the split if there is one, else data sets."""
     return found.parts if found.split else found.data_sets
 
 
 def _exact(looks: Looks) -> list[Pair]:
-    """Each film whose file or pixels an earlier one has too, paired with the first such."""
+    """Each film with the file or pixels of an earlier film, paired with the first such film."""
     files: dict[str, int] = {}
     pixels: dict[str, int] = {}
     pairs = []
@@ -151,7 +151,7 @@ def _exact(looks: Looks) -> list[Pair]:
 
 
 def _alike(looks: Looks, known: set[int], least: float, tick: Tick | None) -> list[Pair]:
-    """Films that show the same picture, but for those `known` to be copies of an earlier one."""
+    """Films that show the same picture, except those `known` to be copies of an earlier film."""
     own = np.array([i for i, grey in enumerate(looks.pixels) if grey and i not in known], int)
     found = candidates(looks.looks, own, tick=tick)
     turns = [*TURNS]
@@ -163,7 +163,7 @@ def _alike(looks: Looks, known: set[int], least: float, tick: Tick | None) -> li
         return Pair(one=min(one, other), other=max(one, other), kind=PICTURE, turn=turn, likeness=value)
 
     kept = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, pair in enumerate(pool.map(compare, found.tolist()), 1):
             if pair.likeness >= least:
                 kept.append(pair)
@@ -175,7 +175,7 @@ def _alike(looks: Looks, known: set[int], least: float, tick: Tick | None) -> li
 def _shared(
     films: Sequence[Film], groups: Iterable[Sequence[int]], side: Callable[[Film], str]
 ) -> tuple[Shared, ...]:
-    """For every two sides how many pictures, patients and studies stand on both."""
+    """For every two sides, how many pictures, patients and studies they share."""
     members: dict[str, list[set[str]]] = {
         "pictures": [{side(films[place]) for place in group} for group in groups],
         "patients": _sides(films, side, lambda film: film.sample.patient),
@@ -192,7 +192,7 @@ def _shared(
 def _sides(
     films: Sequence[Film], side: Callable[[Film], str], of: Callable[[Film], str | None]
 ) -> list[set[str]]:
-    """The sides on which each patient, or study, stands."""
+    """The sides of each patient or study."""
     found: dict[str, set[str]] = defaultdict(set)
     for film in films:
         if name := of(film):

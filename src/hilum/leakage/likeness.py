@@ -1,7 +1,7 @@
-"""How far two films show the same picture: laid over each other, what is fine must correlate.
+"""How far two films show the same picture: the correlation of their fine structures after registration.
 
-One film is stretched and shifted along rows and columns, as scaling and cropping do, until it fits the other.
-It is neither turned nor bent to fit: two films of one patient would need that, a copy does not.
+One film is stretched and shifted along rows and columns, as by scaling and cropping, until it fits the other.
+It is neither rotated nor warped: two films of one patient would need that, a copy does not.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import numpy as np
 from hilum.leakage.search import MARGINS, TURNS, banded
 from hilum.types import Array
 
-_COARSE = 64  # pixels at which films are laid over each other at first
-_BROAD, _FINE = (1.0, 6.0), (1.4, 3.0)  # sigmas of the bands compared, there and at full size
-_STEPS = (8, 5)  # of the fit, there and at full size
-_FIRST = 0.8  # likeness of the broad bands below which nothing finer is tried
+_COARSE = 64  # pixels of the first registration
+_BROAD, _FINE = (1.0, 6.0), (1.4, 3.0)  # sigmas of the bands compared, at that size and at full size
+_STEPS = (8, 5)  # steps of the fit, at that size and at full size
+_FIRST = 0.8  # likeness of the broad bands below which the fine ones are not compared
 _OVERLAP = 0.5  # least share of the film that both must show
 _LONGEST = 0.04  # step of the fit, in sides of the film
-_EDGE = 5  # pixels at the rim, into which blurring brings what lies beyond
+_EDGE = 5  # pixels at the rim, which blurring makes unreliable
 
 
 def likeness(one: Array, other: Array, view: int) -> float:
-    """Correlation, -1..1, of what is fine in a view of one look, fitted to the other; (S, S) uint8 each."""
+    """Correlation, -1..1, of the fine structures of two looks (S, S) uint8, one in a view and fitted."""
     turns = list(TURNS.values())
     share = MARGINS[view - len(turns)] if view >= len(turns) else 0.0
     one = np.ascontiguousarray(turns[view](one) if view < len(turns) else one)
@@ -44,8 +44,8 @@ def _halved(look: Array) -> Array:
 def _fitted(one: Array, other: Array, fit: Array, steps: int) -> Array:
     """The fit (4,) that lays one band over the other best, by Gauss-Newton steps.
 
-    It holds the stretch and the shift of columns, then of rows: a place of `other`, counted from the middle
-    in sides of the film, times the stretch plus the shift is the place of `one` that belongs there.
+    It holds stretch and shift of the columns, then of the rows. A place in `other`, measured from the middle
+    in sides of the film, times the stretch plus the shift is the corresponding place in `one`.
     """
     place = (np.arange(len(other), dtype=np.float32) + np.float32(0.5)) / len(other) - np.float32(0.5)
     for _ in range(steps):
@@ -64,7 +64,7 @@ def _fitted(one: Array, other: Array, fit: Array, steps: int) -> Array:
 
 
 def _laid(one: Array, fit: Array) -> Array:
-    """A film as it lies over the other."""
+    """A film resampled to the pixels of the other."""
     side = len(one)
     middle = (side - 1) / 2
     stretch_x, shift_x, stretch_y, shift_y = fit
@@ -79,7 +79,7 @@ def _laid(one: Array, fit: Array) -> Array:
 
 
 def _seen(fit: Array, side: int) -> Array:
-    """The places, (side, side) bool, at which both films show something."""
+    """The pixels, (side, side) bool, that both films cover."""
     place = (np.arange(side) + 0.5) / side - 0.5
     reach = 0.5 - _EDGE / side
     columns, rows = (
@@ -90,7 +90,7 @@ def _seen(fit: Array, side: int) -> Array:
 
 
 def _correlation(one: Array, other: Array, fit: Array) -> float:
-    """Correlation of two bands where both show something; -1 where that is too little."""
+    """Correlation of two bands on the pixels that both cover; -1 if those are too few."""
     seen = _seen(fit, len(other))
     if seen.mean() < _OVERLAP:
         return -1.0

@@ -1,4 +1,4 @@
-"""What an audit of data sets found, as files: a table of duplicates, JSON, one self-contained HTML page."""
+"""Write the results of an audit: a table of duplicates, JSON, and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from hilum.evaluation.conclusions import ALONE, PROBE
 from hilum.evaluation.figures import Figure, write_figures
 from hilum.evaluation.grids import Grid, cell, links_grid
-from hilum.leakage.audit import PICTURE, Audit, Film, Shared
+from hilum.leakage.audit import PICTURE, Audit, Film, Pair, Shared
 from hilum.leakage.traces import PLAIN
 from hilum.leakage.words import counts, sentences
 from hilum.reporting.page import template, tile
@@ -26,7 +26,7 @@ _COLUMNS = (
     "film", "data set", "patient", "part", "other film", "other data set", "other patient", "other part",
 )  # fmt: skip
 _LISTED = 200  # pairs on the page
-_SHOWN = 12  # pairs whose films it shows, where it may
+_SHOWN = 12  # pairs whose films the page shows, if allowed
 
 
 def write(
@@ -39,8 +39,8 @@ def write(
 ) -> Path:
     """Write ``duplicates.csv``, ``audit.json`` and ``audit.html``; returns the page.
 
-    With figures of `traces` there is ``traces.csv`` too. With looks (N, S, S) the page shows the
-    films of a few pairs, and so goes no further than they may.
+    With figures of `traces`, ``traces.csv`` is written too. With looks (N, S, S), the page shows the films of
+    a few pairs; share it no further than those films.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows = list(_rows(found))
@@ -74,18 +74,16 @@ def _rows(found: Audit) -> Iterator[dict[str, str]]:
     """The pairs, those of different patients first."""
     group = {place: number for number, group in enumerate(found.groups, 1) for place in group}
 
-    def patients(pair: int) -> bool:
-        one, other = found.pairs[pair].one, found.pairs[pair].other
-        return found.films[one].sample.patient == found.films[other].sample.patient
+    def same_patient(pair: Pair) -> bool:
+        return found.films[pair.one].sample.patient == found.films[pair.other].sample.patient
 
-    for place in sorted(range(len(found.pairs)), key=patients):
-        pair = found.pairs[place]
+    for pair in sorted(found.pairs, key=same_patient):
         yield {
             "group": str(group[pair.one]),
             "kind": pair.kind,
             "likeness": f"{pair.likeness:.4f}",
             "turn": pair.turn,
-            "same patient": "yes" if patients(place) else "no",
+            "same patient": "yes" if same_patient(pair) else "no",
             **_film("", found.films[pair.one]),
             **_film("other ", found.films[pair.other]),
         }
@@ -103,7 +101,7 @@ def _film(which: str, film: Film) -> dict[str, str]:
 
 def _tables(found: Audit, figures: Sequence[Figure], rows: Sequence[Mapping[str, str]]) -> list[Grid]:
     listed = [name for name in _COLUMNS if name not in ("patient", "other patient")]
-    caption = f"The first {_LISTED} of {len(rows)}; all stand in {TABLE}." if len(rows) > _LISTED else ""
+    caption = f"The first {_LISTED} of {len(rows)}; {TABLE} has all." if len(rows) > _LISTED else ""
     return [
         ("Counts", "", ["", ""], [[name, f"{count:,}"] for name, count in counts(found).items()]),
         _shared("Between data sets", found.data_sets),
@@ -118,11 +116,11 @@ def _shared(title: str, shared: Sequence[Shared]) -> Grid:
     rows = [
         [one.one, one.other, f"{one.pictures:,}", f"{one.patients:,}", f"{one.studies:,}"] for one in shared
     ]
-    return title, "What stands on both sides.", ["", "and", "pictures", "patients", "studies"], rows
+    return title, "What both sides share.", ["", "and", "pictures", "patients", "studies"], rows
 
 
 def _traces(figures: Sequence[Figure]) -> Iterator[Grid]:
-    """What pictures tell of where they come from, and what labels go with it."""
+    """How well films show their data set, and how labels depend on it."""
     cells = {(one.subject, one.measure, one.condition): one for one in figures}
     sets = [one.subject for one in figures if one.measure == PROBE and not one.condition]
     rows = [
@@ -134,22 +132,22 @@ def _traces(figures: Sequence[Figure]) -> Iterator[Grid]:
         ]
         for name in sets
     ]
-    caption = "AUROC of a ridge regression, judged by patients it did not learn from; all films at 64 pixels."
-    yield "How well a film tells its data set", caption, ["", "films", "whole picture", PLAIN], rows
+    caption = "AUROC of a ridge regression on patients it was not trained on; all films at 64 pixels."
+    yield "How well a film shows its data set", caption, ["", "films", "whole picture", PLAIN], rows
     for group in dict.fromkeys(one.condition for one in figures if one.measure == ALONE):
         yield links_grid(group, cells)
     within = list(dict.fromkeys(c for _, measure, c in cells if measure == PROBE and c.startswith("within ")))
     labels = list(dict.fromkeys(one.subject for one in figures if one.condition in within))
     yield (
-        f"Labels told by {PLAIN}",
-        "Without the chest. Where one data set tells far more than another, it was gathered by label.",
+        f"Labels predicted from {PLAIN}",
+        "Without the chest. A data set with far higher values than another was collected by label.",
         ["", *within],
         [[label, *(cell(cells.get((label, PROBE, name))) for name in within)] for label in labels],
     )
 
 
 def _tiles(found: Audit, looks: Array) -> Iterator[tuple[str, str]]:
-    """The films of the pairs least alike, which are those to doubt."""
+    """The films of the least alike pairs, which are the doubtful ones."""
     doubtful = sorted((p for p in found.pairs if p.kind == PICTURE), key=lambda p: p.likeness)[:_SHOWN]
     for pair in doubtful:
         for place in (pair.one, pair.other):

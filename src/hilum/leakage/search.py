@@ -1,8 +1,8 @@
-"""Candidates among many films for showing the same picture, by what sets each apart from the others.
+"""Find candidate pairs of films that may show the same picture, by how each differs from the others.
 
-Every chest film looks like every other, so a description counts a film's departures from the mean film, the
-commonest kinds of them least (a principal component analysis of the films at hand, whitened). All films are
-compared with all, a block at a time: memory grows with their number, time with its square.
+All chest films look alike, so a description holds a film's differences from the mean film. The most common
+differences count least (a whitened principal component analysis of the films). All films are compared with
+all, a block at a time: memory grows with their number, time with its square.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from hilum.types import Array, Tick
 
-SIDE = 128  # pixels of a look, which is a film as it is compared
+SIDE = 128  # pixels of a look, the form in which a film is compared
 
 TURNS: dict[str, Callable[[Array], Array]] = {
     "": lambda film: film,
@@ -27,28 +27,28 @@ TURNS: dict[str, Callable[[Array], Array]] = {
     "mirrored, turned 180": np.flipud,
     "mirrored, turned 270": lambda film: np.rot90(np.fliplr(film), 3),
 }
-"""What is done to the first of two films to give the second; turned counter-clockwise."""
+"""What turns the first of two films into the second; rotations are counter-clockwise."""
 
 MARGINS = (0.05, 0.1)
-"""Shares of the side cut off all round to give the second of two films. Views count the turns, then these."""
+"""Shares of the side cut off on each edge to give the second film. Views are the turns, then these."""
 
 _COARSE = 64  # pixels at which films are described
-_BAND = (2.0, 8.0)  # sigmas there, of the finest and of the coarsest that is described
-_CELLS = 16  # a description has so many on either side before it is shortened
+_BAND = (2.0, 8.0)  # sigmas, at that size, of the finest and the coarsest structure described
+_CELLS = 16  # cells along each side of a description before it is shortened
 _LENGTH = 128  # numbers of a short description
-_FLOOR = 0.1  # of the mean variance, added to each: what varies less than that is noise
-_PRIOR = 256  # films' worth of belief that films have nothing in common, for data sets of a few films
-_NOISE = 4.0  # variance in grey levels below which a place counts as empty
+_FLOOR = 0.1  # of the mean variance, added to each; smaller variance is noise
+_PRIOR = 256  # weight, in films, of the assumption that films have nothing in common; matters for few films
+_NOISE = 4.0  # variance of grey levels below which a place counts as empty
 _ALIKE = 0.65  # cosine of two descriptions from which films are candidates
-_KEPT = 8  # candidates of a film, the likest
+_KEPT = 8  # candidates of each film, the most alike
 _ROWS, _COLUMNS = 128, 8192  # films in a block
 
 
 def candidates(looks: Array, chosen: Array, *, tick: Tick | None = None) -> Array:
     """Pairs worth a closer look among the chosen (K,) of films (N, SIDE, SIDE) uint8: (P, 3) int.
 
-    A row names one film, the other, and which view of the one, a turn or a margin, is like the other as it
-    is. A pair stands once; each film brings in its eight likest at most.
+    A row holds one film, the other, and the view of the one (a turn or a margin) that is like the unchanged
+    other. Each pair is there once; each film adds at most the eight most alike.
     """
     if len(chosen) < 2:
         return np.zeros((0, 3), int)
@@ -68,13 +68,13 @@ def candidates(looks: Array, chosen: Array, *, tick: Tick | None = None) -> Arra
 
 
 def _cropped(look: Array, share: float) -> Array:
-    """A look (SIDE, SIDE) without a share of its side on each edge, stretched to its size again."""
+    """A look (SIDE, SIDE) without a share of its side on each edge, resized to its size."""
     edge = round(share * len(look))
     return np.asarray(cv2.resize(look[edge:-edge, edge:-edge], look.shape, interpolation=cv2.INTER_LINEAR))
 
 
 def banded(film: Array, fine: float, coarse: float) -> Array:
-    """What is coarser than one sigma and finer than another, equally strong everywhere: float32, mean 0."""
+    """Structures between two sigmas, with equal contrast everywhere: float32, mean 0."""
     smooth = cv2.GaussianBlur(film.astype(np.float32), (0, 0), fine)
     band = smooth - cv2.GaussianBlur(smooth, (0, 0), coarse)
     strength = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), 2 * coarse) + np.float32(_NOISE))
@@ -89,15 +89,15 @@ def described(look: Array) -> Array:
 
 
 def _turned(cells: Array) -> Array:
-    """A description as that of the film in each turn: (turns, 256)."""
+    """The descriptions of the film in each turn: (turns, 256)."""
     grid = cells.reshape(_CELLS, _CELLS)
     return np.stack([turn(grid).ravel() for turn in TURNS.values()])
 
 
 def _shortening(whole: Array) -> Callable[[Array], Array]:
-    """The function that whitens descriptions (..., 256) as these films ask, to (..., 128) of length 1.
+    """The function that whitens descriptions (..., 256), fitted to these films, to (..., 128) of length 1.
 
-    What all turned films share counts as common too, or they would all be like each film that lies turned.
+    What all turned films have in common counts as common too; otherwise all would be like each turned film.
     """
     mean = whole.sum(axis=0) / np.float32(len(whole) + _PRIOR)
     moments, total = whole.T @ whole, whole.sum(axis=0)
@@ -119,12 +119,12 @@ def _shortening(whole: Array) -> Callable[[Array], Array]:
 
 
 def likest(views: Array, plain: Array, start: int) -> Array:
-    """For a block's views (V, R, D) the likest of all films (N, D): (P, 4), one, other, view and cosine."""
+    """For a block's views (V, R, D), the most alike of all films (N, D): (P, 4) one, other, view, cosine."""
     rows = views.shape[1]
     found = []
     for first, last in _blocks(len(plain)):
         for kind, block in ((0, views[: len(TURNS)]), (len(TURNS), views[len(TURNS) :])):
-            # A turn of one film is like the other where a turn of the other is like the one: half is enough.
+            # If a turn of one film is like the other, a turn of the other is like the one: half is enough.
             begin = max(first, start) if kind == 0 else first
             if begin >= last:
                 continue
@@ -147,7 +147,7 @@ def _blocks(films: int) -> Iterator[tuple[int, int]]:
 
 
 def _once(pairs: Array) -> Array:
-    """Each pair once, whichever of the two is the one, in the view that is likest."""
+    """Each pair once, in either order, in the most alike view."""
     pairs = pairs[np.argsort(-pairs[:, 3], kind="stable")]
     _, kept = np.unique(np.sort(pairs[:, :2], axis=1), axis=0, return_index=True)
     return np.asarray(pairs[kept, :3].astype(int))

@@ -1,7 +1,7 @@
-"""How far a picture alone tells the data set it is of, and how far labels follow the data set.
+"""How well films show their data set, and how far labels depend on the data set.
 
-A network can only learn what the films show; where they show the data set, and labels go with it, it may
-learn the data set. Films are compared at one size, the smallest that is common, so that size tells nothing.
+If films show their data set, and labels depend on it, a network may learn the data set instead of the
+findings. All films are compared at the smallest common size, so that size carries no information.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hilum.leakage.search import described
 from hilum.types import Array
 
 PLAIN = "edges, greys and sharpness alone"
-"""The condition of probes that do not see the chest."""
+"""The condition of probes that get nothing of the chest."""
 
 _SIDE = 64  # pixels
 _RIM = 3  # pixels of the frame
@@ -30,10 +30,10 @@ _ENDS = (slice(None, 2 * _RIM), slice(-2 * _RIM, None))  # where a corner is
 
 
 def told(films: Sequence[Film], looks: Looks, *, seed: int = 0, repeats: int = 1000) -> tuple[Figure, ...]:
-    """Probes for each data set, from whole pictures and without the chest, and what labels go with each.
+    """Probes for each data set, from whole films and without the chest, and the labels that depend on it.
 
-    Within each data set the plain probes are asked for the labels too: where a label's films were gathered
-    elsewhere than the others, its files look different. The looks are those of the films, in their order.
+    Within each data set, the plain probes predict the labels too: if a label's films were collected elsewhere
+    than the others, its files look different. The looks are those of the films, in their order.
     """
     seen = [place for place in range(len(films)) if place not in looks.failures]
     films = [films[place] for place in seen]
@@ -56,7 +56,7 @@ def told(films: Sequence[Film], looks: Looks, *, seed: int = 0, repeats: int = 1
 
 
 def plainly(look: Array) -> Array:
-    """A film's frame, greys and sharpness, without regard to what it shows: (S, S) uint8 -> (K,) float32."""
+    """Edges, grey levels and sharpness of a film, without its content: (S, S) uint8 -> (K,) float32."""
     small = cv2.resize(look, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     edges = [small[:_RIM], small[-_RIM:], small[:, :_RIM], small[:, -_RIM:]]
     corners = [small[rows, columns].mean() for rows in _ENDS for columns in _ENDS]
@@ -79,7 +79,7 @@ def _under(condition: str, figures: Iterator[Figure]) -> Iterator[Figure]:
 
 
 def _within(plain: Array, sets: Array, labels: Sequence[str], truth: Array, bench: Bench) -> Iterator[Figure]:
-    """What the plain probes tell of each label among the films of one data set."""
+    """How well the plain probes predict each label within one data set."""
     for name in np.unique(sets):
         asked = {label: np.where(sets == name, truth[:, i], np.nan) for i, label in enumerate(labels)}
         yield from _under(f"within {name}", probes(plain, asked, bench))

@@ -1,16 +1,16 @@
-"""What an audit found, in plain words, and what to do about it."""
+"""The results of an audit in sentences, with what to do."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from hilum.leakage.audit import FILE, OUTSIDE, PICTURE, PIXELS, Audit, Film, Shared
 
 
 def counts(found: Audit) -> dict[str, int]:
-    """What there is, by name."""
+    """Counts by name."""
     kinds = Counter(pair.kind for pair in found.pairs)
     copies = sum(len(group) - 1 for group in found.groups)
     return {
@@ -27,13 +27,13 @@ def counts(found: Audit) -> dict[str, int]:
 
 
 def strangers(found: Audit) -> int:
-    """Pairs of one picture that stands under two patients' names."""
+    """Pairs of films of one picture with different patients."""
     every = sum(math.comb(len(group), 2) for group in found.groups)
     return every - _twins(found, lambda film: film.sample.patient)
 
 
 def _twins(found: Audit, of: Callable[[Film], str]) -> int:
-    """Pairs of one picture, by whatever other films they were found, that agree in something."""
+    """Pairs of films of one picture that agree in `of`, also if found through other films."""
     return sum(
         math.comb(count, 2)
         for group in found.groups
@@ -42,7 +42,7 @@ def _twins(found: Audit, of: Callable[[Film], str]) -> int:
 
 
 def sentences(found: Audit) -> list[str]:
-    """What leaks, what only looks as if, and what to do."""
+    """What leaks, what only seems to, and what to do."""
     return [
         *_between(found),
         *_across(found),
@@ -55,8 +55,8 @@ def sentences(found: Audit) -> list[str]:
 def _between(found: Audit) -> Iterator[str]:
     for shared in found.data_sets:
         yield (
-            f"{shared.one} and {shared.other} share {_what(shared)}: never learn from one and test on the "
-            "other; give both to 'hilum data split' at once, so that a patient's films stay on one side."
+            f"{shared.one} and {shared.other} share {_what(shared)}: never train on one and test on the "
+            "other; give both to one call of 'hilum data split', so that a patient's films stay in one part."
         )
 
 
@@ -64,8 +64,8 @@ def _across(found: Audit) -> Iterator[str]:
     for shared in found.parts:
         if OUTSIDE in (shared.one, shared.other):
             yield (
-                f"Films of patients whom the split does not name share {_what(shared)} with its test part: "
-                "never learn from those; split all anew with 'hilum data split --together duplicates.csv'."
+                f"Films of patients that the split does not name share {_what(shared)} with its test part: "
+                "never train on them; split all again with 'hilum data split --together duplicates.csv'."
             )
             continue
         yield (
@@ -79,8 +79,8 @@ def _across(found: Audit) -> Iterator[str]:
 def _named(found: Audit) -> Iterator[str]:
     if alone := found.named_alike - found.of_one_picture:
         yield (
-            f"Of {found.named_alike} names that films of several data sets share, {alone} stand for films "
-            "that do not look the same: changed too much to be told, or different."
+            f"Of {found.named_alike} names that films of several data sets share, {alone} are of films "
+            "that do not look the same: they were changed too much, or are different films."
         )
 
 
@@ -91,12 +91,12 @@ def _inside(found: Audit) -> Iterator[str]:
             "together; give duplicates.csv to 'hilum data split --together'."
         )
     if inner := _twins(found, lambda film: film.data_set):
-        yield f"Pairs within one data set: {inner}. Such a film counts twice in every score; leave one out."
+        yield f"Pairs within one data set: {inner}. Such a film counts twice in every score; remove one."
 
 
 def _unseen(found: Audit) -> Iterator[str]:
     if found.failures:
-        yield f"{len(found.failures)} films cannot be read: nothing is known of them."
+        yield f"{len(found.failures)} films cannot be read: nothing is known about them."
     if outside := sum(not film.part for film in found.films) if found.split else 0:
         yield (
             f"{outside} films are of patients that the split does not name; they were compared with its test "
@@ -105,15 +105,9 @@ def _unseen(found: Audit) -> Iterator[str]:
 
 
 def _what(shared: Shared) -> str:
-    named: Mapping[str, int] = {
-        "picture": shared.pictures,
-        "patient": shared.patients,
-        "stud": shared.studies,
-    }
-    plural = {"picture": "pictures", "patient": "patients", "stud": "studies"}
-    single = {"stud": "study"}
-    return ", ".join(
-        f"{count:,} {plural[what] if count != 1 else single.get(what, what)}"
-        for what, count in named.items()
-        if count
+    found = (
+        (shared.pictures, "picture", "pictures"),
+        (shared.patients, "patient", "patients"),
+        (shared.studies, "study", "studies"),
     )
+    return ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in found if count)

@@ -1,22 +1,28 @@
-"""An age as headers tell it, in years."""
+"""Ages from DICOM headers, in years."""
 
 from __future__ import annotations
 
 from datetime import date
 
-_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # of an age, how many make a year
-_OLDEST = 120  # years; more is a slip of the pen
+_UNITS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # how many of each unit make a year
+_OLDEST = 120  # years; a larger number is a typing error
+
+
+def age_of(said: str, born: str, made: str) -> float | None:
+    """Years by a header's PatientAge, else from the date of birth to the film's; None without either."""
+    told = years(said.strip().upper())
+    return lived(born, made) if told is None else told
 
 
 def years(text: str) -> float | None:
-    """An age as 018M has it (PS3.5 section 6.2, AS), or a bare number of years; None for anything else."""
+    """Years of an age such as 018M (PS3.5 section 6.2, AS) or a bare number; None for anything else."""
     digits, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "Y")
     told = int(digits) / _UNITS[unit] if digits.isdecimal() else None
     return told if told is not None and told <= _OLDEST else None
 
 
 def lived(born: str, made: str) -> int | None:
-    """Whole years between two days as 20200131 (PS3.5 section 6.2, DA); None where one of them is none."""
+    """Whole years between two dates such as 20200131 (PS3.5 section 6.2, DA); None if one is no date."""
     try:
         first, last = date.fromisoformat(born), date.fromisoformat(made)
     except ValueError:

@@ -1,28 +1,27 @@
-"""DICOM -> Radiograph: parse, check, decode; the grey levels are worked out in `dicom_grey`."""
+"""DICOM -> Radiograph: parse, check, decode; `dicom_grey` computes the grey levels."""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
 from pydicom import uid as uids
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.filereader import read_dataset, read_preamble
+from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from hilum.reading.age import lived, years
+from hilum.reading.age import age_of
 from hilum.reading.codestream import check_scans, checked
 from hilum.reading.dicom_bits import Coded, settled
-from hilum.reading.dicom_bounds import lighten, sparing
+from hilum.reading.dicom_bounds import HEADER, deflated, lighten, sparing
 from hilum.reading.dicom_grey import levels_of, padding_of, sides_of, spacing_of, text, view_of
 from hilum.reading.dicom_layout import Layout, layout_of
-from hilum.reading.grey import Refused, finished, graded, look_up, luminance
+from hilum.reading.grey import AGAIN, Refused, finished, graded, look_up, luminance
 from hilum.types import Array, Origin, Radiograph
 
-# Transfer syntax -> the decoder trusted with it; by name, so that whatever else is installed changes nothing.
+# Transfer syntax -> its decoder, by name, so that other installed decoders change nothing.
 DECODERS = {
     uids.ImplicitVRLittleEndian: "",
     uids.ExplicitVRLittleEndian: "",
@@ -42,9 +41,7 @@ DECODERS = {
     uids.HTJ2K: "pylibjpeg",
 }
 
-_AGAIN = "export the film again from its source"
 _UNCOMPRESSED = "export the film uncompressed, or as JPEG 2000"
-_HEADER = 2**22  # bytes; more than any header of a single film
 
 
 def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Radiograph:
@@ -61,7 +58,7 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
         pixels = look_up(grey, levels_of(dataset, grey, layout.stored, layout.photometric, little, notes))
         if pixels.min() == pixels.max() and grey.min() < grey.max():
             raise Refused(
-                "its window or lookup table shows all of its values alike",
+                "its window or lookup table gives all pixels one grey level",
                 "correct WindowCenter and WindowWidth, or remove them",
             )
     return Radiograph(
@@ -76,7 +73,11 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
             modality=text(dataset, "Modality"),
             body_part=text(dataset, "BodyPartExamined"),
             supine=_is_supine(dataset),
-            age=_age(dataset),
+            age=age_of(
+                text(dataset, "PatientAge"),
+                text(dataset, "PatientBirthDate"),
+                text(dataset, "StudyDate") or text(dataset, "AcquisitionDate"),
+            ),
             row_towards=sides_of(dataset),
         ),
         notes=tuple(notes),
@@ -84,9 +85,9 @@ def read_dicom(data: bytes, *, path: str, sha256: str, pixel_budget: int) -> Rad
 
 
 def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID, Layout, Array]:
-    """The header, how the pixels are coded and laid out, and (H, W) integers as they are stored.
+    """The header, the transfer syntax, the layout, and the stored pixels as (H, W) integers.
 
-    Of colour it is the luminance. Raises as `read_dicom` does.
+    Colour becomes luminance. Raises as `read_dicom` does.
     """
     dataset, syntax = _parse(data, pixel_budget, notes)
     layout = layout_of(dataset, pixel_budget, notes)
@@ -97,17 +98,8 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     return dataset, syntax, layout, grey
 
 
-def _age(dataset: Dataset) -> float | None:
-    """Years, as said or else from birth to the film."""
-    said = years(text(dataset, "PatientAge"))
-    if said is not None:
-        return said
-    made = text(dataset, "StudyDate") or text(dataset, "AcquisitionDate")
-    return lived(text(dataset, "PatientBirthDate"), made)
-
-
 def _is_supine(dataset: Dataset) -> bool:
-    """Whether the patient lay on the back, as the position's code or a free text says."""
+    """Whether the position code or a free text says that the patient lay on the back."""
     said = ("ViewPosition", "SeriesDescription", "StudyDescription", "AcquisitionDeviceProcessingDescription")
     if any("SUPINE" in text(dataset, word) for word in said):
         return True
@@ -119,7 +111,7 @@ def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     if uids.DeflatedExplicitVRLittleEndian.encode() in data:
         return _inflate(data, pixel_budget, notes), uids.DeflatedExplicitVRLittleEndian
     dataset = dcmread(sparing(BytesIO(data)), force=True)
-    dataset.buffer = None  # it would keep the whole file alive
+    dataset.buffer = None  # it would keep the whole file in memory
     _lighten(dataset, notes)
     if data[128:132] != b"DICM" and not ("SOPClassUID" in dataset or "Rows" in dataset):
         raise Refused("not a DICOM, PNG, JPEG or TIFF file", "convert it to one of these")
@@ -140,47 +132,44 @@ def _lighten(dataset: Dataset, notes: list[str]) -> None:
 
 
 def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
-    """Parse a deflated file; pydicom would inflate it at once, to whatever size it unfolds."""
-    stream = sparing(BytesIO(data))
-    read_preamble(stream, force=True)
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-    if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
-        raise Refused("the deflated transfer syntax is named in the wrong place", _AGAIN)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
-    plain = inflater.decompress(stream.read(), _HEADER)
+    """Parse a deflated file; inflate no more than its header declares."""
+    found = deflated(BytesIO(data))
+    if found is None:
+        raise Refused("the deflated transfer syntax is named in the wrong place", AGAIN)
+    meta, inflater, plain = found
     header = read_dataset(sparing(BytesIO(plain)), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
     lighten(header)
     plain += inflater.decompress(
-        inflater.unconsumed_tail, layout_of(header, pixel_budget, [], pixels_follow=True).size + _HEADER
+        inflater.unconsumed_tail, layout_of(header, pixel_budget, [], pixels_follow=True).size + HEADER
     )
     if inflater.unconsumed_tail:
-        raise Refused("inflates to far more than its header declares", _AGAIN)
+        raise Refused("inflates to far more than its header declares", AGAIN)
     if not inflater.eof:
-        raise Refused("truncated: the deflated part has no end", _AGAIN)
+        raise Refused("truncated: the deflated part has no end", AGAIN)
     dataset = read_dataset(sparing(BytesIO(plain)), False, True)
     _lighten(dataset, notes)
-    dataset.file_meta = meta  # type: ignore[assignment]
+    dataset.file_meta = meta
     return dataset
 
 
 def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> tuple[Array, Coded]:
-    """(H, W) integers of the machine's own byte order, and how they were coded; colour becomes luminance."""
+    """(H, W) integers in native byte order, and how they were coded; colour becomes luminance."""
     if syntax not in DECODERS:
         name = syntax.name[:64] if syntax.is_valid else "of no valid UID"
         raise Refused(f"transfer syntax {name} has no permissive decoder", _UNCOMPRESSED)
     element = dataset["PixelData"]
     data = element.value
     if not isinstance(data, bytes) or (element.is_undefined_length and not syntax.is_encapsulated):
-        raise Refused("the pixel data do not fit the transfer syntax", _AGAIN)
+        raise Refused("the pixel data do not fit the transfer syntax", AGAIN)
     coded = Coded(layout.allocated)
     if syntax.is_encapsulated:
         frame, coded = _frame(data, syntax, layout)
         data = encapsulate([frame])
     elif len(data) < layout.size:
-        raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", _AGAIN)
+        raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", AGAIN)
     elif len(data) > layout.size + 1:
         notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
-    # What is beyond the bits stored, and the sign of what is within, is for `settled`.
+    # `settled` handles the sign and the bits above those stored.
     options = layout.options | {"pixel_vr": element.VR, "correct_unused_bits": layout.samples == 3}
     options |= {"apply_j2k_sign_correction": False, "apply_jls_sign_correction": False}
     array, said = get_decoder(syntax).as_array(
@@ -196,12 +185,12 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
 
 
 def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
-    """The one compressed frame, once it agrees with the header, and what it says of its numbers."""
+    """The single compressed frame, checked against the header, and the bits and sign that it declares."""
     frame = get_frame(data, 0, number_of_frames=1)
     if syntax == uids.RLELossless:
-        # PackBits grows by 1/128 at worst, and unfolds up to 64 times.
+        # PackBits data are at most 1/128 larger than the pixels, and can expand 64 times.
         if len(frame) > 2 * layout.size + 2**16:
-            raise Refused("more RLE data than its header declares", _AGAIN)
+            raise Refused("more RLE data than its header declares", AGAIN)
         return frame, Coded(layout.allocated)
     if DECODERS[syntax] == "pillow":
         check_scans(frame)
@@ -211,7 +200,7 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
         raise Refused(f"{syntax.name} of {bits} bits has no permissive decoder", _UNCOMPRESSED)
     if bits > layout.allocated:
         raise Refused(
-            f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", _AGAIN
+            f"the compressed frame has {bits} bits, more than the header's {layout.allocated}", AGAIN
         )
     return frame, Coded(bits, signed)
 
@@ -219,6 +208,6 @@ def _frame(data: bytes, syntax: UID, layout: Layout) -> tuple[bytes, Coded]:
 def _without_pixels(dataset: Dataset) -> Dataset:
     for tag in list(dataset.keys()):
         overlay = tag.group >> 8 == 0x60 and tag.element == 0x3000
-        if tag.group == 0x7FE0 or overlay or tag == 0x00880200:  # the last is the icon image
+        if tag.group == 0x7FE0 or overlay or tag == 0x00880200:  # 0088,0200 is the icon image
             del dataset[tag]
     return dataset

@@ -1,4 +1,4 @@
-"""Which bits of a decoded word hold the pixel, where the words are not what the header says of them."""
+"""Find the bits of a decoded word that hold the pixel, if the header describes the words wrongly."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from hilum.reading.dicom_layout import Layout
 from hilum.types import Array
 
-_LINES = 256  # looked at each way to tell how rough a reading is
+_LINES = 256  # rows, and columns, that are compared to measure roughness
 
 
 class Coded(NamedTuple):
-    """What the codestream says of its numbers; of pixels without one, their words."""
+    """Bits and sign that the codestream declares; for uncompressed pixels, those of their words."""
 
     bits: int
     signed: bool = False
@@ -22,7 +22,7 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """One way to read the words; `scale` is how many of the word's units its own unit is."""
+    """One interpretation of the words; a step of 1 in `pixels` is a step of `scale` in the words."""
 
     pixels: Array
     stored: int  # bits
@@ -33,17 +33,17 @@ class _Reading:
 def settled(
     words: Array, layout: Layout, coded: Coded, padding: tuple[int, int] | None, notes: list[str]
 ) -> tuple[Array, int]:
-    """The pixels of (H, W) words as they were decoded, and how many bits they have.
+    """The pixels of decoded words (H, W), and their number of bits.
 
-    `padding` is the range of words that are no pixels, of the words' type. Bits beyond those stored are the
-    sign's, or unused (PS3.5 section 8.1.1). Where they are used all the same, films hold old overlays there,
-    or more than BitsStored admits, or lie higher, or have a sign that is denied. Of such readings the
-    smoothest is right: a wrong one breaks a film's shades wherever they pass a power of two.
+    `padding` is the range of words that mark padding, in the words' type. Bits above BitsStored extend the
+    sign, or are unused (PS3.5 section 8.1.1). If they are set all the same, they hold an old overlay, pixels
+    of more bits than BitsStored, pixels stored higher, or a sign that the header denies. The smoothest of
+    these interpretations is right: a wrong one breaks the grey levels at powers of two.
     """
     stored = min(layout.stored, coded.bits) if layout.signed else layout.stored
     low = _cell(words, stored, stored - 1)
     bare = words.view(f"u{words.itemsize}")
-    if layout.signed and not (bare >> stored).any():  # the sign was not carried on into the unused bits
+    if layout.signed and not (bare >> stored).any():  # the sign was not extended into the unused bits
         return low, stored
     pads = np.zeros(words.shape, bool)
     if padding:
@@ -79,7 +79,7 @@ def settled(
 
 
 def _moved(words: Array, layout: Layout, stored: int) -> _Reading | None:
-    """The bits up to HighBit, where that says that they lie higher than they ought to."""
+    """The interpretation in which pixels end at HighBit, if that lies above the lowest possible place."""
     if not stored <= layout.high < 8 * words.itemsize:
         return None
     up = layout.high + 1 - stored
@@ -88,13 +88,13 @@ def _moved(words: Array, layout: Layout, stored: int) -> _Reading | None:
 
 
 def _cell(words: Array, stored: int, high: int) -> Array:
-    """The number that so many bits of each word make, the highest of them being `high`."""
+    """The number in `stored` bits of each word, the highest of which is bit `high`."""
     width = 8 * words.itemsize
     return np.asarray((words << (width - 1 - high)) >> (width - stored))
 
 
 def _roughness(reading: _Reading, pads: Array) -> float:
-    """Sum of the steps between neighbours in some rows and columns, padding left out."""
+    """Sum of the steps between neighbours in some rows and columns, without padding."""
     total = 0.0
     for pixels, without in ((reading.pixels, pads), (reading.pixels.T, pads.T)):
         every = max(1, len(pixels) // _LINES)

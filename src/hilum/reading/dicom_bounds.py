@@ -1,47 +1,64 @@
-"""Bounds on what a DICOM header may cost: a small file can hold millions of elements or items."""
+"""Limits on the cost of a DICOM header: a small file can hold millions of elements or items."""
 
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+import zlib
+from typing import Any, BinaryIO, cast
 
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from hilum.reading.grey import Refused
+from hilum.reading.grey import AGAIN, Refused
 
+HEADER = 2**22  # bytes; more than any header of a single film
 _PIECES = 100_000  # an element takes two reads or three; the header of a film has a few hundred elements
 LONGEST = 2**20  # bytes of an element that is not the pixels; the largest lookup table has 2**17
 
 
 def sparing(file: BinaryIO) -> BinaryIO:
-    """The file, to be read by pydicom in so many pieces and no more; then it raises Refused.
+    """The file, from which pydicom can read at most _PIECES pieces; after that it raises Refused.
 
-    pydicom makes objects of hundreds of bytes from an element or item of eight.
+    pydicom makes objects of hundreds of bytes from an element or item of eight bytes.
     """
     return cast(BinaryIO, _Sparing(file))
 
 
 class _Sparing:
-    """What pydicom asks of a file."""
+    """The methods of a file that pydicom uses."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._left = file, _PIECES
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
-        """As of any file."""
+        """Read as from any file."""
         self._left -= 1
         if self._left < 0:
-            raise Refused(
-                "a header of more elements than any film's", "export the film again from its source"
-            )
+            raise Refused("a header of more elements than any film's", AGAIN)
         return self._file.read(size)
 
 
-def lighten(dataset: Dataset) -> int:
-    """Take out whatever is longer than LONGEST and not the pixels; returns how many elements those were.
+def deflated(file: BinaryIO) -> tuple[FileMetaDataset, Any, bytes] | None:
+    """The meta of a deflated file, the object that inflates the rest, and the first HEADER bytes of that.
 
-    pydicom converts an element when it is asked for, a number or item of two bytes into an object.
+    None for a file of another transfer syntax. pydicom would inflate the whole file, whatever its size.
+    """
+    read_preamble(file, force=True)
+    stream = sparing(file)
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return None
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
+    return FileMetaDataset(meta), inflater, inflater.decompress(stream.read(), HEADER)
+
+
+def lighten(dataset: Dataset) -> int:
+    """Remove the elements longer than LONGEST, except the pixels; returns how many those were.
+
+    pydicom converts an element at its first use, and makes an object of each number or item in it.
     """
     tags = list(dataset.keys())
     heavy = [tag for tag in tags if tag.group != 0x7FE0 and _length(dataset, tag) > LONGEST]

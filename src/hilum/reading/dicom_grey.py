@@ -1,6 +1,6 @@
-"""What a DICOM header says about grey levels and geometry, in the order of PS3.4 N.2.
+"""Grey levels and geometry from a DICOM header, in the order of PS3.4 N.2.
 
-Modality, then VOI, then polarity. Values of the header stand in notes only where they are numbers.
+The order is modality, VOI, polarity. Notes quote values of the header only if they are numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from hilum.reading.grey import LUMA, Refused, count, stretch, values_of
+from hilum.reading.grey import AGAIN, LUMA, Refused, count, stretch, values_of
 from hilum.reading.views import FRONTAL, view_in
 from hilum.types import Array
 
@@ -24,15 +24,13 @@ _VIEW_CODES = {
     "R-10214": "PA",
     "399067008": "LATERAL",
 }
-"""SNOMED CT's codes, and those before them, of PS3.16 CID 4010."""
+"""Codes of PS3.16 CID 4010: SNOMED CT, and the older ones."""
 
 _FINEST, _COARSEST = 0.01, 20.0  # mm; a chest is 300 mm wide
 
-_AGAIN = "export the film again from its source"
-
 
 def numbers(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[float, ...]:
-    """The finite numbers of an element; none, with a note, where any of them is malformed."""
+    """The finite numbers of an element; none, with a note, if any of them is malformed."""
     try:
         value = dataset.get(keyword)
         if value is None or value == "":
@@ -47,7 +45,7 @@ def numbers(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[float, ..
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """An element as upper-case text; empty where it is missing or malformed."""
+    """An element as upper-case text; empty if it is missing or malformed."""
     try:
         return str(dataset.get(keyword) or "").strip().upper()
     except Exception:  # as in numbers
@@ -67,9 +65,9 @@ def spacing_of(dataset: Dataset, notes: list[str]) -> tuple[float, float] | None
 
 
 def view_of(dataset: Dataset, notes: list[str]) -> str | None:
-    """How the patient stood to the plate, in upper case; None where it is not said in a word of VIEWS.
+    """The view, as a word of VIEWS; None if the header states none.
 
-    Where ViewPosition does not say it, ViewCodeSequence does, which DX films must have (PS3.3 C.8.11.5).
+    ViewPosition counts first, then ViewCodeSequence, which DX films must have (PS3.3 C.8.11.5).
     """
     said = text(dataset, "ViewPosition")
     if view := view_in(said):
@@ -81,9 +79,9 @@ def view_of(dataset: Dataset, notes: list[str]) -> str | None:
 
 
 def coded_view(dataset: Dataset) -> str:
-    """What the view's code means: AP, PA, LATERAL or OBLIQUE; "" for anything else.
+    """The view of ViewCodeSequence: AP, PA, LATERAL or OBLIQUE; "" for anything else.
 
-    By its meaning first, for the codes of one view differ between schemes.
+    CodeMeaning counts first, because the code for one view differs between coding schemes.
     """
     try:
         item = dataset.ViewCodeSequence[0]
@@ -97,9 +95,9 @@ def coded_view(dataset: Dataset) -> str:
 
 
 def sides_of(dataset: Dataset) -> str:
-    """Towards which side of the patient a row of the picture runs (PS3.3 C.7.6.1.1.1), by a letter or "".
+    """The side of the patient towards which image rows run (PS3.3 C.7.6.1.1.1), as a letter, or "".
 
-    L on a film as it is looked at; R on a mirrored one; A, P, H or F on one that is lateral or turned.
+    L: the usual orientation; R: mirrored; A, P, H or F: lateral or turned.
     """
     value = text(dataset, "PatientOrientation").strip("[]'\" ")
     return value[:1] if value[:1] in ("L", "R", "A", "P", "H", "F") else ""
@@ -110,7 +108,7 @@ def levels_of(
 ) -> Array:
     """The level in [0, 1], air dark, of every value a pixel can hold, in the order of `values_of`.
 
-    `grey` is (H, W) stored values, `bits` is how many are stored; `little` the byte order of the file.
+    `grey` is (H, W) stored values of `bits` bits; `little` says whether the file is little-endian.
     """
     stored = values_of(grey.dtype)
     if photometric == "PALETTE COLOR":
@@ -180,9 +178,9 @@ def _first_of(number: int) -> str:
 
 
 def padding_of(dataset: Dataset, dtype: np.dtype[Any], notes: list[str]) -> tuple[int, int] | None:
-    """The least and the greatest stored value that mean "no pixel here" (PS3.3 C.7.5.1.1.2), if any do.
+    """The lowest and the highest stored value that mean "no pixel here" (PS3.3 C.7.5.1.1.2), or None.
 
-    Headers state them with a sign or without, whatever the pixels have: they are read as of the pixels' type.
+    Headers state them signed or unsigned, independent of the pixels; both are converted to the pixels' type.
     """
     value = numbers(dataset, "PixelPaddingValue", notes)
     if not value:
@@ -191,7 +189,7 @@ def padding_of(dataset: Dataset, dtype: np.dtype[Any], notes: list[str]) -> tupl
     stated = np.array([value[0], limit[0]])
     if np.abs(stated).max() < 2**31:
         one, other = stated.astype(np.int64).astype(dtype).tolist()
-        if one <= other or stated[0] > stated[1]:  # a range that is still one
+        if one <= other or stated[0] > stated[1]:  # still a range after the conversion
             return min(one, other), max(one, other)
     notes.append("PixelPaddingValue is malformed and ignored")
     return None
@@ -223,7 +221,7 @@ def _palette(dataset: Dataset, stored: Array, little: bool, notes: list[str]) ->
 def _look_up(item: Dataset, name: str, data: str, values: Array, little: bool) -> tuple[Array, int]:
     """Each value's entry in a table of the header, and the largest entry possible (PS3.3 C.11.1.1)."""
     if f"{name}Descriptor" not in item or data not in item:
-        raise Refused("a lookup table that is empty", _AGAIN)
+        raise Refused("an empty lookup table", AGAIN)
     size, first, bits = (int(one) for one in item[f"{name}Descriptor"].value)
     size, first = size & 0xFFFF or 2**16, first & 0xFFFF
     if first >= 2**15 and values.min() < 0:  # the sign was lost where the VR was ambiguous
@@ -234,7 +232,7 @@ def _look_up(item: Dataset, name: str, data: str, values: Array, little: bool) -
 
 
 def table_entries(value: bytes | Sequence[int] | int, size: int, little: bool, *, segmented: bool) -> Array:
-    """The `size` entries of a table stored as words, or as bytes of which two share a word."""
+    """The `size` entries of a table stored as words, or as bytes, two in a word."""
     if isinstance(value, bytes):
         words = np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype("<u2")
     else:
@@ -243,12 +241,12 @@ def table_entries(value: bytes | Sequence[int] | int, size: int, little: bool, *
         words = _expand(words, size)
     entries = words if words.size >= size else words.view(np.uint8)
     if entries.size < size:
-        raise Refused(f"a lookup table of {entries.size} entries, its descriptor says {size}", _AGAIN)
+        raise Refused(f"a lookup table of {entries.size} entries, its descriptor says {size}", AGAIN)
     return entries[:size]
 
 
 def _expand(words: Array, size: int) -> Array:
-    """The first `size` entries of a segmented palette: given runs and straight lines (PS3.3 C.7.9.2)."""
+    """The first `size` entries of a segmented palette: runs of entries and straight lines (PS3.3 C.7.9.2)."""
     entries: list[int] = []
     at = 0
     while at + 2 < words.size and len(entries) < size:

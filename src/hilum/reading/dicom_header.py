@@ -1,24 +1,27 @@
-"""A DICOM file's header without its pixels: shared by all that ask for one."""
+"""Read a DICOM file's header without its pixels."""
 
 from __future__ import annotations
 
-import zlib
+import errno
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hilum.reading.reader import hushed
+from hilum.reading.reader import hushed, is_bare
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-
-_HEADER = 2**22  # bytes; more than any header of a single film
+# Of an OSError that damaged content causes: pydicom's own has no number, a seek out of the file has these.
+_OF_CONTENT = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
-    """The elements `tags` of a file; None where it is no DICOM file, or is damaged before its pixels."""
+    """The elements `tags` of a file; None if it is no DICOM file, or damaged before its pixels.
+
+    Raises OSError where the disk or the network fails, or the file may not be opened.
+    """
     from pydicom import dcmread
 
     from hilum.reading.dicom_bounds import lighten, sparing
@@ -29,20 +32,20 @@ def header_of(source: Path | BinaryIO, tags: Sequence[str]) -> Dataset | None:
                 return header_of(file, tags)
         start = source.read(2)
         source.seek(0)
-        # Without preamble, a data set starts with the number of a low, even group, in either byte order.
-        bare = len(start) == 2 and min(start) == 0 and max(start) in range(0x02, 0x2A, 2)
-        with hushed():  # what pydicom warns of would quote the patient's header
+        with hushed():  # pydicom's warnings would quote the patient's header
             found = _deflated(source, tags) or dcmread(
-                sparing(source), stop_before_pixels=True, specific_tags=list(tags), force=bare
+                sparing(source), stop_before_pixels=True, specific_tags=list(tags), force=is_bare(start)
             )
             lighten(found)
             return _understood(found)
-    except Exception:  # of damaged content pydicom raises whatever its conversions raise
+    except Exception as error:  # of damaged content pydicom raises whatever its conversions raise
+        if isinstance(error, OSError) and error.errno not in _OF_CONTENT:
+            raise
         return None
 
 
 def _understood(found: Dataset) -> Dataset:
-    """Those of its elements that can be converted, which pydicom does when an element is asked for."""
+    """The header without elements that pydicom cannot convert, which it does at their first use."""
     for tag in list(found.keys()):
         try:
             found[tag]
@@ -52,24 +55,18 @@ def _understood(found: Dataset) -> Dataset:
 
 
 def _deflated(source: BinaryIO, tags: Sequence[str]) -> Dataset | None:
-    """The elements of a deflated file; None, and the file at its start, where it is another.
-
-    pydicom would inflate the whole file, to whatever size it unfolds.
-    """
-    from pydicom import uid as uids
-    from pydicom.filereader import read_dataset, read_preamble
+    """The elements of a deflated file; None for another file, which is then rewound."""
+    from pydicom.filereader import read_dataset
     from pydicom.tag import Tag
 
-    from hilum.reading.dicom_bounds import sparing
+    from hilum.reading.dicom_bounds import HEADER, deflated, sparing
 
-    read_preamble(source, force=True)
-    meta = read_dataset(sparing(source), False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-    if meta.get("TransferSyntaxUID") != uids.DeflatedExplicitVRLittleEndian:
+    found = deflated(source)
+    if found is None:
         source.seek(0)
         return None
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # no zlib header (PS3.5 section A.5)
-    plain = inflater.decompress(source.read(), _HEADER)
-    if len(plain) < _HEADER and not inflater.eof:
+    _, inflater, plain = found
+    if len(plain) < HEADER and not inflater.eof:
         raise EOFError
     return read_dataset(
         sparing(BytesIO(plain)),

@@ -8,29 +8,28 @@ from typing import Any
 from pydicom import Dataset
 
 from hilum.reading.dicom_grey import numbers, text
-from hilum.reading.grey import Refused, check_size
+from hilum.reading.grey import AGAIN, Refused, check_size
 
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1} | dict.fromkeys(
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
 )
 # Words that may be repeated in notes and results; any other might be a patient's name.
 _KNOWN = {*_SAMPLES, "HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", ""}
-_AGAIN = "export the film again from its source"
 _FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many there are, and how they are coded."""
+    """Size and coding of the stored pixels."""
 
     rows: int
     columns: int
     samples: int
     allocated: int  # bits
     stored: int  # bits
-    high: int  # the highest of these
+    high: int  # number of the highest stored bit
     signed: bool
-    planar: int  # 1: one colour after the other
+    planar: int  # 1: colour by colour, 0: pixel by pixel
     photometric: str
 
     @property
@@ -42,7 +41,7 @@ class Layout:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The same, as pydicom's decoders ask for it."""
+        """The same, as arguments of pydicom's decoders."""
         return {
             "rows": self.rows,
             "columns": self.columns,
@@ -61,7 +60,7 @@ class Layout:
 def layout_of(
     dataset: Dataset, pixel_budget: int, notes: list[str], *, pixels_follow: bool = False
 ) -> Layout:
-    """Raises Refused where there is no single film of that size, or not coded in a way that can be shown."""
+    """The layout of a header; raises Refused if it is not one film, too large, or coded in an unknown way."""
 
     def whole(keyword: str, default: int) -> int:
         return int((numbers(dataset, keyword, notes) or (default,))[0])
@@ -82,7 +81,7 @@ def layout_of(
         photometric=text(dataset, "PhotometricInterpretation"),
     )
     if not (layout.rows and layout.columns):
-        raise Refused("no pixel data: the header gives no rows or columns", _AGAIN)
+        raise Refused("no pixel data: the header gives no rows or columns", AGAIN)
     check_size(layout.rows, layout.columns, whole("NumberOfFrames", 1), pixel_budget)
     if _SAMPLES.get(layout.photometric) != layout.samples:
         kind = (layout.photometric if layout.photometric in _KNOWN else "unknown") or "missing"

@@ -1,10 +1,11 @@
-"""Finding the files that may be films; whether they are, `read` decides by their content."""
+"""Find the files that may be films; `read` decides by their content whether they are."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,13 @@ from pathlib import Path
 from hilum.errors import ConfigError, DataError
 
 FILMS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-"""Endings of films; those of DICOM may have none."""
+"""Endings of films; DICOM files may have none."""
 
 BESIDE = (
     *(".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".html", ".pdf", ".docx", ".xlsx", ".db", ".ini"),
     *(".cls", ".npy", ".npz", ".log", ".inf", ".exe", ".dll"),
 )
-"""Endings of what lies beside films in collections, and is none."""
+"""Endings of files that lie beside films in collections, but are none."""
 
 RESULTS = (".mask.png", ".overlay.png", ".seg.dcm", ".sr.dcm", ".sc.dcm", ".gsps.dcm")
 """Endings of what `hilum predict` and `hilum segment` add to a film's name, beside those above."""
@@ -29,7 +30,7 @@ LINKED = "link to a folder"
 
 
 def beside(name: str) -> str:
-    """What tells by its name that a file of a folder is no film: its ending; "" where it may be one.
+    """The ending by which a file of a folder is no film; "" if it may be one.
 
     DICOMDIR is the index of a disc of films (PS3.10 section 8.6).
     """
@@ -44,14 +45,14 @@ def film_paths(
     barred: Callable[[Path], None] | None = None,
     linked: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
-    """Every file under `folder`, sorted, and every link that leads nowhere, which nobody is to lose unseen.
+    """Every file under `folder`, sorted. Broken links are among them, so that no film is lost silently.
 
-    Hidden files and folders are passed over, and so are links to folders, of which `linked` is told.
+    Hidden files and folders are skipped. Links to folders are skipped too; `linked` is called with each.
 
-    Raises DataError where there is no such folder, or one below it cannot be opened; `barred` is told of the
-    latter instead, if it is given.
+    Raises DataError if there is no such folder, or if a folder below it cannot be opened. With `barred`, that
+    is called with each closed folder instead.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises PermissionError
         raise DataError(f"{folder}: no such folder; check the path")
 
     def unreadable(error: OSError) -> None:
@@ -66,14 +67,27 @@ def film_paths(
             if Path(place, name).is_symlink():
                 linked(Path(place, name))
         found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
+    return sorted(path for path in found if _may_be(path))
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """File stem -> path for the films of `folder`; raises DataError where two files share a stem."""
+def _may_be(path: Path) -> bool:
+    """Whether a path is a file, a broken link, or of unknown kind: `read` refuses the latter two."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return path.is_symlink()
+    except OSError:
+        return True
+
+
+def by_stem(folder: Path, endings: Sequence[str] = ()) -> dict[str, Path]:
+    """File stem -> path for the films of `folder`, or for its files that have one of the `endings`.
+
+    Endings are in lower case. Raises DataError where two files share a stem.
+    """
     found: dict[str, Path] = {}
     for path in film_paths(folder):
-        if beside(path.name):
+        if (not path.name.lower().endswith(tuple(endings))) if endings else beside(path.name):
             continue
         if path.stem in found:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
@@ -81,12 +95,12 @@ def by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-_LONGEST = 2**24  # characters of a line; a cell, be it a report, may have csv's own 131,072
+_LONGEST = 2**24  # characters of a line; csv itself limits a cell to 131,072
 
 
 @contextmanager
 def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
-    """The lines of a csv in UTF-8, a byte-order mark passed over; whether it is gzipped, its content tells.
+    """The lines of a csv in UTF-8, gzipped or not, without a byte-order mark.
 
     Raises DataError for a line that would fill the memory.
     """
@@ -106,7 +120,7 @@ def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The heading of a csv, and the line number and cells of each row; raises DataError if malformed.
 
-    A byte-order mark, as spreadsheets write it, is passed over.
+    A byte-order mark, as spreadsheets write it, is skipped.
     """
     try:
         with csv_lines(path, remedy="give a csv in UTF-8") as lines:
@@ -118,52 +132,67 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     for line, row in rows:
         # An unquoted comma or a cut-off file moves cells under other columns' names.
         if None in row or None in row.values():
-            raise DataError(f"{path}, line {line}: not {len(columns)} cells as the heading has; mend the row")
+            raise DataError(
+                f"{path}, line {line}: not {len(columns)} cells as the heading has; correct the row"
+            )
     return columns, rows
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # of links that run in a circle Path.resolve raises RuntimeError
+    return Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for links in a circle
 
 
-def _films(folder: Path, out: Path | None, passed: Callable[[str], None]) -> Iterator[Path]:
-    """The files of a folder that may be films; `passed` as of `inputs`."""
-    closed: list[Path] = []  # folders, each of which is told as a film that cannot be read
-    for path in [*film_paths(folder, barred=closed.append, linked=lambda _: passed(LINKED)), *closed]:
-        if out is not None and _real(path).is_relative_to(_real(out)):
+def _films(folder: Path, out: Path, passed: Callable[[str], None]) -> list[Path]:
+    """The files of a folder that may be films; `passed` as of `inputs`. Raises ConfigError if none is."""
+    closed: list[Path] = []  # folders; each is listed as a film that cannot be read
+    found = film_paths(folder, barred=closed.append, linked=lambda _: passed(LINKED))
+    films = []
+    for path in [*found, *closed]:
+        if _real(path).is_relative_to(_real(out)):
             continue
         if ending := beside(path.name):
             passed(ending)
         else:
-            yield path
+            films.append(path)
+    if films:
+        return films
+    if not found:
+        raise ConfigError(
+            f"{folder}: holds no files (links to folders are not followed: give those themselves)"
+        )
+    if _real(folder).is_relative_to(_real(out)):
+        raise ConfigError(f"{folder}: all of it lies in the folder for results; choose another --out")
+    raise ConfigError(f"{folder}: no file here has an ending that films have; give the films by name")
+
+
+def _there(path: Path) -> bool:
+    """Whether a path exists, or may not be looked at: `read` refuses the latter."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL within the path
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def inputs(
-    paths: Sequence[Path], out: Path | None = None, *, passed: Callable[[str], None] = lambda _: None
+    paths: Sequence[Path], out: Path, *, passed: Callable[[str], None] = lambda _: None
 ) -> dict[str, Path]:
-    """Name -> file for the files and folders a user gives; the names tell where results go.
+    """Name -> file for the files and folders that a user gives; results are named after these names.
 
-    Files of a single folder are named by their place in it, of several folders with the folder's name
-    before it, and single files by their own name. What lies under `out`, where results go, is passed over;
-    so are files of folders that are no films by their names, as of `beside`: `passed` is told the ending of
-    each. Raises ConfigError for a missing path, a folder without films or two inputs of one name.
+    A file of a single folder is named by its path in that folder; with several folders, the folder's name
+    comes first. A file that is given itself has its own name. Files under `out`, where results go, are
+    skipped. Files of folders that are no films by their names (see `beside`) are skipped too; `passed` is
+    called with the ending of each. Raises ConfigError for a missing path, a folder without films or two
+    inputs of one name.
     """
     named: dict[str, Path] = {}
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises PermissionError
             prefix = "" if len(paths) == 1 else f"{path.resolve().name}/"
             found = {prefix + film.relative_to(path).as_posix(): film for film in _films(path, out, passed)}
-            if not found and out is not None and _real(path).is_relative_to(_real(out)) and film_paths(path):
-                raise ConfigError(f"{path}: all of it lies in the folder for results; choose another --out")
-            if not found and film_paths(path):
-                raise ConfigError(
-                    f"{path}: holds no film, by the names of its files; name those that are films"
-                )
-            if not found:
-                raise ConfigError(
-                    f"{path}: holds no files (links to folders are not followed: give those themselves)"
-                )
-        elif path.exists():
+        elif _there(path):
             found = {path.name: path}
         else:
             raise ConfigError(f"{path}: no such file or folder; check the path")

@@ -1,6 +1,6 @@
-"""Stored pixel values -> grey levels in [0, 1]: what every reader shares.
+"""Stored pixel values -> grey levels in [0, 1]; shared by all readers.
 
-A film has at most 65,536 different values, so each step is worked out once per value and looked up per pixel.
+A film has at most 65,536 different values, so each step is computed once per value and looked up per pixel.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 from hilum.errors import ReadError
 from hilum.types import Array
 
-SMALLEST_SIDE = 16  # pixels; nothing can be outlined on less
+SMALLEST_SIDE = 16  # pixels; anything smaller cannot be segmented
 
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as in JPEG and in DICOM's YBR
 _PERCENTILES = (0.1, 99.9)
 
 
 class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it into a ReadError that names the source
-    """Why a source is not read as one film, what to do about it, and as what error it is told."""
+    """Why a source is not read as one film, what to do about it, and the class of the error to raise."""
 
     def __init__(self, reason: str, remedy: str, kind: type[ReadError] = ReadError) -> None:
         super().__init__(reason, remedy)
@@ -28,16 +28,19 @@ class Refused(Exception):  # noqa: N818 - never leaves Hilum: `read` turns it in
         self.kind = kind
 
 
-LARGE = "if this is truly one film, export it smaller, or read it by hilum.read with a pixel_budget"
+AGAIN = "export the film again from its source"
+"""The remedy for a film with damaged or contradictory content."""
+
+LARGE = "if this really is one film, export it smaller, or use hilum.read with a larger pixel_budget"
 
 PIXEL_BUDGET = 100_000_000
-"""Pixels that a film may have, unless told otherwise."""
+"""The most pixels that a film may have by default."""
 
 
 def check_size(rows: int, columns: int, frames: int, pixel_budget: int) -> None:
-    """Refuse what is not one film of a bearable size, before anything is allocated for it.
+    """Refuse several frames, and too few or too many pixels, before memory is allocated for them.
 
-    Readers admit four samples of two bytes at most, so what is within the budget decodes to 8 bytes a pixel.
+    Readers accept at most four samples of two bytes, so a film within the budget decodes to 8 bytes a pixel.
     """
     if rows * columns * max(frames, 1) > pixel_budget:
         size = f"{frames} x {rows} x {columns}" if frames > 1 else f"{rows} x {columns}"
@@ -110,7 +113,7 @@ def luminance(rgb: Array, notes: list[str]) -> Array:
 
 
 def graded(grey: Array, notes: list[str]) -> Array:
-    """Integers that come without a window -> [0, 1]: uint8 by 255, other types by their percentile range."""
+    """Integers without a window -> [0, 1]: uint8 divided by 255, other types scaled by their percentiles."""
     if grey.dtype == np.uint8:
         notes.append("grey levels: 8 bits divided by 255")
         return np.divide(grey, np.float32(255), dtype=np.float32)
@@ -118,10 +121,12 @@ def graded(grey: Array, notes: list[str]) -> Array:
 
 
 def finished(pixels: Array) -> Array:
-    """The last check, and the layout that Radiograph promises: float32 in one block, finite, not constant."""
+    """Check the pixels, and return them as Radiograph promises: contiguous float32, finite, not constant."""
     low, high = pixels.min(), pixels.max()
     if not (np.isfinite(low) and np.isfinite(high)):  # both are NaN where one pixel is
-        raise Refused("grey levels beyond all numbers", "correct the rescale slope, window or lookup table")
+        raise Refused(
+            "grey levels that are not finite numbers", "correct the rescale slope, window or lookup table"
+        )
     if low == high:
         raise constant()
     return np.ascontiguousarray(pixels, np.float32)

@@ -1,4 +1,4 @@
-"""Reading films that may be hostile: a process of its own decodes them, with limits on memory and time."""
+"""Read films that may be hostile: a separate process decodes them, with limits on memory and time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import select
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hilum.errors import ConfigError, ReadError
-from hilum.reading.grey import PIXEL_BUDGET
+from hilum.reading.grey import AGAIN, PIXEL_BUDGET
 from hilum.types import Array, Origin, Radiograph
 
 if TYPE_CHECKING:
@@ -24,19 +25,23 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-P", "-m", "hilum.reading.guarded_child")
 
-_TEXT = 2**20  # bytes of what the child says at most
-_HEADER = 2**25  # likewise of a header without its pixels
+ASK = struct.Struct(">IQ")  # bytes of the JSON that says how to decode, and of the film that follows it
+ANSWER = struct.Struct(">I")  # bytes of the JSON, which says the sizes of what follows it
+
+_TEXT = 2**20  # bytes of the child's JSON, at most
+_HEADER = 2**25  # bytes of a header without its pixels, at most
 _CHUNK = 2**20
 _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME", "TMPDIR")
 _STARTING = 60.0  # seconds that a child may take to start on a busy machine
 
 
 class Decoder:
-    """A child process that reads one film at a time; started when needed, and anew when it died.
+    """A child process that reads one film at a time. It starts when needed, and again after it died.
 
-    `memory` is how many bytes decoding may take, `seconds` how long, `pixel_budget` as of `hilum.read`.
-    `command` starts the child, which is given `memory` as its last argument. For one thread at a time. On
-    macOS, which knows no such bound, memory is not limited. Raises ConfigError on Windows.
+    `memory` is the most bytes that decoding may take, `seconds` the most time, `pixel_budget` as in
+    `hilum.read`. `command` starts the child; `memory` is added as its last argument. Only one thread may use
+    it at a time. macOS has no limit on memory, so there only the time is limited. Raises ConfigError on
+    Windows.
     """
 
     def __init__(
@@ -48,13 +53,11 @@ class Decoder:
         command: Sequence[str] = COMMAND,
     ) -> None:
         if sys.platform == "win32":
-            raise ConfigError(
-                "films of others are decoded in a process of its own, on Linux or macOS; use a container"
-            )
+            raise ConfigError("reading untrusted films needs Linux or macOS; run Hilum in a Linux container")
         self._command = (*command, str(memory))
         self._seconds, self._pixel_budget = seconds, pixel_budget
         self._child: subprocess.Popen[bytes] | None = None
-        self.deaths = 0  # children that crashed, hung or talked nonsense
+        self.deaths = 0  # children that crashed, hung or gave an invalid answer
 
     def __enter__(self) -> Self:
         return self
@@ -63,27 +66,27 @@ class Decoder:
         self.close()
 
     def read(self, data: bytes, name: str = "<bytes>") -> Radiograph:
-        """One film from a file's bytes, as `hilum.read` gives it; `name` stands in its origin and in errors.
+        """Read one film from a file's bytes, as `hilum.read` does; its origin and errors show `name`.
 
-        Raises ReadError, also where the child crashed, or took too much memory or time.
+        Raises ReadError, also if the child crashes, or takes too much memory or time.
         """
         child, fresh = self._running()
-        # Importing takes the time it takes, and is not the film's fault.
+        # A child that starts needs time for its imports, which does not count for the film.
         until = time.monotonic() + self._seconds + (_STARTING if fresh else 0)
         try:
             how = json.dumps({"seconds": self._seconds, "pixel_budget": self._pixel_budget}).encode()
-            _send(child, until, _ask(how, data), how, data)
+            _send(child, until, ASK.pack(len(how), len(data)), how, data)
             said = json.loads(_receive(child, until, _size(child, until)))
             found = _found(child, until, said, name, self._pixel_budget)
             leaving = bool(said["leaving"])
         except TimeoutError:
             reason, remedy = f"decoding took more than {self._seconds} s", "export the film uncompressed"
         except (EOFError, OSError):
-            reason, remedy = self._end(child), "export the film again from its source"
-        except Exception as error:  # what a child says that was taken over may be anything
-            reason = f"its decoder answered with nonsense ({type(error).__name__})"
-            remedy = "export the film again from its source"
-        except BaseException:  # interrupted: the answer, still to come, is none to the next film
+            reason, remedy = self._end(child), AGAIN
+        except Exception as error:  # a hostile film may control the child, which then sends anything
+            reason = f"its decoder gave an invalid answer ({type(error).__name__})"
+            remedy = AGAIN
+        except BaseException:  # interrupted: the next film must not get the answer that is still to come
             self.close()
             raise
         else:
@@ -115,9 +118,9 @@ class Decoder:
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders quote what they choke on
+            stderr=subprocess.DEVNULL,  # decoders quote the content that they fail on
             bufsize=0,
-            start_new_session=True,  # a Ctrl-C is for the parent, which finishes what it has begun
+            start_new_session=True,  # Ctrl-C is for the parent alone, which finishes its work
             env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
         for pipe in (child.stdin, child.stdout):
@@ -137,11 +140,11 @@ class Decoder:
 
 
 class Decoders:
-    """A few Decoders for any number of threads; the arguments are those of one."""
+    """A pool of Decoders for any number of threads; the arguments are those of Decoder."""
 
     def __init__(self, count: int, **settings: Any) -> None:
         self._all = [Decoder(**settings) for _ in range(count)]
-        # The last one used is taken first: its child runs already.
+        # The one that was used last comes first: its child runs already.
         self._free: queue.LifoQueue[Decoder] = queue.LifoQueue()
         for decoder in self._all:
             self._free.put(decoder)
@@ -156,7 +159,7 @@ class Decoders:
 
     @property
     def deaths(self) -> int:
-        """Children that crashed, hung or talked nonsense."""
+        """Children that crashed, hung or gave an invalid answer."""
         return sum(decoder.deaths for decoder in self._all)
 
     def close(self) -> None:
@@ -165,12 +168,9 @@ class Decoders:
             decoder.close()
 
 
-def _ask(how: bytes, data: bytes) -> bytes:
-    return len(how).to_bytes(4, "big") + len(data).to_bytes(8, "big")
-
-
 def _size(child: subprocess.Popen[bytes], until: float) -> int:
-    return _within(int.from_bytes(_receive(child, until, 4), "big"), _TEXT)
+    (size,) = ANSWER.unpack(_receive(child, until, ANSWER.size))
+    return _within(size, _TEXT)
 
 
 def _within(size: Any, most: int) -> int:
@@ -205,7 +205,7 @@ def _fill(child: subprocess.Popen[bytes], until: float, left: memoryview) -> Non
 
 
 def _wait(until: float, *, read: int | None = None, write: int | None = None) -> None:
-    ready = select.poll()  # select itself takes no descriptor above 1023, and a server has many
+    ready = select.poll()  # select.select takes no descriptor above 1023; a server may have more
     if read is not None:
         ready.register(read, select.POLLIN)
     if write is not None:
@@ -215,7 +215,7 @@ def _wait(until: float, *, read: int | None = None, write: int | None = None) ->
 
 
 def _widen(pipe: int) -> None:
-    """Let a pipe hold a megabyte where the system allows it: fewer turns between the processes."""
+    """Let a pipe hold a megabyte if the system allows it: the processes then switch less often."""
     import fcntl
 
     try:
@@ -266,6 +266,6 @@ def _header(meta: bytearray, header: bytearray, said: dict[str, Any]) -> Dataset
         with hushed():
             dataset = read_dataset(sparing(BytesIO(header)), bool(said["implicit"]), bool(said["little"]))
             dataset.file_meta = FileMetaDataset(read_dataset(sparing(BytesIO(meta)), False, True))
-    except (EOFError, OSError) as error:  # of what was read, not of the pipe
+    except (EOFError, OSError) as error:  # caused by the header, not by the pipe
         raise ValueError(type(error).__name__) from None
     return dataset

@@ -1,7 +1,7 @@
-"""The process that decodes other people's films for `guarded`: it may crash or hang without harm.
+"""The process that decodes untrusted films for `guarded`; it may crash or hang without harm.
 
-Started as ``python -P -m hilum.reading.guarded_child BYTES``. Asks and answers are length-prefixed, on stdin
-and stdout; nothing is pickled, and nothing is written elsewhere.
+Started as ``python -P -m hilum.reading.guarded_child BYTES``. Requests and answers are length-prefixed, on
+stdin and stdout; nothing is pickled, and nothing is written elsewhere.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import sys
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hilum.errors import ReadError
+from hilum.reading.guarded import ANSWER, ASK
 from hilum.reading.reader import read
 from hilum.types import Radiograph
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-ASK = struct.Struct(">IQ")  # bytes of the JSON that says how, and of the film behind it
-ANSWER = struct.Struct(">I")  # bytes of the JSON, which tells the sizes of what follows it
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -31,7 +28,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 def main() -> None:
     """Decode films until stdin ends. The address space may grow by as many bytes as the argument says."""
     asks = sys.stdin.buffer
-    # Whatever prints to the standard output (a decoder's complaint) must not end up within an answer.
+    # What a decoder prints to the standard output must not end up in an answer.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     allowance = int(sys.argv[1])
@@ -41,10 +38,12 @@ def main() -> None:
     while head := asks.read(ASK.size):
         length, size = ASK.unpack(head)
         how = json.loads(asks.read(length))
-        # The alarm ends the process, whatever it is stuck in, even if nobody is left to kill it.
+        # The alarm ends a process that is stuck, even if no parent is left to kill it.
         signal.alarm(how["seconds"] + 2)
         said, parts = _answer(asks.read(size), how["pixel_budget"])
-        said["leaving"] = _address_space() > start + allowance // 4  # a decoder's leak starves later films
+        said["leaving"] = (
+            _address_space() > start + allowance // 4
+        )  # a decoder's leak would leave later films too little memory
         _send(answers, said, parts)
         signal.alarm(0)
         del parts
@@ -67,7 +66,7 @@ def _warm() -> None:
 
 
 def _address_space() -> int:
-    """Bytes of this process's address space; 0 where the system does not tell."""
+    """Bytes of this process's address space; 0 if the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
     except OSError:
@@ -77,7 +76,7 @@ def _address_space() -> int:
 def _confine(start: int, allowance: int) -> None:
     import resource
 
-    if start:  # macOS neither tells the address space nor lets it be bounded: there the alarm alone holds
+    if start:  # macOS neither reports nor limits the address space; only the alarm works there
         resource.setrlimit(resource.RLIMIT_AS, (start + allowance, start + allowance))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the film and the patient's name
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -116,7 +115,7 @@ def _described(film: Radiograph, lost: bool) -> dict[str, Any]:
 
 
 def _packed(dataset: Dataset) -> tuple[bytes, bytes, bool]:
-    """File meta and header in the bytes they came in, and whether elements had to be left out."""
+    """File meta and header as bytes, coded as in the file, and whether elements had to be left out."""
     implicit, little = dataset.original_encoding
     meta, lost_first = _written(dataset.file_meta, False, True)
     header, lost_second = _written(dataset, bool(implicit), bool(little))
@@ -124,7 +123,7 @@ def _packed(dataset: Dataset) -> tuple[bytes, bytes, bool]:
 
 
 def _written(dataset: Dataset, implicit: bool, little: bool) -> tuple[bytes, bool]:
-    """Element by element, as they are stored: what was malformed may not be writable, or not read back."""
+    """Write element by element: a malformed one may not be writable, or not readable afterwards."""
     parts, lost = [], False
     for tag in sorted(dataset.keys()):
         try:
@@ -138,7 +137,7 @@ def _written(dataset: Dataset, implicit: bool, little: bool) -> tuple[bytes, boo
 
 
 def _reads(data: bytes, implicit: bool, little: bool) -> bool:
-    """Whether the parent, which reads it in the same way, will understand it."""
+    """Whether the parent, which reads the bytes in the same way, can parse them."""
     from pydicom.filereader import read_dataset
 
     from hilum.reading.dicom_bounds import sparing

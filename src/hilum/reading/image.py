@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.reading.codestream import check_scans
-from hilum.reading.grey import Refused, check_size, finished, graded, luminance
+from hilum.reading.grey import AGAIN, Refused, check_size, finished, graded, luminance
 from hilum.types import Array, Origin, Radiograph
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
     from PIL.TiffImagePlugin import TiffImageFile
 
-_ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # TIFF 6.0; the first one stands in EXIF too
+_ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # TIFF 6.0; the first is a tag of EXIF too
 _STORED = ((273, 279), (324, 325))  # offsets and byte counts, of strips and of tiles
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 WHOLE = ("Hilum levels", "whole")
-"""Text in a PNG of 16 bits whose levels from 0 to 65,535 are those of a film that was read already."""
+"""Text of a 16-bit PNG that Hilum wrote: its values, 0 to 65,535, are final and must not be stretched."""
 
-_AGAIN = "export the film again from its source"
 
 # How the stored pixels are turned upright, by the value of the orientation tag.
 _UPRIGHT: dict[int, Callable[[Array], Array]] = {
@@ -41,7 +40,7 @@ def read_image(data: bytes, kind: str, *, path: str, sha256: str, pixel_budget: 
 
     Raises Refused, or whatever the decoders raise on damaged content.
     """
-    # Each plugin by its own class: Image.open would try them all, and apply a pixel budget of its own.
+    # The class of each plugin: Image.open would try all of them, and apply another pixel budget.
     from PIL import JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
     notes: list[str] = []
@@ -64,14 +63,14 @@ def read_image(data: bytes, kind: str, *, path: str, sha256: str, pixel_budget: 
         grey = _grey(tiff, max(tiff.tag_v2.get(_BITS, (1,))), data, notes)
         if tiff.tag_v2.get(_PHOTOMETRIC, 0) == 0:
             notes.append("WhiteIsZero inverted")
-            if grey.itemsize == 2:  # up to 8 bits, Pillow has inverted them
+            if grey.itemsize == 2:  # Pillow itself inverts films of up to 8 bits
                 grey = ~grey
     pixels = finished(_levels(grey, notes) if whole and grey.dtype == np.uint16 else graded(grey, notes))
     return Radiograph(pixels=pixels, origin=Origin(path=path, sha256=sha256, format=kind), notes=tuple(notes))
 
 
 def _levels(grey: Array, notes: list[str]) -> Array:
-    notes.append("grey levels: 16 bits divided by 65535, as hilum data import wrote them")
+    notes.append("grey levels: 16 bits divided by 65535, as Hilum wrote them")
     return np.divide(grey, np.float32(65535), dtype=np.float32)
 
 
@@ -83,9 +82,9 @@ def _check_tiff(tiff: TiffImageFile, length: int) -> None:
     for offsets, counts in _STORED:
         ends = (at + size for at, size in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
         if max(ends, default=0) > length:
-            raise Refused("truncated: pixels lie beyond the end of the file", _AGAIN)
+            raise Refused("truncated: pixels lie beyond the end of the file", AGAIN)
     if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0) > tiff.width * tiff.height + 2**24:
-        raise Refused("tiles far larger than the image itself", _AGAIN)
+        raise Refused("tiles far larger than the image itself", AGAIN)
 
 
 def _grey(image: ImageFile, bits: int, data: bytes, notes: list[str]) -> Array:
@@ -105,7 +104,7 @@ def _grey(image: ImageFile, bits: int, data: bytes, notes: list[str]) -> Array:
     else:
         notes.append("colour turned to grey")
         grey = np.asarray(image.convert("RGB").convert("L"))
-    if turn in _UPRIGHT and image.format != "TIFF":  # TIFF's decoders turn it by themselves
+    if turn in _UPRIGHT and image.format != "TIFF":  # Pillow itself turns TIFF
         return _UPRIGHT[turn](grey)
     return grey
 
@@ -115,7 +114,7 @@ def _colour16(image: ImageFile, data: bytes, notes: list[str]) -> Array:
     import cv2
 
     if image.format == "PNG":
-        # OpenCV fills what is missing with zeros; this checks every chunk, to the last.
+        # OpenCV fills missing data with zeros; this checks every chunk.
         type(image)(BytesIO(data)).verify()
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16 or array.shape[:2] != (image.height, image.width):
@@ -128,7 +127,7 @@ def _colour16(image: ImageFile, data: bytes, notes: list[str]) -> Array:
 def _orientation(image: ImageFile, notes: list[str]) -> int:
     try:
         turn = int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # EXIF comes in every state of disrepair, and the pixels do not need it
+    except Exception:  # EXIF is often damaged, and the pixels do not need it
         notes.append("EXIF data unreadable; rotation unknown, none applied")
         return 1
     if turn in _UPRIGHT:

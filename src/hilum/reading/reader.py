@@ -1,6 +1,6 @@
-"""The one door for pixels: a file, its bytes or an array becomes a Radiograph.
+"""Read a file, its bytes or an array as a Radiograph; all pixels enter through here.
 
-What a file is, its content tells and never its name. Whatever is wrong with it ends in one ReadError.
+The content of a file decides its format, never its name. Every fault of a file ends in a ReadError.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from hilum.errors import ReadError, StorageError
-from hilum.reading.grey import LARGE, PIXEL_BUDGET, Refused, check_size, finished, graded, luminance
+from hilum.reading.grey import (
+    AGAIN,
+    LARGE,
+    PIXEL_BUDGET,
+    Refused,
+    check_size,
+    finished,
+    graded,
+    luminance,
+)
 from hilum.types import Array, Origin, Radiograph
 
 _SIGNATURES = {
@@ -39,11 +48,11 @@ def read(
 
     DICOM, PNG, JPEG and TIFF are told apart by content. Arrays are (H, W), or (H, W, 3) in red, green, blue;
     air dark; uint8, uint16, int16, or floating point within [0, 1]. Colour becomes luminance, EXIF rotation
-    is applied, an alpha channel is ignored; `notes` tells. `pixel_budget` is the most rows x columns x
-    frames, compared with the header before anything is decoded. `name` stands in the origin and in errors, in
-    the path's place. Several threads may read at the same time.
+    is applied, an alpha channel is ignored; `notes` says so. `pixel_budget` is the most rows x columns x
+    frames, compared with the header before anything is decoded. The origin and errors show `name` instead
+    of the path. Several threads may read at the same time.
 
-    Raises ReadError, and nothing else, for whatever cannot be read as one radiograph.
+    Raises ReadError, and nothing else, if the source cannot be read as one radiograph.
     """
     if isinstance(source, Radiograph):
         return source
@@ -55,12 +64,12 @@ def read(
         raise refusal.kind(name, refusal.reason, refusal.remedy) from None
     except MemoryError:
         raise ReadError(name, "not enough memory to decode it", "lower pixel_budget or free memory") from None
-    except BaseException as error:  # a decoder written in Rust panics with what is no Exception
+    except BaseException as error:  # the panic of a decoder written in Rust is no Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
-        # Its message may quote header values, and so the patient: only the type is told.
+        # Its message may quote header values, and so the patient: only its type is shown.
         reason = f"truncated, damaged or malformed content ({type(error).__name__})"
-        raise ReadError(name, reason, "export the film again from its source") from None
+        raise ReadError(name, reason, AGAIN) from None
 
 
 def _name(source: object) -> str:
@@ -81,7 +90,7 @@ def _read(source: object, name: str, pixel_budget: int) -> Radiograph:
     else:
         raise Refused("neither a path nor bytes, an array or a Radiograph", "give one of these")
     if not data:
-        raise Refused("empty file", "export the film again from its source")
+        raise Refused("empty file", AGAIN)
     sha256 = hashlib.sha256(data).hexdigest()
     kind = _format(data)
     if kind == "DICOM":
@@ -92,18 +101,18 @@ def _read(source: object, name: str, pixel_budget: int) -> Radiograph:
 
 
 def _dicom_reader() -> Callable[..., Radiograph]:
-    """`read_dicom`, with pydicom and its decoders, whose faults are none of a film.
+    """`read_dicom`, imported with pydicom and its decoders; if that fails, the film is not at fault.
 
-    One of them, python-gdcm, asks for Python 2's module `dl`, for which it takes any folder of that name.
+    python-gdcm imports Python 2's module `dl`, and would take any folder of that name for it.
     """
     first, known = "hilum.reading.dicom" not in sys.modules, sys.modules.get("dl")
     if first:
-        sys.modules["dl"] = None  # type: ignore[assignment] # which stands for: there is none
+        sys.modules["dl"] = None  # type: ignore[assignment] # None: there is no such module
     try:
         from hilum.reading.dicom import read_dicom
     except Exception as error:
-        reason = f"what decodes DICOM cannot be loaded ({type(error).__name__})"
-        raise Refused(reason, "install Hilum anew; the film may be sound") from None
+        reason = f"the decoders of DICOM cannot be loaded ({type(error).__name__})"
+        raise Refused(reason, "install Hilum again; the film may be intact") from None
     finally:
         if first:
             sys.modules.pop("dl", None)
@@ -115,11 +124,13 @@ def _load(path: Path, pixel_budget: int) -> bytes:
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):
-            os.scandir(path).close()  # which is denied where a walk through folders has stopped
+            os.scandir(path).close()  # raises PermissionError for a folder that `film_paths` could not open
             raise Refused("a folder, not a file", "give a file inside it")
         if not stat.S_ISREG(info.st_mode):  # reading a pipe or a device might never end
             raise Refused("not a regular file", "save the film to a file first")
-        if info.st_size > 8 * pixel_budget + 2**26:  # pixels as check_size bounds them, and a generous header
+        if (
+            info.st_size > 8 * pixel_budget + 2**26
+        ):  # the most pixels that check_size accepts, and a generous header
             raise Refused(
                 f"{info.st_size} bytes are more than any film within the pixel budget of {pixel_budget}",
                 LARGE,
@@ -136,16 +147,23 @@ def _load(path: Path, pixel_budget: int) -> bytes:
 
 
 def _format(data: bytes) -> str:
-    if data[128:132] == b"DICM":  # asked first: the preamble may hold a TIFF header (PS3.10 section 7.1)
+    if data[128:132] == b"DICM":  # checked first: the preamble may hold a TIFF header (PS3.10 section 7.1)
         return "DICOM"
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             return kind
-    # Without preamble, a data set starts with the group number of its first element, in either byte order:
-    # an even number from 0002 (file meta) to 0028 (image pixel).
-    if min(data[:2]) == 0 and max(data[:2]) in range(0x02, 0x2A, 2):
+    if is_bare(data):
         return "DICOM"
     raise Refused("not a DICOM, PNG, JPEG or TIFF file", "convert it to one of these")
+
+
+def is_bare(data: bytes) -> bool:
+    """Whether a file may be DICOM without the preamble, by its first two bytes.
+
+    Such a data set starts with the group number of its first element, in either byte order: an even number
+    from 0002 (file meta) to 0028 (image pixel).
+    """
+    return len(data) > 1 and min(data[:2]) == 0 and max(data[:2]) in range(0x02, 0x2A, 2)
 
 
 def _from_array(array: Array, name: str, pixel_budget: int) -> Radiograph:
@@ -161,7 +179,7 @@ def _from_array(array: Array, name: str, pixel_budget: int) -> Radiograph:
         if array.min() < 0 or array.max() > 1:
             raise Refused("floating point pixels outside [0, 1]", "scale them to [0, 1], air dark")
         grey = luminance(array, notes) if array.ndim == 3 else array
-        # A copy: the caller may go on changing his array.
+        # A copy, because the caller may change the array later.
         return Radiograph(pixels=finished(grey.astype(np.float32)), origin=origin, notes=tuple(notes))
     native = array.astype(array.dtype.newbyteorder("="))
     if native.dtype not in (np.uint8, np.uint16, np.int16):
@@ -180,7 +198,7 @@ class _WhileReading(type):
 
 
 class _AnyWarning(Warning, metaclass=_WhileReading):
-    """Counts as the parent of every warning category in a thread that is reading, and of none elsewhere."""
+    """The parent of every warning category in a thread that is reading, and of none in other threads."""
 
 
 _thread = _Thread()
@@ -194,10 +212,10 @@ def _elsewhere(_: logging.LogRecord) -> bool:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Swallow what decoders warn and log in this thread: it may quote the patient, and what matters is noted.
+    """Suppress decoders' warnings and log messages in this thread: they may quote the patient.
 
-    `warnings.catch_warnings` swaps a list under all threads, so that reading would have to take turns. A
-    filter that answers for its own thread can stay in that list.
+    What matters is in the notes. `warnings.catch_warnings` changes a list that all threads share, so that
+    threads would have to read in turn. A filter that looks at its own thread can stay in that list.
     """
     with _filters:
         if not warnings.filters or warnings.filters[0][2] is not _AnyWarning:
@@ -208,4 +226,4 @@ def hushed() -> Iterator[None]:
     try:
         yield
     finally:
-        _thread.reading = before  # one within another must not end it
+        _thread.reading = before  # a nested call must not end the outer one

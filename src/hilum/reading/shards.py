@@ -1,7 +1,7 @@
-"""Tar files of films and their JSON, as WebDataset shards hold them, on a disk or behind a URL.
+"""WebDataset shards: tar files of films and their JSON, on a disk or behind a URL.
 
 A film ``KEY`` is the members ``KEY.png`` (or jpg, jpeg, tif, tiff, dcm, dicom, or without an ending),
-``KEY.json`` with what is known of it, and ``KEY.mask.png`` where it has a mask.
+``KEY.json`` with facts about it, and ``KEY.mask.png`` if it has a mask.
 Source: the WebDataset format, github.com/webdataset/webdataset.
 """
 
@@ -16,21 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
-import cv2
-import numpy as np
-
-from hilum.errors import DataError, HilumError, MissingExtraError, ReadError
+from hilum.errors import DataError, HilumError, MissingExtraError
 from hilum.reading.files import FILMS, beside
-from hilum.reading.grey import PIXEL_BUDGET, Refused, check_size
-from hilum.reading.reader import read
-from hilum.types import Radiograph
 
 _MASK = ".mask.png"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LONGEST = 1_000_000  # bytes of a film's JSON
 
 Place: TypeAlias = tuple[int, int]
-"""Of a member in its shard: first byte, and bytes."""
+"""Place of a member in its shard: first byte, and number of bytes."""
 
 Shard: TypeAlias = Path | str
 """A file, or a URL."""
@@ -64,14 +58,14 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What the film's members have in common."""
+        """The common part of the names of the film's members."""
         return _stem(self.name)
 
 
 def entries(shard: Shard, *, strict: bool = True) -> tuple[list[Entry], DataError | None]:
-    """The films of a shard in the order of its headings, and what ended them before the shard's own end.
+    """The films of a shard in its order, and the error that ended the list too early, or None.
 
-    Unless `strict`, JSON that cannot be read is passed over; else it raises DataError.
+    JSON that cannot be read raises DataError if `strict`, and is skipped otherwise.
     """
     films: dict[str, Place] = {}
     masks: dict[str, Place] = {}
@@ -89,10 +83,12 @@ def entries(shard: Shard, *, strict: bool = True) -> tuple[list[Entry], DataErro
                     masks[str(path).removesuffix(_MASK)] = info.offset_data, info.size
                 elif not beside(path.name):
                     films[info.name] = info.offset_data, info.size
-            # Where tarfile stops at damage it says nothing.
+            # tarfile stops silently at damage.
             why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
+    except FileNotFoundError:
+        return [], DataError(f"{plain(shard)}: no such file; check the path")
     except (OSError, tarfile.TarError, EOFError) as error:
-        # A store's own words may hold a secret.
+        # The message of a store may contain a secret.
         why = (isinstance(shard, Path) and str(error)) or type(error).__name__
     fault = f"{plain(shard)}: no tar file, damaged, or cut short ({why}); fetch it again" if why else ""
     return [
@@ -102,7 +98,7 @@ def entries(shard: Shard, *, strict: bool = True) -> tuple[list[Entry], DataErro
 
 
 def _ends(file: IO[bytes], offset: int) -> bool:
-    """Whether nothing but zeros, a block of them at least, follows there: how a tar file ends."""
+    """Whether only zeros, at least a block of them, follow after `offset`, as at the end of a tar file."""
     file.seek(offset)
     zeros = 0
     while some := file.read(2**20):
@@ -113,21 +109,21 @@ def _ends(file: IO[bytes], offset: int) -> bool:
 
 
 def _stem(name: str) -> str:
-    """The name without a film's ending; one that is part of an identifier stays."""
+    """The name without a film's ending; another suffix is part of the name and stays."""
     path = PurePosixPath(name)
     return str(path.with_suffix("") if path.suffix.lower() in FILMS else path)
 
 
 def _root(name: str) -> str:
-    """The name up to its first point, which WebDataset takes for the key."""
+    """The name up to its first dot, which is the key in WebDataset."""
     path = PurePosixPath(name)
     return str(path.with_name(path.name.partition(".")[0]))
 
 
 def plain(place: Shard) -> str:
-    """A place without what may be secret in a URL: a signature or token after "?", a name and password."""
+    """A path, or a URL without what may be secret: everything after "?", user name and password."""
     url = str(place)
-    if "::" in url and "://" in url:  # one within another, as zip://film.png::https://host/films.zip
+    if "::" in url and "://" in url:  # a nested URL such as zip://film.png::https://host/films.zip
         return "::".join(map(plain, url.split("::")))
     if "://" not in url:
         return url
@@ -142,30 +138,14 @@ def _json(shard: Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str
         with suppress(ValueError, RecursionError):
             about = json.loads(member.read())
     if not isinstance(about, dict):
-        raise DataError(f"{plain(shard)}, {info.name}: not a JSON object; write one film's facts as one")
+        raise DataError(
+            f"{plain(shard)}, {info.name}: not a JSON object; write the facts about one film as one object"
+        )
     return about
 
 
-def film_of(data: bytes, *, whole: bool, name: str = "<bytes>") -> Radiograph:
-    """A member's film, called `name`; `whole` is one with every grey level as written. Raises ReadError."""
-    if not whole:
-        return read(data, name=name)
-    again = "fetch the shard again"
-    try:
-        # A PNG, whose first chunk tells its size: more than any film is not decoded.
-        check_size(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), 1, PIXEL_BUDGET)
-        coded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except Refused as refused:
-        raise ReadError(name, refused.reason, again) from None
-    except cv2.error:
-        coded = None
-    if coded is None or coded.dtype != np.uint16 or coded.ndim != 2:
-        raise ReadError(name, "not the film that was written", "fetch the shard again")
-    return read(np.asarray(coded.astype(np.float32) / np.float32(65535)), name=name)
-
-
 def cut(shard: Shard, start: int, size: int) -> bytes:
-    """A part of a file, on a disk or behind a URL. Raises DataError where the file is shorter."""
+    """A part of a file, on a disk or behind a URL. Raises DataError if the file is shorter."""
     with opened(shard) as file:
         file.seek(start)
         data = file.read(size)
@@ -176,7 +156,7 @@ def cut(shard: Shard, start: int, size: int) -> bytes:
 
 @contextmanager
 def opened(shard: Shard) -> Iterator[IO[bytes]]:
-    """A file, or what a URL leads to; raises DataError, MissingExtraError and OSError."""
+    """An open file, from a disk or behind a URL; raises DataError, MissingExtraError and OSError."""
     if isinstance(shard, Path):
         with shard.open("rb") as file:
             yield file
@@ -190,7 +170,7 @@ def opened(shard: Shard) -> Iterator[IO[bytes]]:
             yield file
     except (HilumError, OSError, EOFError, tarfile.TarError):
         raise
-    except Exception as error:  # each store has classes of its own for what goes wrong
+    except Exception as error:  # each store has its own exception classes
         known = isinstance(error, ImportError | ValueError)
         why = str(error).replace(shard, plain(shard)) if known else f"cannot be read ({type(error).__name__})"
         raise DataError(f"{plain(shard)}: {why}; check the address and the rights to it") from None

@@ -1,4 +1,4 @@
-"""How the patient stood to the plate, in the words of headers and tables."""
+"""Views such as AP, PA and lateral, in the words of headers and tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VIEWS = frozenset({"AP", "PA", "SUPINE"}) | LATERAL | OBLIQUE
 """Views that results may name; any other word might be a patient's name."""
 
 FRONTAL = {"AP": "AP", "PA": "PA", "ANTERO-POSTERIOR": "AP", "POSTERO-ANTERIOR": "PA"}
-"""The frontal views, by their words."""
+"""Words of headers and tables for the frontal views."""
 
 _SIDED = {"LLAT": "LATERAL", "RLAT": "LATERAL"}
 
@@ -22,9 +22,9 @@ def view_words(said: str) -> frozenset[str]:
 
 
 def view_in(said: str) -> str:
-    """The one view that a text states, of which more may be said, as in AP ERECT; "" for none or several.
+    """The one view that a text such as AP ERECT states; "" for none or several.
 
-    A film of a patient who lies on the side (decubitus) is called lateral too, and is mostly frontal.
+    Decubitus films, of a patient who lies on the side, are called lateral too, but most are frontal.
     """
     if (view := FRONTAL.get(said.upper(), said.upper())) in VIEWS:
         return view

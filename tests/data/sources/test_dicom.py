@@ -1,18 +1,22 @@
-"""A folder of DICOM studies: frontal films, and patients whom no identifier names."""
+"""A folder of DICOM studies: frontal films, and patients without identifiers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from hilum.data.sources import header
 from hilum.data.sources.dicom import listing
 from hilum.data.study_header import study_header
 from hilum.errors import DataError
 from hilum.gate import RADIOGRAPHS
+from hilum.reading.dicom_header import header_of
+from hilum.reading.reader import read
 
 Lay = Callable[[str, Path], str]
 
@@ -36,8 +40,49 @@ def test_films_of_every_modality_that_import_takes_unflagged_are_read(
     film.save_as(folder / "one" / "a.dcm")
     assert listing(str(folder)).samples[0].id == "ward:one/a.dcm"
     with (folder / "one" / "a.dcm").open("rb") as file:
-        header = study_header(file)
-    assert header is not None and not header.left_out and not header.flagged
+        said = study_header(file)
+    assert said is not None and not said.left_out and not said.flagged
+
+
+@pytest.mark.parametrize(
+    ("stated", "view"),
+    [("AP ERECT", "AP"), ("PA UPRIGHT", "PA"), ("ANTERO-POSTERIOR", "AP"), ("pa", "PA"), ("DOE JANE", None)],
+)
+def test_a_view_is_read_as_read_and_import_read_it(
+    tmp_path: Path, lay: Lay, stated: str, view: str | None
+) -> None:
+    folder = Path(lay("dicom", tmp_path / "ward"))
+    path = folder / "one" / "a.dcm"
+    film = dcmread(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # headers hold what DICOM does not know
+        film.ViewPosition, film.PatientAge = stated, "061y"
+        film.save_as(path)
+    found = listing(str(folder))
+    views = {sample.id: (sample.view, sample.age) for sample in found.samples}
+    assert views.get("ward:one/a.dcm") == ((view, 61) if view else None)
+    assert "DOE" not in repr(found)
+    with path.open("rb") as file:
+        said = study_header(file)
+    assert said is not None and (said.view or None) == view == read(path).view
+
+
+def test_a_file_that_its_disk_does_not_give_is_no_file_of_another_kind(
+    tmp_path: Path, lay: Lay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(lay("dicom", tmp_path / "ward"))
+    tries: list[Path] = []
+
+    def failing(path: Path, tags: Sequence[str]) -> object:
+        if path.name != "a.dcm":
+            return header_of(path, tags)
+        tries.append(path)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(header, "header_of", failing)
+    with pytest.raises(DataError, match=r"a\.dcm: Input/output error; let this user read it"):
+        listing(str(folder))
+    assert len(tries) == 3
 
 
 def test_a_patient_is_one_in_every_film_and_not_named(tmp_path: Path, lay: Lay) -> None:

@@ -90,7 +90,7 @@ def test_masks_within_a_class_and_empty_folders_are_passed_over_and_counted(tmp_
 
 def test_two_folders_of_one_class_are_not_joined(tmp_path: Path) -> None:
     lay(tmp_path, "1_lesion/a.png", "2_lesion/b.png", "normal/c.png")
-    with pytest.raises(DataError, match=r"1_lesion and 2_lesion are both Lesion, .* or name them apart"):
+    with pytest.raises(DataError, match=r"1_lesion and 2_lesion are both Lesion: .*; join or rename them"):
         listing(str(tmp_path))
 
 

@@ -24,7 +24,7 @@ def test_films_of_the_shards_get_their_studys_labels(tmp_path: Path, lay: Lay) -
     assert [sample.id for sample in found.samples] == ["mimic:aa-1", "mimic:bb-1"]
     assert (first.patient, first.view, first.sex, first.part) == ("mimic:10000032", "PA", "F", "train")
     assert first.age == 54  # 52 two years before
-    # Over 89, an age that MIMIC-IV gives to all who are.
+    # Over 89: MIMIC-IV gives one age to all of these patients.
     assert (second.view, second.sex, second.age, second.part) == ("AP", "M", None, "test")
     assert first.labels["No Finding"] == 1 and first.labels["Edema"] == 0
     assert (second.labels["Pleural Effusion"], second.labels["No Finding"]) == (1, 0)

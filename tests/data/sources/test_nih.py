@@ -16,7 +16,7 @@ from hilum.labels import SIX
 from hilum.types import Sample
 
 NEEDED = ["Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position"]
-# NIH's heading has commas within its brackets, and so more columns than it means.
+# NIH's heading has commas within its brackets, and so more columns than intended.
 SIZES = ["OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]"]
 HEADING = [*NEEDED[:2], "Follow-up #", *NEEDED[2:], *SIZES]
 
@@ -90,9 +90,9 @@ def test_ages_are_years(tmp_path: Path, text: str, years: float | None) -> None:
 
 
 def test_sex_and_view_are_as_said_or_unknown(tmp_path: Path) -> None:
-    rows = [row("a", sex="M", view="AP"), row("b", sex="", view="")]
-    said, unsaid = samples(lay(tmp_path, rows, ["a.png", "b.png"]))
-    assert (said.sex, said.view) == ("M", "AP")
+    rows = [row("a", sex="M", view="AP"), row("b", sex="", view=""), row("c", sex="Female", view="PA")]
+    said, unsaid, word = samples(lay(tmp_path, rows, ["a.png", "b.png", "c.png"]))
+    assert (said.sex, said.view, word.sex) == ("M", "AP", "F")
     assert (unsaid.sex, unsaid.view) == (None, None)
 
 
@@ -116,8 +116,15 @@ def test_a_byte_order_mark_does_not_hide_the_first_column(tmp_path: Path) -> Non
     assert [sample.id for sample in samples(str(tmp_path))] == ["nih:a"]
 
 
+def test_a_list_of_films_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = Path(lay(tmp_path, [row("a")], ["a.png"]))
+    (folder / "test_list.txt").write_bytes(b"caf\xe9.png\n")
+    with pytest.raises(DataError, match=r"test_list\.txt: cannot be read .*; download NIH's list again"):
+        samples(str(folder))
+
+
 def test_a_folder_without_csv_or_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no Data_Entry_2017\*\.csv; put NIH's csv beside images/"):
+    with pytest.raises(DataError, match=r"no Data_Entry_2017\*\.csv; put NIH's table there"):
         samples(str(tmp_path))
     (tmp_path / "Data_Entry_2017.csv").write_text(",".join(HEADING), encoding="utf-8")
     with pytest.raises(DataError, match="images: no such folder"):

@@ -150,6 +150,19 @@ def test_darwins_polygons_of_both_editions_are_filled(tmp_path: Path, lay: Lay) 
     assert found.passed_over == {"no polygon": 1}
 
 
+def test_lungs_that_overlap_keep_what_they_share(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("darwin", tmp_path))
+    file = folder / "releases" / "latest" / "annotations" / "1.json"
+    note = json.loads(file.read_text())
+    for one, (left, right) in zip(note["annotations"][:2], ((4, 18), (14, 28)), strict=True):
+        one["name"] = "Lung"
+        corners = ((left, 8), (right, 8), (right, 24), (left, 24))
+        one["polygon"] = {"path": [{"x": x, "y": y} for x, y in corners]}
+    file.write_text(json.dumps(note))
+    mask = outlines(darwin.listing(str(folder)).samples[0])
+    assert (mask[9:24, 5:28] > 0).all()
+
+
 def test_a_hole_stays_open_and_a_named_side_is_kept(tmp_path: Path, lay: Lay) -> None:
     folder = Path(lay("darwin", tmp_path))
     file = folder / "releases" / "latest" / "annotations" / "1.json"

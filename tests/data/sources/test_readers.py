@@ -96,6 +96,14 @@ def test_rsna_films_are_of_nihs_patients_where_the_mapping_says_so(tmp_path: Pat
         rsna.listing(str(tmp_path))
 
 
+def test_two_rsna_films_of_one_name_are_told(tmp_path: Path, lay: Lay) -> None:
+    folder = Path(lay("rsna", tmp_path)) / "stage_2_train_images"
+    first = next(iter(folder.glob("*.dcm")))
+    first.with_suffix(".png").touch()
+    with pytest.raises(DataError, match=r"has the same name; keep one of them"):
+        rsna.listing(str(tmp_path))
+
+
 def test_rsna_without_classes_knows_no_normal_films(tmp_path: Path, lay: Lay) -> None:
     folder = Path(lay("rsna", tmp_path))
     (folder / "stage_2_detailed_class_info.csv").unlink()
@@ -161,7 +169,9 @@ def test_openi_needs_to_know_which_films_are_frontal(tmp_path: Path, lay: Lay) -
     (folder / "indiana_reports.csv").unlink()
     (folder / "indiana_projections.csv").unlink()
     (folder / "1.xml").write_text(XML.format(uid=1, term="normal", film="CXR1_1_IM-0001-4001"))
-    with pytest.raises(DataError, match=r"no indiana_projections\.csv; put it there, for the reports do not"):
+    with pytest.raises(
+        DataError, match=r"no indiana_projections\.csv; put it there, because the reports do not"
+    ):
         openi.listing(str(folder))
 
 

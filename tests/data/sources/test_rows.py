@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hilum.data.sources.rows import rows
+from hilum.data.sources.rows import by_name, rows
 from hilum.errors import DataError
 from hilum.reading import files
 
@@ -39,6 +40,23 @@ def test_a_quote_that_never_ends_is_refused(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text('path\n"' + "a.png\n" * 100_000)
     with pytest.raises(DataError, match=r"films\.csv: truncated or damaged"):
         list(rows(tmp_path / "films.csv", ("path",), whose="NIH"))
+
+
+def test_a_folder_below_that_is_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ward").mkdir()
+    (tmp_path / "b.PNG").touch()
+    (tmp_path / "a.txt").touch()
+    assert by_name(tmp_path, [".png"]) == {"b.PNG": tmp_path / "b.PNG"}
+    scandir = os.scandir
+
+    def denied(path: str | Path) -> object:
+        if Path(path).name == "ward":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(DataError, match="ward: Permission denied; let this user open it"):
+        by_name(tmp_path, [".png"])
 
 
 def test_importing_leaves_the_csv_module_as_it_is() -> None:

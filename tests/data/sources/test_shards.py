@@ -1,4 +1,4 @@
-"""Shards: what went in comes out, wherever they lie; what is cut short or foreign is told."""
+"""Shards: the films that went in come out, from any place; truncated and foreign shards are handled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tarfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from hilum.data.shard_writer import write
 from hilum.data.sources import shards as module
 from hilum.errors import DataError, ReadError
 from hilum.labels import CONCLUDED, UNCERTAIN
-from hilum.reading.shards import film_of
-from hilum.types import Array, Sample
+from hilum.reading.reader import read
+from hilum.reading.shards import cut, entries
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, Array, Sample
 
 
 def lay(folder: Path) -> list[Sample]:
-    """Films as files, one with a mask, one that is none."""
+    """Films as files, the first with a mask."""
     folder.mkdir()
     found = []
     for i in range(5):
@@ -95,6 +97,19 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(mask, followed)
 
 
+@pytest.mark.parametrize("size", [0, 32])
+def test_a_mask_of_lungs_that_touch_comes_back_without_their_sides(tmp_path: Path, size: int) -> None:
+    (one, *_) = lay(tmp_path / "films")
+    touching = np.zeros((40, 30), np.uint8)
+    touching[10:30, 5:25] = 255
+    (tmp_path / "films" / "mask.png").write_bytes(cv2.imencode(".png", touching)[1].tobytes())
+    write([replace(one, structures=frozenset({"lungs"}))], tmp_path / "out", size=size)
+    (back,) = open_data(f"shards:{tmp_path}/out")
+    mask = decode(back, 32)[1]
+    assert mask is not None and set(np.unique(mask)) == {0, LUNG_OF_UNKNOWN_SIDE}
+    np.testing.assert_array_equal(mask, decode(one, 32)[1])
+
+
 def test_films_are_stretched_where_asked(tmp_path: Path) -> None:
     samples = lay(tmp_path / "films")
     write(samples, tmp_path / "out", size=16)
@@ -136,6 +151,10 @@ def test_generated_films_keep_their_grey_levels_and_uncertain_labels_stay_so(tmp
     (settled,) = open_data(f"shards:{tmp_path}", uncertain="one")
     assert settled.labels == {"Edema": 1.0, "Mass": 0.0, "No Finding": 0.0}
     np.testing.assert_allclose(back.image(), image(), atol=1e-5)  # type: ignore[operator]
+    (film,), _ = entries(tmp_path / "films-00000.tar")
+    coded = cut(tmp_path / "films-00000.tar", *film.film)
+    np.testing.assert_array_equal(read(coded).pixels, back.image())  # type: ignore[operator]
+    assert "whole" not in film.about
     again = tmp_path / "again"
     write([back], again)
     np.testing.assert_array_equal(listing(f"shards:{again}").samples[0].image(), back.image())  # type: ignore[operator]
@@ -220,17 +239,31 @@ def test_a_shard_cut_short_and_a_folder_without_any_are_refused(tmp_path: Path) 
         decode(samples[-1], 16)
     with pytest.raises(DataError, match=r"no \*.tar there"):
         open_data(f"shards:{tmp_path / 'films'}")
-    with pytest.raises(DataError, match="no tar file"):
+    with pytest.raises(DataError, match=r"none\.tar: no such file; check the path"):
         open_data(f"shards:{tmp_path / 'none.tar'}")
 
 
-def test_an_empty_member_is_a_film_that_cannot_be_read() -> None:
-    with pytest.raises(ReadError, match="fetch the shard again"):
-        film_of(b"", whole=True)
-    huge = bytearray(cv2.imencode(".png", np.zeros((64, 64), np.uint16))[1].tobytes())
-    huge[16:24] = (100_000).to_bytes(4, "big") * 2
-    with pytest.raises(ReadError, match="more than the pixel budget"):
-        film_of(bytes(huge), whole=True)
+def test_an_empty_member_is_a_film_that_cannot_be_read(tmp_path: Path) -> None:
+    (sample,) = open_data(tar(tmp_path / "empty.tar", a_png=b""))
+    with pytest.raises(ReadError, match=r"empty\.tar, a\.png: empty file"):
+        decode(sample, 16)
+
+
+def test_shards_that_a_longer_run_left_are_refused(tmp_path: Path) -> None:
+    samples = lay(tmp_path / "films")
+    write(samples, tmp_path / "out", films=2)
+    with pytest.raises(DataError, match=r"films-00002\.tar: holds other films"):
+        write(samples[:4], tmp_path / "out", films=2)
+    (tmp_path / "out" / "films-00002.tar").unlink()
+    write(samples[:4], tmp_path / "out", films=2)
+    assert len(open_data(f"shards:{tmp_path}/out")) == 4
+
+
+def test_a_film_that_is_gone_is_left_out_and_told(tmp_path: Path) -> None:
+    samples = lay(tmp_path / "films")
+    samples[3].image.unlink()  # type: ignore[union-attr]
+    failures = write(samples, tmp_path / "out")
+    assert set(failures) == {"here:3"} and "3.png: no such file" in failures["here:3"]
 
 
 def test_a_draft_that_a_killed_run_left_is_swept(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_masks_of_one_table_may_show_different_things(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ("gone.png,", r"line 2: no mask .*gone\.png; mend the path or leave the cell empty"),
+        ("gone.png,", r"line 2: no mask .*gone\.png; correct the path or leave the cell empty"),
         ("m.png,clavicle", r"line 2: structure 'clavicle'; use right_lung, left_lung, heart or lungs"),
         ("m.png,heart|spine", r"line 2: structure 'spine'"),
         ("m.png,heart left_lung", r"line 2: structure 'heart left_lung'"),
@@ -196,7 +196,7 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
         ("path,age\na.png,old\n", r"line 2: age 'old'; write years as a number"),
         ("path,age\na.png,058Y\n", r"line 2: age '058Y'"),
         ("path,Edema\n,1\n", r"line 2: no path; fill it in or remove the row"),
-        ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; mend the row"),
+        ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; correct the row"),
         ("path,Edema\na, b.png,1\n", r"line 2: not 2 cells"),
         ("film,Edema\na.png,1\n", r"no column 'path' among film, Edema; name the column"),
         ("path;Edema\na.png;1\n", r"no commas in its heading 'path;Edema'; write commas"),
@@ -204,7 +204,10 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
         ("path,Edema,\na.png,1,0\n", r"a column without a name holds entries"),
         ("path,Edema\na.png,1\n./a.png,0\n", r"line 3: a film of an earlier row"),
         ("path,id\na.png,1\nb/../a.png,2\n", r"line 3: a film of an earlier row"),
-        ("path,finding\na.png,edema\n", r"'edema'; labels are 0, 1 or empty; remove a column that is none"),
+        (
+            "path,finding\na.png,edema\n",
+            r"'edema'; labels are 0, 1 or empty; remove a column that is no label",
+        ),
         (
             "path,Effusion,Pleural Effusion\na.png,0,1\n",
             r"column 'Pleural Effusion': a second Pleural Effusion",
@@ -245,6 +248,6 @@ def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("heading", ["path,patient,Patient ID,Edema", "path,patient,patient,Edema"])
 def test_two_columns_of_patients_are_refused(tmp_path: Path, heading: str) -> None:
-    """Or films of one patient would be dealt to several parts by the wrong one."""
+    """Otherwise the wrong column could put films of one patient into several parts."""
     with pytest.raises(DataError, match="keep the one that names the patients"):
         table(tmp_path, f"{heading}\na.png,1,2,0\n")

@@ -1,7 +1,7 @@
 """BRAX: films of a Brazilian hospital, labelled by the CheXpert labeler from reports in Portuguese.
 
 Source: Reis et al., Sci Data 2022, and PhysioNet's page of version 1.1.0 (40,967 films of 19,351 patients).
-Ages come in steps of five years, and above 84 as "85 or more".
+Ages are in steps of five years; above 84 they are "85 or more".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PATH = re.compile(r"(?:^|/)id_([^/]+)/(?:Study_([^/]+)/)?")  # patient, study
 
 
 def listing(path: str) -> Listing:
-    """The AP and PA films, as PNG where the folder has them, else as DICOM; other views are passed over."""
+    """The AP and PA films, as PNG if the folder has them, else as DICOM; other views are skipped."""
     folder = Path(path)
     file = table(folder, "master_spreadsheet*.csv", whose="BRAX")
     samples, missing = [], []

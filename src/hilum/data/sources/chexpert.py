@@ -2,8 +2,8 @@
 
 Sources: Irvin et al., AAAI 2019 (224,316 films of 65,240 patients); Chambon et al., 2024 (its table: 223,228
 films to train and 234 to tune, of 64,725 patients). Labels are the CheXpert labeler's (1, 0, -1 uncertain,
-blank unmentioned); of the official valid and test parts they are radiologists'. In CheXpert Plus they are
-CheXbert's reading of the impression.
+blank unmentioned); in the official valid and test parts they are radiologists'. In CheXpert Plus they are
+CheXbert's labels of the impression.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ SITE = "chexpert"
 PUBLISHED = {"films listed": 224_316, "patients listed": 65_240}
 PLUS_PUBLISHED = {"films listed": 223_462, "patients listed": 64_725}
 
-# One of each line; CheXlocalize has the second names.
+# One table of each group; CheXlocalize uses the second names.
 _TABLES = (("train.csv",), ("valid.csv", "val_labels.csv"), ("test.csv", "test_labels.csv"))
 _PARTS = {"train": "train", "valid": "tune", "val": "tune", "test": "test"}
 _ABOUT = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _PLUS = "df_chexpert_plus_*.csv"
 _PLUS_COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id")
 _PLUS_LABELS = ("impression_fixed.json", "report_fixed.json")
-# The full-size films as Stanford's archives unpack: the first folder has tables and valid/, the others
-# patients alone.
+# The full-size films as Stanford's archives unpack: the first folder has tables and valid/, the others only
+# patients.
 _BATCHES = "CheXpert-v1.0 batch *"
-# Where train/, valid/ and test/ may lie, or patients: a release unpacked as it is, or moved together.
+# Where train/, valid/ and test/, or patients, may lie: a release as unpacked, or moved together.
 _PLACES = (
     "CheXpert-v1.0", "CheXpert-v1.0-small", _BATCHES, "PNG", "PNG/PNG", "PNGs",
     "png_chexpert_plus_chunk_*/PNG", "PNG/png_chexpert_plus_chunk_*/PNG",
@@ -52,7 +52,7 @@ _PATH = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """One film as any of the tables lists it."""
+    """One film, from any of the tables."""
 
     path: str
     frontal: bool
@@ -65,11 +65,11 @@ class _Row:
 
 
 def listing(path: str) -> Listing:
-    """The frontal films of a CheXpert folder, or of one table in it; laterals are passed over.
+    """The frontal films of a CheXpert folder, or of one table in it; laterals are skipped.
 
-    A folder with train.csv, valid.csv or test.csv is CheXpert's, and so is one with the four batches that
-    Stanford's archives unpack to, or the first of these; one with a df_chexpert_plus_*.csv is CheXpert
-    Plus's. A table's path (train_visualCheXbert.csv, report_fixed.json) reads that one alone.
+    A folder with train.csv, valid.csv or test.csv is CheXpert. So is a folder with the four batches of
+    Stanford's archives, or the first batch itself. A folder with a df_chexpert_plus_*.csv is CheXpert Plus.
+    The path of a table (train_visualCheXbert.csv, report_fixed.json) reads only that table.
     """
     given = Path(path)
     folder = given if given.is_dir() else given.parent
@@ -113,7 +113,7 @@ def listing(path: str) -> Listing:
 
 
 def _plain(given: Path) -> Iterator[_Row]:
-    """The rows of CheXpert's own tables: one, or all that a folder has."""
+    """The rows of CheXpert's own tables: of one, or of all in a folder."""
     tables = [given] if given.is_file() else _tables(given)
     if not tables:
         raise DataError(f"{given}: no train.csv, valid.csv or test.csv; give the folder that holds them")
@@ -129,14 +129,14 @@ def _plain(given: Path) -> Iterator[_Row]:
                 patient=match[3],
                 labels=labels_of(row, file, line, columns),
                 sex=sex_of(row.get("Sex")),
-                # 0 stands for an age that is not known.
+                # 0 means that the age is unknown.
                 age=years_of(row.get("Age")) or None,
                 view=view_of(row.get("AP/PA")),
             )
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The tables of a folder, or of the batch in it that has them."""
+    """The tables of a folder, or of a batch in it."""
     places = [folder, *sorted(folder.glob(_BATCHES))]
     found = []
     for names in _TABLES:
@@ -203,7 +203,7 @@ def _read_labels(path: Path) -> dict[str, dict[str, float]]:
 
 def _folders(folder: Path) -> dict[tuple[str, str], list[Path]]:
     """Part and patient -> the folders of the patient's films, in all places of a release."""
-    # Who gives the first batch means all four, which lie beside it.
+    # The first batch stands for all four, which lie beside it.
     home = folder.resolve().parent if fnmatch(folder.resolve().name, _BATCHES) else folder
     found: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for place in [home, *(place for name in _PLACES for place in sorted(home.glob(name)))]:
@@ -217,12 +217,12 @@ def _folders(folder: Path) -> dict[tuple[str, str], list[Path]]:
 
 
 def _official(name: str) -> str:
-    """A part's folder as CheXpert names it, so that a film is one film in CheXlocalize's val/ too."""
+    """CheXpert's name of a part, so that a film has the same name in CheXlocalize's val/."""
     return "valid" if name == "val" else name
 
 
 def _film(folders: dict[tuple[str, str], list[Path]], path: str) -> Path | None:
-    """A film's file, whatever its ending, or None where there is none."""
+    """A film's file, with any ending, or None if there is none."""
     part, patient, name = path.split("/", 2)
     stem = name.rpartition(".")[0]
     films = (

@@ -1,7 +1,7 @@
 """COVID-QU-Ex: films of three classes with a mask of both lungs.
 
 Source: Tahir et al., Comput Biol Med 2021 (33,920 films: 11,956 COVID-19, 11,263 other pneumonia, 10,701
-normal; 256 x 256). Collected from many other data sets, some of which Hilum reads too; patients are not told.
+normal; 256 x 256). Collected from many other data sets, some of which Hilum reads too; patients are unknown.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FOLDER = "Lung Segmentation Data"
 def listing(path: str) -> Listing:
     """The films of ``PART/CLASS/images/`` that have a mask in ``PART/CLASS/lung masks/``.
 
-    `path` is the folder of the parts or one above it. The data of infected areas are not read: their films
+    `path` is the folder of the parts, or one above it. The data of infected areas are not read; their films
     are among these.
     """
     folder = Path(path)

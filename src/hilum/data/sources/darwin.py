@@ -1,4 +1,4 @@
-"""Films outlined in V7 Darwin: one JSON a film with polygons and tags, as V7's COVID-19 chest films.
+"""Films with V7 Darwin's polygons and tags in one JSON a film, such as V7's COVID-19 chest films.
 
 Source: V7's page of that data set (6,500 films; lungs *with* what lies behind the heart, unlike the SCR
 convention; laterals and CT slices have no polygons). Both editions of the format are read: 1.0 with
@@ -32,10 +32,10 @@ _AGAIN = "export it from Darwin again"
 
 
 def listing(path: str) -> Listing:
-    """The films with polygons of lungs or heart; those without are passed over, laterals among them.
+    """The films with polygons of lungs or heart; films without, such as laterals, are skipped.
 
     Labels are COVID-19, Pneumonia and No Finding, from the tags: any kind of pneumonia is 1, and "No
-    Pneumonia (healthy)" is no finding. A film without such tags has none. Each film counts as a patient.
+    Pneumonia (healthy)" is no finding. A film without such tags has no labels. Each film counts as a patient.
     """
     folder = Path(path)
     films = by_name(folder, [".png", ".jpg", ".jpeg"])
@@ -75,21 +75,21 @@ def drawn(file: Path) -> Array:
     """The polygons of a film as (H, W) uint8, in the values of ``Sample.masks``; raises DataError."""
     note = _read(file)
     if "annotations" not in note:
-        raise DataError(f"{file}: no annotations any more; {_AGAIN}")
+        raise DataError(f"{file}: the annotations are gone; {_AGAIN}")
     width, height = _size(file, note)
     found = np.zeros((height, width), np.uint8)
     for name, paths in _polygons(note):
         if name in STRUCTURES:
             found[_filled(paths, height, width)] = 1 + STRUCTURES.index(name)
-    both = [path for name, paths in _polygons(note) if name in _LUNGS for path in paths]
+    both = [_filled(paths, height, width) for name, paths in _polygons(note) if name in _LUNGS]
     if both:
-        lungs = _filled(both, height, width)
+        lungs = np.any(both, axis=0)
         found = np.where(lungs & (found == 0), sided(lungs), found)
     return np.asarray(found, np.uint8)
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The note, or {} where the JSON is none; raises DataError where it is damaged."""
+    """The annotations' JSON, or {} for other JSON; raises DataError if it is damaged."""
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -106,7 +106,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _name(file: Path, note: Mapping[str, Any]) -> str:
-    """The film's file name; in the older edition the original name may stand beside the stored one."""
+    """The film's file name; the older format may have the original name beside the stored one."""
     about = note.get("image") or note.get("item")
     name = (about.get("filename") or about.get("name")) if isinstance(about, dict) else None
     if not isinstance(name, str):
@@ -144,14 +144,14 @@ def _structures(note: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _filled(paths: list[Any], height: int, width: int) -> Array:
-    """Where polygons lie, (H, W) bool; a path within another is a hole."""
+    """Where the polygon of one annotation lies, (H, W) bool; a path within another is a hole."""
     found = np.zeros((height, width), np.uint8)
     cv2.fillPoly(found, _points(paths), 1)
     return found.astype(bool)
 
 
 def _points(paths: list[Any]) -> list[Array]:
-    """The corners of each path, (N, 2) int32; raises one of Python's own errors where a point is none."""
+    """The corners of each path, (N, 2) int32; raises a built-in error for an invalid point."""
     found = [np.array([[float(point["x"]), float(point["y"])] for point in path]) for path in paths if path]
     if not all((np.abs(path) < _FURTHEST).all() for path in found):
         raise ValueError("a point beyond any film")

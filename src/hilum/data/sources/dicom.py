@@ -1,8 +1,8 @@
-"""A folder of DICOM studies: the frontal films, with what their headers say; no labels.
+"""A folder of DICOM studies: the frontal films with facts from their headers; no labels.
 
-Patients and studies are told apart by a hash of their PatientID and StudyInstanceUID, so that no split file
-holds one. It is no protection against somebody who tries all numbers. The folder has no say in it: one
-patient's films in two folders are one patient's.
+Patients and studies are named by a hash of PatientID and StudyInstanceUID, so that split files hold neither.
+The hash does not protect against someone who tries all numbers. It does not depend on the folder: the films
+of one patient in two folders belong to one patient.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hilum.types import Listing, Sample
 
 
 def listing(path: str) -> Listing:
-    """Every AP or PA radiograph at any depth of the folder; what else lies there is passed over, by reason.
+    """Every AP or PA radiograph at any depth of the folder; other files are skipped and counted by reason.
 
-    A film counts as of the patient whom its header names, else as a patient of its own.
+    Without a PatientID in its header, a film counts as its own patient.
     """
     folder = Path(path)
     files = film_paths(folder)

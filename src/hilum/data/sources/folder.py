@@ -1,4 +1,4 @@
-"""A folder a class: ``films/10. PLEURAL EFFUSION/case.png``; numbering and case are ignored."""
+"""One folder a class: ``films/10. PLEURAL EFFUSION/case.png``; numbers and case are ignored."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MASKS = frozenset(("mask", "masks", "segmentation", "segmentations"))
 def listing(path: str) -> Listing:
     """One sample a film; the class of its sub-folder is 1, the others 0. Each film counts as a patient.
 
-    Passed over are folders without films, and folders of masks within a class. Raises DataError for films
-    that lie in no class, for folders that are parts of a split or masks, and for two of one class.
+    Folders without films, and folders of masks within a class, are skipped. Raises DataError for films
+    outside the classes, for folders that are parts of a split or masks, and for two folders of one class.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -49,7 +49,7 @@ def listing(path: str) -> Listing:
 
 
 def _labels(folder: Path, classes: list[Path]) -> list[str]:
-    """What the classes' folders are named after; raises DataError where they are none, or two of one name."""
+    """The labels of the classes' folders; raises DataError for other folders, and for two of one label."""
     if parts := [entry for entry in classes if entry.name.lower() in _PARTS]:
         each = [f"folder:{entry}" for entry in parts]
         raise DataError(
@@ -64,8 +64,8 @@ def _labels(folder: Path, classes: list[Path]) -> list[str]:
     for entry in classes:
         if other := found.get(canonical(entry.name)):
             raise DataError(
-                f"{folder}: {_named([other, entry])} are both {canonical(entry.name)}, for numbers in front, "
-                "case and spelling are ignored; join them, or name them apart"
+                f"{folder}: {_named([other, entry])} are both {canonical(entry.name)}: leading numbers, "
+                "case and spelling are ignored; join or rename them"
             )
         found[canonical(entry.name)] = entry
     return sorted(found)
@@ -80,7 +80,7 @@ def _may_be(path: Path) -> bool:
 
 
 def _films(entry: Path, passed_over: Counter[str]) -> list[Path]:
-    """What a class's folder holds; what is no film is counted."""
+    """The films in a class's folder; other files are counted."""
     films = []
     for path in film_paths(entry):
         if beside(path.name):

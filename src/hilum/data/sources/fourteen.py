@@ -1,7 +1,7 @@
-"""The fourteen observations of the CheXpert labeler, which several data sets share.
+"""The fourteen observations of the CheXpert labeler, used by several data sets.
 
 Source: Irvin et al., AAAI 2019: 1 present, 0 absent, -1 uncertain, blank not mentioned. "No Finding" is 1
-where the report has none of the others present or uncertain, support devices aside; it is never 0 there.
+if the report has none of the others present or uncertain, except support devices; it is never 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FOURTEEN = (
 )
 
 
-_UNREAD = math.inf  # in the place of a cell that is spelled unusually, or wrongly
+_UNREAD = math.inf  # for a cell with an unusual or wrong spelling
 
 
 def labels_of(row: Mapping[str, str], path: Path, line: int, columns: Mapping[str, str]) -> dict[str, float]:
@@ -44,9 +44,9 @@ def labels_of(row: Mapping[str, str], path: Path, line: int, columns: Mapping[st
 
 
 def columns_of(row: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Column -> label, for those of the row that are among the fourteen in any spelling.
+    """Column -> label, for the columns that are among the fourteen in any spelling.
 
-    Raises DataError where one of the six lacks.
+    Raises DataError if one of the six labels is missing.
     """
     found = {name: canonical(name) for name in row if canonical(name) in FOURTEEN}
     for label in SIX:
@@ -56,9 +56,9 @@ def columns_of(row: Mapping[str, str], path: Path) -> dict[str, str]:
 
 
 def concluded(labels: dict[str, float]) -> dict[str, float]:
-    """The labels with what "No Finding" and the findings say of each other; what is stated stays.
+    """Fill in what "No Finding" and the findings imply for each other; stated values stay.
 
-    Where No Finding is 1, findings that are not mentioned are 0. Where it is blank, it is 0 if any finding
+    If No Finding is 1, findings that are not mentioned become 0. If it is blank, it becomes 0 if any finding
     is present, CONCLUDED if any is uncertain (`hilum.labels.settle` then derives it), and else stays NaN.
     """
     if NO_FINDING not in labels:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hilum.data.sources.rows import by_name, sex_of, years_of
 from hilum.errors import DataError
-from hilum.types import Array, Box, Listing, Sample
+from hilum.types import STRUCTURES, Array, Box, Listing, Sample
 
 SITE = "jsrt"
 
@@ -26,14 +26,13 @@ SIDE = 2048  # pixels
 _HIGHEST = 4095  # of 12 bits
 _PIXEL = 0.175  # mm
 _NAME = re.compile(r"JPC([LN])N\d{3}")
-_STRUCTURES = ("right lung", "left lung", "heart")
 
 
 def listing(path: str) -> Listing:
     """The films below a folder, as .IMG or as PNG, with the SCR outlines that lie there too.
 
-    Nodule is 1 or 0 by the film's name; No Finding is 0 where there is one, and else unknown, for nothing
-    but a nodule was looked for. CLNDAT_EN.txt and CNNDAT_EN.txt give sexes, ages and the nodules' boxes.
+    Nodule is 1 or 0 by the film's name. No Finding is 0 if there is a nodule, and else unknown, because
+    readers looked only for nodules. CLNDAT_EN.txt and CNNDAT_EN.txt give sexes, ages and the nodules' boxes.
     """
     folder = Path(path)
     masks, about = _masks(folder), _clinical(folder)
@@ -49,7 +48,7 @@ def listing(path: str) -> Listing:
                 image=partial(raw, file) if file.suffix.lower() == ".img" else file,
                 labels={"Nodule": float(nodule), "No Finding": 0.0 if nodule else float("nan")},
                 masks=partial(label_map, *outlines) if outlines else None,
-                structures=frozenset(_underscored(_STRUCTURES)) if outlines else frozenset(),
+                structures=frozenset(STRUCTURES) if outlines else frozenset(),
                 boxes={"Nodule": (box,)} if box and nodule else None,
                 site=SITE,
                 published=True,
@@ -78,7 +77,7 @@ def raw(path: Path) -> Array:
 def label_map(one_lung: Path, other_lung: Path, heart: Path | None = None) -> Array:
     """Outlines -> (H, W) uint8: 1 right lung, 2 left lung, 3 heart; raises DataError.
 
-    Which lung is the right one, where it lies tells, and not the file's name: it is to the picture's left.
+    Position decides which lung is the right one, not the file's name: it is on the image's left.
     """
     lungs = sorted((_shape(path) for path in (one_lung, other_lung)), key=_across)
     if lungs[0].shape != lungs[1].shape:
@@ -91,7 +90,7 @@ def label_map(one_lung: Path, other_lung: Path, heart: Path | None = None) -> Ar
 
 
 def _shape(path: Path) -> Array:
-    """An outline (H, W) bool; the SCR ones are GIF."""
+    """An outline (H, W) bool; the SCR outlines are GIF files."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("L")) > 127
@@ -100,17 +99,13 @@ def _shape(path: Path) -> Array:
 
 
 def _across(shape: Array) -> float:
-    """The mean column of a shape; one that is empty comes first."""
+    """The mean column of a shape; -1 for an empty one."""
     columns = np.flatnonzero(shape.any(axis=0))
     return float(columns.mean()) if columns.size else -1.0
 
 
-def _underscored(names: tuple[str, ...]) -> list[str]:
-    return [name.replace(" ", "_") for name in names]
-
-
 def _films(folder: Path) -> dict[str, Path]:
-    """File stem -> film; of a film both raw and as PNG, the raw one. Outlines bear the same names."""
+    """File stem -> film; raw films come before PNG. Outlines, which have the same names, are skipped."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that holds JSRT's films")
     found: dict[str, Path] = {}
@@ -126,10 +121,10 @@ def _is_outline(file: Path) -> bool:
 
 
 def _masks(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """Film -> its outlines, in the order of `_STRUCTURES`, where all three are there."""
+    """Film -> its outlines, in the order of STRUCTURES, if all three are there."""
     found: list[dict[str, Path]] = []
-    for name in _STRUCTURES:
-        places = [*folder.rglob(f"masks/{name}"), *folder.rglob(f"masks/{name.replace(' ', '_')}")]
+    for name in STRUCTURES:
+        places = [*folder.rglob(f"masks/{name.replace('_', ' ')}"), *folder.rglob(f"masks/{name}")]
         files = [by_name(place, [".gif", ".png"]) for place in places]
         found.append({Path(one).stem: path for place in files for one, path in place.items()})
     complete = set(found[0]) & set(found[1]) & set(found[2])
@@ -139,8 +134,8 @@ def _masks(folder: Path) -> dict[str, tuple[Path, ...]]:
 def _clinical(folder: Path) -> dict[str, tuple[str | None, float | None, Box | None]]:
     """Film -> sex, age and the nodule's box, from the makers' two texts.
 
-    With a nodule: film, subtlety, size in mm, age, sex, x, y, ..., parted by tabs; without: film, age, sex,
-    ..., parted by runs of spaces. Lines may end in a lone carriage return.
+    With a nodule: film, subtlety, size in mm, age, sex, x, y, ..., separated by tabs; without: film, age,
+    sex, ..., separated by spaces. Lines may end in a lone carriage return.
     """
     found: dict[str, tuple[str | None, float | None, Box | None]] = {}
     for file in sorted([*folder.rglob("C[LN]NDAT_EN.[tT][xX][tT]")]):
@@ -158,7 +153,7 @@ def _clinical(folder: Path) -> dict[str, tuple[str | None, float | None, Box | N
 
 
 def _box(cells: list[str]) -> Box | None:
-    """Around the nodule's middle as wide as it is large; None where the table has no numbers."""
+    """A box around the nodule, of its size; None if the table has no numbers."""
     try:
         size, x, y = float(cells[2]) / _PIXEL, float(cells[5]), float(cells[6])
     except ValueError:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.sources.readings import films, sample
 from hilum.data.sources.rows import by_name
+from hilum.data.sources.tuberculosis import films, sample
 from hilum.types import Listing
 
 PUBLISHED = {"films listed": 800, "films": 704}
 
 
 def listing(path: str) -> Listing:
-    """The films that have a mask; the others are passed over. `path` may be the folder or the one above."""
+    """The films with a mask; others are skipped. `path` may be the folder or the one above."""
     folder = Path(path)
     if (folder / "Lung Segmentation").is_dir():
         folder = folder / "Lung Segmentation"

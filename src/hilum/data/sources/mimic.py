@@ -1,10 +1,9 @@
 """MIMIC-CXR-JPG: ``files/p10/p10000032/s50414267/FILM.jpg`` and PhysioNet's tables, gzipped or not.
 
 Source: Johnson et al., 2019 (377,110 films, 227,827 studies of 65,379 patients). The CheXpert and the NegBio
-labeler read the reports; a label belongs to a study, and so to each of its films. Neither sex nor age is
-told; where MIMIC-IV's patients.csv lies in the folder too, it gives both, ages to a year: a patient is
-anchor_age in the year anchor_year, which is shifted as the dates of studies are. None is told of who was
-over 89.
+labeler read the reports; a label belongs to a study, and so to each of its films. There are no sexes and
+ages, unless MIMIC-IV's patients.csv lies in the folder too. Its ages are exact to a year: a patient is
+anchor_age in the year anchor_year, which is shifted like the dates of studies. It has no ages above 89.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ SITE = "mimic"
 PUBLISHED = {"films listed": 377_110, "patients listed": 65_379}
 
 _LABELS = ("mimic-cxr-*-chexpert.csv", "mimic-cxr-*-negbio.csv")
-_OLDEST = 89  # years, that MIMIC-IV tells apart
+_OLDEST = 89  # years; MIMIC-IV has no higher ages
 _PARTS = {"train": "train", "validate": "tune", "test": "test"}
 
 
 def listing(path: str) -> Listing:
-    """The AP and PA films of a folder with ``files/``; other views are passed over, by name.
+    """The AP and PA films of a folder with ``files/``; other views are skipped and counted.
 
-    Labels are those of the CheXpert labeler, or of the table in the folder whose path is given
-    (mimic-cxr-2.0.0-negbio.csv.gz). Where the official split lies there too, films get their part.
+    Labels are those of the CheXpert labeler, or of the table in the folder if its path is given
+    (mimic-cxr-2.0.0-negbio.csv.gz). If the official split lies there too, films get their part.
     """
     given = Path(path)
     folder = given.parent if given.is_file() else given
@@ -90,7 +89,7 @@ def _labels(file: Path) -> dict[str, Mapping[str, float]]:
 
 
 def _parts(folder: Path) -> dict[str, str]:
-    """Film -> its part of the official split, where that is there."""
+    """Film -> its part of the official split, if that is there."""
     if not list(folder.glob("mimic-cxr-*-split.csv*")):
         return {}
     file = table(folder, "mimic-cxr-*-split.csv", whose="MIMIC-CXR-JPG")
@@ -106,14 +105,14 @@ def _parts(folder: Path) -> dict[str, str]:
 
 
 def _people(folder: Path) -> dict[str, tuple[str | None, int | None]]:
-    """Patient -> sex and (shifted) year of birth, as MIMIC-IV's table tells, where it is there."""
+    """Patient -> sex and (shifted) year of birth, from MIMIC-IV's table, if that is there."""
     if not list(folder.glob("patients.csv*")):
         return {}
     file = table(folder, "patients.csv", whose="MIMIC-IV")
     found = {}
     for _, row in rows(file, ("subject_id", "gender"), ("anchor_age", "anchor_year"), whose="MIMIC-IV"):
         age, year = row.get("anchor_age", ""), row.get("anchor_year", "")
-        # Who is older is 91 there, in whatever year.
+        # Older patients are 91 there, in any year.
         known = age.isdecimal() and year.isdecimal() and int(age) <= _OLDEST
         found[row["subject_id"]] = sex_of(row["gender"]), int(year) - int(age) if known else None
     return found

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from hilum.data.sources.jsrt import label_map
-from hilum.data.sources.readings import films, sample
-from hilum.data.sources.rows import by_name
+from hilum.data.sources.tuberculosis import films, sample
+from hilum.reading.files import by_stem
 from hilum.types import Listing
 
 PUBLISHED = {"films": 138, "label Tuberculosis": 58, "label No Finding": 80, "with masks": 138}
@@ -21,7 +21,7 @@ _BOTH = frozenset({"right_lung", "left_lung"})
 def listing(path: str) -> Listing:
     """The films of ``CXR_png/``, with ``ManualMask/leftMask/`` and ``rightMask/``, and the readings.
 
-    Which lung is the right one, where it lies tells.
+    Position decides which lung is the right one.
     """
     folder = Path(path)
     sides = [_sides(folder / "ManualMask" / name) for name in ("leftMask", "rightMask")]
@@ -43,5 +43,4 @@ def listing(path: str) -> Listing:
 
 
 def _sides(folder: Path) -> dict[str, Path]:
-    found = by_name(folder, [".png"]) if folder.is_dir() else {}
-    return {Path(name).stem: path for name, path in found.items()}
+    return by_stem(folder, [".png"]) if folder.is_dir() else {}

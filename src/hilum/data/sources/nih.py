@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.sources.rows import number, rows, table, view_of
+from hilum.data.sources.rows import number, rows, sex_of, table, view_of
 from hilum.errors import DataError
 from hilum.labels import SIX, canonical
 from hilum.reading.files import by_stem
@@ -36,15 +36,13 @@ _COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patie
 
 
 def listing(path: str) -> Listing:
-    """The films that the csv and ``images/`` both have, matched by file stem, so that resized copies serve.
+    """The films in both the csv and ``images/``, matched by file stem, so that resized copies work too.
 
-    The six labels are 0 or 1, and every other disease of the fourteen stands beside them. Where the folder
-    has the authors' BBox_List_2017.csv, films get its boxes; where it has train_val_list.txt and
-    test_list.txt, their part. Films may also lie in ``images_001/images/`` and so on.
+    The six labels, and the other diseases of the fourteen, are 0 or 1. If the folder has the authors'
+    BBox_List_2017.csv, films get its boxes; if it has train_val_list.txt and test_list.txt, their part. Films
+    may also lie in ``images_001/images/`` and so on.
     """
     folder = Path(path)
-    if not list(folder.glob("Data_Entry_2017*.csv*")):
-        raise DataError(f"{folder}: no Data_Entry_2017*.csv; put NIH's csv beside images/")
     file = table(folder, "Data_Entry_2017*.csv", whose="NIH")
     images = _images(folder)
     found = list(rows(file, _COLUMNS, whose="NIH"))
@@ -72,17 +70,26 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def _parts(folder: Path) -> dict[str, str]:
-    """File stem -> the part that the authors put a film in, where their lists lie in the folder."""
+    """File stem -> the authors' part for the film, if their lists are in the folder."""
     return {
         Path(film.strip()).stem: part
         for name, part in PARTS.items()
         if (folder / name).is_file()
-        for film in (folder / name).read_text(encoding="utf-8").splitlines()
+        for film in _lines(folder / name)
     }
 
 
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file}: cannot be read ({type(error).__name__}); download NIH's list again"
+        ) from None
+
+
 def _boxes(path: Path) -> dict[str, dict[str, tuple[Box, ...]]]:
-    """File stem -> label -> where on the film radiologists saw it; nothing without the file."""
+    """File stem -> label -> radiologists' boxes; empty without the file."""
     found: dict[str, dict[str, tuple[Box, ...]]] = {}
     if not path.is_file():
         return found
@@ -108,7 +115,7 @@ def _sample(
         boxes=boxes,
         site=SITE,
         published=True,
-        sex=row["Patient Gender"] or None,
+        sex=sex_of(row["Patient Gender"]),
         age=_age(row["Patient Age"]),
         view=view_of(row["View Position"]),
         part=part,

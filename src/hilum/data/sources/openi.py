@@ -1,8 +1,8 @@
 """Open-I, the chest films of Indiana University: reports as XML, or as two csv files.
 
 Source: Demner-Fushman et al., JAMIA 2016 (7,470 films, 3,955 reports). Trained coders gave each report MeSH
-terms ("Cardiomegaly/mild"); "normal" alone stands for no finding, "No Indexing" for nothing known. Each
-report counts as a patient.
+terms ("Cardiomegaly/mild"); "normal" alone means no finding, "No Indexing" means unknown. Each report
+counts as a patient.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _FRONTAL = {"Frontal": True, "Lateral": False}
 
 
 def listing(path: str) -> Listing:
-    """The frontal films of a folder with the reports and, below it, the films; laterals are passed over.
+    """The frontal films of a folder with the reports and, below it, the films; laterals are skipped.
 
-    Reports are the XML files (ecgen-radiology/) or indiana_reports.csv. Which film is frontal tells
-    indiana_projections.csv or, for DICOM films, the header; the XML files do not.
+    Reports are the XML files (ecgen-radiology/) or indiana_reports.csv. Views come from
+    indiana_projections.csv or, for DICOM films, from the header; the XML files have none.
     """
     folder = Path(path)
     films = {_key(name): film for name, film in by_name(folder, [".png", ".jpg", ".dcm"]).items()}
@@ -73,7 +73,7 @@ def listing(path: str) -> Listing:
 
 
 def _key(name: str) -> str:
-    """A film's name alike in every form of the data set: 1_IM-0001-3001."""
+    """A film's name, the same in every form of the data set: 1_IM-0001-3001."""
     stem = re.sub(r"(\.dcm)?\.\w+$", "", name)
     match = _NAME.fullmatch(stem)
     return f"{match[1]}_{match[2]}" if match else stem
@@ -109,7 +109,7 @@ def _coded(folder: Path) -> dict[str, tuple[list[str], dict[str, float]]]:
 
 
 class _Bare(ET.TreeBuilder):
-    """Builds a report, and refuses a DOCTYPE: no report has one, and its entities may grow without end."""
+    """Build a report; refuse a DOCTYPE, which no report has: its entities may grow without limit."""
 
     def doctype(self, *_: object) -> None:
         raise ValueError("it has a DOCTYPE")
@@ -123,7 +123,7 @@ def _report(file: Path) -> ET.Element:
 
 
 def _labels(terms: Iterable[str]) -> dict[str, float]:
-    """Labels of a report's MeSH terms; of "Cardiomegaly/mild" what stands before the stroke counts."""
+    """Labels of a report's MeSH terms; only the part before "/" counts, as in "Cardiomegaly/mild"."""
     found = {term.split("/")[0].strip() for term in terms}
     said = {canonical(term) for term in found if term.lower() not in _NOTHING}
     if not said:
@@ -134,7 +134,7 @@ def _labels(terms: Iterable[str]) -> dict[str, float]:
 
 
 def _views(folder: Path, films: dict[str, Path]) -> dict[str, bool]:
-    """Film -> whether it is frontal, for those of which it is known."""
+    """Film -> whether it is frontal, for films with a known view."""
     found = {}
     if list(folder.glob("indiana_projections.csv*")):
         file = table(folder, "indiana_projections.csv", whose="Open-I")
@@ -149,8 +149,8 @@ def _views(folder: Path, films: dict[str, Path]) -> dict[str, bool]:
     dicom = {name: film for name, film in films.items() if film.suffix.lower() == ".dcm"}
     if films and not dicom:
         raise DataError(
-            f"{folder}: no indiana_projections.csv; put it there, for the reports do not say which film is "
-            "frontal"
+            f"{folder}: no indiana_projections.csv; put it there, because the reports do not say which film "
+            "is frontal"
         )
     for name, header in zip(dicom, headers(list(dicom.values())), strict=True):
         if header and header.stated_view:

@@ -1,8 +1,8 @@
 """PadChest: films of a Spanish hospital with labels from a tree of 174 findings and 19 diagnoses.
 
-Source: Bustos et al., Med Image Anal 2020 (160,868 films of 67,625 patients; the table that is given out,
-of 1 February 2019, has 160,861 rows). The reports are in Spanish, their labels in English; a quarter was
-labelled by physicians, the rest by a network (column MethodLabel).
+Source: Bustos et al., Med Image Anal 2020 (160,868 films of 67,625 patients; the distributed table, of 1
+February 2019, has 160,861 rows). The reports are in Spanish, their labels in English; physicians labelled a
+quarter, a network the rest (column MethodLabel).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from hilum.types import Listing, Sample
 
 SITE = "padchest"
 
-PUBLISHED = {"films listed": 160_861}  # of how many patients, the makers say of the paper's films alone
+PUBLISHED = {"films listed": 160_861}  # the makers publish the number of patients only for the paper's films
 
-# What a term of the tree counts as: the finding above it, as the makers' tree of terms has it. Terms that are
-# none of these findings make a film not normal, and have no label of their own here.
+# Finding -> the terms that count as it, by the makers' tree of terms. Other terms make a film not normal, but
+# have no label here.
 TREE: dict[str, tuple[str, ...]] = {
     "Atelectasis": (
         "atelectasis", "total atelectasis", "lobar atelectasis", "segmental atelectasis",
@@ -57,7 +57,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "Tuberculosis": ("tuberculosis", "tuberculosis sequelae"),
 }  # fmt: skip
 
-# Films that are cut off or empty in the makers' own archives. Source: TorchXRayVision's list.
+# Films that are truncated or empty in the makers' own archives. Source: TorchXRayVision's list.
 BROKEN = frozenset(
     f"216840111366964{rest}.png"
     for rest in (
@@ -75,8 +75,8 @@ BROKEN = frozenset(
     )
 )  # fmt: skip
 
-_VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP"}  # the last lies on the back
-_SILENT = {"unchanged", "suboptimal study"}  # nothing can be concluded from what such a report leaves out
+_VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP"}  # the last is supine
+_SILENT = {"unchanged", "suboptimal study"}  # such reports do not mention all findings
 _COLUMNS = ("ImageID", "PatientID", "Projection", "Labels")
 _ALSO = (
     "StudyID", "PatientBirth", "PatientSex_DICOM", "StudyDate_DICOM", "Pediatric",
@@ -90,12 +90,12 @@ _UNKNOWN = dict.fromkeys([*TREE, NO_FINDING], float("nan"))
 def listing(path: str) -> Listing:
     """The PA and AP films that the csv lists, wherever they lie below the folder.
 
-    Passed over: other projections, films known to be broken, and those without labels or labelled
-    "exclude". No Finding is 1 where "normal" is the only label, and 0 where there is any other; of a report
-    that says only "unchanged" or "suboptimal study", what it does not name stays unknown.
+    Other projections, films known to be broken, and films without labels or labelled "exclude" are skipped.
+    No Finding is 1 if "normal" is the only label, and 0 if there is any other. If a report says "unchanged"
+    or "suboptimal study", findings that it does not name stay unknown.
 
-    Notes count children's films, and those whose DICOM originals stored air bright: whether their PNG still
-    do, the makers do not say, and nothing is inverted here.
+    Notes count children's films, and films whose DICOM originals stored air bright. The makers do not say
+    whether the PNG still do; nothing is inverted here.
     """
     folder = Path(path)
     file = table(folder, "PADCHEST_*.csv", "*adchest*.csv", whose="PadChest")
@@ -140,14 +140,14 @@ def listing(path: str) -> Listing:
 
 
 def _copy(found: Sequence[Path]) -> Path | None:
-    """A film under its name with another ending, as copies are made: JPEG, say."""
+    """A film with another ending, such as a JPEG copy."""
     if len(found) > 1:
         raise DataError(f"{found[1]}: {found[0]} has the same name; keep one of them")
     return found[0] if found else None
 
 
 def _reason(row: dict[str, str], name: str, terms: set[str]) -> str | None:
-    """Why a film is of no use here."""
+    """Why a film is skipped, or None."""
     if row["Projection"] not in _VIEWS:
         return f"projection {row['Projection'] or 'unknown'}"
     if f"{name}.png" in BROKEN:
@@ -158,7 +158,7 @@ def _reason(row: dict[str, str], name: str, terms: set[str]) -> str | None:
 
 
 def _notes(row: dict[str, str]) -> list[str]:
-    """What to know of a film that is read."""
+    """Notes about a film that is read."""
     said = {
         "of children": row.get("Pediatric") == "PED",
         "MONOCHROME1 in DICOM, perhaps with air bright": row.get("PhotometricInterpretation_DICOM")
@@ -168,7 +168,7 @@ def _notes(row: dict[str, str]) -> list[str]:
 
 
 def _terms(text: str, file: Path, line: int) -> set[str]:
-    """The terms of a list as Python writes it."""
+    """The terms of a list in Python's notation."""
     if text in ("", "nan", "[]"):
         return set()
     if not (text.startswith("[") and text.endswith("]")):
@@ -194,6 +194,6 @@ def _labels(terms: Iterable[str]) -> dict[str, float]:
 
 
 def _age(row: dict[str, str]) -> float | None:
-    """Years between the year of birth and that of the study."""
+    """Years from the year of birth to the year of the study."""
     born, seen = row.get("PatientBirth", "")[:4], row.get("StudyDate_DICOM", "")[:4]
     return years_of(str(int(seen) - int(born))) if born.isdecimal() and seen.isdecimal() else None

@@ -1,10 +1,9 @@
-"""Tables as data sets ship them: read row by row, plain or gzipped, each fault with its place."""
+"""Read data sets' tables row by row, plain or gzipped; errors say where the fault is."""
 
 from __future__ import annotations
 
 import csv
 import math
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -12,21 +11,21 @@ from pathlib import Path
 
 from hilum.errors import DataError
 from hilum.labels import UNCERTAIN
-from hilum.reading.files import csv_lines
+from hilum.reading.files import csv_lines, film_paths
 
 LABELS = {"": math.nan, "nan": math.nan, "null": math.nan} | {
     f"{sign}{digit}{tail}": float(f"{sign}{digit}")
     for sign, digit in (("", 0), ("", 1), ("-", 1))
     for tail in ("", ".0")
 }
-"""How a label's cell is spelled nearly always; `value` reads the others and refuses what is none."""
+"""The usual spellings of a label's cell; `value` reads others, and refuses the rest."""
 
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
-_OLDEST = 120  # years; more is a slip of the pen
+_OLDEST = 120  # years; a larger number is a typing error
 
 
 def table(folder: Path, *patterns: str, whose: str) -> Path:
-    """The file that one of the patterns names, gzipped or not, the last of several; raises DataError."""
+    """The file that matches a pattern, gzipped or not; the last of several. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the folder that holds {whose}'s {patterns[0]}")
     for pattern in patterns:
@@ -38,11 +37,11 @@ def table(folder: Path, *patterns: str, whose: str) -> Path:
 def rows(
     path: Path, needed: Sequence[str], also: Sequence[str] | None = (), *, whose: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line number and, by column, the cells of each row: columns `needed`, and `also` where there,
-    or, if that is None, all.
+    """The line number and the cells (column -> text) of each row.
 
-    Whether a table is gzipped, its content tells. Raises DataError for a missing column, a row of the wrong
-    length, and a file that is damaged or ends too early.
+    Columns are those `needed`, and those of `also` that the table has; all, if `also` is None. A gzipped
+    table is recognised by its content. Raises DataError for a missing column, a row of the wrong length, and
+    a damaged or truncated file.
     """
     try:
         with csv_lines(path, remedy=f"download {whose}'s table again") as lines:
@@ -69,7 +68,7 @@ def rows(
 
 
 def value(text: str, path: Path, line: int, column: str) -> float:
-    """A label's cell: 0, 1, UNCERTAIN, or NaN where it is blank; raises DataError for anything else."""
+    """A label's cell: 0, 1, UNCERTAIN, or NaN if blank; raises DataError for anything else."""
     found = LABELS.get(text.strip().lower())
     if found is None:
         raise DataError(
@@ -95,7 +94,7 @@ def sex_of(text: str | None) -> str | None:
 
 
 def years_of(text: str | None) -> float | None:
-    """An age in years; None where it is unsaid, no number or more than anybody's."""
+    """An age in years; None if it is missing, not a number, or impossible."""
     try:
         years = float(text or "nan")
     except ValueError:
@@ -109,18 +108,14 @@ def view_of(text: str | None) -> str | None:
 
 
 def by_name(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
-    """File name -> path for the films at any depth of `folder`; raises DataError where two share a name.
+    """File name -> path for the files at any depth of `folder` that have one of the `endings` (lower case).
 
-    `endings` are in lower case; hidden files and folders are passed over.
+    Raises DataError where two files share a name, and as `hilum.reading.files.film_paths` does.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; check the path")
     found: dict[str, Path] = {}
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(tuple(endings)) and not name.startswith("."):
-                if name in found:
-                    raise DataError(f"{Path(place, name)}: {found[name]} has the same name; keep one of them")
-                found[name] = Path(place, name)
+    for path in film_paths(folder):
+        if path.name.lower().endswith(tuple(endings)):
+            if path.name in found:
+                raise DataError(f"{path}: {found[path.name]} has the same name; keep one of them")
+            found[path.name] = path
     return found

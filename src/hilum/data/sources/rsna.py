@@ -1,8 +1,8 @@
-"""RSNA Pneumonia Detection Challenge: DICOM films out of NIH ChestX-ray14, read anew by radiologists.
+"""RSNA Pneumonia Detection Challenge: DICOM films from NIH ChestX-ray14, read again by radiologists.
 
 Source: Shih et al., Radiol Artif Intell 2019 (26,684 films to train). A film is "Lung Opacity" (with boxes),
 "Normal", or "No Lung Opacity / Not Normal". The films are NIH's: with pneumonia-challenge-dataset-mappings
-in the folder they carry NIH's patients, so that a split holds for both; without it each counts as one.
+in the folder they get NIH's patients, so that one split fits both; without it each film counts as a patient.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import math
 from pathlib import Path
 
 from hilum.data.sources.header import headers
-from hilum.data.sources.rows import by_name, number, rows, table
+from hilum.data.sources.rows import number, rows, table
 from hilum.errors import DataError
 from hilum.labels import NO_FINDING
+from hilum.reading.files import by_stem
 from hilum.types import Box, Listing, Sample
 
 SITE = "rsna"
@@ -35,12 +36,11 @@ _MAPPING = "pneumonia-challenge-dataset-mappings*.json"
 def listing(path: str) -> Listing:
     """The films of ``stage_2_train_images/``; No Finding is 1 for "Normal" and 0 for the other two classes.
 
-    Without stage_2_detailed_class_info.csv, No Finding is 0 where there is an opacity and else unknown.
+    Without stage_2_detailed_class_info.csv, No Finding is 0 if there is an opacity, and else unknown.
     """
     folder = Path(path)
     file = table(folder, "stage_2_train_labels.csv", whose="RSNA's challenge")
-    place = folder / "stage_2_train_images"
-    films = {Path(name).stem: film for name, film in by_name(place, [".dcm", ".png", ".jpg"]).items()}
+    films = by_stem(folder / "stage_2_train_images", [".dcm", ".png", ".jpg"])
     opacity, boxes = _opacities(file)
     classes, patients = _classes(folder), _patients(folder)
     there = [name for name in opacity if name in films]
@@ -71,7 +71,7 @@ def listing(path: str) -> Listing:
 
 
 def _opacities(file: Path) -> tuple[dict[str, bool], dict[str, tuple[Box, ...]]]:
-    """Film -> whether it has an opacity, and, of those that do, where; a film has a row for each box."""
+    """Film -> whether it has an opacity, and film -> its boxes; the table has a row for each box."""
     opacity: dict[str, bool] = {}
     boxes: dict[str, tuple[Box, ...]] = {}
     for line, row in rows(file, ("patientId", "Target", *_BOX), whose="RSNA's challenge"):
@@ -86,7 +86,7 @@ def _opacities(file: Path) -> tuple[dict[str, bool], dict[str, tuple[Box, ...]]]
 
 
 def _classes(folder: Path) -> dict[str, str]:
-    """Film -> its class, where the table is there."""
+    """Film -> its class, if the table is there."""
     file = folder / "stage_2_detailed_class_info.csv"
     found: dict[str, str] = {}
     if file.is_file():
@@ -100,7 +100,7 @@ def _classes(folder: Path) -> dict[str, str]:
 
 
 def _patients(folder: Path) -> dict[str, str]:
-    """Film -> NIH's patient, as `hilum.data.sources.nih` names them, where the mapping is there."""
+    """Film -> NIH's patient, as `hilum.data.sources.nih` names them, if the mapping is there."""
     files = sorted(folder.glob(_MAPPING))
     if not files:
         return {}

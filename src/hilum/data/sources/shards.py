@@ -1,7 +1,7 @@
 """Films in WebDataset shards (`hilum.reading.shards`) as samples.
 
-``KEY.json`` may tell of a film, as `hilum.data.shard_writer` writes it and others may: id, patient, labels,
-site, sex, age, view, official part, study, boxes and what the mask shows.
+``KEY.json`` may hold facts about a film, as `hilum.data.shard_writer` writes them: id, patient, labels, site,
+sex, age, view, official part, study, boxes and what the mask shows.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hilum.data.masks import mask_of
-from hilum.errors import DataError, ReadError
+from hilum.errors import DataError
 from hilum.labels import CONCLUDED, UNCERTAIN, canonical
-from hilum.reading.shards import Entry, Shard, cut, entries, film_of, plain, shards
-from hilum.types import STRUCTURES, Array, Listing, Sample
+from hilum.reading.reader import read
+from hilum.reading.shards import Entry, Shard, cut, entries, plain, shards
+from hilum.types import LUNG_OF_UNKNOWN_SIDE, STRUCTURES, Array, Listing, Sample
 
 _TEXTS = ("site", "sex", "view", "part")
 
@@ -23,8 +24,8 @@ _TEXTS = ("site", "sex", "view", "part")
 def listing(path: str) -> Listing:
     """One sample a film of a folder of ``*.tar``, of one shard, or of shards ``films-{00000..00012}.tar``.
 
-    Either may be a URL of a kind that fsspec knows (s3, gs, https, ...). Headings are read, and films when
-    they are opened.
+    Each may be a URL that fsspec supports (s3, gs, https, ...). Only the shards' headings are read now, films
+    when they are opened.
     """
     found: dict[str, Sample] = {}
     for shard in shards(path):
@@ -48,14 +49,14 @@ def _sample(shard: Shard, one: Entry) -> Sample:
     if any(value is not None and not isinstance(value, str) for value in told.values()) or not (
         isinstance(shown, list) and set(shown) <= {*STRUCTURES, "lungs"}
     ):
-        raise DataError(f"{where}: names are texts, structures a list of them; mend it")
+        raise DataError(f"{where}: names are texts, structures a list of them; correct it")
     here = shard.resolve() if isinstance(shard, Path) else PurePosixPath(plain(shard))
     site = told.pop("site") or here.parent.name
     name = told.pop("id") or f"{site}:{one.key}"
     return Sample(
         id=name,
         patient=told.pop("patient") or name,
-        image=partial(_film, shard, one.name, *one.film, bool(about.get("whole"))),
+        image=partial(_film, shard, one.name, *one.film),
         masks=partial(_mask, shard, one.name, *one.mask) if one.mask else None,
         structures=frozenset(shown) if one.mask else frozenset(),
         site=site,
@@ -83,16 +84,16 @@ def _numbers(where: str, about: dict[str, Any]) -> dict[str, Any]:
         raise DataError(f"{where}: two spellings of one label; keep one of them")
     marks = (UNCERTAIN, CONCLUDED)
     if not all(math.isnan(value) or value in marks or 0 <= value <= 1 for value in labels.values()):
-        raise DataError(f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; mend it")
+        raise DataError(
+            f"{where}: labels are 0, 1, {UNCERTAIN:g} (uncertain) or null, age a number; correct it"
+        )
     return {"labels": labels, "boxes": boxes or None, "age": age}
 
 
-def _film(shard: Shard, name: str, start: int, size: int, whole: bool) -> Array:
-    try:
-        return film_of(cut(shard, start, size), whole=whole).pixels
-    except ReadError as error:
-        raise DataError(f"{plain(shard)}, {name}: {error}") from None
+def _film(shard: Shard, name: str, start: int, size: int) -> Array:
+    return read(cut(shard, start, size), name=f"{plain(shard)}, {name}").pixels
 
 
 def _mask(shard: Shard, name: str, start: int, size: int) -> Array:
-    return mask_of(cut(shard, start, size), f"{plain(shard)}, mask of {name}")
+    where = f"{plain(shard)}, mask of {name}"
+    return mask_of(cut(shard, start, size), where, highest=LUNG_OF_UNKNOWN_SIDE)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.data.sources.readings import films, sample
 from hilum.data.sources.rows import by_name
+from hilum.data.sources.tuberculosis import films, sample
 from hilum.types import Listing
 
 PUBLISHED = {"films": 662, "label Tuberculosis": 336, "label No Finding": 326, "with masks": 566}
 
 
 def listing(path: str) -> Listing:
-    """The films of ``CXR_png/``, with masks ``mask/NAME_mask.png`` where there are some, and the readings."""
+    """The films of ``CXR_png/``, with the masks ``mask/NAME_mask.png`` that exist, and the readings."""
     folder = Path(path)
     place = folder / "mask"
     masks = by_name(place, [".png"]) if place.is_dir() else {}

@@ -8,6 +8,18 @@ import re
 from pathlib import Path
 
 from hilum.data.masks import structures_of
+from hilum.data.sources import (
+    brax,
+    chexpert,
+    jsrt,
+    mimic,
+    nih,
+    openi,
+    padchest,
+    rsna,
+    tuberculosis,
+    vindr,
+)
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
 from hilum.labels import canonical
@@ -18,7 +30,7 @@ from hilum.types import STRUCTURES, Sample
 _PATH = ("path", "file", "image", "filename", "image index")
 _PATIENT = ("patient", "patient_id", "patient id", "patientid", "subject_id", "subject")
 _ABOUT = ("patient", "sex", "age", "view", "site", "id", "mask", "structures", "quality", "study")
-# What `hilum data import` tells besides, which is no label.
+# Other columns of `hilum data import`, which are no labels.
 _BESIDES = (
     "modality",
     "laterality",
@@ -29,32 +41,23 @@ _BESIDES = (
     "model",
     "flagged",
 )
-# Sites whose films bear their makers' names; a row that states one, and an id, means that published film.
+# Sites whose films have their makers' names; a row with such a site and an id means the published film.
 _PUBLIC = frozenset(
     (
-        "nih",
-        "chexpert",
-        "mimic",
-        "padchest",
-        "vindr",
-        "rsna",
-        "openi",
-        "brax",
-        "jsrt",
-        "montgomery",
-        "shenzhen",
+        *(one.SITE for one in (brax, chexpert, jsrt, mimic, nih, openi, padchest, rsna, vindr)),
+        *tuberculosis.SITES.values(),
     )
 )
-_WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")  # as tables write it whose column has gaps
+_WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")  # as written in a column with gaps
 _VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
 
 
 def samples(path: str) -> list[Sample]:
-    """One sample a row; paths count from the csv's folder, labels are 0, 1 or empty (unknown).
+    """One sample a row; paths are relative to the csv's folder, labels are 0, 1 or empty (unknown).
 
-    Without a patient column each film counts as a patient of its own; a patient named with a public data set
-    in front, as nih:13, is that one's. Masks are as in `hilum.data.masks`; what they show is told by the
-    masks, or by ``structures``, names with | between.
+    Without a patient column each film counts as its own patient. A patient with the name of a public data set
+    in front, such as nih:13, is that data set's. Masks are as in `hilum.data.masks`; the column
+    ``structures`` (names joined by |) or else the masks say what they show.
     """
     file = Path(path)
     if not file.is_file():
@@ -88,7 +91,7 @@ def samples(path: str) -> list[Sample]:
 
 
 def _without_paths(heading: list[str]) -> str:
-    """What is wrong with a heading that names no column of paths, and the remedy."""
+    """The fault of a heading without a column of paths, and the remedy."""
     if not heading:
         return "an empty file; give a csv with a heading and one row a film"
     if len(heading) == 1 and {";", "\t"} & set(heading[0]):
@@ -98,7 +101,7 @@ def _without_paths(heading: list[str]) -> str:
 
 
 def _labels(file: Path, columns: list[str], rows: list[tuple[int, dict[str, str]]]) -> dict[str, str]:
-    """Label -> its column. One without any entry is none, as the last of lines that end in a comma."""
+    """Label -> its column. An empty column is no label, such as the last one of lines that end in a comma."""
     found: dict[str, str] = {}
     for name in columns:
         if name.strip().lower() in _BESIDES or not any((row[name] or "").strip() for _, row in rows):
@@ -112,7 +115,7 @@ def _labels(file: Path, columns: list[str], rows: list[tuple[int, dict[str, str]
 
 
 def _slashed(file: Path, path: str) -> str:
-    """A path that counts from the csv, also as Windows writes it."""
+    """A path relative to the csv, also if written on Windows."""
     return path.replace("\\", "/") if "\\" in path and not (file.parent / path).exists() else path
 
 
@@ -154,7 +157,7 @@ def _sample(
 
 
 def _shown(file: Path, rows: list[dict[str, str]], about: dict[str, str]) -> frozenset[str]:
-    """What the masks show whose rows do not say so: a data set holds to one convention."""
+    """What masks show if their rows do not say it; all have one convention."""
     silent = [row for row in rows if not (row.get(about.get("structures", "")) or "").strip()]
     named = [file.parent / text for row in silent if (text := (row.get(about.get("mask", "")) or "").strip())]
     there = [path for path in named if path.is_file()]
@@ -162,9 +165,9 @@ def _shown(file: Path, rows: list[dict[str, str]], about: dict[str, str]) -> fro
 
 
 def _structures(file: Path, number: int, mask: Path, said: str | None) -> frozenset[str]:
-    """What the row says that its mask shows; empty where it says nothing."""
+    """The structures that the row names for its mask; empty if it names none."""
     if not mask.is_file():
-        raise DataError(f"{file}, line {number}: no mask {mask}; mend the path or leave the cell empty")
+        raise DataError(f"{file}, line {number}: no mask {mask}; correct the path or leave the cell empty")
     names = frozenset((said or "").split("|")) - {""}
     if unknown := names - {*STRUCTURES, "lungs"}:
         raise DataError(
@@ -178,13 +181,13 @@ def _value(text: str | None, file: Path, number: int, column: str) -> float:
     if word not in _VALUES:
         raise DataError(
             f"{file}, line {number}, column {column!r}: {text!r}; labels are 0, 1 or empty; remove a column "
-            "that is none"
+            "that is no label"
         )
     return _VALUES[word]
 
 
 def _whole(patient: str) -> bool:
-    """Whether a patient's name says of itself whose it is: of a public data set, or hashed from a header."""
+    """Whether a patient's name is unique without a site: of a public data set, or hashed from a header."""
     maker, colon, _ = patient.partition(":")
     return bool(colon) and (maker in _PUBLIC or maker == "dicom")
 
@@ -198,7 +201,7 @@ def _years(text: str | None, file: Path, number: int) -> float | None:
 
 
 def _view(text: str | None, file: Path, number: int) -> str | None:
-    """AP or PA, of which more may be said (AP SUPINE); None for other words. Other views are refused."""
+    """AP or PA, also in texts such as AP SUPINE; None for other words. Other views are refused."""
     words = view_words(text or "")
     if words & (LATERAL | OBLIQUE) or "L" in (text or "").upper().replace("_", " ").split():
         raise DataError(f"{file}, line {number}: view {text!r}; films are frontal, so remove the row")

@@ -1,8 +1,8 @@
 """VinDr-CXR: DICOM films of two Vietnamese hospitals, each read by several radiologists.
 
 Source: Nguyen et al., Sci Data 2022 (18,000 PA films: 15,000 to train, read by three radiologists each, and
-3,000 to test, with the consensus of five). A label of a training film is 1 where more than half of its
-readers gave it; so is "No finding". Patients are not told apart: each film counts as one. Kaggle's
+3,000 to test, with the consensus of five). A label of a training film, "No finding" included, is 1 if
+more than half of its readers gave it. Patients are unknown: each film counts as one. Kaggle's
 "VinBigData Chest X-ray Abnormalities Detection" has the training films with fourteen of the findings, and the
 others without labels.
 """
@@ -14,9 +14,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from hilum.data.sources.header import Header, headers
-from hilum.data.sources.rows import by_name, number, rows, value
+from hilum.data.sources.rows import number, rows, value
 from hilum.errors import DataError
 from hilum.labels import NO_FINDING, canonical
+from hilum.reading.files import by_stem
 from hilum.types import Box, Listing, Sample
 
 SITE = "vindr"
@@ -26,7 +27,7 @@ PUBLISHED = {"films": 18_000}
 _PARTS = ("train", "test")
 _BOX = ("x_min", "y_min", "x_max", "y_max")  # pixels of the film
 _NOT_LABELS = ("image_id", "rad_id")
-_READERS = 3  # of each training film; Kaggle's table need not name those who saw nothing
+_READERS = 3  # of each training film; Kaggle's table may lack readers who saw nothing
 
 _Corners = tuple[float, float, float, float]
 _Labels = dict[str, dict[str, float]]  # film -> label -> value
@@ -37,15 +38,15 @@ def listing(path: str) -> Listing:
     """The films of ``train/`` and ``test/``, with the tables of ``annotations/`` or of the folder itself.
 
     Boxes are those of all readers, for the labels that most of them gave. Without those tables, train.csv
-    is Kaggle's.
+    is read as Kaggle's.
     """
     folder = Path(path)
     parts = _tables(folder / "annotations" if (folder / "annotations").is_dir() else folder)
     films = {
-        Path(name).stem: film
+        name: film
         for part in _PARTS
         if (folder / part).is_dir()
-        for name, film in by_name(folder / part, [".dicom", ".dcm"]).items()
+        for name, film in by_stem(folder / part, [".dicom", ".dcm"]).items()
     }
     said = [
         (part, name, labels, boxes.get(name, {}))
@@ -82,7 +83,7 @@ def _tables(place: Path) -> list[tuple[str, _Labels, _Boxes]]:
 
 
 def _voted(file: Path) -> _Labels:
-    """Film -> its labels, 1 where more than half of the readers say so."""
+    """Film -> its labels, 1 if more than half of the readers say so."""
     votes: _Labels = {}
     readers: dict[str, int] = defaultdict(int)
     for line, row in rows(file, ("image_id", "No finding"), None, whose="VinDr-CXR"):
@@ -91,7 +92,7 @@ def _voted(file: Path) -> _Labels:
         for name, text in row.items():
             if name not in _NOT_LABELS:
                 label = canonical(name)
-                # A cell that a reader left blank is a finding not seen.
+                # A blank cell means that the reader did not see the finding.
                 film[label] = film.get(label, 0.0) + (value(text, file, line, name) == 1)
     return {
         name: {label: float(count > readers[name] / 2) for label, count in film.items()}
@@ -100,9 +101,9 @@ def _voted(file: Path) -> _Labels:
 
 
 def _drawn(file: Path) -> _Labels:
-    """Film -> its labels by Kaggle's table: a finding is 1 where more than half of the readers drew it.
+    """Film -> its labels by Kaggle's table: a finding is 1 if more than half of the readers drew it.
 
-    No Finding is 1 where more than half say so, 0 where as many drew any finding, and else unknown.
+    No Finding is 1 if more than half say so, 0 if as many drew any finding, and else unknown.
     """
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for _, row in rows(file, ("image_id", "class_name", "rad_id"), whose="VinBigData's challenge"):
@@ -153,6 +154,6 @@ def _sample(
         published=True,
         sex=header.sex if header else None,
         age=header.age if header else None,
-        view="PA",  # of all, as the makers chose them
+        view="PA",  # of all films, by the makers' choice
         part=part,
     )

@@ -1,4 +1,4 @@
-"""Pseudo-labels: only films whose outlines can be trusted are kept, and they come back as a data set."""
+"""Pseudo-labels: only films with reliable masks are kept, and they open as a data set."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hilum.card import Card, Preparation, Reliability
 from hilum.data import open_data
 from hilum.data.masks import structures_of
 from hilum.data.opened import decode
+from hilum.data.outlining import outline_films
 from hilum.data.phantom import samples as phantoms
-from hilum.data.pseudo import outline_films
 from hilum.errors import ConfigError, ReadError
 from hilum.reading.reader import read as read_film
 from hilum.types import STRUCTURES, Array, Radiograph, Sample
@@ -56,7 +56,7 @@ SMALL_LUNG = says(box(8, 16, 6, 14), LEFT, HEART)  # 64 of 4096 pixels
 
 @dataclass
 class Stub:
-    """In the place of a loaded segmenter: says the logits it was given, film after film."""
+    """Replaces a loaded segmenter: returns the given logits, film by film."""
 
     answers: Sequence[Array]
     known: Sequence[str] = STRUCTURES
@@ -89,7 +89,7 @@ def films(tmp_path: Path) -> list[Sample]:
 
 
 def run(stub: Stub, films: Sequence[Sample], out: Path, **more: Any) -> dict[str, int]:
-    """One film after another, as the stub gives its answers."""
+    """Films one by one, in the order of the stub's answers."""
     counts, failures = outline_films(stub, films, out, **{"least": 0.93, "threads": 1, **more})  # type: ignore[arg-type]
     assert len(failures) == counts["unreadable"]
     return counts
@@ -206,7 +206,7 @@ def test_a_run_that_ends_early_leaves_no_table_and_the_older_one_as_it_was(
 
 
 def masked(sample: Sample, mask: Array, folder: Path) -> Sample:
-    """The sample with a mask of its own: a label map, or black and white lungs."""
+    """The sample with its own mask: a label map, or black and white lungs."""
     path = folder / f"{sample.id.replace('/', '-').replace(':', '-')}"
     path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
     return replace(sample, masks=path, structures=structures_of([path]))
@@ -310,7 +310,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stood(films: list[Sample], tmp_p
     whole = Stub([GOOD, UNSURE_LUNG, GOOD])
     assert run(whole, films, tmp_path / "whole")["kept"] == 2
     assert rows(tmp_path / "out") == rows(tmp_path / "whole")
-    # With another demand nothing of it counts.
+    # With another minimum, none of it counts.
     with pytest.raises(IndexError):
         run(Stub([GOOD, UNSURE_LUNG]), films, tmp_path / "out")
     assert run(Stub([GOOD] * 3), films, tmp_path / "out", least=0.5)["kept"] == 3
@@ -323,7 +323,7 @@ def test_films_outlined_side_by_side_stand_in_their_order(films: list[Sample], t
 
 
 def test_a_patient_of_another_data_set_comes_back_as_himself(films: list[Sample], tmp_path: Path) -> None:
-    """RSNA's films are NIH's, and so are their patients: a split that holds one back must know him."""
+    """RSNA's films and patients are NIH's: a split must recognise them."""
     film = replace(films[0], id="rsna:a", site="rsna", patient="nih:17")
     run(Stub([GOOD]), [film], tmp_path / "out")
     (back,) = open_data(f"csv:{tmp_path / 'out' / 'outlined.csv'}")
@@ -382,7 +382,7 @@ def test_what_a_killed_run_could_not_read_or_lost_is_looked_at_again(
         return read_film(path)
 
     with monkeypatch.context() as patch, pytest.raises(IndexError):
-        patch.setattr("hilum.data.pseudo.read", failing)
+        patch.setattr("hilum.data.outlining.read", failing)
         run(Stub([GOOD]), films, tmp_path / "out")
     (mask,) = (tmp_path / "out" / "masks").iterdir()
     mask.unlink()

@@ -1,7 +1,7 @@
-"""What the two tuberculosis sets of the U.S. National Library of Medicine share.
+"""Shared code of the two tuberculosis sets of the U.S. National Library of Medicine.
 
-Source: Jaeger et al., Quant Imaging Med Surg 2014. A film's name ends in _0 where it is normal and in _1
-where it shows tuberculosis; beside it lies a text with sex, age and the reading. All views are PA.
+Source: Jaeger et al., Quant Imaging Med Surg 2014. A film's name ends in _0 if it is normal, and in _1
+if it shows tuberculosis; beside it lies a text with sex, age and the reading. All views are PA.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hilum.data.sources.rows import by_name
 from hilum.errors import DataError
+from hilum.reading.files import by_stem
 from hilum.types import Pixels, Sample
 
-_SITES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
+SITES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
 _NAME = re.compile(r"(MCUCXR|CHNCXR)_\d{4}_([01])")
 _SEX = re.compile(r"\b(?:sex:\s*([fm])|(fe)?mal)", re.IGNORECASE)  # "Patient's Sex: F", "male", "femal"
 _AGE = re.compile(r"(\d+)\s*(y|m|d)", re.IGNORECASE)  # "027Y", "45yrs", "16month", "64days"
@@ -22,7 +22,7 @@ _YEARS = {"y": 1.0, "m": 1 / 12, "d": 1 / 365.25}
 
 def films(folder: Path, prefix: str = "") -> dict[str, Path]:
     """File stem -> film of ``CXR_png/``, those whose name starts with `prefix`; raises DataError."""
-    found = {Path(name).stem: path for name, path in by_name(folder / "CXR_png", [".png"]).items()}
+    found = by_stem(folder / "CXR_png", [".png"])
     if wrong := [stem for stem in found if not _NAME.fullmatch(stem)]:
         raise DataError(
             f"{found[wrong[0]]}: not named as these films are (MCUCXR_0001_0.png); move it elsewhere"
@@ -31,10 +31,10 @@ def films(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def sample(stem: str, film: Path, readings: Path, masks: Pixels | None, structures: frozenset[str]) -> Sample:
-    """The sample of one film; `readings` is the folder of the texts, which may lack."""
+    """The sample of one film; `readings` is the folder of the texts, which need not exist."""
     match = _NAME.fullmatch(stem)
-    assert match is not None  # noqa: S101 - as `films` has seen
-    site, ill = _SITES[match[1]], match[2] == "1"
+    assert match is not None  # noqa: S101 - checked by `films`
+    site, ill = SITES[match[1]], match[2] == "1"
     text = readings / f"{stem}.txt"
     said = text.read_text(encoding="utf-8", errors="replace") if text.is_file() else ""
     return Sample(

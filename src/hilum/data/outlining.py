@@ -1,9 +1,8 @@
-"""Pseudo-labels: what no reader has outlined, outlined by a model, kept where it can be trusted."""
+"""Pseudo-labels: masks by a model for structures without a reader's mask, kept if reliable."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +16,8 @@ from hilum.card import Card
 from hilum.data.journal import appending, entries_of
 from hilum.data.masks import shown
 from hilum.data.opened import masks_of, patiently, stamp
+from hilum.data.png import png
+from hilum.engines import cores
 from hilum.errors import ConfigError, HilumError
 from hilum.gate import admit, implausible
 from hilum.reading.reader import read
@@ -31,7 +32,7 @@ _COLUMNS = ("path", "id", "patient", "site", "view", "mask", "structures", "qual
 _JOURNAL = ".outlined.jsonl"
 
 Result = dict[str, Any]
-"""What came of a film: "what", one of WHATS; of a kept one "quality" and "structures", else perhaps "why"."""
+"""Result of a film: "what", one of WHATS; for a kept film "quality" and "structures"; "why" if unreadable."""
 
 WHATS = ("kept", "unsure", "complete", "unreadable")
 
@@ -47,14 +48,15 @@ def outline_films(
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Write ``out/outlined.csv``, a data set for ``csv:``, and the masks of the films that are kept.
 
-    Kept are films on which every structure the model knows has at least the quality `least` and both lungs
-    are plausible. What a film's own mask shows stays as it is there: instead of the quality, the Dice between
-    it and the model's outline must be at least `least`, and it may cut no more than that off the others.
-    Films whose own masks show all that the model knows are not outlined anew. As many films are outlined side
-    by side as there are `threads`, by default a core each. A run that was killed goes on where it stood.
+    A film is kept if every structure that the model knows has at least the quality `least`, and both lungs
+    are plausible. Structures in a film's own mask stay as they are there; instead of their quality, their
+    Dice with the model's mask must be at least `least`. The own mask may cut into the other structures: their
+    Dice before and after that must be at least `least` too. Films whose own masks show all structures of the
+    model are not segmented. `threads` films are segmented in parallel, by default one per core. A killed run
+    resumes.
 
-    Returns how many were kept, unsure, complete and unreadable, and why the last are. Raises ConfigError
-    where the model's card does not tell how far its outlines can be trusted, and for films that are no files.
+    Returns how many were kept, unsure, complete and unreadable, and why films were unreadable. Raises
+    ConfigError if the model's card has no reliability, and for films that are no files.
     """
     known = [name for name in STRUCTURES if name in runtime.card.reliability]
     if not known:
@@ -75,17 +77,17 @@ def _all(
     threads: int | None,
     tick: Tick | None,
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The work of `outline_films`, in a folder that is this process's alone."""
+    """The work of `outline_films`, in a folder that no other process uses."""
     _spare(samples, out)
-    # By what it shows: no mask is written over another, and a table that stands keeps its own.
+    # Named by content: no mask overwrites another, and an existing table keeps its masks.
     places = [out / "masks" / f"{_key(runtime.card, sample)}.png" for sample in samples]
     head = {"model": identity(runtime.card), "least": least}
     begun, entries = entries_of(out / _JOURNAL)
-    entries = entries if begun == head else []  # of other settings nothing counts
+    entries = entries if begun == head else []  # entries of other settings do not count
     done: dict[str, Result] = dict(entries)
     counts, rows, failures = dict.fromkeys(WHATS, 0), [], []
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
-    # The journal first: it says whose masks those are.
+    pool = ThreadPoolExecutor(threads or cores())
+    # The journal first: it says whose masks these are.
     with appending(out / _JOURNAL, head, entries) as add:
         (out / "masks").mkdir(exist_ok=True)
         try:
@@ -111,20 +113,20 @@ def _all(
 
 
 def _key(card: Card, sample: Sample) -> str:
-    """A name for a film's mask that says what it is made of."""
+    """A name for a film's mask, made of everything that it depends on."""
     own = f"{stamp(sample.image)} {stamp(sample.masks)} {sorted(sample.structures)}"
     told = f"{identity(card)} {sample.id} {own}"
     return hashlib.sha256(told.encode()).hexdigest()[:20]
 
 
 def _stands(done: dict[str, Result], place: Path) -> bool:
-    """Whether a film needs no second look; one that could not be read may be readable now."""
+    """Whether a film is done; one that could not be read may be readable now."""
     what = done.get(place.name, {}).get("what", "unreadable")
     return what != "unreadable" and (what != "kept" or place.is_file())
 
 
 def _publish(out: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Put the table there in one step; then the masks that it does not name go, and the journal."""
+    """Write the table atomically; then remove the masks that it does not name, and the journal."""
     write_whole(out / "outlined.csv", as_csv(_COLUMNS, rows))
     named = {row["mask"] for row in rows}
     for mask in (out / "masks").iterdir():
@@ -134,7 +136,7 @@ def _publish(out: Path, rows: Sequence[dict[str, str]]) -> None:
 
 
 def _spare(samples: Sequence[Sample], out: Path) -> None:
-    """Refuse to write over masks that are read here, or that nothing says were written by an earlier run."""
+    """Refuse to overwrite masks that are read here, or that are not known to be of an earlier run."""
     masks = (out / "masks").resolve()
     within = any(isinstance(s.masks, Path) and s.masks.resolve().is_relative_to(masks) for s in samples)
     ours = (out / "outlined.csv").is_file() or (out / _JOURNAL).is_file()
@@ -143,7 +145,7 @@ def _spare(samples: Sequence[Sample], out: Path) -> None:
 
 
 def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, place: Path) -> Result:
-    """What comes of a film, its mask being written to `place` if it is kept."""
+    """The result of a film; its mask is written to `place` if it is kept."""
     try:
         own = None if sample.masks is None else masks_of(sample.masks)
         told = frozenset[str]() if own is None else shown(sample.structures, own)
@@ -160,10 +162,10 @@ def _outlined(runtime: Runtime, sample: Sample, known: list[str], least: float, 
     if quality < least or not anatomy.unreliable.isdisjoint(_added(known, told)) or implausible(anatomy):
         return {"what": "unsure"}
     try:
-        write_whole(place, cv2.imencode(".png", mask)[1].tobytes())
+        write_whole(place, png(mask))
     except OSError as error:
         raise ConfigError(
-            f"{place}: {error.strerror or error}; make room, or mend the folder, and run it again"
+            f"{place}: {error.strerror or error}; make room, or check the folder, and run it again"
         ) from None
     shows = "|".join(name for name in STRUCTURES if name in told or name in known)
     return {"what": "kept", "quality": f"{quality:.4f}", "structures": shows}
@@ -184,9 +186,9 @@ def _row(sample: Sample, place: Path, result: Result) -> dict[str, str]:
 
 
 def _trust(name: str, anatomy: Anatomy, own: Array | None, mask: Array, told: frozenset[str]) -> float:
-    """A structure's quality; where the film has a mask of its own, no more than the Dice of outline and mask.
+    """A structure's quality; if the film has its own mask, at most the Dice of the two masks.
 
-    `mask` is the film's own, completed: a heart that its own lungs cut into has lost its shape.
+    `mask` is the film's own, completed: its lungs may cut into the model's heart.
     """
     value = STRUCTURES.index(name) + 1
     if own is None:
@@ -199,23 +201,23 @@ def _trust(name: str, anatomy: Anatomy, own: Array | None, mask: Array, told: fr
 
 
 def _added(names: Sequence[str], told: frozenset[str]) -> list[str]:
-    """Those of the structures that a film's own mask does not tell, be it without their sides."""
+    """The structures that a film's own mask does not show; lungs without sides count as shown."""
     told = told | {"right_lung", "left_lung"} if "lungs" in told else told
     return [name for name in names if name not in told]
 
 
 def _completed(own: Array, outlined: Array, told: frozenset[str]) -> Array:
-    """The film's own label map and, outside of it, what it does not show; none of its pixels is given up."""
+    """The film's own label map, unchanged, and outside of it the structures that it does not show."""
     found = _sized(outlined, own)
     new = [STRUCTURES.index(name) + 1 for name in _added(STRUCTURES, told)]
     mask = np.where((own == 0) & np.isin(found, new), found, own)
-    # Lungs that nobody has told apart: each pixel belongs to the model's lung that it is nearer to.
+    # Lungs without sides: each pixel belongs to the nearer lung of the model.
     far = [cv2.distanceTransform((found != side).astype(np.uint8), cv2.DIST_L2, 5) for side in (1, 2)]
     side = np.where(far[0] <= far[1], 1, 2)
     return np.where(mask == LUNG_OF_UNKNOWN_SIDE, side, mask).astype(np.uint8)
 
 
 def _sized(mask: Array, own: Array) -> Array:
-    """The model's label map on the pixels of the film's own, which may have been made on a smaller copy."""
+    """The model's label map at the size of the film's own, which may be of a smaller copy."""
     height, width = own.shape
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
