@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -32,14 +31,14 @@ class Archive:
 
     dicomweb-client searches. Fetching and storing go past it: it reads an answer of any length, takes a part
     without its end for whole, parses a film in this process, and drops what a status of 409 says.
-    Every method raises TroubleError.
+    Every method raises TroubleError, also once `over` is true.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
+    def __init__(self, settings: Settings, over: Callable[[], bool] = lambda: False) -> None:
         self._url = settings.url
-        self._films = Door(settings, limit=settings.limit, stop=stop)
-        self._texts = Door(settings, limit=_TEXT, stop=stop)
-        self._receipts = Door(settings, limit=_TEXT, accepted=_STATUSES, stop=stop)
+        self._films = Door(settings, limit=settings.limit, over=over)
+        self._texts = Door(settings, limit=_TEXT, over=over)
+        self._receipts = Door(settings, limit=_TEXT, accepted=_STATUSES, over=over)
         # Some devices write UIDs with leading zeros. What goes into an address was checked by `is_uid`.
         self._client = DICOMwebClient(
             settings.url, session=self._texts, timeout=settings.timeout, permissive_uid=True

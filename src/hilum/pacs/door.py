@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
 import time
 from collections.abc import Callable, Collection
 from io import BytesIO
@@ -61,7 +60,7 @@ class Door(requests.Session):
         *,
         limit: int,
         accepted: Collection[int] = (),
-        stop: threading.Event | None = None,
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.trust_env = False  # no proxy, no .netrc, no other certificates than those named here
@@ -77,7 +76,7 @@ class Door(requests.Session):
         self.verify = str(settings.ca) if settings.ca else True
         self._timeout, self._limit = settings.timeout, limit
         self._accepted = frozenset(accepted)  # statuses whose answer the caller reads himself
-        self._stopped: Callable[[], bool] = stop.is_set if stop else lambda: False
+        self._over = over  # whether the worker is to end, so that no answer is waited for
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """None: requests reads the whole body of a redirect, unpacked, even of one that is not followed."""
@@ -88,6 +87,7 @@ class Door(requests.Session):
         # dicomweb-client sets it without the port; http.client makes it from the address.
         request.headers.pop("Host", None)
         options.update(allow_redirects=False, stream=True, timeout=self._timeout)
+        self._check()
         try:
             with super().send(request, **options) as response:
                 body = self._body(response)
@@ -121,6 +121,9 @@ class Door(requests.Session):
                 raise TooLongError(f"an answer of more than {self._limit} bytes")
             if time.monotonic() > end:
                 raise TroubleError("the archive answers too slowly")
-            if self._stopped():
-                raise TroubleError("stopped")
+            self._check()
         return bytes(body)
+
+    def _check(self) -> None:
+        if self._over():
+            raise TroubleError("stopped")

@@ -103,7 +103,7 @@ _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Statuses of a server that is starting, or of a proxy before one."""
 
 
-def orthanc(settings: Settings) -> str | None:
+def orthanc(settings: Settings, over: Callable[[], bool] = lambda: False) -> str | None:
     """The address under which an Orthanc has its own interface; None for another archive.
 
     Unless it is given, it is what stands before the plugin's customary ``/dicom-web``. Raises TroubleError
@@ -115,7 +115,7 @@ def orthanc(settings: Settings) -> str | None:
     if root == settings.url:
         return None
     try:
-        system = Door(settings, limit=_TEXT).get(f"{root}/system").json()
+        system = Door(settings, limit=_TEXT, over=over).get(f"{root}/system").json()
     except (ValueError, RecursionError):
         return None
     except TroubleError as trouble:
@@ -128,8 +128,8 @@ def orthanc(settings: Settings) -> str | None:
 class Changes:
     """Orthanc's list of changes: what arrived since the last look, without asking for the rest again."""
 
-    def __init__(self, settings: Settings, url: str) -> None:
-        self._door, self._url, self._days = Door(settings, limit=_TEXT), url, settings.days
+    def __init__(self, settings: Settings, url: str, over: Callable[[], bool]) -> None:
+        self._door, self._url, self._days = Door(settings, limit=_TEXT, over=over), url, settings.days
 
     def look(self, offer: Offer, place: Mapping[str, str], today: date) -> bool:
         """Offer what is new; False where a search must follow, for the list alone may miss something.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from hilum.pacs.archive import Archive
@@ -22,9 +22,9 @@ _SHUT = frozenset({401, 403, 404, 405})  # the list is not for this user, and wi
 class Watch:
     """The feeds and their clocks: a look costs nothing until it is time for one."""
 
-    def __init__(self, settings: Settings, archive: Archive, place: Place) -> None:
-        self._settings, self._archive, self._place = settings, archive, place
-        self._search = Search(archive, settings.days)
+    def __init__(self, settings: Settings, place: Place, over: Callable[[], bool]) -> None:
+        self._settings, self._place, self._over = settings, place, over
+        self._search = Search(Archive(settings, over), settings.days)
         self._changes: Changes | None = None
         self._asked = False  # whether it is an Orthanc
         self._next_look = self._next_search = 0.0
@@ -53,8 +53,8 @@ class Watch:
         """Find out, once, whether the archive is an Orthanc."""
         if self._asked:
             return
-        url = orthanc(self._settings)
-        self._changes = Changes(self._settings, url) if url else None
+        url = orthanc(self._settings, self._over)
+        self._changes = Changes(self._settings, url, self._over) if url else None
         self._asked = True
         tell("watching", feed="changes" if url else "search")
 

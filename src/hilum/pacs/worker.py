@@ -54,9 +54,11 @@ class Worker:
     ) -> None:
         self._settings, self._place, self._stop, self._rng = settings, place, stop, rng
         self._analyse, self._make = analyse, make
-        # A stop breaks off what is only being fetched; the film that is being analysed is brought to its end.
-        self._archive, self._fetcher = Archive(settings), Archive(settings, stop)
-        self._watch = Watch(settings, Archive(settings, stop), place)
+        # A stop breaks off what is only being fetched; the film that is being analysed is brought to its end,
+        # unless the archive takes too long over its results: systemd waits two minutes, then kills.
+        self._archive = Archive(settings, _since(stop, settings.timeout))
+        self._fetcher = Archive(settings, stop.is_set)
+        self._watch = Watch(settings, place, stop.is_set)
 
     def run(self, *, once: bool) -> None:
         """Work for ever; or `once`, until every film that the archive has is settled.
@@ -71,6 +73,8 @@ class Worker:
                 self._drain()
                 silent = 0
             except AwayError as away:
+                if self._stop.is_set():
+                    break
                 silent += 1
                 if once and (away.barred or silent >= self._settings.attempts):
                     remedy = "see --credentials" if away.barred else "see whether it runs, and --url"
@@ -206,3 +210,15 @@ class Worker:
 
     def _counts(self) -> Mapping[str, int]:
         return self._place.counts()
+
+
+def _since(stop: threading.Event, seconds: float) -> Callable[[], bool]:
+    """Whether `stop` was set more than so many seconds ago, counted from the first time this is asked."""
+    seen: list[float] = []
+
+    def over() -> bool:
+        if stop.is_set() and not seen:
+            seen.append(time.monotonic())
+        return bool(seen) and time.monotonic() > seen[0] + seconds
+
+    return over
