@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from hilum.serve.api_predict import Served
-from hilum.serve.bodies import Form, received
+from hilum.serve.bodies import Upload, received
 from hilum.serve.examples import FAULTS, FORM, shown
 from hilum.serve.runner import Runner
 from hilum.serve.service import Service, stamp
@@ -41,8 +41,8 @@ async def create(request: Request, service: Served) -> Response:
     """The answer comes once the films are kept; from then on they are analysed whatever happens."""
     await run_in_threadpool(service.jobs.room)
     limits = service.settings.limits
-    async with received(request, service.films, limits, most=limits.job_films) as body:
-        job = await run_in_threadpool(_taken, service, body, request.state.who)
+    async with received(request, service.films, limits, most=limits.job_films) as uploads:
+        job = await run_in_threadpool(_taken, service, uploads, request.state.who)
     runner: Runner = request.app.state.runner
     runner.wake()
     document = await run_in_threadpool(service.jobs.get, job)
@@ -62,12 +62,12 @@ async def cancel(request: Request, service: Served, job: Job) -> Response:
     return JSON(await run_in_threadpool(service.jobs.get, job))
 
 
-def _taken(service: Service, body: Form, who: str) -> str:
+def _taken(service: Service, uploads: list[Upload], who: str) -> str:
     """Keep the films of a job, and then the job itself: none without the other."""
     job = uuid.uuid4().hex
-    files = [(uuid.uuid4().hex, upload.file) for upload in body.films]
+    files = [(uuid.uuid4().hex, upload.file) for upload in uploads]
     try:
-        for upload, (result, _) in zip(body.films, files, strict=True):
+        for upload, (result, _) in zip(uploads, files, strict=True):
             service.films.adopt(upload.path, result)
         # First: what cannot be audited is not done, or who asks again would have it done twice.
         service.audit.append("took on a job", who=who, job=job, films=len(files))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from hilum.dicom import FORMS, dicom_bytes, obstacle
 from hilum.errors import HilumError
-from hilum.serve.bodies import RAW, Form, received
+from hilum.serve.bodies import RAW, Upload, received
 from hilum.serve.engine import Places
 from hilum.serve.examples import FAULTS, FORM, RESULT
 from hilum.serve.faults import ServiceError
@@ -56,11 +56,11 @@ async def predict(request: Request, service: Served) -> Response:
     limits = service.settings.limits
     # A place is taken first: where there is none, the body need not come.
     with service.engine.places() as places:
-        async with received(request, service.films, limits, most=limits.films) as body:
-            if form and len(body.films) != 1:
+        async with received(request, service.films, limits, most=limits.films) as uploads:
+            if form and len(uploads) != 1:
                 raise ServiceError(422, "one-film", "a DICOM object is made of one film", "send them singly")
-            places.more(len(body.films) - 1)
-            results = await _analysed(service, body, request.state.who, places)
+            places.more(len(uploads) - 1)
+            results = await _analysed(service, uploads, request.state.who, places)
     if form:
         (result,) = results
         if isinstance(result, HilumError):
@@ -71,19 +71,18 @@ async def predict(request: Request, service: Served) -> Response:
         if isinstance(results[0], HilumError):
             raise results[0]
         return JSON(results[0])
-    files = [upload.file for upload in body.films]
     documents = [
-        error_document(file, one) if isinstance(one, HilumError) else one
-        for file, one in zip(files, results, strict=True)
+        error_document(upload.file, one) if isinstance(one, HilumError) else one
+        for upload, one in zip(uploads, results, strict=True)
     ]
     return JSON({"results": documents})
 
 
-async def _analysed(service: Service, body: Form, who: str, places: Places) -> list[Document | HilumError]:
+async def _analysed(
+    service: Service, uploads: list[Upload], who: str, places: Places
+) -> list[Document | HilumError]:
     """What becomes of each film, in their order."""
-    futures = [
-        asyncio.wrap_future(service.keep(upload.path, upload.file, who, places)) for upload in body.films
-    ]
+    futures = [asyncio.wrap_future(service.keep(upload.path, upload.file, who, places)) for upload in uploads]
     found = await asyncio.gather(*futures, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, HilumError):

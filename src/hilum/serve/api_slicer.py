@@ -22,7 +22,7 @@ from hilum.serve.api_predict import Served
 from hilum.serve.bodies import received
 from hilum.serve.faults import ServiceError, missing
 from hilum.serve.nifti import START, header_of, is_nifti, read_nifti, write_nifti
-from hilum.serve.service import Service, itself
+from hilum.serve.service import Service
 from hilum.serve.sessions import EXPIRY
 from hilum.serve.wire import JSON, encoded
 from hilum.types import DISCLAIMER, STRUCTURES, Report
@@ -53,8 +53,8 @@ async def info(service: Served) -> Response:
 @router.put("/session/", summary="Send a volume", response_class=JSON)
 async def open_session(request: Request, service: Served) -> Response:
     """Keep the volume for an hour, or until others push it out."""
-    async with received(request, service.films, service.settings.limits, most=1) as form:
-        session = service.sessions.add(form.films.pop().path)
+    async with received(request, service.films, service.settings.limits, most=1) as uploads:
+        session = service.sessions.add(uploads.pop().path)
     return JSON({"session_id": session, "expiry": EXPIRY})
 
 
@@ -86,8 +86,8 @@ async def infer(
     if session_id:
         report, header = await _of_session(service, session_id)
     else:
-        async with received(request, service.films, service.settings.limits, most=1) as form:
-            report, header = await _analysed(service, form.films[0].path)
+        async with received(request, service.films, service.settings.limits, most=1) as uploads:
+            report, header = await _analysed(service, uploads[0].path)
     who = request.state.who
     await run_in_threadpool(service.audit.append, "outlined for Slicer", who=who)
     params = {"label_names": LABELS, "result": to_json(report)}
@@ -113,7 +113,7 @@ async def _of_session(service: Service, session: str) -> tuple[Report, bytes]:
 async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:
     """A file's report, and the NIfTI header that its label map gets."""
     if not await run_in_threadpool(_is_nifti, path):
-        report = await service.analysed(path, "film", itself)
+        report = await service.analysed(path, "film")
         film = report.radiograph
         height, width = film.pixels.shape
         return report, header_of((height, width), film.spacing)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +31,7 @@ RAW = {
 
 _PATIENCE = 30.0  # seconds that may pass without a byte, and before a body must have come at its rate
 _BUFFER = 2**20  # bytes held before they are written
-_FIELD = 2**16  # bytes of a form's field that is no film
+_FIELD = 2**16  # bytes of all fields of a form that are no films: they are skipped
 _FIELDS = 16
 _HEADS = 2**13  # bytes of one part's headers
 
@@ -44,23 +44,17 @@ class Upload:
     path: Path
 
 
-@dataclass(slots=True)
-class Form:
-    """What a request brought."""
-
-    films: list[Upload] = field(default_factory=list)
-    fields: dict[str, bytes] = field(default_factory=dict)
-
-
 @asynccontextmanager
-async def received(request: Request, films: Films, limits: Limits, *, most: int) -> AsyncIterator[Form]:
+async def received(
+    request: Request, films: Films, limits: Limits, *, most: int
+) -> AsyncIterator[list[Upload]]:
     """The films of a request, at most so many; those that nobody adopts are deleted at the end.
 
     Raises ServiceError for whatever breaks a limit or is neither a film nor a form.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        total = most * (limits.bytes + _HEADS) + _FIELDS * (_FIELD + _HEADS)
+        total = most * (limits.bytes + _HEADS) + _FIELD + _FIELDS * _HEADS
     elif kind in RAW:
         total = limits.bytes
     else:
@@ -70,17 +64,17 @@ async def received(request: Request, films: Films, limits: Limits, *, most: int)
             "the body is neither a film nor a form with films",
             f"send multipart/form-data, or one film as {', '.join(RAW)}",
         )
-    form = Form()
+    uploads: list[Upload] = []
     try:
         if kind in RAW:
-            await _raw(request, films, form, RAW[kind], limits)
+            await _raw(request, films, uploads, RAW[kind], limits)
         else:
-            await _parts(request, films, form, limits, most, total)
-        if not form.films:
+            await _parts(request, films, uploads, limits, most, total)
+        if not uploads:
             raise ServiceError(422, "no-film", "the request holds no film", "send one in a part named files")
-        yield form
+        yield uploads
     finally:
-        await run_in_threadpool(_delete, [upload.path for upload in form.films])
+        await run_in_threadpool(_delete, uploads)
 
 
 async def body(request: Request, most: int, rate: int) -> bytes:
@@ -156,9 +150,9 @@ class _Writer:
         self._file.close()
 
 
-async def _raw(request: Request, films: Films, form: Form, name: str, limits: Limits) -> None:
+async def _raw(request: Request, films: Films, uploads: list[Upload], name: str, limits: Limits) -> None:
     upload = Upload(name, films.draft())
-    form.films.append(upload)
+    uploads.append(upload)
     writer = _Writer(upload, limits.bytes)
     try:
         async for chunk in _chunks(request, limits.bytes, limits.rate):
@@ -168,14 +162,16 @@ async def _raw(request: Request, films: Films, form: Form, name: str, limits: Li
         writer.close()
 
 
-async def _parts(request: Request, films: Films, form: Form, limits: Limits, most: int, total: int) -> None:
+async def _parts(
+    request: Request, films: Films, uploads: list[Upload], limits: Limits, most: int, total: int
+) -> None:
     """Take a form apart as it comes."""
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:  # RFC 2046 section 5.1.1
         raise _malformed()
     events = _Events()
     parser = MultipartParser(boundary, events.callbacks())  # type: ignore[arg-type]
-    taker = _Taker(films, form, limits, most)
+    taker = _Taker(films, uploads, limits, most)
     try:
         async for chunk in _chunks(request, total, limits.rate):
             try:
@@ -193,10 +189,10 @@ async def _parts(request: Request, films: Films, form: Form, limits: Limits, mos
 class _Taker:
     """Puts the parts of a form where they belong."""
 
-    def __init__(self, films: Films, form: Form, limits: Limits, most: int) -> None:
-        self._films, self._form, self._limits, self._most = films, form, limits, most
+    def __init__(self, films: Films, uploads: list[Upload], limits: Limits, most: int) -> None:
+        self._films, self._uploads, self._limits, self._most = films, uploads, limits, most
         self._writer: _Writer | None = None
-        self._field, self._fields = "", 0
+        self._fields, self._skipped = 0, 0  # how many, and bytes of all of them
 
     async def take(self, kind: str, value: Any) -> None:
         if kind == "part":
@@ -204,30 +200,26 @@ class _Taker:
         elif kind == "data" and self._writer is not None:
             await self._writer.write(value)
         elif kind == "data":
-            whole = self._form.fields[self._field] + value
-            if len(whole) > _FIELD:
-                raise too_large(_FIELD, "form's field")
-            self._form.fields[self._field] = whole
+            self._skipped += len(value)
+            if self._skipped > _FIELD:
+                raise too_large(_FIELD, "form beside its films")
         elif self._writer is not None:
             await self._writer.flush()
             self.close()
 
     def _begin(self, disposition: bytes) -> None:
         options = parse_options_header(disposition)[1]
-        name = options.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" not in options:
-            self._fields += 1  # not their names: one name may come any number of times
+            self._fields += 1
             if self._fields > _FIELDS:
                 raise _malformed()
-            self._field = name
-            self._form.fields[name] = b""
             return
-        if len(self._form.films) >= self._most:
+        if len(self._uploads) >= self._most:
             raise ServiceError(
                 413, "too-many", f"more than {self._most} films in one request", "send fewer, or a job"
             )
         upload = Upload(_base(options[b"filename"]), self._films.draft())
-        self._form.films.append(upload)
+        self._uploads.append(upload)
         self._writer = _Writer(upload, self._limits.bytes)
 
     def close(self) -> None:
@@ -292,6 +284,6 @@ def _base(name: bytes) -> str:
     return plain(text, 255) or "film"
 
 
-def _delete(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _delete(uploads: list[Upload]) -> None:
+    for upload in uploads:
+        upload.path.unlink(missing_ok=True)

@@ -146,7 +146,7 @@ class Service:
         document = await run_in_threadpool(self.results.get, result)
         self._same_models(document)
         path = await run_in_threadpool(self.films.path, result)
-        report = await self.analysed(path, document["file"], itself)
+        report = await self.analysed(path, document["file"])
         if _thresholds(to_json(report)) != _thresholds(document):
             raise _other_models()
         kept = self.recent.put(result, report)
@@ -155,11 +155,11 @@ class Service:
             raise missing()  # deleted meanwhile
         return kept
 
-    async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
-        """Analyse a file without keeping anything. Raises ServiceError where too many films wait."""
+    async def analysed(self, path: Path, file: str) -> Report:
+        """Analyse a file and keep nothing. Raises its ReadError, or ServiceError if too many films wait."""
         with self.engine.places() as places:
-            done: T = await asyncio.wrap_future(self.engine.submit(path, file, finish, places))
-        return done
+            report: Report = await asyncio.wrap_future(self.engine.submit(path, file, _itself, places))
+        return report
 
     async def aside(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Run what takes long, beside the engine and the event loop; two at a time, the others wait."""
@@ -221,7 +221,7 @@ def stamp(time: datetime) -> str:
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def itself(report: Report | HilumError) -> Report:
+def _itself(report: Report | HilumError) -> Report:
     """A report as it is; an error is raised."""
     if isinstance(report, HilumError):
         raise report
