@@ -68,11 +68,11 @@ class Guard:
             await self.app(scope, receive, sending)
         except ServiceError as fault:
             if not status:
-                await answer(fault)(scope, receive, sending)
+                await answer(fault, scope["path"])(scope, receive, sending)
         except Exception as error:  # the framework has answered it, and raises it for servers to log
             logger.error(json.dumps({"request": request, "error": _places(error)}))  # noqa: TRY400 - a traceback may quote
             if not status:
-                await answer(unexpected())(scope, receive, sending)
+                await answer(unexpected(), scope["path"])(scope, receive, sending)
         self._note(scope, request, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, request: str, status: int, seconds: float) -> None:
@@ -88,9 +88,11 @@ class Guard:
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
 
-def answer(fault: ServiceError) -> JSON:
-    """A fault as a response."""
-    return JSON(fault.document, status_code=fault.status, headers=dict(fault.headers))
+def answer(fault: ServiceError, path: str) -> JSON:
+    """A fault as the response to a request of a path; under /v2 that protocol wants it as plain text."""
+    plain = path == "/v2" or path.startswith("/v2/")
+    document = {"error": f"{fault.reason}; {fault.remedy}"} if plain else fault.document
+    return JSON(document, status_code=fault.status, headers=dict(fault.headers))
 
 
 def unexpected() -> ServiceError:
