@@ -153,17 +153,22 @@ export class Viewport extends EventTarget {
   /** Shows the evidence for a label, or none. */
   async showEvidence(label) {
     const { record } = this;
-    this.shown.label = label;
-    const found = label ? await washed(record, label) : null;
-    // Another film or label may have been chosen meanwhile.
-    if (this.record !== record || this.shown.label !== label) return;
-    if (found) {
+    const current = () => this.record === record && this.shown.label === label;
+    this.legend.hidden = true;
+    this.setShown({ label, wash: null }); // no other label's map meanwhile, nor where this one does not come
+    if (!label) return;
+    try {
+      const { canvas, strongest } = await washed(record, label);
+      if (!current()) return; // another film or label was chosen meanwhile
       this.scaleWords[0].textContent = `Evidence for ${label}`;
       this.scaleWords[1].textContent = "none";
-      this.scaleWords[2].textContent = `${found.strongest.toFixed(1)} logits`;
+      this.scaleWords[2].textContent = `${strongest.toFixed(1)} logits`;
+      this.legend.hidden = false;
+      this.setShown({ wash: canvas });
+    } catch (error) {
+      if (current()) this.setShown({ label: null });
+      throw error;
     }
-    this.legend.hidden = !found;
-    this.setShown({ wash: found?.canvas ?? null });
   }
 
   /** Everything about the view, the window and the grey levels as it was at first; overlays stay. */
