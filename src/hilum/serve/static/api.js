@@ -85,7 +85,7 @@ export const part = async (id, name) => (await request(`${one(id)}/${name}`)).bl
 /** The film's 16-bit values with the window it is first shown in: {data, rows, columns, centre, width}. */
 export async function film(id, options) {
   const { headers: said, ...values } = await array(`${one(id)}/film.npy`, options);
-  const [centre, width] = (said.get("X-Hilum-Window") ?? "32767.5,65536").split(",").map(Number);
+  const [centre, width] = said.get("X-Hilum-Window").split(",").map(Number);
   return { ...values, centre, width };
 }
 
@@ -104,7 +104,7 @@ async function send(path, files, progress) {
   for (;;) {
     const sent = headers();
     try {
-      return await upload(path, files, progress, sent);
+      return JSON.parse(await upload(path, files, progress, sent));
     } catch (error) {
       if (error.status !== 401 || !ask) throw error;
       if (sent.Authorization === headers().Authorization) await promptForToken();
@@ -125,7 +125,7 @@ function upload(path, files, progress, sent) {
     sending.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     sending.onerror = () => reject(new ServiceError(0, { code: "offline", reason: "The service does not answer." }));
     sending.onload = () => {
-      if (sending.status < 400) resolve(JSON.parse(sending.responseText));
+      if (sending.status < 400) resolve(sending.responseText);
       else reject(failure(sending.status, sending.responseText, sending.getResponseHeader("Retry-After")));
     };
     sending.send(form);

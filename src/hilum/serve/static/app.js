@@ -39,19 +39,21 @@ async function open(id) {
   say("Loading the film");
   try {
     const opened = await record(id, signal);
-    priors = await api.priors(id, { signal });
-    if (signal.aborted) return;
-    shown(opened);
+    const earlier = await api.priors(id, { signal });
+    if (!signal.aborted) shown(opened, earlier);
   } catch (error) {
-    if (error.name !== "AbortError" && !signal.aborted) trouble(error);
+    if (signal.aborted) return;
+    nothing(); // the list names this film: no other may stand beside it
+    trouble(error);
   }
 }
 
-function shown(opened) {
+function shown(opened, earlier) {
   byId("trouble").hidden = true;
   byId("welcome").hidden = true;
   byId("films").hidden = !opened.film;
   current = opened;
+  priors = earlier;
   stage.compare(null);
   stage.main.show(opened.film ? opened : null);
   if (opened.gone) trouble(opened.gone);

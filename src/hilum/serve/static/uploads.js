@@ -5,6 +5,7 @@ import * as api from "./api.js";
 const SINGLY = 3; // as many files are sent one by one, which answers soonest
 const POLL = 700; // ms between looks at a job
 const WAIT = 5; // seconds before the next try, where the service does not say
+const AWAY = [0, 429, 502, 503, 504]; // no answer, a busy service, or a proxy before one that starts again
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -86,17 +87,14 @@ export class Uploads {
 
   async #one(one) {
     this.#set([one], { state: "sending" });
-    const answer = await api.predict([one.file], (share) => this.#sent([one], share));
-    // A service may answer one file of a form as a list of one.
-    const result = answer.results ? answer.results[0] : answer;
-    if (result.error) this.#fail(one, { message: result.error.reason, remedy: result.error.remedy });
-    else this.#finish(one, result);
+    this.#finish(one, await api.predict([one.file], (share) => this.#sent([one], share)));
   }
 
   async #many(portion) {
     this.#set(portion, { state: "sending" });
     let job = await api.submitJob(portion.map((one) => one.file), (share) => this.#sent(portion, share));
     this.#jobs.add(job.id);
+    if (portion.every((one) => one.ended)) api.cancelJob(job.id).catch(() => {}); // cancelled while it was sent
     try {
       for (; ; await pause(POLL), job = await this.#look(job)) {
         for (const result of job.results) this.#told(portion, result, job.results);
@@ -109,12 +107,12 @@ export class Uploads {
     for (const one of portion.filter((file) => !file.ended)) this.#end(one, { state: how });
   }
 
-  /** The job as it is now; as it was, where the service has no time to tell: it goes on with it all the same. */
+  /** The job as it is now; as it was, where the service cannot be asked: it goes on with it all the same. */
   async #look(job) {
     try {
       return await api.job(job.id);
     } catch (error) {
-      if (error.status !== 503 && error.status !== 429) throw error;
+      if (!AWAY.includes(error.status)) throw error;
       await pause(1000 * (error.retryAfter || WAIT));
       return job;
     }
