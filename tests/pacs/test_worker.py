@@ -166,7 +166,7 @@ def test_a_film_over_which_the_worker_died_each_time_is_given_up(
         with pytest.raises(SystemExit):
             drain(die)
     with drain() as place:
-        assert place.troubled(9)[0].reason == "the worker died over it 3 times"
+        assert place.troubled(9)[0].reason == "the worker crashed on it 3 times"
     assert uid not in server.archive.posted
 
 
@@ -244,7 +244,7 @@ def test_what_the_header_calls_no_frontal_chest_film_gets_no_results(
 
 
 @pytest.mark.parametrize(
-    ("code", "remedy"), [(503, "see whether it runs, and --url"), (401, "see --credentials")]
+    ("code", "remedy"), [(503, "check whether it runs, and --url"), (401, "see --credentials")]
 )
 def test_an_archive_that_never_answers_ends_a_single_run_with_a_remedy(
     server: SimpleNamespace, drain: Drain, code: int, remedy: str
