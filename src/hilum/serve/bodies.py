@@ -1,4 +1,4 @@
-"""Films out of request bodies: written to disk as they come, within limits of size, number and patience."""
+"""Films from request bodies, written to disk as they arrive, within limits of size, number and time."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ RAW = {
     "image/jpeg": "film.jpg",
     "image/tiff": "film.tif",
 }
-"""Content type of a film sent as it is -> the name it goes by."""
+"""Content type of a film sent without a form -> its file name."""
 
-_PATIENCE = 30.0  # seconds that may pass without a byte, and before a body must have come at its rate
-_BUFFER = 2**20  # bytes held before they are written
-_FIELD = 2**16  # bytes of all fields of a form that are no films: they are skipped
+_PATIENCE = 30.0  # longest silence in seconds, and the start during which no rate is required
+_BUFFER = 2**20  # bytes collected before they are written
+_FIELD = 2**16  # bytes of all form fields that are not films; they are ignored
 _FIELDS = 16
-_HEADS = 2**13  # bytes of one part's headers
+_HEADS = 2**13  # bytes of the headers of one part
 
 
 @dataclass(slots=True)
 class Upload:
-    """One film that was sent."""
+    """One uploaded film."""
 
-    file: str  # as the client calls it, without folders
+    file: str  # the client's file name, without folders
     path: Path
 
 
@@ -48,9 +48,9 @@ class Upload:
 async def received(
     request: Request, films: Films, limits: Limits, *, most: int
 ) -> AsyncIterator[list[Upload]]:
-    """The films of a request, at most so many; those that nobody adopts are deleted at the end.
+    """The films of a request, at most `most`; files that were not moved away are deleted at the end.
 
-    Raises ServiceError for whatever breaks a limit or is neither a film nor a form.
+    Raises ServiceError if the body exceeds a limit or is neither a film nor a form.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -61,7 +61,7 @@ async def received(
         raise ServiceError(
             415,
             "content-type",
-            "the body is neither a film nor a form with films",
+            "the content type is neither that of a film nor multipart/form-data",
             f"send multipart/form-data, or one film as {', '.join(RAW)}",
         )
     uploads: list[Upload] = []
@@ -71,14 +71,16 @@ async def received(
         else:
             await _parts(request, films, uploads, limits, most, total)
         if not uploads:
-            raise ServiceError(422, "no-film", "the request holds no film", "send one in a part named files")
+            raise ServiceError(
+                422, "no-film", "the request contains no film", "send a film in a part named files"
+            )
         yield uploads
     finally:
         await run_in_threadpool(_delete, uploads)
 
 
 async def body(request: Request, most: int, rate: int) -> bytes:
-    """A whole body in memory. Raises ServiceError where it is too large or too slow."""
+    """The whole body, in memory. Raises ServiceError if it is too large or too slow."""
     whole = bytearray()
     async for chunk in _chunks(request, most, rate):
         whole += chunk
@@ -86,7 +88,7 @@ async def body(request: Request, most: int, rate: int) -> bytes:
 
 
 def too_large(most: int, what: str = "film") -> ServiceError:
-    """The answer where something has too many bytes."""
+    """The answer if something has too many bytes."""
     return ServiceError(
         413,
         "too-large",
@@ -97,7 +99,7 @@ def too_large(most: int, what: str = "film") -> ServiceError:
 
 
 async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[bytes]:
-    """The body as it comes; ends a request that brings too much, or nothing for too long."""
+    """The body in chunks. Raises ServiceError if it is too large or arrives too slowly."""
     said = request.headers.get("content-length", "0")
     if said.isdecimal() and int(said) > total:
         raise too_large(total, "body")
@@ -111,10 +113,12 @@ async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[byte
         except StopAsyncIteration:
             return
         except ClientDisconnect:
-            raise ServiceError(400, "gone", "the connection ended within the body", "send it again") from None
+            raise ServiceError(
+                400, "gone", "the connection ended before the body did", "send it again"
+            ) from None
         except TimeoutError:
             raise ServiceError(
-                408, "slow", "the body comes too slowly", "send it faster", {"Connection": "close"}
+                408, "slow", "the body arrives too slowly", "use a faster connection", {"Connection": "close"}
             ) from None
         came += len(chunk)
         if came > total:
@@ -123,7 +127,7 @@ async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[byte
 
 
 class _Writer:
-    """One film on its way to disk."""
+    """Writes one film to disk."""
 
     def __init__(self, upload: Upload, most: int) -> None:
         self._file: BinaryIO = upload.path.open("wb", buffering=0)
@@ -143,7 +147,7 @@ class _Writer:
 
     def _written(self, data: bytes) -> None:
         left = memoryview(data)
-        while left:  # a full disk takes what it has room for, and tells so the next time
+        while left:  # a full disk takes part of the bytes, and raises at the next write
             left = left[self._file.write(left) :]
 
     def close(self) -> None:
@@ -165,7 +169,7 @@ async def _raw(request: Request, films: Films, uploads: list[Upload], name: str,
 async def _parts(
     request: Request, films: Films, uploads: list[Upload], limits: Limits, most: int, total: int
 ) -> None:
-    """Take a form apart as it comes."""
+    """Parse a form while it arrives."""
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:  # RFC 2046 section 5.1.1
         raise _malformed()
@@ -187,12 +191,12 @@ async def _parts(
 
 
 class _Taker:
-    """Puts the parts of a form where they belong."""
+    """Writes the films of a form and ignores its other fields."""
 
     def __init__(self, films: Films, uploads: list[Upload], limits: Limits, most: int) -> None:
         self._films, self._uploads, self._limits, self._most = films, uploads, limits, most
         self._writer: _Writer | None = None
-        self._fields, self._skipped = 0, 0  # how many, and bytes of all of them
+        self._fields, self._skipped = 0, 0  # number of other fields, and their bytes
 
     async def take(self, kind: str, value: Any) -> None:
         if kind == "part":
@@ -216,7 +220,7 @@ class _Taker:
             return
         if len(self._uploads) >= self._most:
             raise ServiceError(
-                413, "too-many", f"more than {self._most} films in one request", "send fewer, or a job"
+                413, "too-many", f"more than {self._most} films in one request", "send fewer, or send a job"
             )
         upload = Upload(_base(options[b"filename"]), self._films.draft())
         self._uploads.append(upload)
@@ -229,7 +233,7 @@ class _Taker:
 
 
 class _Events:
-    """What the parser of a form calls back, in order."""
+    """Collects the callbacks of the form parser, in order."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, Any]] = []
@@ -279,7 +283,7 @@ def _malformed() -> ServiceError:
 
 
 def _base(name: bytes) -> str:
-    """A file's name without folders, of any system, in plain characters."""
+    """A file name without folders (of any system) and without special characters."""
     text = name.decode("utf-8", "replace").replace("\\", "/").rsplit("/", 1)[-1]
     return plain(text, 255) or "film"
 
