@@ -83,7 +83,8 @@ def test_many_films_go_as_a_job(viewer: Any, tmp_path: Path) -> None:
     assert ("POST", "jobs") in sent
     assert ("POST", "predict") not in sent
     told = [row.split("\n")[:2] for row in viewer.page.locator("#uploads-list li").all_inner_texts()]
-    assert told == [[f"many{i}.png", "error" if i == 1 else "read"] for i in reversed(range(6))]
+    assert told == [[f"many{i}.png", "error" if i == 1 else "analysed"] for i in reversed(range(6))]
+    assert viewer.text("#uploads-title") == "5 of 6 analysed"
     viewer.page.fill("#search", "many")
     viewer.page.wait_for_function("() => document.querySelectorAll('[role=option]').length === 5")
 
