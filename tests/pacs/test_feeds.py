@@ -52,7 +52,7 @@ ITEM = {
     [
         ({}, ""),
         ({"BodyPartExamined": "chest pa"}, ""),
-        ({"BodyPartExamined": "KNEE"}, "the header names a body part other than the chest"),
+        ({"BodyPartExamined": "KNEE"}, "the header names another body part than the chest"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1"}, ""),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1"}, "an image for processing"),
         ({"StudyDate": "2026.03.09"}, ""),

@@ -57,7 +57,7 @@ def _refusal(item: Mapping[str, str]) -> str:
     if item.get("SOPClassUID") == _RAW:
         return "an image for processing, not for presentation (PS3.3 A.26)"
     if names_other(item.get("BodyPartExamined", "")):
-        return "the header names a body part other than the chest"
+        return "the header names another body part than the chest"
     return ""
 
 
