@@ -294,6 +294,9 @@ def test_a_film_that_cannot_be_opened_leaves_no_other_beside_its_name(
     assert not viewer.page.is_visible("#films")
     assert not viewer.page.is_visible("#panel")
     assert "refused.dcm" in viewer.text("[role=option][aria-selected=true]")
+    viewer.page.unroute("**/prior")
+    viewer.page.reload()
+    viewer.shown("refused.dcm")
 
 
 def _several(where: Path, name: str) -> list[Path]:

@@ -44,6 +44,7 @@ async function open(id) {
   } catch (error) {
     if (signal.aborted) return;
     nothing(); // the list marks this film: no other film may stay on the screen
+    history.replaceState(null, "", `#${id}`); // a reload tries again
     trouble(error);
   }
 }
