@@ -119,7 +119,7 @@ def test_an_archive_that_is_not_there_ends_with_one_line_and_code_2(tmp_path: Pa
     assert lines[0].startswith("time=") and " level=INFO event=started " in lines[0]
     assert (
         lines[-1]
-        == f"hilum: {URL}: the archive does not answer (ConnectionError); see whether it runs, and --url"
+        == f"hilum: {URL}: the PACS does not answer (ConnectionError); check whether it runs, and --url"
     )
     assert "Traceback" not in done.stderr
     assert "s3cret" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -153,7 +154,7 @@ def test_an_orthanc_is_known_by_its_answer(server: SimpleNamespace, settings: Se
 @pytest.fixture
 def changes(server: SimpleNamespace, settings: Settings) -> Changes:
     server.archive.orthanc = True
-    return Changes(settings, settings.url.removesuffix("/dicom-web"))
+    return Changes(settings, settings.url.removesuffix("/dicom-web"), lambda: False)
 
 
 def test_changes_are_read_from_where_they_ended_and_results_left_out(
@@ -182,7 +183,7 @@ def test_where_changes_are_told_a_search_is_made_at_first_and_when_they_fail(
         return made
 
     with Place(tmp_path / "place.sqlite", own=True) as place:
-        watch = Watch(settings, Archive(settings), place)
+        watch = Watch(settings, place, lambda: False)
         assert watch.look() == 1
         assert searches() == 3  # a page of CR films, the empty one after it, and no DX film
         assert watch.look() == 0
@@ -220,3 +221,21 @@ def test_an_instance_that_orthanc_cannot_tell_of_holds_up_nobody(
     assert not changes.look(taken, taken.marks, TODAY)  # a search must follow
     assert taken.films == [last]
     assert taken.marks == {"changes": "2"}
+
+
+def test_a_stop_ends_a_long_list_of_changes(
+    server: SimpleNamespace, settings: Settings, tools: SimpleNamespace, tmp_path: Path
+) -> None:
+    server.archive.orthanc = True
+    stop = threading.Event()
+    with Place(tmp_path / "place.sqlite", own=True) as place:
+        watch = Watch(settings, place, stop.is_set)
+        watch.look(at_once=True)
+        for seed in range(9):
+            server.archive.add(tools.dicom(seed))
+        server.archive.faults["changes"].extend([None, None, lambda _: stop.set()])  # the first film
+        with pytest.raises(AwayError, match="stopped"):
+            watch.look(at_once=True)
+        assert place.marks()["changes"] == "0"  # the next worker reads them again
+    assert not server.archive.faults["changes"]
+    assert server.archive.asked[-1][1].endswith("SopClassUid")

@@ -100,7 +100,7 @@ def test_a_place_belongs_to_one_archive(path: Path) -> None:
     with Place(path, own=True) as place:
         place.belong("https://one/dicom-web")
         place.belong("https://one/dicom-web")
-        with pytest.raises(ConfigError, match="is of the archive https://one/dicom-web"):
+        with pytest.raises(ConfigError, match="belongs to the PACS https://one/dicom-web"):
             place.belong("https://two/dicom-web")
 
 
@@ -118,7 +118,7 @@ def test_another_programs_database_is_left_as_it_is(path: Path, own: bool, versi
     other.executescript(f"CREATE TABLE films_of_the_week (title); PRAGMA user_version = {version};")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="not a worker's place"):
+    with pytest.raises(ConfigError, match="not a worker's state file"):
         Place(path, own=own)
     assert path.read_bytes() == before
 
@@ -130,7 +130,7 @@ def test_a_missing_place_and_one_of_a_later_version_are_told(path: Path, tmp_pat
     with sqlite3.connect(path) as later:
         later.execute("PRAGMA user_version = 99")
     later.close()
-    with pytest.raises(ConfigError, match="not a worker's place of this version"):
+    with pytest.raises(ConfigError, match="not a worker's state file of this version"):
         Place(path, own=True)
     with pytest.raises(ConfigError, match="place"):
         Place(tmp_path, own=True)

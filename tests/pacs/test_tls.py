@@ -58,17 +58,17 @@ def test_a_stranger_is_not_trusted_and_a_named_certificate_is(
     secure: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, certificate = secure
-    with pytest.raises(TroubleError, match="certificate is not trusted"):
+    with pytest.raises(TroubleError, match="certificate of the PACS is not trusted"):
         Archive(Settings(url=url)).ping()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with pytest.raises(TroubleError, match="certificate is not trusted"):
+    with pytest.raises(TroubleError, match="certificate of the PACS is not trusted"):
         Archive(Settings(url=url)).ping()
     Archive(Settings(url=url, ca=certificate)).ping()
 
 
 def test_another_name_than_the_certificates_is_not_trusted(secure: tuple[str, Path]) -> None:
     url, certificate = secure
-    with pytest.raises(TroubleError, match="certificate is not trusted"):
+    with pytest.raises(TroubleError, match="certificate of the PACS is not trusted"):
         Archive(Settings(url=url.replace("localhost", "127.0.0.1"), ca=certificate)).ping()
 
 

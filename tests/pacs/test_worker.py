@@ -166,7 +166,7 @@ def test_a_film_over_which_the_worker_died_each_time_is_given_up(
         with pytest.raises(SystemExit):
             drain(die)
     with drain() as place:
-        assert place.troubled(9)[0].reason == "the worker died over it 3 times"
+        assert place.troubled(9)[0].reason == "the worker crashed on it 3 times"
     assert uid not in server.archive.posted
 
 
@@ -244,7 +244,7 @@ def test_what_the_header_calls_no_frontal_chest_film_gets_no_results(
 
 
 @pytest.mark.parametrize(
-    ("code", "remedy"), [(503, "see whether it runs, and --url"), (401, "see --credentials")]
+    ("code", "remedy"), [(503, "check whether it runs, and --url"), (401, "see --credentials")]
 )
 def test_an_archive_that_never_answers_ends_a_single_run_with_a_remedy(
     server: SimpleNamespace, drain: Drain, code: int, remedy: str
@@ -382,6 +382,33 @@ def test_a_stop_brings_the_film_in_hand_to_its_end_and_leaves_the_rest_queued(
         ]
     assert attempts == [0, 0]
     assert len(server.archive.results()) == 3
+
+
+def test_after_a_stop_an_archive_that_drips_is_not_waited_for(
+    server: SimpleNamespace, settings: Settings, tmp_path: Path, tools: SimpleNamespace
+) -> None:
+    server.archive.add(tools.dicom(0))
+    stop = threading.Event()
+
+    def analyse(data: bytes) -> Any:
+        stop.set()
+        return tools.analyse(data)
+
+    def drip(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(500):
+            handler.wfile.write(b" ")
+            time.sleep(0.01)
+
+    server.archive.always["has"] = drip
+    chosen = replace(settings, timeout=0.5)
+    with Place(tmp_path / "place.sqlite", own=True) as place:
+        start = time.monotonic()
+        Worker(chosen, place, analyse, tools.make, stop=stop, rng=random.Random(7)).run(once=False)
+        assert time.monotonic() - start < 2  # any other time, ten times the timeout
+        assert place.counts()["queued"] == 1
+        assert place.begin(place.due(1)[0].sop) == 1  # the attempt was not the film's
 
 
 def test_the_log_names_no_patient_and_no_identifier(

@@ -66,6 +66,7 @@ def test_too_many_films_fields_and_pixels_are_refused(serve: Callable[..., Any],
     assert client.post("/v1/predict", files=fields).status_code == 400
     assert client.post("/v1/predict", files=[("f", (None, "x"))] * 40).status_code == 400
     assert client.post("/v1/predict", files={"f": (None, "x" * 2**17)}).status_code == 413
+    assert client.post("/v1/predict", files=[("f", (None, "x" * 2**15))] * 3).status_code == 413
     answer = client.post("/v1/predict", content=png(), headers={"Content-Type": "image/png"})
     assert answer.status_code == 400 and "pixel" in answer.json()["error"]["reason"]
     assert left(client) == []

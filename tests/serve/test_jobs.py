@@ -150,7 +150,7 @@ def test_a_film_that_was_lost_is_an_error_of_its_own(serve: Serve, tmp_path: Pat
     (tmp_path / "data" / "films" / f"{0:032x}").unlink()
     done = finished(serve(), job)
     assert [one["status"] for one in done["results"]] == ["error", "ok"]
-    assert "kept no longer" in done["results"][0]["error"]["reason"]
+    assert "no longer kept" in done["results"][0]["error"]["reason"]
 
 
 def test_a_fault_of_the_service_costs_no_film(

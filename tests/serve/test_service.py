@@ -228,7 +228,7 @@ def test_a_film_whose_result_cannot_be_kept_leaves_nothing(
     monkeypatch.setattr(client.service.results, "add", full)
     assert client.post("/v1/predict", files={"films": ("a.png", png())}).status_code == 503
     (name,) = names
-    with pytest.raises(HilumError, match="kept no longer"):
+    with pytest.raises(HilumError, match="no longer kept"):
         client.service.films.path(name)
     assert client.service.recent.get(name) is None
 

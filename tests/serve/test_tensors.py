@@ -51,6 +51,19 @@ def test_the_server_and_its_models_describe_themselves(client: Any, pipeline: Pi
         assert answer.status_code == 404 and isinstance(answer.json()["error"], str)
 
 
+def test_every_error_is_plain_text_as_the_protocol_has_it(serve: Callable[..., Any]) -> None:
+    client = serve(tokens={"ward": "a token of the ward"})
+    known = {"Authorization": "Bearer a token of the ward"}
+    for method, path, headers, status in (
+        ("GET", "/v2", {}, 401),
+        ("GET", "/v2/health/live", {"Host": "elsewhere"}, 400),
+        ("GET", "/v2/nothing", known, 404),
+        ("PUT", "/v2/models/hilum/infer", known, 405),
+    ):
+        answer = client.request(method, path, headers=headers)
+        assert answer.status_code == status and isinstance(answer.json()["error"], str), path
+
+
 def test_json_tensors_give_what_the_network_gives(client: Any, pipeline: Pipeline, films: Any) -> None:
     answer = client.post(f"/v2/models/{SEGMENTER}/infer", json=ask(films))
     assert answer.status_code == 200, answer.text

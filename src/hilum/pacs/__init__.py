@@ -1,4 +1,4 @@
-"""A worker beside an archive: new chest films in, their results stored back."""
+"""A worker for a PACS: it fetches new chest films and stores their results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ needs("hilum pacs", "pacs", "dicomweb_client", "highdicom", "requests")
 def run(
     settings: Settings, pipeline: Pipeline, path: Path, *, once: bool, stop: threading.Event, retry: bool
 ) -> int:
-    """Work on an archive until `stop` is set, or `once` until all its films are settled.
+    """Process the films of a PACS until `stop` is set; with `once`, until all films are settled.
 
-    The place is kept in the SQLite file `path`. With `retry` the films that were given up are queued again.
-    Returns how many films this run refused or gave up. Raises ConfigError, and ArchiveError (only at `once`).
+    The state is kept in the SQLite file `path`. With `retry`, failed films are queued again. Returns how many
+    films this run refused or gave up. Raises ConfigError, and with `once` ArchiveError.
     """
     from hilum.dicom import FORMS
     from hilum.pacs.analysis import analysis, results
@@ -48,12 +48,12 @@ def run(
             Worker(settings, place, analyse, make, stop=stop, rng=random.Random()).run(once=once)
             after = place.counts()
     except sqlite3.Error as error:
-        raise ConfigError(f"{path}: cannot be written ({error}); check the disk, and start again") from None
+        raise ConfigError(f"{path}: cannot be written ({error}); check the disk and start again") from None
     return sum(after[state] - before[state] for state in ("refused", "failed"))
 
 
 def status(path: Path) -> str:
-    """The place's table, as `hilum pacs --status` prints it; also while a worker runs. Raises ConfigError."""
+    """The table of `hilum pacs --status`; works while a worker runs. Raises ConfigError."""
     from hilum.pacs.place import Place
     from hilum.pacs.table import table
 

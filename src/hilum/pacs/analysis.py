@@ -1,4 +1,4 @@
-"""What a film comes to: from its bytes to a report, and from the report to the objects for the archive."""
+"""From a film's bytes to its report, and from the report to the objects for the PACS."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hilum.types import Report
 
 
 def analysis(decoder: Decoder, pipeline: Pipeline) -> Callable[[bytes], Report]:
-    """The function that makes the report of a film, which is decoded in a process of its own.
+    """The function from a film's bytes to its report; the film is decoded in a separate process.
 
-    A film at which the decoder dies may be innocent, and is tried again.
+    If the decoder dies, the function raises TroubleError: the film may not be the cause, and is tried again.
     """
 
     def analyse(data: bytes) -> Report:
@@ -33,9 +33,9 @@ def analysis(decoder: Decoder, pipeline: Pipeline) -> Callable[[bytes], Report]:
 
 
 def results(report: Report, forms: Sequence[str]) -> list[Result]:
-    """The objects of a report, in the order of `forms`, without those that cannot be made of it.
+    """The objects of a report, in the order of `forms`, without those that cannot be made from it.
 
-    A rejected film, for one, has no outlines to store; its other objects tell why.
+    A rejected film has no outlines to store; its other objects give the reasons.
     """
     return [_result(report, form) for form in forms if not obstacle(report, form)]
 

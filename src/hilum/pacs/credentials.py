@@ -1,4 +1,4 @@
-"""Who the worker is to the archive: from the environment or a file, never from the command line."""
+"""The worker's login at the PACS: from the environment or a file, never from the command line."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _KEYS = {"user": USER, "password": PASSWORD, "token": TOKEN}
 
 
 def credentials(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The headers that tell who asks; none where nothing is given.
+    """The headers that authenticate a request; none if no credentials are given.
 
-    A file has lines ``user = NAME`` and ``password = WORD``, or ``token = TOKEN``, and goes before the
+    A file has lines ``user = NAME`` and ``password = WORD``, or ``token = TOKEN``. It replaces the
     environment's HILUM_PACS_USER, HILUM_PACS_PASSWORD and HILUM_PACS_TOKEN. Raises ConfigError, which never
-    quotes what it read.
+    quotes a secret.
     """
     given = _read(file) if file else {name: environment.get(name, "") for name in _KEYS.values()}
     user, password, token = (given.get(name, "") for name in (USER, PASSWORD, TOKEN))
     where = str(file) if file else f"{USER}, {PASSWORD}, {TOKEN}"
     if token and (user or password):
-        raise ConfigError(f"{where}: both a token and a user; give one of them")
+        raise ConfigError(f"{where}: both a token and a user; give only one of them")
     if bool(user) != bool(password):
-        raise ConfigError(f"{where}: a user without a password, or the other way round; give both")
+        raise ConfigError(f"{where}: a user without a password, or a password without a user; give both")
     if any(not mark.isprintable() for mark in user + password + token) or ":" in user:
-        raise ConfigError(f"{where}: unprintable characters, or a colon in the user's name; mend them")
-    if not token.isascii():  # no header could hold it (RFC 6750 2.1); user and password are coded
-        raise ConfigError(f"{where}: a token with letters beyond ASCII; copy it anew")
+        raise ConfigError(f"{where}: unprintable characters, or a colon in the user's name; correct them")
+    if not token.isascii():  # no header could hold it (RFC 6750 2.1); user and password are base64-encoded
+        raise ConfigError(f"{where}: a token with characters other than ASCII; copy it again")
     if token:
         return {"Authorization": f"Bearer {token}"}
     if user:

@@ -1,4 +1,4 @@
-"""Log lines of name=value pairs, which hold no patient's data and no identifier that an archive knows."""
+"""Log lines of name=value pairs, without patient data and without identifiers that a PACS knows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _PLAIN = re.compile(r"[\w.,:/+%-]+", re.ASCII)
 
 
 def key(sop: str) -> str:
-    """A film's name in the log: twelve hexadecimal digits of its UID's SHA-256.
+    """A film's key in the log: twelve hexadecimal digits of the SHA-256 of its UID.
 
-    A UID leads to the patient in the archive (PS3.15 table E.1-1 has it replaced); to those who may read the
-    worker's place, `hilum pacs --status` tells which film it is.
+    A UID identifies the patient in the PACS (PS3.15 table E.1-1 has it replaced). Users who may read the
+    state file find the UID of a key with `hilum pacs --status`.
     """
     return hashlib.sha256(sop.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 def tell(event: str, *, level: int = logging.INFO, **facts: str | float) -> None:
-    """Log one event; a text of other than plain characters is quoted as JSON, so that no line is forged."""
+    """Log one event. Text with special characters is quoted as JSON, so that no value can forge a line."""
     pairs = (f"{name}={_value(fact)}" for name, fact in facts.items())
     LOGGER.log(level, "%s", " ".join((f"event={event}", *pairs)))
 

@@ -1,4 +1,4 @@
-"""What can go wrong between an archive and the worker, told apart by what helps: waiting, or nothing."""
+"""What can go wrong between PACS and worker, by what helps: waiting, or nothing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from hilum.errors import HilumError
 
 
 class ArchiveError(HilumError):
-    """The archive cannot be worked with at all: it does not answer, or not as one."""
+    """The PACS does not answer, or does not answer as a DICOMweb service."""
 
 
 class AwayError(HilumError):
-    """The archive as a whole does not answer as it should; it is no film's fault.
+    """The PACS as a whole does not answer as it should; no film is to blame.
 
-    `barred`: it answers, and lets this user do nothing.
+    `barred`: it answers, but denies this user access.
     """
 
     def __init__(self, trouble: TroubleError) -> None:
@@ -21,9 +21,9 @@ class AwayError(HilumError):
 
 
 class TroubleError(HilumError):
-    """A request went wrong and may go well another time: no answer, half an answer, an answer of an error.
+    """A request failed and may succeed another time: no answer, half an answer, or an error status.
 
-    `status` is the archive's HTTP status where it answered with one that tells an error, else 0.
+    `status` is the HTTP status if the PACS answered with an error status, else 0.
     """
 
     def __init__(self, reason: str, status: int = 0) -> None:
@@ -32,12 +32,12 @@ class TroubleError(HilumError):
 
 
 class TooLongError(TroubleError):
-    """An answer of more bytes than may be read."""
+    """An answer larger than the limit."""
 
 
 class HopelessError(HilumError):
-    """A film that no further try will help."""
+    """A film for which no further attempt helps."""
 
 
 class DeclinedError(HopelessError):
-    """The archive will not have a result; once it is set up otherwise, it may."""
+    """The PACS refuses a result; after a change of its settings it may accept it."""

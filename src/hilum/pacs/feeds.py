@@ -1,4 +1,4 @@
-"""Where new films come from: searches over DICOMweb, and Orthanc's own list of changes."""
+"""The sources of new films: searches over DICOMweb, and Orthanc's list of changes."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from hilum.pacs.events import key, tell
 from hilum.pacs.faults import TooLongError, TroubleError
 from hilum.pacs.records import Film, Settings
 
-# SOP classes (PS3.4 table B.5-1). Hilum's own results are of others, whatever modality they name.
+# SOP classes (PS3.4 table B.5-1). Hilum's own results have others, whatever their modality.
 _COMPUTED = "1.2.840.10008.5.1.4.1.1.1"
 _DIGITAL = "1.2.840.10008.5.1.4.1.1.1.1"
 _RAW = "1.2.840.10008.5.1.4.1.1.1.1.1"
 TAKEN = frozenset({_COMPUTED, _DIGITAL, _RAW})
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}", re.ASCII)
-_GONE = 404  # deleted since
-_PAGE = 500  # changes asked for at a time
+_GONE = 404  # deleted meanwhile
+_PAGE = 500  # changes per request
 _TEXT = 16 * 2**20  # bytes
 
 Offer = Callable[[Sequence[Film], Mapping[str, str]], None]
-"""Takes films into the queue and the feed's place with them, both or neither."""
+"""Queues films and saves the feed's marks, both or neither."""
 
 
 def film(item: Mapping[str, str], oldest: date | None) -> Film | None:
-    """A film by its attributes' names; None for one that is no CR or DX image, is too old or has no UIDs."""
+    """The film with these attributes; None if it is not a CR or DX image, is too old, or lacks valid UIDs."""
     if item.get("SOPClassUID") not in TAKEN:
         return None
     told = item.get("StudyDate", "").replace(".", "")[:8]
     if oldest is not None and told.isdecimal() and told < f"{oldest:%Y%m%d}":
         return None
-    # A UID of odd length is padded (PS3.5 section 6.2), which not every archive takes off again.
+    # A UID of odd length is padded (PS3.5 section 6.2); not every PACS removes the padding.
     names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     uids = [item.get(name, "").rstrip("\0 ") for name in names]
     if not all(is_uid(uid) for uid in uids):
@@ -49,7 +49,7 @@ def film(item: Mapping[str, str], oldest: date | None) -> Film | None:
 
 @lru_cache(1000)
 def _unusable(name: str) -> None:
-    """Tell of an instance once, however often a search finds it."""
+    """Log an instance once, however often a search finds it."""
     tell("unusable", film=name, reason="its identifiers are not valid UIDs")
 
 
@@ -62,17 +62,16 @@ def _refusal(item: Mapping[str, str]) -> str:
 
 
 class Search:
-    """Everything in the archive that is of the last days, seen again and again: nothing can slip through.
+    """Repeated searches of the last days, so that no film is missed.
 
-    Its place is the day of the last complete search, so that a worker that was away for a month looks back as
-    far.
+    Its mark is the day of the last complete search: a worker that was off for a month searches that month.
     """
 
     def __init__(self, archive: Archive, days: int) -> None:
         self._archive, self._days = archive, days
 
     def look(self, offer: Offer, place: Mapping[str, str], today: date) -> None:
-        """Search once, offering page after page. Raises TroubleError."""
+        """Search once and offer the films page by page. Raises TroubleError."""
         oldest = None
         if self._days:
             last = min(today, date.fromisoformat(place.get("searched", f"{today}")))
@@ -100,14 +99,14 @@ def _named(item: dict[str, Any]) -> dict[str, str]:
 
 
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""Statuses of a server that is starting, or of a proxy before one."""
+"""Statuses of a server that is starting, or of a proxy in front of one."""
 
 
-def orthanc(settings: Settings) -> str | None:
-    """The address under which an Orthanc has its own interface; None for another archive.
+def orthanc(settings: Settings, over: Callable[[], bool] = lambda: False) -> str | None:
+    """The address of Orthanc's REST API; None for another PACS.
 
-    Unless it is given, it is what stands before the plugin's customary ``/dicom-web``. Raises TroubleError
-    where nothing answers.
+    With "auto", it is the part of the address before the plugin's usual ``/dicom-web``. Raises TroubleError
+    if nothing answers.
     """
     if settings.orthanc != "auto":
         return None if settings.orthanc == "no" else settings.orthanc.rstrip("/")
@@ -115,7 +114,7 @@ def orthanc(settings: Settings) -> str | None:
     if root == settings.url:
         return None
     try:
-        system = Door(settings, limit=_TEXT).get(f"{root}/system").json()
+        system = Door(settings, limit=_TEXT, over=over).get(f"{root}/system").json()
     except (ValueError, RecursionError):
         return None
     except TroubleError as trouble:
@@ -126,17 +125,17 @@ def orthanc(settings: Settings) -> str | None:
 
 
 class Changes:
-    """Orthanc's list of changes: what arrived since the last look, without asking for the rest again."""
+    """Orthanc's list of changes: the films that arrived since the last query."""
 
-    def __init__(self, settings: Settings, url: str) -> None:
-        self._door, self._url, self._days = Door(settings, limit=_TEXT), url, settings.days
+    def __init__(self, settings: Settings, url: str, over: Callable[[], bool]) -> None:
+        self._door, self._url, self._days = Door(settings, limit=_TEXT, over=over), url, settings.days
 
     def look(self, offer: Offer, place: Mapping[str, str], today: date) -> bool:
-        """Offer what is new; False where a search must follow, for the list alone may miss something.
+        """Offer the new films; False if a search must follow, because the list alone may miss some.
 
-        At first, and where Orthanc's database was replaced by one with fewer changes, the list is taken up at
-        its end: its beginning can be millions of changes ago, and a search finds what is there. Raises
-        TroubleError.
+        On the first call, and if Orthanc's database was replaced by one with fewer changes, reading begins at
+        the end of the list: its start can be millions of changes ago, and a search finds the existing films.
+        Raises TroubleError.
         """
         last = self._number("/changes?last")
         since = int(place.get("changes", "-1"))
@@ -152,13 +151,13 @@ class Changes:
                 try:
                     found.append(self._film(name, oldest))
                 except TroubleError as trouble:
-                    # One instance that Orthanc cannot tell of must not hold up the others.
+                    # An instance that Orthanc cannot describe must not block the others.
                     if not trouble.status and not isinstance(trouble, TooLongError):
                         raise
                     whole = whole and trouble.status == _GONE
             reached = answer.get("Last")
             if not isinstance(reached, int) or reached <= since:
-                raise TroubleError("Orthanc's list of changes does not go on")
+                raise TroubleError("Orthanc's list of changes does not advance")
             since = reached
             offer([one for one in found if one], {"changes": str(since)})
         return whole
@@ -187,7 +186,7 @@ class Changes:
 
 
 def _arrived(answer: Mapping[str, Any]) -> list[str]:
-    """Orthanc's identifiers of the instances that arrived, those that are well-formed."""
+    """The well-formed Orthanc identifiers of new instances."""
     changes = answer.get("Changes")
     new = [
         change.get("ID")

@@ -1,4 +1,4 @@
-"""multipart/related as DICOMweb has it (PS3.18 section 8.6.1.2; RFC 2046): strict, for half answers come."""
+"""multipart/related of DICOMweb (PS3.18 section 8.6.1.2; RFC 2046), read strictly to notice half answers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ DICOM = 'multipart/related; type="application/dicom"'
 
 
 def only_part(content_type: str, body: bytes) -> bytes:
-    """The one part of an answer. Raises TroubleError unless there is just one, and the answer's end."""
+    """The only part of an answer. Raises TroubleError if it has several parts or no closing boundary."""
     message = Message()
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
     if message.get_content_type() != "multipart/related" or not boundary:
-        raise TroubleError("the archive answered with another kind of content than was asked for")
+        raise TroubleError("the PACS answered with another kind of content than requested")
     line = b"--" + boundary.encode("ascii", "replace")
-    # The end is looked for from behind: what a film's pixels hold matters to nobody.
+    # Searched from the end: a film's pixels may hold anything.
     end = body.rfind(b"\r\n" + line + b"--")
     start = 0 if body.startswith(line) else body.find(b"\r\n" + line)
     if start < 0 or end <= start:
-        raise TroubleError("half an answer: a film without its end")
+        raise TroubleError("half an answer: a film without the closing boundary")
     head_end = body.find(b"\r\n\r\n", start, end)
     if head_end < 0:
         raise TroubleError("half an answer: a part without content")
     if body.find(b"\r\n" + line, head_end, end) >= 0:
-        raise TroubleError("the archive answered with several films instead of one")
+        raise TroubleError("the PACS answered with several films instead of one")
     return body[head_end + 4 : end]
 
 
 def joined(parts: Sequence[bytes]) -> tuple[str, bytes]:
-    """Content type and body of a request that holds DICOM files; the boundary is in none of them."""
+    """Content type and body of a request with DICOM files; the boundary occurs in none of them."""
     boundary = hashlib.sha256(b"".join(parts)).hexdigest()[:32]
     while any(boundary.encode() in part for part in parts):
         boundary = hashlib.sha256(boundary.encode()).hexdigest()[:32]

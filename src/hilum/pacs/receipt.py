@@ -1,4 +1,4 @@
-"""What an archive says about the objects it was sent (PS3.18 section 10.5.3): object by object."""
+"""The answer of a PACS to stored objects (PS3.18 section 10.5.3), read object by object."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from hilum.dicom.values import is_uid
 _UID, _FAILURE = "00081155", "00081197"
 _FAILED, _STORED = "00081198", "00081199"
 
-_DUPLICATE = 0x0111  # the object is there already (PS3.7 annex C.5.17)
+_DUPLICATE = 0x0111  # the object is already stored (PS3.7 annex C.5.17)
 
-# Failures that may pass: out of resources (A7xx, PS3.4 table B.2-1), processing failure, and no reason told.
+# Temporary failures: out of resources (A7xx, PS3.4 table B.2-1), processing failure, and no reason given.
 _PASSING = frozenset({0x0110, 0x0000, *range(0xA700, 0xA800)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """Of the objects that were sent: which the archive has, and which it refuses and why."""
+    """Which of the sent objects the PACS has, which it refuses, and why."""
 
     stored: frozenset[str]
-    refused: dict[str, int]  # UID -> the archive's failure reason, which will be the same next time
-    unknown: frozenset[str]  # it failed to store them for now, or does not speak of them
+    refused: dict[str, int]  # UID -> failure reason; sending again would not help
+    unknown: frozenset[str]  # not stored for now, or not mentioned in the answer
 
 
 def receipt(content: bytes, sent: Collection[str]) -> Receipt:
-    """Read a STOW-RS answer, whatever its status; one that is no DICOM JSON tells nothing of any object.
+    """Read a STOW-RS answer, whatever its status. After one that is not DICOM JSON, all objects are unknown.
 
-    Orthanc answers 400 without a content type when one part of several is bad, and still names the others.
+    Orthanc answers 400 without a content type if one of several parts is bad, and still lists the others.
     """
     try:
         answer = json.loads(content)
@@ -51,7 +51,7 @@ def receipt(content: bytes, sent: Collection[str]) -> Receipt:
 
 
 def _items(answer: object, tag: str) -> list[tuple[str, int]]:
-    """UID and failure reason of each item of a sequence; what is malformed is left out."""
+    """UID and failure reason of each item of a sequence, without malformed items."""
     found = []
     for item in _values(answer, tag):
         uid, reason = next(iter(_values(item, _UID)), None), next(iter(_values(item, _FAILURE)), 0)

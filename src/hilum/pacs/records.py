@@ -1,4 +1,4 @@
-"""The records that flow through the worker, and the settings that it runs by."""
+"""The records that pass through the worker, and its settings."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 STATES = ("queued", "done", "refused", "failed")
-"""Waiting or being analysed; results stored; of no use to Hilum; given up after so many attempts."""
+"""Waiting or being analysed; results stored; cannot be used by Hilum; given up after all attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
-    """One instance in the archive, by its three UIDs, all of them well-formed."""
+    """One instance in the PACS, by its three UIDs, all well-formed."""
 
     study: str
     series: str
     sop: str
-    refusal: str = ""  # why it need not even be fetched; "" where it may be
+    refusal: str = ""  # why it is not fetched at all; "" if it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One object made from a film, as it goes to the archive."""
+    """One object made from a film, as it is sent to the PACS."""
 
     form: str  # one of `hilum.dicom.FORMS`
     study: str
@@ -32,18 +32,18 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the worker is told; seconds and bytes."""
+    """The settings of a worker; times in seconds, sizes in bytes."""
 
     url: str  # of the DICOMweb service, without a slash at its end
     forms: tuple[str, ...] = ("seg", "sr", "sc")
-    orthanc: str = "auto"  # Orthanc's own address for /changes; "auto": derived and asked; "no": QIDO alone
-    days: int = 3  # how old a study may be; 0: as old as it likes
-    every: float = 10.0  # between two looks at the archive
+    orthanc: str = "auto"  # address of Orthanc's /changes; "auto": detected; "no": QIDO only
+    days: int = 3  # oldest study in days; 0: any age
+    every: float = 10.0  # between two queries
     attempts: int = 5  # before a film is given up
-    patience: float = 2.0  # before the second attempt; doubled with each further one
+    patience: float = 2.0  # before the second attempt; doubled for each further one
     longest: float = 600.0  # between two attempts
-    timeout: float = 30.0  # that the archive may be silent
+    timeout: float = 30.0  # longest silence of the PACS
     limit: int = 128 * 2**20  # of one film
-    plain_http: bool = False  # whether http may leave this machine
-    ca: Path | None = None  # certificates to trust in place of the system's
+    plain_http: bool = False  # whether http to another machine is allowed
+    ca: Path | None = None  # certificates to trust instead of the system's
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds the credentials

@@ -1,4 +1,4 @@
-"""The worker's place as a table for people."""
+"""The worker's state as a table for people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _ROWS = 200
 
 
 def table(place: Place) -> str:
-    """How many films are in which state, and below it, a line each, those that need a look.
+    """The number of films in each state, then one line for each film that has a problem.
 
-    Its columns are separated by tabs: the film as the log names it, state, attempts, when it was settled
-    or is due, the reason, and the film's SOP Instance UID, by which the archive finds it.
+    Tab-separated columns: the film's key in the log, state, attempts, when it was settled or is due, the
+    reason, and the SOP Instance UID, by which the PACS finds the film.
     """
     lines = [f"{state}\t{count}" for state, count in place.counts().items()]
     lines[1] += f"\t{place.rejected()} of them rejected"

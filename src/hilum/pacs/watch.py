@@ -1,10 +1,10 @@
-"""When to look at which feed, and what it means where one does not answer."""
+"""When to query which feed, and what to do if one does not answer."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from hilum.pacs.archive import Archive
@@ -14,28 +14,28 @@ from hilum.pacs.feeds import Changes, Search, orthanc
 from hilum.pacs.place import Place
 from hilum.pacs.records import Film, Settings
 
-_SEARCH_EVERY = 600.0  # seconds, where Orthanc tells its changes: a search finds what their list can miss
+_SEARCH_EVERY = 600.0  # seconds between searches beside Orthanc's list of changes, which can miss films
 
-_SHUT = frozenset({401, 403, 404, 405})  # the list is not for this user, and will not be: searches do without
+_SHUT = frozenset({401, 403, 404, 405})  # this user may not read the list: searches replace it
 
 
 class Watch:
-    """The feeds and their clocks: a look costs nothing until it is time for one."""
+    """The feeds and the times of their next queries."""
 
-    def __init__(self, settings: Settings, archive: Archive, place: Place) -> None:
-        self._settings, self._archive, self._place = settings, archive, place
-        self._search = Search(archive, settings.days)
+    def __init__(self, settings: Settings, place: Place, over: Callable[[], bool]) -> None:
+        self._settings, self._place, self._over = settings, place, over
+        self._search = Search(Archive(settings, over), settings.days)
         self._changes: Changes | None = None
-        self._asked = False  # whether it is an Orthanc
+        self._asked = False  # whether the PACS was asked if it is an Orthanc
         self._next_look = self._next_search = 0.0
         self._new = 0
 
     def wait(self) -> float:
-        """Seconds until the next look."""
+        """Seconds until the next query."""
         return max(self._next_look - time.monotonic(), 0.0)
 
     def look(self, *, at_once: bool = False) -> int:
-        """Queue what is new, if it is time or `at_once`; how many films are new. Raises AwayError."""
+        """Queue new films, if a query is due or `at_once`; their number. Raises AwayError."""
         if self.wait() > 0 and not at_once:
             return 0
         self._new = 0
@@ -50,11 +50,11 @@ class Watch:
         return self._new
 
     def _ask(self) -> None:
-        """Find out, once, whether the archive is an Orthanc."""
+        """Find out, once, whether the PACS is an Orthanc."""
         if self._asked:
             return
-        url = orthanc(self._settings)
-        self._changes = Changes(self._settings, url) if url else None
+        url = orthanc(self._settings, self._over)
+        self._changes = Changes(self._settings, url, self._over) if url else None
         self._asked = True
         tell("watching", feed="changes" if url else "search")
 

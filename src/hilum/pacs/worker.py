@@ -1,4 +1,4 @@
-"""The worker's loop: look for films, fetch one ahead, analyse, store, and keep the place throughout."""
+"""The worker's loop: find films, fetch one ahead, analyse, store, and record every step."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ from hilum.pacs.watch import Watch
 from hilum.reading.reader import hushed
 from hilum.types import Report
 
-_AHEAD = 2  # films held: the one that is analysed, and the next
+_AHEAD = 2  # films in memory: the current one and the next
 
-# What the header itself calls something else than a frontal chest film needs no result that says so.
+# If the header itself names something other than a frontal chest film, no result needs to say so.
 _NOT_OURS = frozenset({"not-chest", "not-radiograph", "lateral", "result"})
 
 Analyse: TypeAlias = Callable[[bytes], Report]
-"""A film's bytes -> its report. Raises ReadError for one that cannot be read, and TroubleError."""
+"""A film's bytes -> its report. Raises ReadError if it cannot be read, and TroubleError."""
 
 Make: TypeAlias = Callable[[Report], Sequence[Result]]
 """A report -> the objects to store."""
 
 
 class Worker:
-    """Takes films from the archive to results in the archive, until `stop` is set or there are no more.
+    """Fetches films from the PACS and stores their results there, until `stop` is set or no film is left.
 
-    A film's case is closed only once the archive has its results, and results have UIDs and bytes that follow
-    from film and models: whatever ends the worker, the next one does what was not closed again, and finds in
-    the archive what it need not store again.
+    A film is settled only once the PACS has its results. Film and models determine their UIDs and bytes:
+    after a crash, the next worker repeats the films that were not settled, and stores nothing twice.
     """
 
     def __init__(
@@ -54,14 +53,16 @@ class Worker:
     ) -> None:
         self._settings, self._place, self._stop, self._rng = settings, place, stop, rng
         self._analyse, self._make = analyse, make
-        # A stop breaks off what is only being fetched; the film that is being analysed is brought to its end.
-        self._archive, self._fetcher = Archive(settings), Archive(settings, stop)
-        self._watch = Watch(settings, Archive(settings, stop), place)
+        # A stop breaks off fetching; the film being analysed is finished, unless the PACS takes too long to
+        # store its results: systemd waits two minutes, then kills.
+        self._archive = Archive(settings, _since(stop, settings.timeout))
+        self._fetcher = Archive(settings, stop.is_set)
+        self._watch = Watch(settings, place, stop.is_set)
 
     def run(self, *, once: bool) -> None:
-        """Work for ever; or `once`, until every film that the archive has is settled.
+        """Work until stopped; with `once`, until every film in the PACS is settled.
 
-        Raises ArchiveError where, at once, the archive does not answer after all attempts.
+        With `once`, raises ArchiveError if the PACS does not answer after all attempts.
         """
         tell("started", version=__version__, forms=",".join(self._settings.forms), **self._counts())
         silent = 0
@@ -71,9 +72,11 @@ class Worker:
                 self._drain()
                 silent = 0
             except AwayError as away:
+                if self._stop.is_set():
+                    break
                 silent += 1
                 if once and (away.barred or silent >= self._settings.attempts):
-                    remedy = "see --credentials" if away.barred else "see whether it runs, and --url"
+                    remedy = "see --credentials" if away.barred else "check whether it runs, and --url"
                     raise ArchiveError(f"{self._settings.url}: {away}; {remedy}") from None
                 pause = self._pause(silent)
                 tell("archive-away", level=logging.WARNING, reason=str(away), seconds=pause)
@@ -81,19 +84,19 @@ class Worker:
                 continue
             due = self._place.next_due()
             if once and due is None:
-                if not new:  # a look after the last film found no other
+                if not new:  # a query after the last film found no other
                     break
             else:
                 self._rest(due)
         tell("stopped", **self._counts())
 
     def _rest(self, due: float | None) -> None:
-        """Sleep until the next film's turn or the next look."""
+        """Sleep until the next film or the next query is due."""
         wait = self._watch.wait()
         self._stop.wait(wait if due is None else min(wait, max(due - time.time(), 0.05)))
 
     def _drain(self) -> None:
-        """Work through the films whose turn it is, the next one being fetched while one is analysed."""
+        """Process the films that are due, and fetch the next one during each analysis."""
         ahead: deque[tuple[Film, Future[bytes]]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
             try:
@@ -109,10 +112,10 @@ class Worker:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _film(self, film: Film, fetched: Future[bytes]) -> None:
-        """One film's turn, from its bytes to its case closed or put off. Raises AwayError."""
+        """Process one film, until it is settled or delayed. Raises AwayError."""
         attempt, start = self._place.begin(film.sop), time.monotonic()
-        if attempt > self._settings.attempts:  # each ended the worker before it could say why
-            self._close(film, "failed", f"the worker died over it {attempt - 1} times", attempt)
+        if attempt > self._settings.attempts:  # each attempt ended with the worker
+            self._close(film, "failed", f"the worker crashed on it {attempt - 1} times", attempt)
             return
         try:
             report = self._report(film, fetched.result())
@@ -124,7 +127,7 @@ class Worker:
         except TroubleError as trouble:
             self._blame(film, trouble, attempt)
         except Exception as error:
-            # Whatever one film does, the others go on. The error's message may quote the header.
+            # One film must not stop the others. The error's message may quote the header.
             self._put_off(film, f"could not be analysed ({type(error).__name__})", attempt)
         else:
             outcome = ",".join(reason.code for reason in report.reasons)
@@ -138,19 +141,19 @@ class Worker:
         except ReadError as error:
             raise HopelessError(f"{error.reason}; {error.remedy}") from None
         header = report.radiograph.origin.header
-        with hushed():  # what pydicom warns of would quote the header
+        with hushed():  # pydicom's warnings would quote the header
             uids = (
                 [str(header.get(name)) for name in ("StudyInstanceUID", "SOPInstanceUID")] if header else []
             )
         if uids != [film.study, film.sop]:
-            raise TroubleError("the archive answered with another film than was asked for")
+            raise TroubleError("the PACS answered with another film than requested")
         for reason in report.reasons:
             if reason.code in _NOT_OURS:
                 raise HopelessError(reason.sentence)
         return report
 
     def _store(self, film: Film, made: Sequence[Result]) -> None:
-        """Bring the archive to hold every result, each once. Raises TroubleError and DeclinedError."""
+        """Store the results that the PACS lacks. Raises TroubleError and DeclinedError."""
         missing = [result for result in made if not self._archive.has(result.study, result.sop)]
         self._place.stored(film.sop, [result for result in made if result not in missing])
         if not missing:
@@ -160,13 +163,13 @@ class Worker:
         forms = {result.sop: result.form for result in missing}
         if said.unknown:
             told = ", ".join(sorted(forms[uid] for uid in said.unknown))
-            raise TroubleError(f"the archive did not store: {told}")
+            raise TroubleError(f"the PACS did not store: {told}")
         if said.refused:
             told = ", ".join(f"{forms[uid]} ({reason:04X}H)" for uid, reason in sorted(said.refused.items()))
-            raise DeclinedError(f"the archive refuses to store: {told}; see its log, then --retry")
+            raise DeclinedError(f"the PACS refuses to store: {told}; see its log, then use --retry")
 
     def _blame(self, film: Film, trouble: TroubleError, attempt: int) -> None:
-        """Count the attempt if it was the film's; if the archive as a whole is away, it was not."""
+        """Count the attempt, unless the PACS as a whole does not answer."""
         most = self._settings.attempts
         if self._stop.is_set() and self._place.forgive(film.sop, most):
             return
@@ -199,10 +202,22 @@ class Worker:
         )
 
     def _pause(self, attempt: int) -> float:
-        """Seconds until the next attempt: doubled each time, and spread so that films do not come in step."""
-        doubled = 2.0 ** min(attempt - 1, 60)  # an archive can be away for weeks, and a float ends at 2**1024
+        """Seconds until the next attempt: doubled each time, with random spread."""
+        doubled = 2.0 ** min(attempt - 1, 60)  # a PACS can be off for weeks, and a float ends at 2**1024
         longest = min(self._settings.patience * doubled, self._settings.longest)
         return longest * self._rng.uniform(0.5, 1.0)
 
     def _counts(self) -> Mapping[str, int]:
         return self._place.counts()
+
+
+def _since(stop: threading.Event, seconds: float) -> Callable[[], bool]:
+    """Whether `stop` has been set for this many seconds, counted from the first call that finds it set."""
+    seen: list[float] = []
+
+    def over() -> bool:
+        if stop.is_set() and not seen:
+            seen.append(time.monotonic())
+        return bool(seen) and time.monotonic() > seen[0] + seconds
+
+    return over

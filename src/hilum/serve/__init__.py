@@ -1,4 +1,4 @@
-"""The HTTP service, ``hilum serve``: films in, results out, kept in a database. Needs the extra `serve`."""
+"""The HTTP service ``hilum serve``: it analyses films and keeps the results. Needs the extra `serve`."""
 
 from hilum.extras import needs
 

@@ -1,4 +1,4 @@
-"""``POST /v1/predict``: one film or a few, and their results in the same answer."""
+"""``POST /v1/predict``: one or a few films, with their results in the same answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from hilum.dicom import FORMS, dicom_bytes, obstacle
 from hilum.errors import HilumError
-from hilum.serve.bodies import RAW, Form, received
+from hilum.serve.bodies import RAW, Upload, received
 from hilum.serve.engine import Places
 from hilum.serve.examples import FAULTS, FORM, RESULT
 from hilum.serve.faults import ServiceError
@@ -22,7 +22,7 @@ router = APIRouter(tags=["films"])
 
 
 def service_of(request: Request) -> Service:
-    """The service that a request is made to."""
+    """The service that handles a request."""
     service: Service = request.app.state.service
     return service
 
@@ -42,25 +42,28 @@ _BODY: dict[str, Any] = {
 
 @router.post(
     "/v1/predict",
-    summary="Analyse one film or a few",
+    summary="Analyse one or a few films",
     response_class=JSON,
     responses={200: RESULT, **FAULTS},
     openapi_extra=_BODY,
 )
 async def predict(request: Request, service: Served) -> Response:
-    """One film gives its result; several give `results` in their order, errors in the place of results.
+    """Answers one film with its result, several films with `results` in the same order.
 
-    With `Accept: application/dicom; form=seg` (sr, sc, gsps) one DICOM film gives that object instead.
+    Among several films, a film that cannot be read has an error document in place of its result. With
+    `Accept: application/dicom; form=seg` (or sr, sc, gsps), one DICOM film is answered with that object.
     """
     form = _form(request.headers.get("accept", "*/*"))
     limits = service.settings.limits
-    # A place is taken first: where there is none, the body need not come.
+    # A place is taken first: if the queue is full, the body is not read.
     with service.engine.places() as places:
-        async with received(request, service.films, limits, most=limits.films) as body:
-            if form and len(body.films) != 1:
-                raise ServiceError(422, "one-film", "a DICOM object is made of one film", "send them singly")
-            places.more(len(body.films) - 1)
-            results = await _analysed(service, body, request.state.who, places)
+        async with received(request, service.films, limits, most=limits.films) as uploads:
+            if form and len(uploads) != 1:
+                raise ServiceError(
+                    422, "one-film", "a DICOM object is made from one film", "send the films one by one"
+                )
+            places.more(len(uploads) - 1)
+            results = await _analysed(service, uploads, request.state.who, places)
     if form:
         (result,) = results
         if isinstance(result, HilumError):
@@ -71,19 +74,18 @@ async def predict(request: Request, service: Served) -> Response:
         if isinstance(results[0], HilumError):
             raise results[0]
         return JSON(results[0])
-    files = [upload.file for upload in body.films]
     documents = [
-        error_document(file, one) if isinstance(one, HilumError) else one
-        for file, one in zip(files, results, strict=True)
+        error_document(upload.file, one) if isinstance(one, HilumError) else one
+        for upload, one in zip(uploads, results, strict=True)
     ]
     return JSON({"results": documents})
 
 
-async def _analysed(service: Service, body: Form, who: str, places: Places) -> list[Document | HilumError]:
-    """What becomes of each film, in their order."""
-    futures = [
-        asyncio.wrap_future(service.keep(upload.path, upload.file, who, places)) for upload in body.films
-    ]
+async def _analysed(
+    service: Service, uploads: list[Upload], who: str, places: Places
+) -> list[Document | HilumError]:
+    """The result document or error of each film, in order."""
+    futures = [asyncio.wrap_future(service.keep(upload.path, upload.file, who, places)) for upload in uploads]
     found = await asyncio.gather(*futures, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, HilumError):
@@ -92,14 +94,14 @@ async def _analysed(service: Service, body: Form, who: str, places: Places) -> l
 
 
 def object_of(report: Report, form: str) -> bytes:
-    """A report as a DICOM file, one of `hilum.dicom.FORMS`. Raises ServiceError where it cannot be one."""
+    """A report as a DICOM file, one of `hilum.dicom.FORMS`. Raises ServiceError if that is not possible."""
     if why := obstacle(report, form):
-        raise ServiceError(422, "no-object", f"no {form} of this film: {why}", "ask for another form")
+        raise ServiceError(422, "no-object", f"no {form} of this film: {why}", "request another form")
     return dicom_bytes(report, form)
 
 
 def _form(accept: str) -> str:
-    """The DICOM form that is asked for; empty for JSON. Raises ServiceError for anything else."""
+    """The requested DICOM form; empty for JSON. Raises ServiceError for anything else."""
     for one in accept.lower().split(","):
         kind, *parameters = (part.strip() for part in one.split(";"))
         if kind in ("*/*", "application/*", "application/json", ""):
@@ -111,6 +113,6 @@ def _form(accept: str) -> str:
     raise ServiceError(
         406,
         "accept",
-        "no such form of a result",
+        "results are not available in this form",
         f"accept application/json, or application/dicom; form={'|'.join(FORMS)}",
     )

@@ -1,4 +1,4 @@
-"""``/v1/results``: the worklist, a result, and everything that can be made of it."""
+"""``/v1/results``: the worklist, single results, and their reports and pictures."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ T = TypeVar("T")
 
 router = APIRouter(prefix="/v1/results", tags=["results"])
 
-Result = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="a result's id")]
-_PAGE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"  # nothing in a report runs
+Result = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="id of the result")]
+_PAGE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"  # no script runs in a report
 
 
 @router.get(
     "",
     summary="The worklist",
     response_class=JSON,
-    responses={200: shown("Summaries", {"total": 1, "results": [SUMMARY]})},
+    responses={200: shown("Summaries of results", {"total": 1, "results": [SUMMARY]})},
 )
 async def listed(
     request: Request,
     service: Served,
-    search: Annotated[str, Query(max_length=200, description="words in name, ids, file or study")] = "",
+    search: Annotated[
+        str,
+        Query(max_length=200, description="words in the patient's name or id, the file name or the study"),
+    ] = "",
     status: Annotated[Literal["", "ok", "rejected"], Query()] = "",
     sort: Annotated[
         str, Query(max_length=64, description="received, patient, date, file or a label")
@@ -46,7 +49,7 @@ async def listed(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
-    """Past results, the newest first unless another order is asked for."""
+    """Past results, by default the newest first."""
     total, results = await run_in_threadpool(
         service.results.listed,
         search=plain(search, 200),
@@ -65,7 +68,7 @@ async def listed(
     "/{result}", summary="A result", response_class=JSON, responses={200: shown("The result", DOCUMENT)}
 )
 async def result(request: Request, service: Served, result: Result) -> Response:
-    """The whole document of a result."""
+    """The full document of a result."""
     document = await run_in_threadpool(service.results.get, result)
     await _audited(service, request, "read", result)
     return JSON(document)
@@ -73,30 +76,30 @@ async def result(request: Request, service: Served, result: Result) -> Response:
 
 @router.delete("/{result}", summary="Delete a result and its film", status_code=204)
 async def delete(request: Request, service: Served, result: Result) -> Response:
-    """Delete a result, its film and what is kept of it."""
+    """Deletes a result, its film and its report in memory."""
     await run_in_threadpool(service.forget, result, request.state.who)
     return Response(status_code=204)
 
 
 @router.get("/{result}/prior", summary="The patient's earlier films", response_class=JSON)
 async def prior(request: Request, service: Served, result: Result) -> Response:
-    """Summaries of the films of the same patient id that were taken before, the newest first."""
+    """Summaries of earlier films with the same patient id, the newest first."""
     found = await run_in_threadpool(service.results.prior, result)
     await _audited(service, request, "listed priors", result)
     return JSON({"total": len(found), "results": found})
 
 
-@router.get("/{result}/film.npy", summary="The film at full depth")
+@router.get("/{result}/film.npy", summary="The film at 16 bits")
 async def film(request: Request, service: Served, result: Result) -> Response:
     """Pixels times 65535, little-endian uint16 (rows, columns), air dark."""
     kept = await service.opened(result)
     content = await service.aside(lambda: npy(arrays.film(kept.report)))
     await _audited(service, request, "read film", result)
-    # Grain does not compress: that would take longer than sending it.
+    # Film grain hardly compresses: it would take longer than sending.
     return _array(content, {"X-Hilum-Window": arrays.WINDOW})
 
 
-@router.get("/{result}/mask.npy", summary="The outlines")
+@router.get("/{result}/mask.npy", summary="The segmentation mask")
 async def mask(request: Request, service: Served, result: Result) -> Response:
     """uint8 (rows, columns): 0 none, 1 right lung, 2 left lung, 3 heart."""
     kept = await service.opened(result)
@@ -106,9 +109,12 @@ async def mask(request: Request, service: Served, result: Result) -> Response:
     return _array(content, dict(how))
 
 
-@router.get("/{result}/evidence/{label}.npy", summary="Where a label's evidence lies")
+@router.get("/{result}/evidence/{label}.npy", summary="The evidence map of a label")
 async def evidence(request: Request, service: Served, result: Result, label: str) -> Response:
-    """Logits above what turns the label positive, float32, at most 256 on the long side."""
+    """float32 (rows, columns): logits above the value at which the label turns positive.
+
+    The map covers the whole film and has at most 256 cells on its long side.
+    """
     kept = await service.opened(result)
     accept = request.headers.get("accept-encoding", "")
 
@@ -130,7 +136,7 @@ async def report_json(request: Request, service: Served, result: Result) -> Resp
     return _download(encoded(document), "application/json", f"{result}.json")
 
 
-@router.get("/{result}/report.html", summary="The result as a page")
+@router.get("/{result}/report.html", summary="The result as an HTML page")
 async def report_html(request: Request, service: Served, result: Result) -> Response:
     """One self-contained page, for download."""
     content = await _made(service, result, _html)
@@ -140,9 +146,9 @@ async def report_html(request: Request, service: Served, result: Result) -> Resp
     return response
 
 
-@router.get("/{result}/overlay.png", summary="The film with outlines and evidence")
+@router.get("/{result}/overlay.png", summary="The film with outlines and evidence map")
 async def overlay_png(request: Request, service: Served, result: Result) -> Response:
-    """A picture for those who have no viewer."""
+    """A PNG picture, for download."""
     content = await _made(service, result, _png)
     await _audited(service, request, "read overlay.png", result)
     return _download(content, "image/png", f"{result}.png")
@@ -189,7 +195,7 @@ def _array(content: bytes, headers: dict[str, str]) -> Response:
 
 
 def _download(content: bytes, kind: str, name: str) -> Response:
-    # Named by the id: the name it was uploaded by may hold the patient's, or a line break.
+    # Named by the id: the uploaded file name may hold the patient's name, or a line break.
     return Response(
         content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )

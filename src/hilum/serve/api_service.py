@@ -1,4 +1,4 @@
-"""What the service says of itself: which models, which limits, whether it lives, how it fares."""
+"""About the service: its models and limits, health checks, metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["service"])
 
 @router.get("/v1/service", summary="Models, labels and limits", response_class=JSON)
 async def about(service: Served) -> Response:
-    """Open to everybody: a page asks it whether it needs a token."""
+    """Needs no token: the viewer asks here whether it needs one."""
     pipeline, limits = service.pipeline, service.settings.limits
     return JSON(
         {
@@ -35,15 +35,15 @@ async def about(service: Served) -> Response:
     )
 
 
-@router.get("/healthz", summary="Whether the process lives", response_class=JSON)
+@router.get("/healthz", summary="Liveness check", response_class=JSON)
 async def healthz() -> Response:
-    """Answers as long as the process does."""
+    """Answers 200 as long as the process runs."""
     return JSON({"status": "ok"})
 
 
-@router.get("/readyz", summary="Whether films can be analysed", response_class=JSON)
+@router.get("/readyz", summary="Readiness check", response_class=JSON)
 async def readyz(service: Served) -> Response:
-    """Answers 200 where the database can be reached and the queue has room."""
+    """Answers 200 if the database can be reached and the queue has room, else 503."""
     service.engine.check()
     try:
         await run_in_threadpool(_reach, service.database)
@@ -57,7 +57,7 @@ def _reach(database: sql.Engine) -> None:
         connection.execute(sql.text("SELECT 1"))
 
 
-@router.get("/metrics", summary="For Prometheus")
+@router.get("/metrics", summary="Metrics for Prometheus")
 async def metrics(service: Served) -> Response:
-    """Counters of requests, films and decoders; needs the token."""
+    """Metrics of requests, films and decoders; needs a token."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)

@@ -1,7 +1,7 @@
-"""What 3D Slicer's MONAI Label plugin asks of a server, as thin as it goes: lungs and heart outlined.
+"""The part of the MONAI Label interface that 3D Slicer's plugin needs to segment lungs and heart.
 
-The plugin sends the volume once (``/session/``), then asks a model for its label map (``/infer/``). It knows
-no tokens: run the service on the same machine, or behind a proxy that adds one.
+The plugin sends the volume once (``/session/``), then asks a model for its label map (``/infer/``). It does
+not support tokens: run the service on the same machine, or behind a proxy that adds one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hilum.serve.api_predict import Served
 from hilum.serve.bodies import received
 from hilum.serve.faults import ServiceError, missing
 from hilum.serve.nifti import START, header_of, is_nifti, read_nifti, write_nifti
-from hilum.serve.service import Service, itself
+from hilum.serve.service import Service
 from hilum.serve.sessions import EXPIRY
 from hilum.serve.wire import JSON, encoded
 from hilum.types import DISCLAIMER, STRUCTURES, Report
@@ -32,15 +32,15 @@ router = APIRouter(tags=["3D Slicer"])
 LABELS = {name: value for value, name in enumerate(STRUCTURES, 1)}
 
 
-@router.get("/info/", summary="What Slicer's plugin shows", response_class=JSON)
+@router.get("/info/", summary="Models for Slicer's plugin", response_class=JSON)
 async def info(service: Served) -> Response:
-    """One model, which outlines; nothing is trained and no data are kept."""
+    """One segmentation model, without training or data store."""
     card = service.pipeline.segmenter.card
     model = {
         "type": "segmentation",
         "labels": LABELS,
         "dimension": 2,
-        "description": f"Outlines lungs and heart on a frontal chest radiograph. {DISCLAIMER}",
+        "description": f"Segments lungs and heart on a frontal chest radiograph. {DISCLAIMER}",
         "config": {},
     }
     empty: dict[str, Any] = {
@@ -52,27 +52,27 @@ async def info(service: Served) -> Response:
 
 @router.put("/session/", summary="Send a volume", response_class=JSON)
 async def open_session(request: Request, service: Served) -> Response:
-    """Keep the volume for an hour, or until others push it out."""
-    async with received(request, service.films, service.settings.limits, most=1) as form:
-        session = service.sessions.add(form.films.pop().path)
+    """Keeps the volume for an hour, or until eight newer ones have arrived."""
+    async with received(request, service.films, service.settings.limits, most=1) as uploads:
+        session = service.sessions.add(uploads.pop().path)
     return JSON({"session_id": session, "expiry": EXPIRY})
 
 
-@router.get("/session/{session}", summary="Whether a volume is there still", response_class=JSON)
+@router.get("/session/{session}", summary="Check whether a volume is still kept", response_class=JSON)
 async def session(service: Served, session: str) -> Response:
-    """404 where it is not; the plugin then sends it again."""
+    """Answers 404 if it is not; the plugin then sends it again."""
     service.sessions.path(session)
     return JSON({"name": session, "expiry": EXPIRY})
 
 
-@router.delete("/session/{session}", summary="Forget a volume", response_class=JSON)
+@router.delete("/session/{session}", summary="Delete a volume", response_class=JSON)
 async def close_session(service: Served, session: str) -> Response:
-    """Delete it."""
+    """Deletes the volume."""
     service.sessions.remove(session)
     return JSON({})
 
 
-@router.post("/infer/{model}", summary="Outline a volume")
+@router.post("/infer/{model}", summary="Segment a volume")
 async def infer(
     request: Request,
     service: Served,
@@ -80,14 +80,14 @@ async def infer(
     session_id: Annotated[str, Query(max_length=64)] = "",
     output: Annotated[str, Query(max_length=16)] = "",
 ) -> Response:
-    """The label map as NIfTI where the volume lies, and the scores; `output` image or json: one of them."""
+    """The label map as NIfTI in the volume's space, and the result; `output` (image, json) selects one."""
     if model != service.pipeline.segmenter.card.name:
         raise missing("model")
     if session_id:
         report, header = await _of_session(service, session_id)
     else:
-        async with received(request, service.films, service.settings.limits, most=1) as form:
-            report, header = await _analysed(service, form.films[0].path)
+        async with received(request, service.films, service.settings.limits, most=1) as uploads:
+            report, header = await _analysed(service, uploads[0].path)
     who = request.state.who
     await run_in_threadpool(service.audit.append, "outlined for Slicer", who=who)
     params = {"label_names": LABELS, "result": to_json(report)}
@@ -103,17 +103,17 @@ async def infer(
 
 
 async def _of_session(service: Service, session: str) -> tuple[Report, bytes]:
-    """The same of a volume that was sent before. Raises ServiceError where it is no longer there."""
+    """As `_analysed`, for a volume sent before. Raises ServiceError if it is no longer kept."""
     try:
         return await _analysed(service, service.sessions.path(session))
-    except FileNotFoundError:  # pushed out meanwhile; Slicer sends it again
+    except FileNotFoundError:  # removed meanwhile; Slicer sends it again
         raise missing("session") from None
 
 
 async def _analysed(service: Service, path: Path) -> tuple[Report, bytes]:
-    """A file's report, and the NIfTI header that its label map gets."""
+    """The report of a file, and the NIfTI header for its label map."""
     if not await run_in_threadpool(_is_nifti, path):
-        report = await service.analysed(path, "film", itself)
+        report = await service.analysed(path, "film")
         film = report.radiograph
         height, width = film.pixels.shape
         return report, header_of((height, width), film.spacing)
@@ -135,7 +135,7 @@ def _of_nifti(service: Service, path: Path) -> tuple[Report, bytes]:
 
 
 def _multipart(params: dict[str, Any], label: bytes) -> Response:
-    """Both in a form, as the plugin takes answers apart."""
+    """Both parts as a form, as the plugin expects."""
     boundary = uuid.uuid4().hex
     shown = 'Content-Disposition: form-data; name="'
     parts = (

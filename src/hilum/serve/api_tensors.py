@@ -1,6 +1,6 @@
-"""``/v2``: the Open Inference Protocol, which Triton's and KServe's clients speak.
+"""``/v2``: the Open Inference Protocol, for clients of Triton and KServe.
 
-The networks take prepared tensors by their own names; the model ``hilum`` takes whole films as BYTES.
+The networks have their own names and take prepared tensors; the model ``hilum`` takes whole films as BYTES.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from hilum.types import Array
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 WHOLE = "hilum"
-"""The model that takes a film as it is and gives its result document."""
+"""The model that takes a film file and returns its result document."""
 
 _MOST = 16  # prepared films in one request
 
 
-@router.get("", summary="The server", response_class=JSON)
+@router.get("", summary="Server metadata", response_class=JSON)
 async def server() -> Response:
-    """Its name, version and extensions."""
+    """Name, version and extensions of the server."""
     return JSON({"name": "hilum", "version": __version__, "extensions": ["binary_tensor_data"]})
 
 
-@router.get("/health/live", summary="Whether it lives", response_class=JSON)
+@router.get("/health/live", summary="Liveness check", response_class=JSON)
 async def live() -> Response:
-    """It does."""
+    """Answers 200 as long as the process runs."""
     return JSON({"live": True})
 
 
-@router.get("/health/ready", summary="Whether it takes requests", response_class=JSON)
+@router.get("/health/ready", summary="Readiness check", response_class=JSON)
 async def ready(service: Served) -> Response:
-    """Where the queue is full it does not."""
+    """Answers 503 if the queue is full."""
     service.engine.check()
     return JSON({"ready": True})
 
 
-@router.get("/models/{model}", summary="A model", response_class=JSON)
+@router.get("/models/{model}", summary="Model metadata", response_class=JSON)
 @router.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def metadata(service: Served, model: str, version: str = "") -> Response:
-    """Its inputs and outputs."""
+    """The inputs and outputs of a model."""
     runtime = _found(service, model, version)
     if runtime is None:
         inputs, outputs = [_described("film", "BYTES", [1])], [_described("report", "BYTES", [1])]
@@ -64,10 +64,10 @@ async def metadata(service: Served, model: str, version: str = "") -> Response:
     return JSON(_metadata(card.name, card.version, inputs, outputs))
 
 
-@router.get("/models/{model}/ready", summary="Whether a model is loaded", response_class=JSON)
+@router.get("/models/{model}/ready", summary="Readiness check of a model", response_class=JSON)
 @router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(service: Served, model: str, version: str = "") -> Response:
-    """All are, from the start."""
+    """Answers 200: all models are loaded at the start."""
     _found(service, model, version)
     return JSON({"name": model, "ready": True})
 
@@ -75,14 +75,14 @@ async def model_ready(service: Served, model: str, version: str = "") -> Respons
 @router.post("/models/{model}/infer", summary="Run a model", response_class=JSON)
 @router.post("/models/{model}/versions/{version}/infer", include_in_schema=False)
 async def infer(request: Request, service: Served, model: str, version: str = "") -> Response:
-    """Tensors in, tensors out; JSON, or binary behind it where the client sends and asks for that."""
+    """Tensors in, tensors out: as JSON, or binary after the JSON if the client sends or requests that."""
     runtime = _found(service, model, version)
     limits = service.settings.limits
     outputs: dict[str, Any]
-    # A place is taken first: where there is none, the body need not come.
+    # A place is taken first: if the queue is full, the body is not read.
     with service.engine.places() as places:
         content = await body(request, limits.bytes, limits.rate)
-        # Megabytes of JSON take a while, and far more memory than they have bytes.
+        # Parsing megabytes of JSON takes time, and far more memory than the JSON has bytes.
         ask = await service.aside(asked, content, request.headers.get(LENGTH))
         del content
         if runtime is None:
@@ -98,7 +98,7 @@ async def infer(request: Request, service: Served, model: str, version: str = ""
 
 
 def _found(service: Service, model: str, version: str) -> Runtime | None:
-    """A network by its name; None for the whole of it. Raises ServiceError where there is no such one."""
+    """A network by its name; None for the model ``hilum``. Raises ServiceError if there is no such model."""
     for runtime in service.runtimes.values():
         if model == runtime.card.name and version in ("", runtime.card.version):
             return runtime
@@ -112,17 +112,17 @@ async def _run(service: Service, runtime: Runtime, ask: Ask) -> dict[str, Array]
     preparation = runtime.card.preparation
     shape = (preparation.channels, preparation.size, preparation.size)
     if films is None or isinstance(films, list) or films.shape[1:] != shape or len(ask.inputs) != 1:
-        raise malformed(f"give one input, films, FP32, [N, {', '.join(map(str, shape))}]")
+        raise malformed(f"send exactly one input: films, FP32, [N, {', '.join(map(str, shape))}]")
     if len(films) > _MOST:
         raise ServiceError(413, "too-many", f"more than {_MOST} films in one request", "send fewer")
     return await service.aside(runtime, films)
 
 
 async def _whole(service: Service, ask: Ask, who: str, places: Places) -> bytes:
-    """The result document of one film, which is kept like any other."""
+    """The result document of one film, which is stored like any other."""
     film = ask.inputs.get("film")
     if not isinstance(film, list) or len(film) != 1 or len(ask.inputs) != 1:
-        raise malformed("give one input, film, BYTES, [1]; as base64 where it is not binary")
+        raise malformed("send exactly one input: film, BYTES, [1], as base64 if not in binary")
     draft = await run_in_threadpool(service.films.draft)
     try:
         await run_in_threadpool(draft.write_bytes, film[0])

@@ -1,4 +1,4 @@
-"""The application: every route, around them the guard, below them the service."""
+"""The application: the routes, the guard around them and the service behind them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from hilum.serve.guard import Guard, answer, unexpected
 from hilum.serve.runner import Runner
 from hilum.serve.service import Service
 from hilum.serve.settings import Settings
-from hilum.serve.wire import JSON
 from hilum.types import DISCLAIMER
 
 STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
-    """The ASGI application of a new service, which lives until the application shuts down."""
+    """The ASGI application of a new service, which is closed when the application shuts down."""
     service = Service(settings, pipeline)
 
     @asynccontextmanager
@@ -44,8 +43,8 @@ def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
     app = FastAPI(
         title="Hilum",
         version=__version__,
-        description=f"Frontal chest radiographs in, outlines, scores and evidence out. {DISCLAIMER}",
-        docs_url=None,  # both load scripts from elsewhere
+        description=f"Segments and scores frontal chest radiographs and maps the evidence. {DISCLAIMER}",
+        docs_url=None,  # both would load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -62,33 +61,36 @@ def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
 
 
 def _handle_faults(app: FastAPI) -> None:
-    """Every error in the one form that clients know; none repeats what the client sent."""
+    """Answer every error in the same form; none repeats what the client sent."""
 
     async def fault(request: Request, error: Any) -> Response:
-        if request.url.path.startswith("/v2/"):  # that protocol has errors as plain text
-            return JSON({"error": f"{error.reason}; {error.remedy}"}, error.status, dict(error.headers))
-        return answer(error)
+        return answer(error, request.url.path)
 
     async def unreadable(request: Request, error: Any) -> Response:
         if isinstance(error, ReadError):
             return await fault(request, ServiceError(400, "unreadable", error.reason, error.remedy))
         return await fault(request, ServiceError(422, "refused", str(error), "see the documentation"))
 
-    async def invalid(_: Request, error: Any) -> Response:
+    async def invalid(request: Request, error: Any) -> Response:
         where = {str(one["loc"][-1]) for one in error.errors() if one["loc"][0] in ("query", "path")}
         named = ", ".join(sorted(where)) or "body"
-        return answer(ServiceError(422, "invalid", f"malformed: {named}", "see /openapi.json"))
+        return await fault(
+            request, ServiceError(422, "invalid", f"invalid value: {named}", "see /openapi.json")
+        )
 
-    async def other(_: Request, error: Any) -> Response:
-        what = {404: "no such page", 405: "no such method here"}.get(error.status_code, "refused")
-        return answer(ServiceError(error.status_code, "http", what, "see /openapi.json", error.headers or {}))
+    async def other(request: Request, error: Any) -> Response:
+        what = {404: "no such page", 405: "this method is not allowed here"}.get(error.status_code, "refused")
+        headers = error.headers or {}
+        return await fault(
+            request, ServiceError(error.status_code, "http", what, "see /openapi.json", headers)
+        )
 
-    async def broken(_: Request, error: Any) -> Response:
+    async def broken(request: Request, error: Any) -> Response:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return answer(full())
+            return await fault(request, full())
         if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
-            return answer(unreachable())
-        return answer(unexpected())
+            return await fault(request, unreachable())
+        return await fault(request, unexpected())
 
     app.exception_handler(ServiceError)(fault)
     app.exception_handler(HilumError)(unreadable)

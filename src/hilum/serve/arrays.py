@@ -1,4 +1,4 @@
-"""The pictures of a report as arrays, for a viewer that draws them itself."""
+"""The pictures of a report as arrays, for viewers that draw them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hilum.serve.faults import ServiceError, missing
 from hilum.serve.recent import Kept
 from hilum.types import Array, Report
 
-WINDOW = "32767.5,65535"  # centre and width that show a film as it was read
-_LONGEST = 256  # pixels, of a map of evidence; networks see no finer
+WINDOW = "32767.5,65535"  # centre and width that show the whole range of the film
+_LONGEST = 256  # longest side of an evidence map in cells; networks resolve no more
 
 
 def film(report: Report) -> Array:
@@ -24,17 +24,17 @@ def film(report: Report) -> Array:
 
 
 def mask(report: Report) -> Array:
-    """The outlines (H, W) uint8, 0..3 as of Anatomy. Raises ServiceError where there are none."""
+    """The mask (H, W) uint8, 0..3 as in Anatomy. Raises ServiceError if the film was rejected."""
     if report.anatomy is None:
-        raise ServiceError(404, "rejected", "the film was rejected before it was outlined", "see its reasons")
+        raise ServiceError(404, "rejected", "the film was rejected before segmentation", "see its reasons")
     return report.anatomy.mask
 
 
 def evidence(kept: Kept, pipeline: Pipeline, label: str) -> tuple[Array, float]:
-    """A label's evidence over the whole film, above what turns the label positive, and its peak.
+    """A label's evidence map of the whole film, above the logit at which the label turns positive; its peak.
 
-    (h, w) little-endian float32 in logits, at most 256 on the long side. Raises ServiceError for an unknown
-    label, and where the film was rejected.
+    (h, w) little-endian float32 in logits, at most 256 on the long side. Raises ServiceError if the label is
+    unknown or the film was rejected.
     """
     if label not in pipeline.labels:
         raise missing("label")

@@ -1,7 +1,7 @@
-"""The audit log: who did what, when, to which result; each line holds the SHA-256 of the line before it.
+"""The audit log: who did what to which result, and when. Each line holds the SHA-256 of the line before it.
 
-A line changed, left out or put in breaks the chain there. Lines cut off the end do not: note the last hash
-elsewhere from time to time. Nothing in it names a patient.
+A changed, missing or inserted line breaks the chain. Lines removed from the end do not: record the last hash
+elsewhere from time to time. Nothing in the log names a patient.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from hilum.errors import ConfigError
 from hilum.types import now
 
-START = "0" * 64  # stands where the first line would name the one before it
-_LONGEST = 2**16  # bytes of a line; the service writes far shorter ones
+START = "0" * 64  # the hash in the first line
+_LONGEST = 2**16  # longest line in bytes; the service writes far shorter ones
 
 
 class Audit:
-    """One log file, open for appending. For one process; any thread may append."""
+    """One log file, open for appending by one process. Any thread may append."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -33,22 +33,22 @@ class Audit:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another --data") from None
         self._last = hashlib.sha256(last).hexdigest() if last else START
-        if torn:  # power or disk failed within the line: what it told did not happen
+        if torn:  # power or disk failed while the line was written: its action did not happen
             self.append("dropped a torn line", bytes=torn)
 
     def append(self, what: str, **about: str | int) -> None:
-        """Add a line; it has reached the system when this returns. Raises OSError where it cannot."""
+        """Add a line and hand it to the operating system. Raises OSError if that fails."""
         with self._lock:
             entry = {"previous": self._last, "time": now(), "what": what, **about}
             line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
             written = os.write(self._file, line)
             if written != len(line):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise OSError("the audit log takes no more; free some disk")
+                raise OSError("the audit log cannot be written; free some disk space")
             self._last = hashlib.sha256(line).hexdigest()
 
     def close(self) -> None:
-        """Write what the system still holds to the disk, and close the file."""
+        """Flush the file to disk and close it."""
         with self._lock:
             os.fsync(self._file)
             os.close(self._file)
@@ -56,16 +56,16 @@ class Audit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What `verify` found."""
+    """The result of `verify`."""
 
-    lines: int  # that are sound, from the first
+    lines: int  # valid lines, counted from the first
     last: str  # SHA-256 of the last of them
-    broken: int | None = None  # number of the first line that is not, from 1
+    broken: int | None = None  # number of the first invalid line, from 1
     why: str = ""
 
 
 def verify(path: Path) -> Verdict:
-    """Follow the chain of a log to its end, or to the first line that breaks it."""
+    """Check the chain of a log up to its end or its first invalid line. Raises ConfigError."""
     previous, count = START, 0
     try:
         with path.open("rb") as file:
@@ -79,20 +79,20 @@ def verify(path: Path) -> Verdict:
 
 
 def _why(line: bytes, previous: str) -> str:
-    """What is wrong with a line; empty where nothing is."""
+    """What is wrong with a line; empty if it is valid."""
     if not line.endswith(b"\n"):
-        return "it is not whole"
+        return "it is incomplete"
     try:
         entry = json.loads(line)
     except ValueError:
-        return "it is no JSON"
+        return "it is not JSON"
     if not isinstance(entry, dict) or entry.get("previous") != previous:
-        return "it does not name the line before it, which was changed, or lines are missing between them"
+        return "its hash is not that of the line before it, which was changed, or lines are missing between"
     return ""
 
 
 def _tail(file: int) -> tuple[bytes, int]:
-    """The last whole line, and how many bytes of a torn one follow it."""
+    """The last whole line, and the number of bytes of a torn line after it."""
     size = os.fstat(file).st_size
     tail = os.pread(file, 2 * _LONGEST, max(0, size - 2 * _LONGEST))
     whole = tail[: tail.rfind(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""Films out of request bodies: written to disk as they come, within limits of size, number and patience."""
+"""Films from request bodies, written to disk as they arrive, within limits of size, number and time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,64 +27,60 @@ RAW = {
     "image/jpeg": "film.jpg",
     "image/tiff": "film.tif",
 }
-"""Content type of a film sent as it is -> the name it goes by."""
+"""Content type of a film sent without a form -> its file name."""
 
-_PATIENCE = 30.0  # seconds that may pass without a byte, and before a body must have come at its rate
-_BUFFER = 2**20  # bytes held before they are written
-_FIELD = 2**16  # bytes of a form's field that is no film
+_PATIENCE = 30.0  # longest silence in seconds, and the start during which no rate is required
+_BUFFER = 2**20  # bytes collected before they are written
+_FIELD = 2**16  # bytes of all form fields that are not films; they are ignored
 _FIELDS = 16
-_HEADS = 2**13  # bytes of one part's headers
+_HEADS = 2**13  # bytes of the headers of one part
 
 
 @dataclass(slots=True)
 class Upload:
-    """One film that was sent."""
+    """One uploaded film."""
 
-    file: str  # as the client calls it, without folders
+    file: str  # the client's file name, without folders
     path: Path
 
 
-@dataclass(slots=True)
-class Form:
-    """What a request brought."""
-
-    films: list[Upload] = field(default_factory=list)
-    fields: dict[str, bytes] = field(default_factory=dict)
-
-
 @asynccontextmanager
-async def received(request: Request, films: Films, limits: Limits, *, most: int) -> AsyncIterator[Form]:
-    """The films of a request, at most so many; those that nobody adopts are deleted at the end.
+async def received(
+    request: Request, films: Films, limits: Limits, *, most: int
+) -> AsyncIterator[list[Upload]]:
+    """The films of a request, at most `most`; files that were not moved away are deleted at the end.
 
-    Raises ServiceError for whatever breaks a limit or is neither a film nor a form.
+    Raises ServiceError if the body exceeds a limit or is neither a film nor a form.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        total = most * (limits.bytes + _HEADS) + _FIELDS * (_FIELD + _HEADS)
+        total = most * (limits.bytes + _HEADS) + _FIELD + _FIELDS * _HEADS
     elif kind in RAW:
         total = limits.bytes
     else:
         raise ServiceError(
             415,
             "content-type",
-            "the body is neither a film nor a form with films",
+            "the content type is neither that of a film nor multipart/form-data",
             f"send multipart/form-data, or one film as {', '.join(RAW)}",
         )
-    form = Form()
+    uploads: list[Upload] = []
     try:
         if kind in RAW:
-            await _raw(request, films, form, RAW[kind], limits)
+            await _raw(request, films, uploads, RAW[kind], limits)
         else:
-            await _parts(request, films, form, limits, most, total)
-        if not form.films:
-            raise ServiceError(422, "no-film", "the request holds no film", "send one in a part named files")
-        yield form
+            await _parts(request, films, uploads, limits, most, total)
+        if not uploads:
+            raise ServiceError(
+                422, "no-film", "the request contains no film", "send a film in a part named files"
+            )
+        yield uploads
     finally:
-        await run_in_threadpool(_delete, [upload.path for upload in form.films])
+        await run_in_threadpool(_delete, uploads)
 
 
 async def body(request: Request, most: int, rate: int) -> bytes:
-    """A whole body in memory. Raises ServiceError where it is too large or too slow."""
+    """The whole body, in memory. Raises ServiceError if it is too large or too slow."""
     whole = bytearray()
     async for chunk in _chunks(request, most, rate):
         whole += chunk
@@ -92,7 +88,7 @@ async def body(request: Request, most: int, rate: int) -> bytes:
 
 
 def too_large(most: int, what: str = "film") -> ServiceError:
-    """The answer where something has too many bytes."""
+    """The answer if something has too many bytes."""
     return ServiceError(
         413,
         "too-large",
@@ -103,7 +99,7 @@ def too_large(most: int, what: str = "film") -> ServiceError:
 
 
 async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[bytes]:
-    """The body as it comes; ends a request that brings too much, or nothing for too long."""
+    """The body in chunks. Raises ServiceError if it is too large or arrives too slowly."""
     said = request.headers.get("content-length", "0")
     if said.isdecimal() and int(said) > total:
         raise too_large(total, "body")
@@ -117,10 +113,12 @@ async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[byte
         except StopAsyncIteration:
             return
         except ClientDisconnect:
-            raise ServiceError(400, "gone", "the connection ended within the body", "send it again") from None
+            raise ServiceError(
+                400, "gone", "the connection ended before the body did", "send it again"
+            ) from None
         except TimeoutError:
             raise ServiceError(
-                408, "slow", "the body comes too slowly", "send it faster", {"Connection": "close"}
+                408, "slow", "the body arrives too slowly", "use a faster connection", {"Connection": "close"}
             ) from None
         came += len(chunk)
         if came > total:
@@ -129,7 +127,7 @@ async def _chunks(request: Request, total: int, rate: int) -> AsyncIterator[byte
 
 
 class _Writer:
-    """One film on its way to disk."""
+    """Writes one film to disk."""
 
     def __init__(self, upload: Upload, most: int) -> None:
         self._file: BinaryIO = upload.path.open("wb", buffering=0)
@@ -149,16 +147,16 @@ class _Writer:
 
     def _written(self, data: bytes) -> None:
         left = memoryview(data)
-        while left:  # a full disk takes what it has room for, and tells so the next time
+        while left:  # a full disk takes part of the bytes, and raises at the next write
             left = left[self._file.write(left) :]
 
     def close(self) -> None:
         self._file.close()
 
 
-async def _raw(request: Request, films: Films, form: Form, name: str, limits: Limits) -> None:
+async def _raw(request: Request, films: Films, uploads: list[Upload], name: str, limits: Limits) -> None:
     upload = Upload(name, films.draft())
-    form.films.append(upload)
+    uploads.append(upload)
     writer = _Writer(upload, limits.bytes)
     try:
         async for chunk in _chunks(request, limits.bytes, limits.rate):
@@ -168,14 +166,16 @@ async def _raw(request: Request, films: Films, form: Form, name: str, limits: Li
         writer.close()
 
 
-async def _parts(request: Request, films: Films, form: Form, limits: Limits, most: int, total: int) -> None:
-    """Take a form apart as it comes."""
+async def _parts(
+    request: Request, films: Films, uploads: list[Upload], limits: Limits, most: int, total: int
+) -> None:
+    """Parse a form while it arrives."""
     boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:  # RFC 2046 section 5.1.1
         raise _malformed()
     events = _Events()
     parser = MultipartParser(boundary, events.callbacks())  # type: ignore[arg-type]
-    taker = _Taker(films, form, limits, most)
+    taker = _Taker(films, uploads, limits, most)
     try:
         async for chunk in _chunks(request, total, limits.rate):
             try:
@@ -191,12 +191,12 @@ async def _parts(request: Request, films: Films, form: Form, limits: Limits, mos
 
 
 class _Taker:
-    """Puts the parts of a form where they belong."""
+    """Writes the films of a form and ignores its other fields."""
 
-    def __init__(self, films: Films, form: Form, limits: Limits, most: int) -> None:
-        self._films, self._form, self._limits, self._most = films, form, limits, most
+    def __init__(self, films: Films, uploads: list[Upload], limits: Limits, most: int) -> None:
+        self._films, self._uploads, self._limits, self._most = films, uploads, limits, most
         self._writer: _Writer | None = None
-        self._field, self._fields = "", 0
+        self._fields, self._skipped = 0, 0  # number of other fields, and their bytes
 
     async def take(self, kind: str, value: Any) -> None:
         if kind == "part":
@@ -204,30 +204,26 @@ class _Taker:
         elif kind == "data" and self._writer is not None:
             await self._writer.write(value)
         elif kind == "data":
-            whole = self._form.fields[self._field] + value
-            if len(whole) > _FIELD:
-                raise too_large(_FIELD, "form's field")
-            self._form.fields[self._field] = whole
+            self._skipped += len(value)
+            if self._skipped > _FIELD:
+                raise too_large(_FIELD, "form beside its films")
         elif self._writer is not None:
             await self._writer.flush()
             self.close()
 
     def _begin(self, disposition: bytes) -> None:
         options = parse_options_header(disposition)[1]
-        name = options.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" not in options:
-            self._fields += 1  # not their names: one name may come any number of times
+            self._fields += 1
             if self._fields > _FIELDS:
                 raise _malformed()
-            self._field = name
-            self._form.fields[name] = b""
             return
-        if len(self._form.films) >= self._most:
+        if len(self._uploads) >= self._most:
             raise ServiceError(
-                413, "too-many", f"more than {self._most} films in one request", "send fewer, or a job"
+                413, "too-many", f"more than {self._most} films in one request", "send fewer, or send a job"
             )
         upload = Upload(_base(options[b"filename"]), self._films.draft())
-        self._form.films.append(upload)
+        self._uploads.append(upload)
         self._writer = _Writer(upload, self._limits.bytes)
 
     def close(self) -> None:
@@ -237,7 +233,7 @@ class _Taker:
 
 
 class _Events:
-    """What the parser of a form calls back, in order."""
+    """Collects the callbacks of the form parser, in order."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, Any]] = []
@@ -287,11 +283,11 @@ def _malformed() -> ServiceError:
 
 
 def _base(name: bytes) -> str:
-    """A file's name without folders, of any system, in plain characters."""
+    """A file name without folders (of any system) and without special characters."""
     text = name.decode("utf-8", "replace").replace("\\", "/").rsplit("/", 1)[-1]
     return plain(text, 255) or "film"
 
 
-def _delete(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _delete(uploads: list[Upload]) -> None:
+    for upload in uploads:
+        upload.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Who may come in: the host a request is addressed to, the page it comes from, the token it carries."""
+"""Access control: by the host a request names, the page that sends it, and its token."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hilum.serve.settings import Settings
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 PROBES = ("/healthz", "/readyz")
-OPEN = (*PROBES, "/v1/service", "/openapi.json")  # tell nothing of patients
+OPEN = (*PROBES, "/v1/service", "/openapi.json")  # hold nothing about patients
 
 
 def admit(method: str, path: str, headers: Headers, settings: Settings, static: Collection[str]) -> str:
-    """The name of who asks: its token's, or "anyone" where the service has no tokens.
+    """The client's name: that of its token, or "anyone" if the service has no tokens.
 
-    `static` are the paths of the pages. Raises ServiceError for who may not come in.
+    `static` are the paths of the pages. Raises ServiceError if access is denied.
     """
-    if path not in PROBES:  # which orchestrators address by whatever number the machine has
+    if path not in PROBES:  # orchestrators probe by IP address
         _check_host(headers, settings)
     harmless = method in SAFE and (path in OPEN or path in static)
-    if not harmless:  # searching too: how long it takes tells whether there is such a patient
+    if not harmless:  # searching too: its duration reveals whether a patient exists
         _check_origin(headers)
     who = _known(headers, settings)
     if who is None and not harmless:
         raise ServiceError(
             401,
             "token",
-            "no token, or one that the service does not know",
+            "the token is missing or unknown",
             "send Authorization: Bearer TOKEN",
             {"WWW-Authenticate": 'Bearer realm="hilum"'},
         )
@@ -38,11 +38,11 @@ def admit(method: str, path: str, headers: Headers, settings: Settings, static: 
 
 
 def _check_host(headers: Headers, settings: Settings) -> None:
-    """Refuse names that are not ours: a page elsewhere can make its own name point here (DNS rebinding)."""
+    """Refuse unknown host names: a foreign page can point its own name at this machine (DNS rebinding)."""
     named = headers.getlist("host")
     if len(named) != 1 or _host(named[0]) not in settings.allowed:
         raise ServiceError(
-            400, "host", "the service does not go by that host name", "start it with --allow-host NAME"
+            400, "host", "the service does not accept this host name", "start it with --allow-host NAME"
         )
 
 
@@ -54,12 +54,15 @@ def _host(netloc: str) -> str:
 
 
 def _check_origin(headers: Headers) -> None:
-    """Refuse what a page of another origin makes a browser send; what no browser sends has no origin."""
+    """Refuse what a page of another origin makes a browser send; other clients send no origin."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     own = origin is None or origin.lower().partition("://")[2] == headers.get("host", "").lower()
     if not own or site not in (None, "same-origin", "none"):
         raise ServiceError(
-            403, "origin", "sent by a page of another origin", "use the service's own page, or no browser"
+            403,
+            "origin",
+            "sent by a page of another origin",
+            "use the service's own page, or a client other than a browser",
         )
 
 
@@ -68,7 +71,7 @@ def _known(headers: Headers, settings: Settings) -> str | None:
         return "anyone"
     scheme, _, given = headers.get("authorization", "").partition(" ")
     found = None
-    for name, token in settings.tokens.items():  # all of them: how long it takes must not tell which
+    for name, token in settings.tokens.items():  # all of them: the duration must not reveal which one
         if hmac.compare_digest(token.encode(), given.strip().encode("utf-8", "replace")):
             found = name
     return found if scheme.lower() == "bearer" else None

@@ -1,4 +1,4 @@
-"""The films that wait: decoded ahead in processes of their own, then analysed, a film on each core."""
+"""The queue: films are decoded ahead in separate processes, then analysed, one film per core."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ class _Task:
     path: Path
     name: str
     finish: Finish
-    places: int  # of the queue, given back at the end
+    places: int  # in the queue, given back at the end
     future: Future[Any]
 
 
 class Places:
-    """Places in the queue that one request holds."""
+    """The places in the queue that one request holds."""
 
     def __init__(self, move: Callable[[int], None]) -> None:
         self._move, self.count = move, 0
 
     def more(self, films: int) -> None:
-        """Take further places, or give some back. Raises ServiceError where there are not as many."""
+        """Take more places, or give some back. Raises ServiceError if the queue is full."""
         self._move(films)
         self.count += films
 
     def taken(self) -> int:
-        """Hand one over to a film."""
+        """Pass one place on to a film."""
         self.count -= 1
         return 1
 
 
 class Engine:
-    """Films in, futures out. Takes films from any thread; results are finished in threads of its own.
+    """Films in, futures out. Any thread may submit films; results are finished in the engine's own threads.
 
-    No more than `HELD` pixels are held at a time, and a film for each decoder beyond it.
+    At most `HELD` pixels are in memory at a time, plus one film per decoder.
     """
 
     def __init__(self, pipeline: Pipeline, decoders: Decoders, *, count: int, capacity: int) -> None:
@@ -62,14 +62,14 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Places that are taken."""
+        """The number of places taken."""
         return self._waiting
 
     @contextmanager
     def places(self) -> Iterator[Places]:
-        """A place in the queue; those that no film has taken over are given back at the end.
+        """One place in the queue. Places that were not passed on to a film are given back at the end.
 
-        Raises ServiceError where there is none.
+        Raises ServiceError if the queue is full.
         """
         places = Places(self.move)
         places.more(1)
@@ -79,22 +79,21 @@ class Engine:
             places.more(-places.count)
 
     def move(self, films: int) -> None:
-        """Take so many places, or give them back. Raises ServiceError where there are not as many."""
+        """Take places (positive) or give them back (negative). Raises ServiceError if the queue is full."""
         with self._changed:
             if films > 0 and self._waiting + films > self._capacity:
                 raise busy()
             self._waiting += films
 
     def check(self) -> None:
-        """Raise ServiceError where not one place is free."""
+        """Raise ServiceError if the queue is full."""
         if self._waiting >= self._capacity:
             raise busy()
 
     def submit(self, path: Path, name: str, finish: Finish, places: Places | None) -> Future[Any]:
-        """Read a file and analyse it; the future is what `finish` makes of the report or the film's error.
+        """Read and analyse a file; the future holds what `finish` returns for the report or the film's error.
 
-        The film takes over one of the `places`, and gives it back when it is done; without any it is not
-        counted.
+        The film takes one of the `places` and gives it back when it is done. With None it is not counted.
         """
         task = _Task(path, name, finish, places.taken() if places else 0, Future())
         self._decoding.submit(self._decode, task)
@@ -126,13 +125,13 @@ class Engine:
     def _finish(self, task: _Task, result: Report | Exception, pixels: int) -> None:
         value, fault = None, None
         if isinstance(result, Exception) and not isinstance(result, HilumError):
-            fault = result  # the disk's, most likely, and not the film's
+            fault = result  # a fault of the disk, most likely, not of the film
         else:
             try:
                 value = task.finish(result)
-            except Exception as error:  # it goes on in who waits for it
+            except Exception as error:  # raised again where the future is awaited
                 fault = error
-        with self._changed:  # before the future, so that who waits for it finds the place free
+        with self._changed:  # before the future resolves, so that the place is free then
             self._held -= pixels
             self._waiting -= task.places
             self._changed.notify_all()

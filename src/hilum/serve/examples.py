@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows: examples of what is sent and answered."""
+"""Examples of requests and answers in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ _FAULT = {
 
 
 def shown(description: str, example: Any) -> dict[str, Any]:
-    """An answer in JSON with its example."""
+    """A JSON response with an example."""
     return {"description": description, "content": {"application/json": {"example": example}}}
 
 
-RESULT = shown("The film's result, or several", DOCUMENT)
+RESULT = shown("The result of the film; for several films, `results`", DOCUMENT)
 FAULTS: dict[int | str, dict[str, Any]] = {
-    400: shown("A film that cannot be read", _FAULT),
-    401: {"description": "No token"},
-    413: {"description": "Too many bytes or films"},
-    415: {"description": "Neither a film nor a form"},
-    503: {"description": "The queue is full; `Retry-After` tells when to try again"},
+    400: shown("The film cannot be read", _FAULT),
+    401: {"description": "The token is missing or unknown"},
+    413: {"description": "Too many bytes or too many films"},
+    415: {"description": "The body is neither a film nor a form"},
+    503: {"description": "The queue is full; try again after `Retry-After` seconds"},
 }

@@ -1,4 +1,4 @@
-"""What the service answers when it cannot do what it was asked."""
+"""The errors that the service answers with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hilum.errors import HilumError
 
 @dataclass(eq=False)
 class ServiceError(HilumError):
-    """An answer with an HTTP status other than success; nothing in it names a patient."""
+    """An answer with an HTTP error status; nothing in it names a patient."""
 
     status: int
-    code: str  # one word, the same for equal reasons
+    code: str  # a stable, machine-readable word
     reason: str
     remedy: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -26,31 +26,34 @@ class ServiceError(HilumError):
 
 
 def busy() -> ServiceError:
-    """The answer where the queue is full."""
+    """The answer if the queue is full."""
     return ServiceError(
         503,
         "busy",
-        "as many films as may wait are waiting",
-        "try again in a few seconds, or send a job",
+        "the queue is full, too many films are waiting",
+        "try again in a few seconds, or send the films as a job",
         {"Retry-After": "2"},
     )
 
 
 def full() -> ServiceError:
-    """The answer where nothing more can be written."""
+    """The answer if the disk is full."""
     return ServiceError(
-        507, "disk-full", "the service's disk is full", "free some of it, or keep films for less"
+        507, "disk-full", "the service's disk is full", "free some space, or lower --keep-days"
     )
 
 
 def unreachable() -> ServiceError:
-    """The answer where the database does not."""
+    """The answer if the database cannot be reached."""
     return ServiceError(
         503, "database", "the database cannot be reached", "try again later", {"Retry-After": "5"}
     )
 
 
 def missing(what: str = "result") -> ServiceError:
-    """The answer where nothing goes by the name that was asked for."""
-    there = {"result": "look for it among GET /v1/results", "model": "GET /v1/service names the models"}
-    return ServiceError(404, "missing", f"no such {what}", there.get(what, "see whether it was deleted"))
+    """The answer if there is no object of that name or id."""
+    there = {
+        "result": "list the results with GET /v1/results",
+        "model": "list the models with GET /v1/service",
+    }
+    return ServiceError(404, "missing", f"no such {what}", there.get(what, "check whether it was deleted"))

@@ -1,4 +1,4 @@
-"""The films as they were sent, on disk: named by the id of their result, deleted after a while."""
+"""The original films on disk, named by the id of their result and deleted after some days."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from hilum.serve.faults import ServiceError, full
 
-_ORPHANED = 3600.0  # seconds after which a film that no result and no job knows is deleted
+_ORPHANED = 3600.0  # seconds until a film without a result or job is deleted
 _DAY = 86_400.0
-_SPARE = 2**28  # bytes of disk that are left to the database and the logs
+_SPARE = 2**28  # bytes of disk reserved for database and logs
 
 
 class Films:
-    """A folder that only this user may open."""
+    """A folder with access for this user alone."""
 
     def __init__(self, folder: Path) -> None:
         self._kept, self._incoming = folder / "films", folder / "incoming"
-        shutil.rmtree(self._incoming, ignore_errors=True)  # uploads that a killed process left
+        shutil.rmtree(self._incoming, ignore_errors=True)  # uploads of a killed process
         for path in (self._kept, self._incoming):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
 
     def draft(self) -> Path:
-        """A new, empty file for an upload; `adopt` or delete it. Raises ServiceError if the disk is full."""
+        """A new, empty file for an upload; adopt or delete it. Raises ServiceError if the disk is full."""
         if shutil.disk_usage(self._incoming).free < _SPARE:
             raise full()
         path = self._incoming / uuid.uuid4().hex
@@ -38,10 +38,10 @@ class Films:
         draft.replace(self._kept / result)
 
     def path(self, result: str) -> Path:
-        """The film of a result. Raises ServiceError where it is kept no longer."""
+        """The film of a result. Raises ServiceError if it is no longer kept."""
         path = self._kept / result
         if not path.is_file():
-            raise ServiceError(410, "expired", "the film is kept no longer", "send the film again")
+            raise ServiceError(410, "expired", "the film is no longer kept", "send the film again")
         return path
 
     def discard(self, result: str) -> None:
@@ -49,15 +49,15 @@ class Films:
         (self._kept / result).unlink(missing_ok=True)
 
     def sweep(self, days: float, known: Collection[str], waiting: Collection[str] = ()) -> list[str]:
-        """Delete films older than so many days, and those that are not `known`; the ids of them.
+        """Delete films that are older than `days` or not `known`; the ids of the deleted films.
 
-        Those that are `waiting` to be analysed stay, however old.
+        Films that are `waiting` for analysis stay, whatever their age.
         """
         now, gone = time.time(), []
         for path in self._kept.iterdir():
             try:
                 age = now - path.stat().st_mtime
-            except FileNotFoundError:  # deleted by somebody meanwhile
+            except FileNotFoundError:  # deleted meanwhile
                 continue
             if path.name in waiting:
                 continue

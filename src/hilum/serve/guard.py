@@ -1,4 +1,4 @@
-"""Around every request: who may come in, what every answer says, and what is logged and counted of it."""
+"""Around every request: access control, response headers, logs and metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hilum.serve.wire import JSON
 logger = logging.getLogger("hilum.serve")
 
 ALWAYS = {
-    # The viewer draws on a canvas and saves what it draws; nothing runs but its own modules.
+    # The viewer draws on a canvas and saves it; only its own modules may run.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -37,7 +37,7 @@ ALWAYS = {
 
 
 class Guard:
-    """The outermost part of the application; `static` are the paths of its pages."""
+    """The outermost layer of the application; `static` are the paths of its pages."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, metrics: Metrics, static: Collection[str] = ()
@@ -45,7 +45,7 @@ class Guard:
         self.app, self._settings, self._metrics, self._static = app, settings, metrics, frozenset(static)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; whatever goes wrong, the answer is a whole one."""
+        """Serve one request; also after an error the client gets a complete answer."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
@@ -68,15 +68,15 @@ class Guard:
             await self.app(scope, receive, sending)
         except ServiceError as fault:
             if not status:
-                await answer(fault)(scope, receive, sending)
-        except Exception as error:  # the framework has answered it, and raises it for servers to log
+                await answer(fault, scope["path"])(scope, receive, sending)
+        except Exception as error:  # the framework has answered, and raises the error for the log
             logger.error(json.dumps({"request": request, "error": _places(error)}))  # noqa: TRY400 - a traceback may quote
             if not status:
-                await answer(unexpected())(scope, receive, sending)
+                await answer(unexpected(), scope["path"])(scope, receive, sending)
         self._note(scope, request, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, request: str, status: int, seconds: float) -> None:
-        """Log and count a request by its route: the path itself may hold anything."""
+        """Log and count a request by its route: the path may hold anything."""
         route = getattr(scope.get("route"), "path", None) or ("page" if status < 400 else "none")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(method, route, status).inc()
@@ -88,14 +88,16 @@ class Guard:
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
 
-def answer(fault: ServiceError) -> JSON:
-    """A fault as a response."""
-    return JSON(fault.document, status_code=fault.status, headers=dict(fault.headers))
+def answer(fault: ServiceError, path: str) -> JSON:
+    """The response for a fault at a path; under /v2 the protocol requires the error as plain text."""
+    plain = path == "/v2" or path.startswith("/v2/")
+    document = {"error": f"{fault.reason}; {fault.remedy}"} if plain else fault.document
+    return JSON(document, status_code=fault.status, headers=dict(fault.headers))
 
 
 def unexpected() -> ServiceError:
-    """The answer to what should not happen; what it was stands in the log alone."""
-    return ServiceError(500, "internal", "something went wrong in the service", "look into its log")
+    """The answer to an unexpected error, which only the log describes."""
+    return ServiceError(500, "internal", "an unexpected error occurred in the service", "see its log")
 
 
 def _complete(message: Message, request: str) -> None:
@@ -106,7 +108,7 @@ def _complete(message: Message, request: str) -> None:
 
 
 def _places(error: Exception) -> dict[str, Any]:
-    """What it was and where, without its message, which may quote a film's header."""
+    """Type and place of an error, without its message, which may quote a film's header."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames]
     return {"type": type(error).__name__, "at": places}

@@ -1,7 +1,7 @@
-"""Jobs in the database: many films that were taken on, and how far each has come.
+"""Jobs in the database: the films of each job and their status.
 
-A film's result and its place in the job change in one transaction, so that a killed process neither loses a
-film nor does one twice.
+A film's result and its status in the job change in one transaction, so that a killed process neither loses a
+film nor stores a result twice.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from hilum.serve.faults import ServiceError, missing
 from hilum.serve.results import Document, insert
 from hilum.serve.tables import JOB_FILMS, JOBS
 
-ATTEMPTS = 5  # starts of a film's analysis that ended with the process; then it is given up
+ATTEMPTS = 5  # analyses of a film that ended with the process; then it is given up
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A film that waits within a job."""
+    """A waiting film of a job."""
 
     job: str
     position: int
-    result: str  # id that its result will have
+    result: str  # id of its future result
     file: str
-    attempts: int  # that were begun
+    attempts: int  # attempts begun so far
 
 
 class Jobs:
@@ -38,9 +38,9 @@ class Jobs:
         self._engine, self._most = engine, most
 
     def add(self, job: str, files: Sequence[tuple[str, str]], received: str) -> None:
-        """Take on films, given as (result id, file name), under a new id. Raises ServiceError as `room`."""
+        """Add a job with films, given as (result id, file name). Raises ServiceError like `room`."""
         with self._engine.begin() as connection:
-            self.check(connection)
+            self._check(connection)
             connection.execute(JOBS.insert().values(id=job, received=received, status="queued"))
             rows = [
                 {
@@ -57,20 +57,19 @@ class Jobs:
             connection.execute(JOB_FILMS.insert(), rows)
 
     def room(self) -> None:
-        """Raise ServiceError where no further job is taken on."""
+        """Raise ServiceError if too many jobs are waiting."""
         with self._engine.connect() as connection:
-            self.check(connection)
+            self._check(connection)
 
-    def check(self, connection: sql.Connection) -> None:
-        """The same, within a transaction."""
+    def _check(self, connection: sql.Connection) -> None:
         wanted = sql.select(sql.func.count()).where(JOBS.c.status.in_(("queued", "running")))
         if (connection.scalar(wanted) or 0) >= self._most:
             raise ServiceError(
-                503, "busy", "as many jobs as may wait are waiting", "try again later", {"Retry-After": "60"}
+                503, "busy", "too many jobs are waiting", "try again later", {"Retry-After": "60"}
             )
 
     def get(self, job: str) -> Document:
-        """A job's document. Raises ServiceError where there is none."""
+        """A job's document. Raises ServiceError if there is none."""
         with self._engine.connect() as connection:
             status = connection.scalar(sql.select(JOBS.c.status).where(JOBS.c.id == job))
             if status is None:
@@ -88,7 +87,7 @@ class Jobs:
         }
 
     def pending(self, most: int) -> list[Pending]:
-        """The films to be analysed next, of the oldest job first."""
+        """The next films to analyse, those of the oldest job first."""
         query = (
             sql.select(JOB_FILMS)
             .join(JOBS, JOBS.c.id == JOB_FILMS.c.job)
@@ -103,14 +102,14 @@ class Jobs:
             ]
 
     def waiting(self) -> set[str]:
-        """The ids of films that wait within a job."""
+        """The result ids of all waiting films."""
         with self._engine.connect() as connection:
             return set(
                 connection.scalars(sql.select(JOB_FILMS.c.result).where(JOB_FILMS.c.status == "queued"))
             )
 
     def begin(self, film: Pending) -> None:
-        """Note that a film's analysis begins."""
+        """Record that a film's analysis begins."""
         with self._engine.begin() as connection:
             _alone(connection, film.job)
             connection.execute(
@@ -123,7 +122,7 @@ class Jobs:
             )
 
     def done(self, film: Pending, outcome: Document) -> bool:
-        """Keep a film's result document, or that of its error; False if the job was cancelled meanwhile."""
+        """Store a film's result or error document; False if the job was cancelled meanwhile."""
         failed = outcome["status"] == "error"
         with self._engine.begin() as connection:
             _alone(connection, film.job)
@@ -145,7 +144,7 @@ class Jobs:
         return True
 
     def cancel(self, job: str) -> list[str]:
-        """Give up what a job has not done; ids of those films. Raises ServiceError where there is no job."""
+        """Cancel a job; the result ids of its waiting films. Raises ServiceError if there is no such job."""
         with self._engine.begin() as connection:
             if _alone(connection, job) is None:
                 raise missing("job")
@@ -163,7 +162,7 @@ class Jobs:
         return list(left)
 
     def sweep(self, before: str) -> None:
-        """Forget the jobs that were received before then, unless they are still at work; results stay."""
+        """Delete the finished jobs received before a time; their results stay."""
         with self._engine.begin() as connection:
             connection.execute(
                 JOBS.delete().where(JOBS.c.received < before, JOBS.c.status.in_(("done", "cancelled")))
@@ -171,9 +170,9 @@ class Jobs:
 
 
 def _alone(connection: sql.Connection, job: str) -> str | None:
-    """A job's status if it is there; where several may write at a time, its row is ours until the end.
+    """A job's status, or None. Locks its row until the transaction ends, if the database has row locks.
 
-    Two films that end at the same time would each take the other for one that still waits.
+    Without the lock, two films that end at the same time would each see the other as waiting.
     """
     status: str | None = connection.scalar(
         sql.select(JOBS.c.status).where(JOBS.c.id == job).with_for_update()

@@ -1,4 +1,4 @@
-"""What Prometheus is told; no label of a metric comes from a client."""
+"""Metrics for Prometheus; no label value comes from a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Metrics:
-    """One service's counters."""
+    """The metrics of one service."""
 
     def __init__(self, *, waiting: Callable[[], float], deaths: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()
@@ -20,23 +20,23 @@ class Metrics:
         )
         self.seconds = Histogram(
             "hilum_request_seconds",
-            "From a request's head to its answer's end",
+            "Time from the request headers to the end of the answer",
             ["route"],
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.films = Counter("hilum_films", "Films by how they ended", ["status"], registry=self._registry)
+        self.films = Counter("hilum_films", "Films analysed, by status", ["status"], registry=self._registry)
         for status in ("ok", "rejected", "error"):
             self.films.labels(status)
-        queue = Gauge("hilum_queue_films", "Films that wait or are being analysed", registry=self._registry)
+        queue = Gauge("hilum_queue_films", "Films waiting or being analysed", registry=self._registry)
         queue.set_function(waiting)
         restarts = Gauge(
             "hilum_decoder_deaths",
-            "Decoders that crashed or hung, and were started anew",
+            "Decoder processes that crashed or hung and were restarted",
             registry=self._registry,
         )
         restarts.set_function(deaths)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus's format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""NIfTI-1, as far as one plane of grey needs it: 3D Slicer sends films so, and wants outlines so.
+"""NIfTI-1 for a single grey plane, the format in which 3D Slicer sends films and expects outlines.
 
 Source: the NIfTI-1 header, nifti1.h of the NIfTI Data Format Working Group.
 """
@@ -14,15 +14,15 @@ import numpy as np
 from hilum.errors import ReadError
 from hilum.types import Array
 
-START = 4096  # bytes that hold the header, also where it is gzipped
+START = 4096  # bytes that hold the header, gzipped or not
 _HEADER = 348
-_OFFSET = 352  # where the pixels of what we write begin: the header and four bytes that say "no extension"
+_OFFSET = 352  # where written pixels begin: after the header and four bytes for "no extension"
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
-_REMEDY = "send it as NIfTI-1 (.nii.gz) with one plane of grey, or as DICOM, PNG, JPEG or TIFF"
+_REMEDY = "send NIfTI-1 (.nii.gz) with one grey plane, or DICOM, PNG, JPEG or TIFF"
 
 
 def is_nifti(data: bytes) -> bool:
-    """Whether a file's first `START` bytes, or all, are those of NIfTI-1, gzipped or not."""
+    """Whether a file is NIfTI-1, gzipped or not, by its first `START` bytes."""
     start = data
     if data[:2] == b"\x1f\x8b":
         try:
@@ -33,9 +33,9 @@ def is_nifti(data: bytes) -> bool:
 
 
 def read_nifti(data: bytes, pixel_budget: int) -> tuple[Array, bytes]:
-    """One plane (H, W) uint8, uint16 or int16, and the header that tells its place in space.
+    """One plane (H, W) uint8, uint16 or int16, and the header with its position in space.
 
-    Raises ReadError for anything else, before more is unpacked than the budget allows.
+    Raises ReadError for anything else. Never unpacks more than the budget allows.
     """
     try:
         return _plane(_unpacked(data, pixel_budget), pixel_budget)
@@ -44,7 +44,7 @@ def read_nifti(data: bytes, pixel_budget: int) -> tuple[Array, bytes]:
 
 
 def write_nifti(mask: Array, header: bytes) -> bytes:
-    """A label map (H, W) uint8 at the place that a header tells, gzipped."""
+    """A label map (H, W) uint8 at the position given by a header, gzipped."""
     order = _order(header)
     out = bytearray(header)
     struct.pack_into(f"{order}hh", out, 70, 2, 8)  # datatype uint8, bits
@@ -55,15 +55,15 @@ def write_nifti(mask: Array, header: bytes) -> bytes:
 
 
 def header_of(shape: tuple[int, int], spacing: tuple[float, float] | None) -> bytes:
-    """The header of a film that came without one: rows run down, columns to the right."""
+    """The header for a film without one: rows run down, columns to the right."""
     out = bytearray(_HEADER)
     rows, columns = spacing or (1.0, 1.0)
     struct.pack_into("<i", out, 0, _HEADER)
     struct.pack_into("<8h", out, 40, 2, shape[1], shape[0], 1, 1, 1, 1, 1)
     struct.pack_into("<8f", out, 76, 1, columns, rows, 1, 0, 0, 0, 0)
     out[123] = 2  # millimetres
-    # As Slicer lays pictures that have no place: columns run to the patient's left, rows to the back, and
-    # the axes of NIfTI the other way.
+    # Slicer places pictures without a position so that columns run to the patient's left and rows to the
+    # back; the axes of NIfTI point the other way.
     struct.pack_into("<hh", out, 252, 0, 2)
     struct.pack_into("<12f", out, 280, -columns, 0, 0, 0, 0, -rows, 0, 0, 0, 0, 1, 0)
     out[344:348] = b"n+1\0"
@@ -71,7 +71,7 @@ def header_of(shape: tuple[int, int], spacing: tuple[float, float] | None) -> by
 
 
 def _unpacked(data: bytes, pixel_budget: int) -> bytes:
-    """The whole file; of a gzipped one as much as its header declares."""
+    """The whole file, unpacked up to the size that its header declares."""
     if data[:2] != b"\x1f\x8b":
         return data
     unpacker = zlib.decompressobj(31)
@@ -86,7 +86,7 @@ def _order(header: bytes) -> str:
         return "<"
     if struct.unpack_from(">i", header)[0] == _HEADER:
         return ">"
-    raise _refused("no NIfTI-1 header")
+    raise _refused("not a NIfTI-1 header")
 
 
 def _plane(plain: bytes, pixel_budget: int) -> tuple[Array, bytes]:
@@ -99,15 +99,15 @@ def _plane(plain: bytes, pixel_budget: int) -> tuple[Array, bytes]:
     kind = _TYPES.get(struct.unpack_from(f"{order}h", plain, 70)[0])
     offset = struct.unpack_from(f"{order}f", plain, 108)[0]
     if kind is None or not _OFFSET <= offset <= _OFFSET + 2**16:
-        raise _refused("a type of pixel that is no grey, or pixels at an odd place")
+        raise _refused("the pixel type is not grey, or the pixel offset is invalid")
     grey = np.frombuffer(plain, f"{order}{kind}", width * height, int(offset)).reshape(height, width)
     return _narrowed(grey), plain[:_HEADER]
 
 
 def _narrowed(grey: Array) -> Array:
-    """Pixels as `hilum.read` takes arrays; wider ones must hold grey levels of 16 bits."""
+    """Pixels in a type that `hilum.read` takes; wider types must hold grey levels of 16 bits."""
     if grey.dtype.kind == "f" and not np.isfinite(grey).all():
-        raise _refused("pixels that are no numbers")
+        raise _refused("pixels that are not finite")
     low, high = float(grey.min()), float(grey.max())
     for name in ("u1", "u2", "i2"):
         limits = np.iinfo(name)

@@ -1,4 +1,4 @@
-"""Connections on which nothing comes, or nothing is taken off: they are ended, for each takes a place."""
+"""Closes connections on which a client sends or reads too slowly: each of them takes a place."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD = 15.0  # seconds from a connection, or a request's first byte, to the end of the request's head
-TAKEN = 60.0  # seconds between two looks at how much of an answer was taken off
-_RATE = 2**14  # bytes a second that an answer must be taken off with
+HEAD = 15.0  # seconds from the connection, or a request's first byte, to the end of its headers
+TAKEN = 60.0  # seconds between two checks of how much of an answer was read
+_RATE = 2**14  # lowest rate at which a client must read an answer, in bytes per second
 
 
 class Impatient(H11Protocol):
-    """uvicorn's HTTP/1.1, which by itself waits for ever: for a request's head (Slowloris), for the rest of a
-    body that was answered already, and for answers to be taken off."""
+    """uvicorn's HTTP/1.1 with deadlines. By itself it waits for ever for request headers (Slowloris), for the
+    rest of a body that was already answered, and for a client to read an answer."""
 
-    _deadline: asyncio.TimerHandle | None = None  # for what is to come
-    _look: asyncio.TimerHandle | None = None  # at what is to be taken off
+    _deadline: asyncio.TimerHandle | None = None  # for what the client must send
+    _look: asyncio.TimerHandle | None = None  # next check of what the client must read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -25,7 +25,7 @@ class Impatient(H11Protocol):
         self._expect()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """The client has sent bytes."""
         super().data_received(data)
         if not self._owed():
             self._relax()
@@ -39,29 +39,29 @@ class Impatient(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not take off as fast as it is answered."""
+        """The client reads more slowly than the answer is written."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has taken nearly everything."""
+        """The client has read nearly everything."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._look_away()
 
     def on_response_complete(self) -> None:
-        """An answer is on its way, and the connection ends with it or goes on."""
+        """An answer was handed to the connection, which now ends or waits for the next request."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch()
 
     def timeout_keep_alive_handler(self) -> None:
-        """No further request has come."""
+        """No further request has arrived."""
         super().timeout_keep_alive_handler()
         self._watch()
 
     def _owed(self) -> bool:
-        """Whether the client is to send what no handler waits for: those have limits of their own."""
+        """Whether the client must send what no handler waits for (handlers have their own limits)."""
         answered = self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
         return answered or self.conn.their_state is h11.IDLE
 

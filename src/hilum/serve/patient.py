@@ -1,4 +1,4 @@
-"""Whose film it is, as its header says: for authorised answers and the worklist, never for a log."""
+"""Patient and study from a film's header, for authorised answers and the worklist, never for a log."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hilum.reading.reader import hushed
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_LONGEST = 128  # characters; DICOM's own limit for what is asked here is 64 a component (PS3.5 section 6.2)
+_LONGEST = 128  # characters; DICOM allows 64 per component of these attributes (PS3.5 section 6.2)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def plain(value: object, longest: int = _LONGEST) -> str:
-    """Text without control characters and other invisible ones, on one line, of bounded length."""
+    """Text on one line, without control or invisible characters, at most `longest` characters."""
     return _CONTROL.sub(" ", str(value)).strip()[:longest]
 
 
 def patient_of(header: Dataset | None) -> dict[str, str] | None:
-    """Id, name, birth date and sex; None for a film without a header. What is missing is empty."""
+    """Id, name, birth date and sex; missing values are empty. None for a film without a header."""
     if header is None:
         return None
     return {
@@ -32,7 +32,7 @@ def patient_of(header: Dataset | None) -> dict[str, str] | None:
 
 
 def study_of(header: Dataset | None) -> dict[str, str] | None:
-    """Uid, date, time, description and accession number of the study, likewise."""
+    """UID, date, time, description and accession number of the study, in the same way."""
     if header is None:
         return None
     return {
@@ -53,18 +53,18 @@ def _text(header: Dataset, keyword: str) -> str:
 
 
 def _name(said: str) -> str:
-    """Family name, comma, the others; of several ways to write it the first (PS3.5 section 6.2.1.1)."""
+    """Family name, comma, other names; of several component groups the first (PS3.5 section 6.2.1.1)."""
     family, *others = (part.strip() for part in said.split("=")[0].split("^"))
     rest = " ".join(part for part in others if part)
     return f"{family}, {rest}" if family and rest else family or rest
 
 
 def _date(said: str) -> str:
-    """YYYYMMDD as ISO 8601; anything else as it stands."""
+    """YYYYMMDD as ISO 8601; anything else unchanged."""
     return f"{said[:4]}-{said[4:6]}-{said[6:]}" if re.fullmatch(r"[0-9]{8}", said) else said
 
 
 def _time(said: str) -> str:
-    """HHMM and more as HH:MM:SS; anything else as it stands."""
+    """HHMM, HHMMSS or HHMMSS.F as HH:MM:SS; anything else unchanged."""
     found = re.fullmatch(r"([0-9]{2})([0-9]{2})([0-9]{2})?(\.[0-9]*)?", said)
     return f"{found[1]}:{found[2]}:{found[3] or '00'}" if found else said

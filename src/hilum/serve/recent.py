@@ -1,4 +1,4 @@
-"""The reports made last, kept in bounded memory: a viewer asks for the parts of one, one after the other."""
+"""The latest reports in bounded memory: a viewer asks for the parts of one report in turn."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pydicom.dataelem import RawDataElement
 from hilum.classify import Evidence
 from hilum.types import Report
 
-_ELEMENT = 500  # bytes that an element of a header takes beside its value
+_ELEMENT = 500  # bytes of a header element without its value
 
 
 @dataclass(slots=True)
 class Kept:
-    """A report, and every label's evidence once it was asked for."""
+    """A report, and every label's evidence after the first request for it."""
 
     report: Report
     evidence: Mapping[str, Evidence] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
-    size: int = field(init=False)  # bytes that it takes, its small parts not counted
+    size: int = field(init=False)  # bytes in memory, without small parts
 
     def __post_init__(self) -> None:
         film, anatomy = self.report.radiograph, self.report.anatomy
@@ -33,7 +33,7 @@ class Kept:
 
 
 class Recent:
-    """Result id -> Kept, of at most so many bytes; the one not asked for longest goes first."""
+    """Result id -> Kept, up to `most` bytes; the least recently used one is dropped first."""
 
     def __init__(self, most: int) -> None:
         self._most, self._size = most, 0
@@ -41,14 +41,14 @@ class Recent:
         self._lock = threading.Lock()
 
     def get(self, result: str) -> Kept | None:
-        """What is kept of a result."""
+        """The report of a result, if it is kept."""
         with self._lock:
             if result in self._kept:
                 self._kept.move_to_end(result)
             return self._kept.get(result)
 
     def put(self, result: str, report: Report) -> Kept:
-        """Keep a report, unless it alone is too large."""
+        """Keep a report, unless it alone exceeds the limit."""
         kept = Kept(report)
         with self._lock:
             self._drop(result)
@@ -70,7 +70,7 @@ class Recent:
 
 
 def _length(header: Dataset | None) -> int:
-    """About how many bytes a header takes: a small film may bring a large one."""
+    """The approximate size of a header in bytes: a small film may have a large one."""
     return sum(_ELEMENT + _value(element) for element in header.values()) if header else 0
 
 

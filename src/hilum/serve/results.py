@@ -1,4 +1,4 @@
-"""Results in the database: added, found, listed, deleted."""
+"""The results in the database: add, find, list, delete."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hilum.serve.tables import RESULTS, SCORES
 
 _COLUMNS = {"received": "received", "patient": "patient_name", "date": "study_date", "file": "file"}
 _SEARCHED = ("file", "patient_id", "patient_name", "accession", "description", "study_date")
-_LOOKED_AT = 2000  # films by one patient's id: some stands for very many patients
-_PRIORS = 100  # earlier films of one patient that are told, the newest
+_LOOKED_AT = 2000  # films with one patient id: some ids stand for very many patients
+_PRIORS = 100  # most earlier films in an answer, the newest
 
 Document = dict[str, Any]
 
 
 def insert(connection: sql.Connection, document: Document) -> None:
-    """Add a result document in a transaction of the caller's."""
+    """Add a result document within the caller's transaction."""
     patient, study = document["patient"] or {}, document["study"] or {}
     connection.execute(
         RESULTS.insert().values(
@@ -57,7 +57,7 @@ class Results:
             insert(connection, document)
 
     def get(self, result: str) -> Document:
-        """The document of a result. Raises ServiceError where there is none."""
+        """The document of a result. Raises ServiceError if there is none."""
         with self._engine.connect() as connection:
             found = connection.scalar(sql.select(RESULTS.c.document).where(RESULTS.c.id == result))
         if found is None:
@@ -71,7 +71,7 @@ class Results:
             return connection.scalar(sql.select(RESULTS.c.id).where(RESULTS.c.id == result)) is not None
 
     def ids(self) -> set[str]:
-        """Those of all results."""
+        """The ids of all results."""
         with self._engine.connect() as connection:
             return set(connection.scalars(sql.select(RESULTS.c.id)))
 
@@ -91,7 +91,7 @@ class Results:
         offset: int,
         limit: int,
     ) -> tuple[int, list[Document]]:
-        """How many results fit, and the summaries of some. Raises ServiceError for an unknown order."""
+        """The number of matches and the summaries of one page. Raises ServiceError if `sort` is unknown."""
         wanted = [RESULTS.c.status == status] if status else []
         wanted += [
             sql.or_(*(RESULTS.c[name].icontains(word, autoescape=True) for name in _SEARCHED))
@@ -113,7 +113,7 @@ class Results:
         return total or 0, [summary(json.loads(document)) for document in found]
 
     def prior(self, result: str) -> list[Document]:
-        """Summaries of the same patient's earlier films, the newest of them and first; none of this film."""
+        """Summaries of the same patient's earlier films, newest first, without this film."""
         own = self.get(result)
         patient = own["patient"] or {}
         if not patient.get("id"):
@@ -127,7 +127,7 @@ class Results:
         )
 
         def is_prior(other: Document) -> bool:
-            # Ids are only unique within the hospital that gave them; another birth date is another patient.
+            # Ids are unique within one hospital only; another birth date means another patient.
             same = _agree(other["patient"]["birth_date"], patient["birth_date"])
             again = other["input"]["sha256"] == own["input"]["sha256"]
             return same and not again and _taken(other) < _taken(own)
@@ -139,7 +139,7 @@ class Results:
 
 
 def summary(document: Document) -> Document:
-    """What a worklist shows of a result."""
+    """What the worklist shows of a result."""
     prediction: Mapping[str, Any] = document["prediction"] or {}
     return {
         "id": document["id"],
@@ -158,11 +158,11 @@ def summary(document: Document) -> Document:
 
 
 def _order(sort: str, labels: Sequence[str]) -> tuple[sql.FromClause, sql.ColumnElement[Any]]:
-    """Where to select from, and by what to sort."""
+    """The tables to select from, and the column to sort by."""
     if sort in _COLUMNS:
         return RESULTS, RESULTS.c[_COLUMNS[sort]]
     if sort not in labels:
-        raise ServiceError(422, "sort", "no such order", f"sort by {', '.join([*_COLUMNS, *labels])}")
+        raise ServiceError(422, "sort", "unknown sort key", f"sort by {', '.join([*_COLUMNS, *labels])}")
     scored = sql.and_(SCORES.c.result == RESULTS.c.id, SCORES.c.label == sort)
     return RESULTS.outerjoin(SCORES, scored), SCORES.c.probability
 
@@ -172,7 +172,7 @@ def _agree(one: str, other: str) -> bool:
 
 
 def _taken(document: Document) -> tuple[str, str, str]:
-    """When the film was taken: by its header, or else when it was received."""
+    """When the film was taken by its header, else when it was received."""
     study = document["study"] or {}
     date = study.get("date") or document["received"][:10]
     return date, study.get("time", ""), document["received"]

@@ -1,4 +1,4 @@
-"""What the service does by itself: it works off its jobs, and deletes films that were kept long enough."""
+"""The background work of the service: it analyses the films of jobs and deletes old films."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hilum.serve.service import Service, stamp
 
 logger = logging.getLogger("hilum.serve")
 
-_TOGETHER = 4  # films of jobs in the engine at a time; what waits for an answer is seldom held up by more
-_AGAIN = 5.0  # seconds until what failed (the database, most likely) is tried again
-_PASSING = (OSError, SQLAlchemyError)  # the disk or the database fails, and not the film
-_SWEEP = 3600.0  # seconds between two looks for films that were kept long enough
+_TOGETHER = 4  # films of jobs in the engine at a time: few, so that direct requests rarely wait for them
+_AGAIN = 5.0  # seconds until a failed step (of the database, most likely) is tried again
+_PASSING = (OSError, SQLAlchemyError)  # faults of disk or database, not of the film
+_SWEEP = 3600.0  # seconds between two searches for old films
 
 
 class Runner:
@@ -33,11 +33,11 @@ class Runner:
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._clean())]
 
     def wake(self) -> None:
-        """There is a new job."""
+        """Announce a new job."""
         self._more.set()
 
     async def stop(self) -> None:
-        """Finish the films that are being analysed; the others wait for the next start."""
+        """Finish the films being analysed; the others wait for the next start."""
         self._stopping = True
         self._more.set()
         self._tasks[1].cancel()
@@ -61,14 +61,14 @@ class Runner:
         if running >= _TOGETHER:
             return []
         try:
-            # Those that run are still queued in the table.
+            # Running films are still queued in the table.
             return await run_in_threadpool(self._service.jobs.pending, _TOGETHER)
         except Exception as error:
             self._failed(error)
             return []
 
     async def _analyse(self, film: Pending) -> None:
-        """Analyse one film of a job, again and again where it is not the film that fails."""
+        """Analyse one film of a job; repeat it as long as disk or database fail."""
         begun = False
         while not self._stopping:
             try:
@@ -76,7 +76,7 @@ class Runner:
                     await run_in_threadpool(self._service.jobs.begin, film)
                     begun = True
                 await self._analysed(film)
-            except HilumError:  # stands in the job already
+            except HilumError:  # already recorded in the job
                 return
             except Exception as error:
                 self._failed(error)
@@ -98,12 +98,12 @@ class Runner:
             await run_in_threadpool(service.job_failed, film, fault)
 
     async def _kept(self, film: Pending, path: Path) -> ReadError | None:
-        """Analyse a film and keep what comes of it; what is told in its place where that never works."""
+        """Analyse a film and store its result; the error to record instead if that can never succeed."""
         try:
             await asyncio.wrap_future(self._service.keep_of_job(film, path))
         except (HilumError, *_PASSING):
             raise
-        except Exception as error:  # it would hold up the other jobs for ever
+        except Exception as error:  # repeating it would block the other jobs for ever
             self._failed(error)
             return ReadError(film.file, f"could not be kept ({type(error).__name__})", "report this film")
         return None
@@ -123,12 +123,12 @@ class Runner:
     def _sweep(self) -> None:
         service = self._service
         days = service.settings.keep_days
-        waiting = service.jobs.waiting()  # first: a film leaves them when it becomes a result
+        waiting = service.jobs.waiting()  # read first: a film leaves this set when its result is stored
         gone = service.films.sweep(days, service.results.ids(), waiting)
         for result in gone:
             service.recent.drop(result)
         if gone:
             service.audit.append("deleted old films", films=len(gone))
         service.sessions.sweep()
-        # Who sent a job asks how it went, even where films are not kept.
+        # Clients ask for a job's outcome even if films are not kept.
         service.jobs.sweep(stamp(datetime.now(UTC) - timedelta(days=max(days, 1))))

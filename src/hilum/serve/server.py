@@ -1,4 +1,4 @@
-"""The process: a socket, uvicorn, and logs as lines of JSON."""
+"""The server process: uvicorn, its logs as lines of JSON, and the lock of the data folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hilum.serve.app import create_app
 from hilum.serve.patience import Impatient
 from hilum.serve.settings import Settings
 
-_GRACE = 60  # seconds for requests that run when the process is told to end
+_GRACE = 60  # seconds that running requests get after SIGTERM
 
 
 def run(settings: Settings, pipeline: Pipeline) -> None:
-    """Serve until told to end. Raises ConfigError where another process serves from the same folder."""
+    """Serve until SIGTERM or Ctrl-C. Raises ConfigError if another process serves from the same folder."""
     _log()
     with alone(settings):
         app = create_app(settings, pipeline)
@@ -35,7 +35,7 @@ def run(settings: Settings, pipeline: Pipeline) -> None:
             ws="none",
             h11_max_incomplete_event_size=2**14,  # bytes of a request's head
             log_config=None,
-            access_log=False,  # it would log paths as they came
+            access_log=False,  # it would log raw paths
             server_header=False,
             limit_concurrency=settings.limits.connections,
             timeout_keep_alive=15,
@@ -46,14 +46,16 @@ def run(settings: Settings, pipeline: Pipeline) -> None:
 
 @contextmanager
 def alone(settings: Settings) -> Iterator[None]:
-    """Hold the folder's lock: two processes would each chain an audit log of their own."""
+    """Hold the folder's lock: two processes would break the chain of the audit log."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
-        raise ConfigError(f"{settings.data}: another service runs there; choose another --data") from None
+        raise ConfigError(
+            f"{settings.data}: another service uses this folder; choose another --data"
+        ) from None
     try:
         yield
     finally:
@@ -61,14 +63,14 @@ def alone(settings: Settings) -> Iterator[None]:
 
 
 class Lines(logging.Formatter):
-    """A record as one line of JSON; of an exception only its type, for its message may quote a film."""
+    """A record as one line of JSON. Of an exception only the type: its message may quote a film."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
         }
-        # What asyncio says of an error that nobody took quotes it whole.
+        # asyncio quotes an unhandled error in full.
         message = "" if record.name == "asyncio" else record.getMessage()
         if record.name == "hilum.serve" and message.startswith("{"):
             line |= json.loads(message)

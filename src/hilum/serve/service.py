@@ -1,4 +1,4 @@
-"""What the service does, whatever the protocol that asks for it: films in, results kept, results opened."""
+"""The service behind all protocols: it analyses films, keeps their results and opens them again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ P = ParamSpec("P")
 
 
 class Service:
-    """Everything that one process of the service holds."""
+    """Everything that one service process holds."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         limits = settings.limits
@@ -56,14 +56,14 @@ class Service:
             pixel_budget=limits.pixels,
         )
         self.engine = Engine(pipeline, decoders, count=settings.decoders, capacity=limits.queue)
-        self._aside = ThreadPoolExecutor(2, "aside")  # few: a large film's pictures take much memory
+        self._aside = ThreadPoolExecutor(2, "aside")  # few: pictures of a large film take much memory
         self.metrics = Metrics(waiting=lambda: self.engine.waiting, deaths=lambda: decoders.deaths)
         self.sessions = Sessions()
         self._opening: dict[str, asyncio.Task[Kept]] = {}
         self.audit.append("started")
 
     def close(self) -> None:
-        """Finish what is being analysed, and let go of everything."""
+        """Finish the films being analysed and release everything."""
         self.engine.close()
         self._aside.shutdown()
         self.audit.append("stopped")
@@ -71,9 +71,9 @@ class Service:
         self.database.dispose()
 
     def keep(self, draft: Path, file: str, who: str, places: Places) -> Future[Document]:
-        """Analyse an upload and keep it; the future is its result document, or raises its ReadError.
+        """Analyse an upload and keep it; the future holds the result document or raises the film's ReadError.
 
-        Where it fails nothing is kept; the caller removes the upload, where it is still there.
+        If it fails, nothing is kept, and the caller deletes the upload if it still exists.
         """
         return self.engine.submit(draft, file, partial(self._keep, draft, file, who), places)
 
@@ -86,7 +86,7 @@ class Service:
         document = described(report, file, result)
         self.films.adopt(draft, result)
         self.audit.append("analysed", who=who, result=result)
-        self.recent.put(result, report)  # first: what is not listed yet cannot be deleted meanwhile
+        self.recent.put(result, report)  # first: a result that is not listed yet cannot be deleted meanwhile
         try:
             self.results.add(document)
         except BaseException:
@@ -97,7 +97,7 @@ class Service:
         return document
 
     def keep_of_job(self, film: Pending, path: Path) -> Future[None]:
-        """Analyse a film of a job and keep what comes of it, also an error, which the future raises."""
+        """Analyse a film of a job and store its result or error; the future raises the error."""
         return self.engine.submit(path, film.file, partial(self._keep_of_job, film), None)
 
     def _keep_of_job(self, film: Pending, report: Report | HilumError) -> None:
@@ -106,32 +106,34 @@ class Service:
             raise report
         self.audit.append("analysed", job=film.job, result=film.result)
         done = self.jobs.done(film, described(report, film.file, film.result))
-        # Else it was cancelled meanwhile, or is kept, and only the database's word of that was lost.
+        # If not done, it was cancelled, or an earlier commit succeeded and only its confirmation was lost.
         if not done and not self.results.exists(film.result):
             self.films.discard(film.result)
         self.metrics.films.labels(report.status).inc()
 
     def job_failed(self, film: Pending, error: HilumError) -> None:
-        """Keep the error of a job's film, and the film no longer."""
+        """Store the error of a job's film and delete the film."""
         self.audit.append("refused a film", job=film.job)
         self.jobs.done(film, error_document(film.file, error))
         self.films.discard(film.result)
         self.metrics.films.labels("error").inc()
 
     def forget(self, result: str, who: str) -> None:
-        """Delete a result, its film and what is at hand of it. Raises ServiceError where there is none."""
+        """Delete a result, its film and its report in memory. Raises ServiceError if there is none."""
         if not self.results.exists(result):
             raise missing()
-        self.audit.append("deleted", who=who, result=result)  # first: what cannot be audited is not done
+        self.audit.append(
+            "deleted", who=who, result=result
+        )  # first: an action that cannot be audited is not done
         self.results.delete(result)
         self.films.discard(result)
         self.recent.drop(result)
 
     async def opened(self, result: str) -> Kept:
-        """The report of a result, made anew from its film where it is not at hand.
+        """The report of a result, computed again from its film if it is not in memory.
 
-        Raises ServiceError where there is no such result, its film is gone, other models made it, or too many
-        films wait.
+        Raises ServiceError if there is no such result, its film is gone, other models made it, or the queue
+        is full.
         """
         if kept := self.recent.get(result):
             return kept
@@ -139,14 +141,14 @@ class Service:
             task = asyncio.create_task(self._open(result))
             self._opening[result] = task
             task.add_done_callback(lambda _: self._opening.pop(result, None))
-        # Shielded: several requests may wait for it, and one of them may go away.
+        # Shielded: several requests may wait for it, and one of them may be cancelled.
         return await asyncio.shield(self._opening[result])
 
     async def _open(self, result: str) -> Kept:
         document = await run_in_threadpool(self.results.get, result)
         self._same_models(document)
         path = await run_in_threadpool(self.films.path, result)
-        report = await self.analysed(path, document["file"], itself)
+        report = await self.analysed(path, document["file"])
         if _thresholds(to_json(report)) != _thresholds(document):
             raise _other_models()
         kept = self.recent.put(result, report)
@@ -155,19 +157,19 @@ class Service:
             raise missing()  # deleted meanwhile
         return kept
 
-    async def analysed(self, path: Path, file: str, finish: Callable[[Report | HilumError], T]) -> T:
-        """Analyse a file without keeping anything. Raises ServiceError where too many films wait."""
+    async def analysed(self, path: Path, file: str) -> Report:
+        """Analyse a file and keep nothing. Raises its ReadError, or ServiceError if the queue is full."""
         with self.engine.places() as places:
-            done: T = await asyncio.wrap_future(self.engine.submit(path, file, finish, places))
-        return done
+            report: Report = await asyncio.wrap_future(self.engine.submit(path, file, _itself, places))
+        return report
 
     async def aside(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Run what takes long, beside the engine and the event loop; two at a time, the others wait."""
+        """Run a slow function outside the engine and the event loop, two at a time."""
         return await asyncio.wrap_future(self._aside.submit(function, *arguments, **named))
 
     @property
     def runtimes(self) -> dict[str, Runtime]:
-        """Task -> the network that does it."""
+        """Task -> its network."""
         pipeline = self.pipeline
         loaded = {
             "gate": pipeline.gate,
@@ -187,18 +189,18 @@ def _other_models() -> ServiceError:
     return ServiceError(
         409,
         "other-model",
-        "the result was made by other models or thresholds than those that run now",
+        "the result was made with other models or thresholds than the current ones",
         "send the film again, or start the service with the models named in the result",
     )
 
 
 def _thresholds(document: Document) -> dict[str, float]:
-    """Which label turns positive where: of two cards with one network it may differ."""
+    """The threshold of each label: two cards of the same network may differ in it."""
     return {label: score["threshold"] for label, score in (document["prediction"] or {}).items()}
 
 
 def described(report: Report, file: str, result: str) -> Document:
-    """The document that is kept of a report."""
+    """The document that is stored for a report."""
     header = report.radiograph.origin.header
     return to_json(report) | {
         "id": result,
@@ -210,19 +212,19 @@ def described(report: Report, file: str, result: str) -> Document:
 
 
 def error_document(file: str, error: HilumError) -> Document:
-    """The document of a film that could not be read."""
+    """The error document of a film that could not be read."""
     document = error_json(file, error)
     document["error"] = {"code": "unreadable", "remedy": "send another film", **document["error"]}
     return document
 
 
 def stamp(time: datetime) -> str:
-    """A time in UTC as the database has it: ISO 8601 to the microsecond, which sorts as text."""
+    """A UTC time as stored in the database: ISO 8601 with microseconds, sortable as text."""
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def itself(report: Report | HilumError) -> Report:
-    """A report as it is; an error is raised."""
+def _itself(report: Report | HilumError) -> Report:
+    """The report; an error is raised."""
     if isinstance(report, HilumError):
         raise report
     return report

@@ -1,4 +1,4 @@
-"""The volumes that 3D Slicer has sent and will ask about; they do not outlive the process."""
+"""The volumes that 3D Slicer has sent; they are forgotten when the process ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from hilum.serve.faults import missing
 
 EXPIRY = 3600  # seconds
-_MOST = 8  # sessions at a time; the oldest goes first
+_MOST = 8  # sessions at a time; the oldest is removed first
 
 
 class Sessions:
@@ -20,7 +20,7 @@ class Sessions:
         self._paths: OrderedDict[str, Path] = OrderedDict()
 
     def add(self, path: Path) -> str:
-        """Keep a file; its session's id."""
+        """Keep a file; the id of its session."""
         session = uuid.uuid4().hex
         self._paths[session] = path
         while len(self._paths) > _MOST:
@@ -28,14 +28,14 @@ class Sessions:
         return session
 
     def path(self, session: str) -> Path:
-        """The file of a session. Raises ServiceError where there is none any more."""
+        """The file of a session. Raises ServiceError if the session has ended."""
         self.sweep()
         if session not in self._paths:
             raise missing("session")
         return self._paths[session]
 
     def sweep(self) -> None:
-        """End the sessions that are over."""
+        """End the expired sessions."""
         for session, path in list(self._paths.items()):
             if not path.is_file() or time.time() - path.stat().st_mtime > EXPIRY:
                 self.remove(session)

@@ -1,4 +1,4 @@
-"""The database: its tables, and how they come to be as this version needs them."""
+"""The database: its tables and their migrations."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ JOB_FILMS = sql.Table(
     METADATA,
     sql.Column("job", sql.String(32), sql.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     sql.Column("position", sql.Integer, primary_key=True),
-    sql.Column("result", sql.String(32), nullable=False, unique=True),  # given before there is one
+    sql.Column("result", sql.String(32), nullable=False, unique=True),  # assigned before the result exists
     sql.Column("file", sql.Text, nullable=False),
     sql.Column("status", sql.String(16), nullable=False),  # queued, ok, rejected, error, cancelled
-    sql.Column("error", sql.Text, nullable=False),  # its document as JSON; empty without one
+    sql.Column("error", sql.Text, nullable=False),  # error document as JSON, or empty
     sql.Column("attempts", sql.Integer, nullable=False),
 )
 
@@ -60,22 +60,22 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def connect(url: str, folder: Path) -> sql.Engine:
-    """Open a database, a SQLite file in `folder` where the URL is empty, and bring its tables up to date.
+    """Open a database and migrate its tables; an empty URL means an SQLite file in `folder`.
 
-    Raises ConfigError where it cannot be reached or was written by a newer version.
+    Raises ConfigError if it cannot be reached or was written by a newer version.
     """
     try:
         engine = _opened(url, folder)
         _migrate(engine)
     except (sql.exc.DBAPIError, sql.exc.ArgumentError, ImportError) as error:
-        # Its message may quote the URL, and so the password.
+        # The message may quote the URL with its password.
         raise ConfigError(
-            f"the database cannot be opened ({type(error).__name__}); check --database and that it is running"
+            f"the database cannot be opened ({type(error).__name__}); check --database and its server"
         ) from None
     return engine
 
 
-_PATIENCE = 60  # seconds for an answer of the database
+_PATIENCE = 60  # longest wait for the database, in seconds
 
 
 def _opened(url: str, folder: Path) -> sql.Engine:
@@ -86,9 +86,9 @@ def _opened(url: str, folder: Path) -> sql.Engine:
     parsed = sql.make_url(url)
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+pg8000")
-    # Parameters hold patients' names, and SQLAlchemy's errors would quote them.
+    # Parameters hold patients' names, which SQLAlchemy's errors would quote.
     if parsed.get_backend_name() != "sqlite":
-        # A host that is gone without a word would else be waited for until TCP gives up, for hours.
+        # Without it, a host that vanished would be waited for until TCP gives up, for hours.
         bound = {"timeout": _PATIENCE} if parsed.drivername.endswith("+pg8000") else {}
         return sql.create_engine(
             parsed, hide_parameters=True, pool_pre_ping=True, pool_timeout=10, connect_args=bound
@@ -99,13 +99,13 @@ def _opened(url: str, folder: Path) -> sql.Engine:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    # A commit then survives the death of the process, and costs no wait for the disk.
+    # A commit then survives a crash of the process without waiting for the disk.
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _migrate(engine: sql.Engine) -> None:
-    """Run the migrations that the database has not seen yet."""
+    """Run the migrations that the database lacks."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory

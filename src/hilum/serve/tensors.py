@@ -1,4 +1,4 @@
-"""Tensors as the Open Inference Protocol (version 2, REST) sends them: JSON, or binary behind the JSON."""
+"""Tensors of the Open Inference Protocol (version 2, REST): as JSON, or binary after the JSON."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from hilum.serve.wire import encoded
 from hilum.types import Array
 
 LENGTH = "inference-header-content-length"
-"""Header that tells where the JSON ends and the binary tensors begin (the protocol's binary extension)."""
+"""Header with the length of the JSON, after which binary tensors begin (the binary tensor data extension)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A request to infer."""
+    """An inference request."""
 
     id: str
     inputs: Mapping[str, Array | list[bytes]]
-    outputs: Mapping[str, bool]  # name -> whether binary is wanted; empty: all of them
-    binary: bool  # whether outputs that are not named are wanted binary
+    outputs: Mapping[str, bool]  # name -> whether it is wanted in binary; empty: all outputs
+    binary: bool  # whether outputs not named are wanted in binary
 
 
 def asked(body: bytes, length: str | None) -> Ask:
-    """Take a request apart: FP32 inputs become arrays, BYTES lists. Raises ServiceError if malformed."""
+    """Parse a request: FP32 inputs become arrays, BYTES lists. Raises ServiceError if it is malformed."""
     try:
         return _asked(body, len(body) if length is None else int(length))
     except ServiceError:
         raise
-    except Exception as error:  # other people's JSON may have any shape
-        raise malformed(f"not as the protocol has it ({type(error).__name__})") from None
+    except Exception as error:  # foreign JSON may have any shape
+        raise malformed(f"not a request of the protocol ({type(error).__name__})") from None
 
 
 def _asked(body: bytes, end: int) -> Ask:
@@ -48,7 +48,7 @@ def _asked(body: bytes, end: int) -> Ask:
     for tensor in ask["inputs"]:
         size = tensor.get("parameters", {}).get("binary_data_size")
         if size is not None and not 0 <= size <= len(rest):
-            raise malformed("binary_data_size is more than there is")
+            raise malformed("binary_data_size exceeds the body")
         raw, rest = (None, rest) if size is None else (rest[:size], rest[size:])
         inputs[str(tensor["name"])] = _tensor(tensor, raw)
     wanted = {
@@ -61,10 +61,10 @@ def _asked(body: bytes, end: int) -> Ask:
 def answered(
     ask: Ask, model: str, version: str, outputs: Mapping[str, Array | bytes]
 ) -> tuple[bytes, int | None]:
-    """The answer's body, and where its JSON ends if binary tensors follow. Raises ServiceError if asked for
-    an output that there is not."""
+    """The body of the answer, and the length of its JSON if binary tensors follow. Raises ServiceError for an
+    unknown output."""
     if unknown := set(ask.outputs) - set(outputs):
-        raise malformed(f"no output {min(unknown)[:64]}; there are {', '.join(outputs)}")
+        raise malformed(f"no output {min(unknown)[:64]}; the outputs are {', '.join(outputs)}")
     told, parts = [], []
     for name, values in outputs.items():
         if ask.outputs and name not in ask.outputs:
@@ -85,21 +85,21 @@ def answered(
 
 
 def malformed(reason: str) -> ServiceError:
-    """The answer to what is not as the protocol has it."""
+    """The answer to a request that does not follow the protocol."""
     return ServiceError(400, "malformed", reason, "see the Open Inference Protocol, version 2")
 
 
-_SIDES = 8  # of a tensor, more than any that is known here
+_SIDES = 8  # most dimensions of a tensor; known models use fewer
 
 
 def _tensor(tensor: Mapping[str, Any], raw: memoryview | None) -> Array | list[bytes]:
     kind, shape = tensor["datatype"], [int(side) for side in tensor["shape"]]
-    if len(shape) > _SIDES or any(not 1 <= side < 2**31 for side in shape):  # their product is asked for
-        raise malformed(f"a shape of more than {_SIDES} sides, or a side that is not between 1 and 2**31")
+    if len(shape) > _SIDES or any(not 1 <= side < 2**31 for side in shape):  # their product is computed below
+        raise malformed(f"a shape of more than {_SIDES} sides, or a side outside 1 to 2**31")
     if kind == "FP32":
         flat = np.array(_flat(tensor["data"]), "<f4") if raw is None else np.frombuffer(raw, "<f4")
         if flat.size != math.prod(shape):
-            raise malformed(f"{flat.size} numbers, the shape says {math.prod(shape)}")
+            raise malformed(f"{flat.size} numbers, but the shape has {math.prod(shape)}")
         if not np.isfinite(flat).all():
             raise malformed("numbers that are not finite")
         return flat.reshape(shape).astype(np.float32)
@@ -107,12 +107,12 @@ def _tensor(tensor: Mapping[str, Any], raw: memoryview | None) -> Array | list[b
         raise malformed("a datatype that is neither FP32 nor BYTES")
     found = _unpacked(raw) if raw is not None else [base64.b64decode(one) for one in _flat(tensor["data"])]
     if len(found) != math.prod(shape):
-        raise malformed(f"{len(found)} elements, the shape says {math.prod(shape)}")
+        raise malformed(f"{len(found)} elements, but the shape has {math.prod(shape)}")
     return found
 
 
 def _flat(data: Any) -> list[Any]:
-    """The protocol lets a client nest the numbers as the shape is, or not."""
+    """The protocol allows numbers nested by shape, or flat."""
     while data and isinstance(data[0], list):
         data = [one for row in data for one in row]
     return list(data)

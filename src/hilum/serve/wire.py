@@ -1,4 +1,4 @@
-"""How answers are put into bytes: JSON, and NumPy's own file format for arrays."""
+"""Answers as bytes: JSON, and NumPy's file format for arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hilum.types import Array
 
 
 class JSON(Response):
-    """A document as JSON; NaN is an error, lone surrogates (file names that are not UTF-8) are escaped."""
+    """A document as JSON. NaN is an error; lone surrogates (file names that are not UTF-8) are escaped."""
 
     media_type = "application/json"
 
@@ -38,7 +38,7 @@ def npy(array: Array) -> bytes:
 
 
 def squeezed(content: bytes, accept_encoding: str) -> tuple[bytes, Mapping[str, str]]:
-    """The content gzipped where the client takes that, and the headers that say so."""
+    """The content, gzipped if the client accepts that, and the matching headers."""
     if "gzip" not in accept_encoding.lower():
         return content, {"Vary": "Accept-Encoding"}
     return gzip.compress(content, 1, mtime=0), {"Vary": "Accept-Encoding", "Content-Encoding": "gzip"}

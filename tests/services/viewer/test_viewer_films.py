@@ -83,7 +83,8 @@ def test_many_films_go_as_a_job(viewer: Any, tmp_path: Path) -> None:
     assert ("POST", "jobs") in sent
     assert ("POST", "predict") not in sent
     told = [row.split("\n")[:2] for row in viewer.page.locator("#uploads-list li").all_inner_texts()]
-    assert told == [[f"many{i}.png", "error" if i == 1 else "read"] for i in reversed(range(6))]
+    assert told == [[f"many{i}.png", "error" if i == 1 else "analysed"] for i in reversed(range(6))]
+    assert viewer.text("#uploads-title") == "5 of 6 analysed"
     viewer.page.fill("#search", "many")
     viewer.page.wait_for_function("() => document.querySelectorAll('[role=option]').length === 5")
 
@@ -219,10 +220,7 @@ def test_a_full_service_is_asked_again(viewer: Any, phantom: Path) -> None:
 
 
 def test_a_job_that_cannot_be_asked_about_for_a_while_is_not_sent_again(viewer: Any, tmp_path: Path) -> None:
-    films = []
-    for seed in range(5):
-        films.append(tmp_path / f"asked{seed}.png")
-        cv2.imwrite(str(films[-1]), draw(seed, size=256).pixels)
+    films = _several(tmp_path, "asked")
     asked, sent = [], []
 
     def lost(route: Any) -> None:
@@ -239,6 +237,74 @@ def test_a_job_that_cannot_be_asked_about_for_a_while_is_not_sent_again(viewer: 
     viewer.add(*films)
     assert len(asked) > 1
     assert [url.rsplit("/", 1)[1] for url in sent] == ["jobs"]
+
+
+def test_a_job_outlives_a_restart_of_the_service(viewer: Any, tmp_path: Path) -> None:
+    """No answer, or that of a proxy before a service that is starting: the job goes on all the same."""
+    films = _several(tmp_path, "again")
+    asked: list[Any] = []
+
+    def away(route: Any) -> None:
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=502, headers={"Retry-After": "1"}, body="<html>")
+
+    viewer.page.route("**/v1/jobs/*", away)
+    viewer.visit()
+    viewer.add(*films)
+    assert len(asked) > 1
+    assert viewer.page.locator("#uploads-list .ok").count() == len(films)
+
+
+def test_a_job_that_is_cancelled_while_it_is_sent_is_cancelled_in_the_service(
+    viewer: Any, tmp_path: Path
+) -> None:
+    films = _several(tmp_path, "never")
+    held: list[Any] = []
+    viewer.page.route("**/v1/jobs", lambda route: held.append(route))
+    viewer.visit()
+    with viewer.page.expect_request("**/v1/jobs"):
+        viewer.page.set_input_files("#files", [str(film) for film in films])
+    viewer.page.click("#uploads-cancel")
+    with viewer.page.expect_request(lambda request: request.method == "DELETE"):
+        held[0].continue_()
+
+
+def test_an_answer_that_is_no_json_ends_its_upload(viewer: Any, phantom: Path) -> None:
+    viewer.page.route("**/v1/predict", lambda route: route.fulfill(status=200, body="<html>sign in</html>"))
+    viewer.visit()
+    viewer.add(phantom)
+    assert "error" in viewer.text("#uploads-list li")
+
+
+def test_a_film_that_cannot_be_opened_leaves_no_other_beside_its_name(
+    viewer: Any, dicom: Callable[..., Path]
+) -> None:
+    viewer.visit()
+    viewer.add(dicom("refused.dcm", 3, PatientID="refused"))
+    viewer.open(dicom("before.dcm", 4, PatientID="before"))
+    viewer.page.reload()  # nothing is at hand
+    viewer.shown("before.dcm")
+    error = {"code": "database", "reason": "the database cannot be reached", "remedy": "try again later"}
+    viewer.page.route("**/prior", lambda route: route.fulfill(status=503, json={"error": error}))
+    viewer.page.click("[role=option]:has-text('refused.dcm')")
+    viewer.page.wait_for_selector("#trouble", state="visible")
+    assert not viewer.page.is_visible("#films")
+    assert not viewer.page.is_visible("#panel")
+    assert "refused.dcm" in viewer.text("[role=option][aria-selected=true]")
+    viewer.page.unroute("**/prior")
+    viewer.page.reload()
+    viewer.shown("refused.dcm")
+
+
+def _several(where: Path, name: str) -> list[Path]:
+    """Five films, which go as a job."""
+    films = [where / f"{name}{seed}.png" for seed in range(5)]
+    for seed, film in enumerate(films):
+        cv2.imwrite(str(film), draw(seed, size=256).pixels)
+    return films
 
 
 def _pages(route: Any) -> None:

@@ -176,6 +176,20 @@ def test_evidence_is_washed_over_the_film_with_its_legend(viewer: Any, real: Pat
     assert not viewer.over().any()
 
 
+def test_a_map_that_does_not_come_leaves_no_other_labels_in_its_place(viewer: Any, real: Path) -> None:
+    viewer.open(real)
+    viewer.press("m", "c", "g")
+    viewer.page.wait_for_selector(".viewport.active .legend", state="visible")
+    error = {"code": "x", "reason": "the film is kept no longer", "remedy": "send it again"}
+    viewer.page.route("**/evidence/*", lambda route: route.fulfill(status=410, json={"error": error}))
+    viewer.page.click("button.label[data-label='Pleural Effusion']")
+    viewer.page.wait_for_selector("#trouble", state="visible")
+    viewer.settled()
+    assert not viewer.over().any()
+    assert viewer.page.is_hidden(".viewport.active .legend")
+    assert viewer.page.input_value("#evidence") == ""
+
+
 def test_the_ratio_follows_its_lines(viewer: Any, real: Path) -> None:
     viewer.open(real)
     assert "0.51" in viewer.text("#ratio")

@@ -1,4 +1,4 @@
-// The service's HTTP interface, and nothing else that leaves this page.
+// The service's HTTP interface: the only requests that this page sends.
 
 import { tab } from "./kept.js";
 import { parseNpy } from "./npy.js";
@@ -7,7 +7,7 @@ const KEY = "hilum-token";
 let prompting = null;
 let ask = null;
 
-/** An answer that is not what was asked for: status, code, reason, remedy, and seconds to wait if it says so. */
+/** An error answer: status (0: no answer), code, reason, remedy, and the seconds to wait, if given. */
 export class ServiceError extends Error {
   constructor(status, { code = "error", reason = "", remedy = "" } = {}, retryAfter = 0) {
     super(reason || `The service answered ${status}.`);
@@ -15,7 +15,7 @@ export class ServiceError extends Error {
   }
 }
 
-/** Sets who is asked for the token: a function (whether one was refused) -> promise, resolved when it is set. */
+/** Sets the token prompt: a function (whether a token was refused) -> promise, resolved when a token is set. */
 export function onTokenNeeded(prompt) {
   ask = prompt;
 }
@@ -23,7 +23,7 @@ export function onTokenNeeded(prompt) {
 export const setToken = (token) => tab.set(KEY, token);
 export const hasToken = () => tab.get(KEY) !== null;
 
-/** Asks for the token, once for all requests that wait for it. */
+/** Asks for the token, once for all waiting requests. */
 export function promptForToken() {
   const refused = hasToken();
   prompting ??= ask(refused).finally(() => (prompting = null));
@@ -40,7 +40,7 @@ function failure(status, text, retryAfter) {
   try {
     said = JSON.parse(text).error ?? {};
   } catch {
-    // A proxy's page; the status alone must do.
+    // The page of a proxy: only the status is known.
   }
   return new ServiceError(status, said, Number(retryAfter) || 0);
 }
@@ -53,13 +53,13 @@ async function request(path, options = {}) {
       response = await fetch(path, { ...options, headers: { ...sent, ...options.headers } });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new ServiceError(0, { code: "offline", reason: "The service does not answer.", remedy: "Is it running?" });
+      throw new ServiceError(0, { code: "offline", reason: "The service does not answer.", remedy: "check whether it is running" });
     }
     if (response.ok) return response;
     if (response.status !== 401 || !ask) {
       throw failure(response.status, await response.text(), response.headers.get("Retry-After"));
     }
-    // Another request may have brought the token while this one was under way.
+    // Another request may have obtained the token meanwhile.
     if (sent.Authorization === headers().Authorization) await promptForToken();
   }
 }
@@ -82,29 +82,29 @@ export const job = (id) => json(`/v1/jobs/${encodeURIComponent(id)}`);
 export const cancelJob = (id) => request(`/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
 export const part = async (id, name) => (await request(`${one(id)}/${name}`)).blob();
 
-/** The film's 16-bit values with the window it is first shown in: {data, rows, columns, centre, width}. */
+/** The film's 16-bit values and its initial window: {data, rows, columns, centre, width}. */
 export async function film(id, options) {
   const { headers: said, ...values } = await array(`${one(id)}/film.npy`, options);
-  const [centre, width] = (said.get("X-Hilum-Window") ?? "32767.5,65536").split(",").map(Number);
+  const [centre, width] = said.get("X-Hilum-Window").split(",").map(Number);
   return { ...values, centre, width };
 }
 
-/** One label's map in logits above its baseline, and the value that is drawn strongest. */
+/** One label's map in logits above its baseline, and the value that is drawn at full strength. */
 export async function evidence(id, label, options) {
   const { headers: said, ...values } = await array(`${one(id)}/evidence/${encodeURIComponent(label)}.npy`, options);
   return { ...values, strongest: Number(said.get("X-Hilum-Strongest")) || 1 };
 }
 
-/** Sends files to be analysed at once; `progress` hears the share that has been sent, 0..1. */
+/** Sends files for immediate analysis; `progress` is called with the share sent, 0..1. */
 export const predict = (files, progress) => send("/v1/predict", files, progress);
-/** Sends files to be analysed one after another; the answer tells the job to ask about. */
+/** Sends files as a job; the answer is the job's document. */
 export const submitJob = (files, progress) => send("/v1/jobs", files, progress);
 
 async function send(path, files, progress) {
   for (;;) {
     const sent = headers();
     try {
-      return await upload(path, files, progress, sent);
+      return JSON.parse(await upload(path, files, progress, sent));
     } catch (error) {
       if (error.status !== 401 || !ask) throw error;
       if (sent.Authorization === headers().Authorization) await promptForToken();
@@ -112,7 +112,7 @@ async function send(path, files, progress) {
   }
 }
 
-// fetch tells nothing of how much was sent; XMLHttpRequest does.
+// fetch does not report upload progress; XMLHttpRequest does.
 function upload(path, files, progress, sent) {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name);
@@ -125,7 +125,7 @@ function upload(path, files, progress, sent) {
     sending.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     sending.onerror = () => reject(new ServiceError(0, { code: "offline", reason: "The service does not answer." }));
     sending.onload = () => {
-      if (sending.status < 400) resolve(JSON.parse(sending.responseText));
+      if (sending.status < 400) resolve(sending.responseText);
       else reject(failure(sending.status, sending.responseText, sending.getResponseHeader("Retry-After")));
     };
     sending.send(form);

@@ -1,4 +1,4 @@
-// The page: what opens a film, what keys and buttons do, and what then changes beside it.
+// The page: opening films, the actions of keys and buttons, and the panel beside the film.
 
 import * as api from "./api.js";
 import { askDelete, askToken } from "./dialogs.js";
@@ -25,11 +25,11 @@ const worklist = new Worklist((id) => open(id));
 const uploads = uploadsList({ open: (id) => open(id), done: arrived });
 const panel = byId("panel");
 let opening = new AbortController();
-let wanted = null; // the film that is open, or about to be
-let current = null; // its record, once it is there
+let wanted = null; // id of the film that is open or being opened
+let current = null; // its record, once loaded
 let priors = [];
 
-/** Opens a film; what was being opened before is given up. */
+/** Opens a film; cancels the opening of another. */
 async function open(id) {
   opening.abort();
   opening = new AbortController();
@@ -39,19 +39,22 @@ async function open(id) {
   say("Loading the film");
   try {
     const opened = await record(id, signal);
-    priors = await api.priors(id, { signal });
-    if (signal.aborted) return;
-    shown(opened);
+    const earlier = await api.priors(id, { signal });
+    if (!signal.aborted) shown(opened, earlier);
   } catch (error) {
-    if (error.name !== "AbortError" && !signal.aborted) trouble(error);
+    if (signal.aborted) return;
+    nothing(); // the list marks this film: no other film may stay on the screen
+    history.replaceState(null, "", `#${id}`); // a reload tries again
+    trouble(error);
   }
 }
 
-function shown(opened) {
+function shown(opened, earlier) {
   byId("trouble").hidden = true;
   byId("welcome").hidden = true;
   byId("films").hidden = !opened.film;
   current = opened;
+  priors = earlier;
   stage.compare(null);
   stage.main.show(opened.film ? opened : null);
   if (opened.gone) trouble(opened.gone);
@@ -83,7 +86,7 @@ function arrived(file) {
   if (!wanted || uploads.files.length === 1) open(file.id);
 }
 
-/** Builds the panel anew; what had the focus in it has it again. */
+/** Rebuilds the panel; the focused control keeps its focus. */
 function refreshPanel() {
   const held = panel.contains(document.activeElement) ? document.activeElement : null;
   const again = held && (held.id ? `#${held.id}` : held.dataset.id ? `[data-id="${held.dataset.id}"]` : held.dataset.label ? `[data-label="${CSS.escape(held.dataset.label)}"]` : null);
@@ -95,11 +98,11 @@ function refreshPanel() {
 }
 
 const act = {
-  /** Shows a label's evidence; a second time hides it, unless it was picked from a list. */
+  /** Shows a label's evidence map, or hides it if it is shown already and was not `picked` from a list. */
   evidence: async (label, picked = false) => {
     try {
       await stage.main.showEvidence(label === stage.main.shown.label && !picked ? null : label);
-      say(stage.main.shown.label ? `Evidence for ${stage.main.shown.label}` : "No evidence shown");
+      say(stage.main.shown.label ? `Evidence for ${stage.main.shown.label}` : "No evidence map shown");
     } catch (error) {
       trouble(error);
     }
@@ -115,16 +118,16 @@ const act = {
     restored(stage.main.record);
     stage.main.marked();
     panel.focus();
-    say("The lines are where they were measured");
+    say("The lines are back at their measured positions");
   },
   compare: async (id) => {
     try {
       const before = current;
       const other = stage.comparing === id ? null : await record(id);
-      if (current !== before) return; // another film was opened meanwhile, maybe another patient's
+      if (current !== before) return; // another film was opened meanwhile, maybe of another patient
       if (other?.gone) throw other.gone;
       stage.compare(other);
-      say(stage.comparing ? "The earlier film is at the left" : "One film is shown");
+      say(stage.comparing ? "The earlier film is on the left" : "One film is shown");
       refreshPanel();
     } catch (error) {
       trouble(error);
@@ -142,7 +145,7 @@ const act = {
       const link = el("a", { href: URL.createObjectURL(await api.part(id, name)), download: `${result.file}.${name.replace("report.", "")}` });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-      say(`${link.download} is saved`);
+      say(`${link.download} was saved`);
     } catch (error) {
       trouble(error);
     }
@@ -160,17 +163,17 @@ const act = {
       if (current?.id === id) nothing();
       worklist.refresh();
       byId("rows").focus();
-      say(`${result.file} is deleted`);
+      say(`${result.file} was deleted`);
     } catch (error) {
       trouble(error);
     }
   },
 };
 
-/** The next label with a map, and none after the last. */
+/** Shows the next label's map; none after the last. */
 function nextEvidence() {
   const maps = Object.keys(stage.main.record?.result.prediction ?? {});
-  if (!maps.length) return say("There is no evidence map of this film");
+  if (!maps.length) return say("This film has no evidence maps");
   return act.evidence(maps[maps.indexOf(stage.main.shown.label) + 1] ?? null, true);
 }
 
@@ -261,7 +264,7 @@ async function start() {
   }
 }
 
-/** The film that the address names. */
+/** Opens the film in the page's address. */
 function openNamed() {
   const id = location.hash.slice(1);
   if (IDENTITY.test(id) && id !== wanted) open(id);

@@ -1,26 +1,26 @@
-// The labels' probabilities as bars, by their odds: findings are rare, and a percentage would show nothing.
+// The labels' probabilities as bars on the scale of their odds, so that rare findings can be seen.
 
 import { el, svg } from "./elements.js";
 import { call, doubt, kind, number, percent } from "./words.js";
 
-const END = 0.001; // probability at the left end of a bar, and of not at its right end
+const END = 0.001; // probability at the left end of a bar; 1 - END at its right end
 const MARKS = [0.01, 0.1, 0.5, 0.9];
 const HEIGHT = 14;
 
 const logit = (probability) => Math.log(probability / (1 - probability));
 
-/** Where on a bar of length 100 a probability stands. */
+/** The position of a probability on a bar of length 100. */
 export function placeOf(probability) {
   const inside = Math.min(Math.max(probability, END), 1 - END);
   return 50 - (50 * logit(inside)) / logit(END);
 }
 
-/** The list of labels, the chosen one marked; without `choose` (called with a label) there is nothing to press. */
+/** The list of labels, the chosen one marked; labels are buttons if `choose` (called with a label) is given. */
 export function bars(result, chosen, choose) {
   const bands = result.thresholds?.labels ?? {};
   const rows = Object.entries(result.prediction).map(([label, score]) => {
     const name = choose
-      ? el("button", { type: "button", class: "label", "aria-pressed": label === chosen, title: "Show its evidence", "data-label": label, onclick: () => choose(label) }, label)
+      ? el("button", { type: "button", class: "label", "aria-pressed": label === chosen, title: "Show its evidence map", "data-label": label, onclick: () => choose(label) }, label)
       : el("span", { class: "label" }, label);
     const said = doubt(score);
     return el("li", { class: kind(score), "data-label": label },
@@ -63,7 +63,7 @@ function scale() {
   });
 }
 
-/** What the signs on the bars mean. */
+/** The legend of the bars. */
 export function key() {
   const sign = (name, text) => el("span", {}, el("i", { class: `sign ${name}` }), text);
   return el("p", { class: "key dim" }, sign("calibrated", "calibrated probability"), sign("tick", "threshold"), sign("band", "left open"));

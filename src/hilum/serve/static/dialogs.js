@@ -1,12 +1,12 @@
-// Questions that must be answered before anything else goes on.
+// Modal questions.
 
 import { setToken } from "./api.js";
 import { byId } from "./elements.js";
 
-/** Asks for the token until one is given, and keeps it. */
+/** Asks for the token until one is given, and stores it. */
 export function askToken(refused) {
   const dialog = byId("token");
-  if (refused) byId("token-why").textContent = "That token was refused; look at how the service was started and try again.";
+  if (refused) byId("token-why").textContent = "This token was refused. Check it and try again.";
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
@@ -19,7 +19,7 @@ export function askToken(refused) {
   });
 }
 
-/** Whether the film with this name is to be deleted. */
+/** Asks whether to delete the film with this name. */
 export function askDelete(name) {
   const dialog = byId("delete");
   byId("delete-what").textContent = name;

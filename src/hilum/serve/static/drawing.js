@@ -1,4 +1,4 @@
-// What lies over the film: evidence, fill, outlines, the ratio's lines and rulers.
+// The overlays: evidence map, fill, outlines, the ratio's lines, and rulers.
 
 import { HALO } from "./outline.js";
 import { length, ratio, width } from "./marks.js";
@@ -7,7 +7,7 @@ const RULER = "rgb(120 220 160)";
 const INK = "rgb(232 234 237)";
 
 /**
- * Draws over a film. `at` is as of `place`, `unit` the screen's pixels to a CSS pixel; `shown` says what: outlines,
+ * Draws the overlays of a film. `at` is as of `place`, `unit` is screen pixels per CSS pixel. `shown` holds outlines,
  * fill (0..1), lines, wash (a canvas or null) and its strength (0..1).
  */
 export function drawn(context, record, at, unit, shown) {
@@ -32,7 +32,7 @@ export function drawn(context, record, at, unit, shown) {
     }
   }
   for (const ruler of marks.rulers) {
-    stopped(context, [ruler.from, ruler.to].map(point), unit, RULER, length(ruler, result.input.spacing_mm).text);
+    stopped(context, [ruler.from, ruler.to].map(point), unit, RULER, length(ruler, result.input.spacing_mm));
   }
 }
 
@@ -53,7 +53,7 @@ function structures(context, outlines, pixel, fill) {
   }
 }
 
-/** A line with a stop at each end, and its length beside its middle. */
+/** A line with end marks, and its text at the middle. */
 function stopped(context, [from, to], unit, colour, text) {
   const far = Math.hypot(to.x - from.x, to.y - from.y) || 1;
   const across = { x: (-(to.y - from.y) / far) * 6 * unit, y: ((to.x - from.x) / far) * 6 * unit };

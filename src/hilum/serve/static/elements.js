@@ -1,13 +1,13 @@
-// Elements of the page. All text becomes text: nothing that a film or the service says is ever read as markup.
+// Elements of the page. Text stays text: nothing from a film or the service is ever parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes, listeners (a key that begins with "on") and children (strings become text). */
+/** An element with attributes, listeners (keys that begin with "on") and children (strings become text). */
 export function el(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same of SVG. */
+/** The same for SVG. */
 export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -24,7 +24,7 @@ function filled(element, attributes, children) {
   return element;
 }
 
-/** Says something to those who do not see the screen, and shows it in the bar below. */
+/** Announces a text to screen readers and shows it in the status bar. */
 export function say(text) {
   byId("status").textContent = text;
 }

@@ -1,9 +1,9 @@
-// Evidence as a colour wash, in the colours of hilum.reporting.picture.
+// Evidence maps as a colour wash, in the colours of hilum.reporting.picture.
 
 const ANCHORS = [0, 48, 150, 255];
 const WASH = [[110, 50, 190], [140, 40, 190], [206, 24, 150], [255, 40, 120]];
-const OPACITY = [0, 0.05, 0.35, 0.75]; // slow at first: weak evidence covers half a film
-const LONGEST = 768; // pixels of the wash, which the screen stretches over the film
+const OPACITY = [0, 0.05, 0.35, 0.75]; // rises slowly: weak evidence covers half a film
+const LONGEST = 768; // pixels of the wash, which is stretched over the film
 const LEGEND_GREY = 128;
 
 /** Colour and opacity of each strength 0..255, as RGBA. */
@@ -23,7 +23,7 @@ function colours() {
 
 const COLOURS = colours();
 
-/** The map as a canvas to be stretched over the whole film. */
+/** The map as a canvas, to be stretched over the whole film. */
 export function wash({ data, rows, columns, strongest }) {
   const scale = LONGEST / Math.max(rows, columns);
   const canvas = document.createElement("canvas");
@@ -44,7 +44,7 @@ export function wash({ data, rows, columns, strongest }) {
   return canvas;
 }
 
-/** Draws the wash from none to the strongest as it looks over grey film. */
+/** Draws the colour scale, from none to strongest, as it looks over a grey film. */
 export function legend(canvas) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);

@@ -1,17 +1,17 @@
-// Files out of a drop or a picker, folders and all.
+// Files from a drop or a file picker, including folders.
 
 const NOT_FILMS = /^(\.|DICOMDIR$|Thumbs\.db$|desktop\.ini$)/i;
 
-/** All files of a drop, those in folders too: {films, passedOver}. */
+/** All files of a drop, including those in folders: {films, passedOver}. */
 export async function dropped(transfer) {
-  // The entries are gone as soon as the event has been handled, so all are taken before the first wait.
+  // The entries vanish once the event was handled, so all are taken before the first await.
   const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
   const files = [];
   for (const entry of entries.filter(Boolean)) await collect(entry, files);
   return sifted(files);
 }
 
-/** Leaves out what no film is called. */
+/** Leaves out files whose names are never those of films. */
 export function sifted(files) {
   const films = [...files].filter((file) => !NOT_FILMS.test(file.name));
   return { films, passedOver: files.length - films.length };
@@ -22,7 +22,7 @@ async function collect(entry, files) {
   else if (entry.isFile) files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
   else {
     const reader = entry.createReader();
-    // A reader gives a hundred entries at most at a time, and none at the end.
+    // A reader returns at most a hundred entries at a time, and none at the end.
     for (;;) {
       const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
       if (!some.length) return;

@@ -1,14 +1,14 @@
-// 16-bit grey values to what the screen shows.
+// From 16-bit grey values to screen colours.
 
 const LEVELS = 65536;
-/** The window that shows every value a film can have. */
+/** The window that shows all possible values. */
 export const WHOLE = { centre: LEVELS / 2, width: LEVELS };
-const SHARES = [0.02, 0.98]; // of an outlined part's values that its window spans
+const SHARES = [0.02, 0.98]; // quantiles of a structure's values that its window spans
 
-/** The screen's colour, little-endian RGBA, for each 16-bit value. */
+/** The screen colour, little-endian RGBA, of each 16-bit value. */
 export function table({ centre, width }, inverted) {
   const colours = new Uint32Array(LEVELS);
-  // DICOM's linear window (PS3.3 C.11.2.1.2.1), whose width counts values and not steps.
+  // DICOM's linear window (PS3.3 C.11.2.1.2.1): its width counts values, not steps.
   const low = centre - 0.5 - (width - 1) / 2;
   const scale = 255 / Math.max(width - 1, 1e-6);
   for (let value = 0; value < LEVELS; value++) {
@@ -19,7 +19,7 @@ export function table({ centre, width }, inverted) {
   return colours;
 }
 
-/** The window with its width at least 2 values, and its centre on the film's scale. */
+/** The window, limited to a width of at least 2 values and a centre within the range of values. */
 export function held({ centre, width }) {
   return {
     centre: Math.min(LEVELS - 1, Math.max(0, centre)),
@@ -27,7 +27,7 @@ export function held({ centre, width }) {
   };
 }
 
-/** The five presets of a film: name -> window. `mask` may be null; values count where it has one of `parts`. */
+/** The five window presets of a film: [{name, window}]. `mask` may be null. */
 export function presets(film, mask) {
   const stored = { centre: film.centre, width: film.width };
   return [
@@ -39,7 +39,7 @@ export function presets(film, mask) {
   ];
 }
 
-/** The window that spans all but the rarest values of some outlined parts; null where they are not outlined. */
+/** The window that spans the middle 96 % of the values in some structures; null if they are not segmented. */
 function spanned(film, mask, parts) {
   if (!mask || mask.data.length !== film.data.length) return null;
   const counts = new Uint32Array(LEVELS);

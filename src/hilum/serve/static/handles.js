@@ -1,17 +1,17 @@
-// The points that can be moved on a film, by pointer and by arrow keys.
+// The points of a film that can be moved, by pointer or arrow keys.
 
 import { el, say } from "./elements.js";
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const FAR = 10; // pixels a key moves a point with Shift held
+const FAR = 10; // pixels per arrow key with Shift
 
-/** Shows `points` as handles in `layer`; those that stay keep their focus. */
+/** Shows points as handles in a layer; handles that stay keep their focus. */
 export class Handles {
   #layer;
   #shown = new Map();
   #host;
 
-  /** `host` tells where things are: toScreen, toFilm (CSS pixels to film), signs(), moved(), removed(). */
+  /** `host` has toScreen (film to CSS pixels), toFilm (of a pointer event), signs(), moved() and removed(). */
   constructor(layer, host) {
     this.#layer = layer;
     this.#host = host;
@@ -62,7 +62,7 @@ export class Handles {
     const step = STEPS[event.key];
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (step) {
-      // Arrows go where they point on the screen, also over a flipped film.
+      // Arrows move as they point on the screen, also on a flipped film.
       const signs = this.#host.signs();
       const far = event.shiftKey ? FAR : 1;
       point.move(point.x + far * step[0] * signs.x, point.y + far * step[1] * signs.y);

@@ -1,9 +1,9 @@
-// Where films come in: the two pickers, and anything dropped anywhere on the page.
+// The ways to add films: the two file pickers, and drops anywhere on the page.
 
 import { byId, say } from "./elements.js";
 import { dropped, sifted } from "./gather.js";
 
-/** Listens; `send` gets the files of each choice or drop. */
+/** Listens; `send` is called with the files of each choice or drop. */
 export function intake(send) {
   for (const picker of [byId("files"), byId("folder")]) {
     picker.addEventListener("change", () => {
@@ -28,6 +28,6 @@ export function intake(send) {
 
 function take({ films, passedOver }, send) {
   if (films.length) send(films);
-  if (passedOver) say(`${passedOver} files that hold no film were passed over`);
-  else if (!films.length) say("There is no file in it");
+  if (passedOver) say(`${passedOver} ${passedOver === 1 ? "file" : "files"} skipped: not a film`);
+  else if (!films.length) say("No files found");
 }

@@ -1,4 +1,4 @@
-// What the browser keeps for the page. Where it is told to keep nothing, the page works all the same.
+// What the browser stores for the page. If storage is blocked, memory replaces it.
 
 function store(area) {
   const memory = new Map();
@@ -15,7 +15,7 @@ function store(area) {
   };
 }
 
-/** Of this browser: the theme, and whether keys are on; never anything of a film. */
+/** For this browser: the theme, and whether single-character keys are on; never anything about a film. */
 export const settings = store("localStorage");
-/** Of this tab alone, and gone with it: the token. */
+/** For this tab only, until it is closed: the token. */
 export const tab = store("sessionStorage");

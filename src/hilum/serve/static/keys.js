@@ -1,11 +1,11 @@
-// Keys. OHIF's defaults where it has one, so that hands find them.
+// Keys: OHIF's defaults where OHIF has one.
 
 import { byId, el } from "./elements.js";
 import { settings } from "./kept.js";
 
-const STORED = "hilum-keys"; // WCAG 2.1.4: keys of a single character can be switched off
+const STORED = "hilum-keys"; // WCAG 2.1.4: single-character keys can be switched off
 
-/** Each key's group, name, what it shows as, and what it does (a name in the actions given to `listen`). */
+/** Each key's group, name, display name, action (a name in the actions given to `listen`) and description. */
 export const KEYS = [
   ["Film", "ArrowDown", "↓", "next", "next film of the list"],
   ["Film", "ArrowUp", "↑", "previous", "previous film of the list"],
@@ -39,15 +39,15 @@ export const KEYS = [
 ];
 
 const HELD = [
-  ["Film", "Shift + arrows", "what dragging does with the tool in hand: window, zoom or pan"],
-  ["Film", "Enter", "with the ruler in hand: a ruler in the middle"],
-  ["Line or ruler end", "Arrows", "move by a pixel of the film, with Shift by ten"],
+  ["Film", "Shift + arrows", "like dragging with the selected tool: window, zoom or pan"],
+  ["Film", "Enter", "with the ruler selected: place a ruler in the middle"],
+  ["Line or ruler end", "Arrows", "move by one pixel of the film, with Shift by ten"],
   ["Line or ruler end", "Delete", "remove the ruler"],
 ];
 
 const on = () => settings.get(STORED) !== "off";
 
-/** Runs an action for a key, wherever it is pressed outside of fields that want it themselves. */
+/** Runs the action of a key, unless the focused control needs the key itself. */
 export function listen(actions, nudge) {
   const found = new Map(KEYS.map(([, key, , action]) => [key, action]));
   document.addEventListener("keydown", (event) => {
@@ -72,7 +72,7 @@ function wants(element, key) {
   return key.startsWith("Arrow") && Boolean(element.closest("[role=toolbar]"));
 }
 
-/** Fills the help dialog, and lets its switch turn keys of a single character off. */
+/** Fills the help dialog and connects its switch for single-character keys. */
 export function help() {
   const rows = [...KEYS.map(([group, , shown, , text]) => [group, shown, text]), ...HELD];
   byId("help-keys").replaceChildren(

@@ -1,17 +1,17 @@
-// What can be moved on a film: the ends of the ratio's two lines, and of rulers. Places are the film's columns and
-// rows, not rounded; left and right are the picture's.
+// What can be moved on a film: the ends of the ratio's two lines and of rulers. Positions are film columns and rows,
+// not rounded; left and right are those of the picture.
 
 import { STRUCTURES, widestRow } from "./outline.js";
 
 const THORAX = "rgb(232 234 237)";
-const LEAST = 2; // pixels between the ends of a line
+const LEAST = 2; // fewest pixels between the ends of a line
 
-/** The marks of a film that nobody has touched. `mask` may be null. */
+/** The initial marks of a film. `mask` may be null. */
 export function untouched(result, mask) {
   return { lines: lines(result.measurements, mask), changed: false, rulers: [] };
 }
 
-/** The lines as measured, each on the row where its structure is widest; null where no ratio was given. */
+/** The lines as measured, each on the row where its structure is widest; null without a ratio. */
 function lines(measured, mask) {
   if (!measured?.heart_span || !measured.thorax_span || measured.cardiothoracic_ratio === null || !mask) return null;
   const line = (key, name, colour, span, values) => ({ key, name, colour, from: span[0], to: span[1], row: widestRow(mask, values) });
@@ -21,30 +21,30 @@ function lines(measured, mask) {
   ];
 }
 
-/** The cardiothoracic ratio of the lines as they lie; null without lines. */
+/** The cardiothoracic ratio of the current lines; null without lines. */
 export const ratio = (marks) =>
   marks.lines && (marks.lines[0].to - marks.lines[0].from) / (marks.lines[1].to - marks.lines[1].from);
 
-/** A line's width in words. */
+/** A line's width as text. */
 export function width(line, spacing) {
-  return length({ from: { x: line.from, y: 0 }, to: { x: line.to, y: 0 } }, spacing).text;
+  return length({ from: { x: line.from, y: 0 }, to: { x: line.to, y: 0 } }, spacing);
 }
 
-/** A ruler's length {value, text}, in mm where the spacing of (rows, columns) is known, else in pixels. */
+/** A ruler's length as text, in mm if the spacing (rows, columns) is known, else in pixels. */
 export function length({ from, to }, spacing) {
   const [row, column] = spacing ?? [1, 1];
   const value = Math.hypot((to.x - from.x) * column, (to.y - from.y) * row);
-  return { value, text: spacing ? `${value.toFixed(1)} mm` : `${value.toFixed(0)} pixels` };
+  return spacing ? `${value.toFixed(1)} mm` : `${value.toFixed(0)} pixels`;
 }
 
-/** A new ruler across the middle of what is seen, whose ends can then be moved. */
+/** A new horizontal ruler around a point, `reach` pixels to each side. */
 export function placed(centre, reach) {
   return { from: { x: centre.x - reach, y: centre.y }, to: { x: centre.x + reach, y: centre.y } };
 }
 
 /**
- * All points that can be moved: {key, name, value, most, text, x, y, move(x, y), remove}. `value` and `most` are
- * columns; `text` says what the point's place means.
+ * All points that can be moved: {key, name, kind, x, y, most, text(), move(x, y), remove()}. `most` is the largest
+ * column; `text` describes the point's position; only rulers have `remove`.
  */
 export function points(record, showLines) {
   const { marks, film, result } = record;
@@ -84,7 +84,7 @@ export function points(record, showLines) {
           return ruler[end].y;
         },
         most: film.columns,
-        text: () => `${length(ruler, result.input.spacing_mm).text}`,
+        text: () => length(ruler, result.input.spacing_mm),
         move: (x, y) => (ruler[end] = { x: clamp(x, 0, film.columns), y: clamp(y, 0, film.rows) }),
         remove: () => marks.rulers.splice(i, 1),
       });

@@ -1,6 +1,6 @@
-// The outlined structures as smooth lines, drawn and named as in the reports.
+// The segmented structures as smooth outlines, drawn and named as in the reports.
 
-/** Mask values 1.. with the colours of hilum.reporting.picture. */
+/** Mask values from 1, with the colours of hilum.reporting.picture. */
 export const STRUCTURES = [
   { value: 1, key: "right_lung", name: "Right lung", colour: "rgb(86 180 233)" },
   { value: 2, key: "left_lung", name: "Left lung", colour: "rgb(240 228 66)" },
@@ -8,10 +8,10 @@ export const STRUCTURES = [
 ];
 export const HALO = "rgb(10 12 16)";
 
-// Steps along the edges of pixels: right, down, left, up; the structure lies at the walker's right hand.
+// Steps along pixel edges: right, down, left, up; the structure is on the right of the direction.
 const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]];
 
-/** Each structure's outline over the film's own pixels, as a Path2D: [{...structure, path}]. */
+/** Each structure's outline in film pixels, as a Path2D: [{...structure, path}]. */
 export function outlines(mask) {
   const reach = Math.floor(Math.max(mask.rows, mask.columns) / 50);
   return STRUCTURES.map((structure) => {
@@ -21,7 +21,7 @@ export function outlines(mask) {
   });
 }
 
-/** The closed loops of pixel edges around all that has one value: flat arrays x, y, x, y, ... */
+/** The closed loops of pixel edges around all pixels of one value: flat arrays x, y, x, y, ... */
 function traced({ data, rows, columns }, value) {
   const wide = columns + 1; // corners in a row
   const is = (x, y) => x >= 0 && y >= 0 && x < columns && y < rows && data[y * columns + x] === value;
@@ -47,7 +47,7 @@ function traced({ data, rows, columns }, value) {
   return loops;
 }
 
-/** Where the edge goes on from a corner; pixels that meet in a corner alone belong together, as OpenCV has it. */
+/** The next direction at a corner; pixels that touch only at a corner are connected, as in OpenCV. */
 function turned(is, x, y, heading) {
   const left = [is(x, y - 1), is(x, y), is(x - 1, y), is(x - 1, y - 1)][heading];
   const right = [is(x, y), is(x - 1, y), is(x - 1, y - 1), is(x, y - 1)][heading];
@@ -55,7 +55,7 @@ function turned(is, x, y, heading) {
   return right ? heading : (heading + 1) % 4;
 }
 
-/** Rounds off the pixel steps of a loop: a running mean, twice, over about `reach` corners. */
+/** Smooths the pixel steps of a loop: a running mean over about `reach` corners, twice. */
 function smooth(loop, reach) {
   const count = loop.length / 2;
   const half = Math.min(reach, count >> 2) >> 1;
@@ -84,7 +84,7 @@ function draw(path, points) {
   path.closePath();
 }
 
-/** The row, its middle counted, on which the outermost pixels of some values lie farthest apart; null if none. */
+/** The middle of the row where pixels of some values lie farthest apart, as a coordinate; null if none. */
 export function widestRow({ data, rows, columns }, values) {
   let [widest, found] = [0, []];
   for (let row = 0; row < rows; row++) {

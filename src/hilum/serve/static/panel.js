@@ -1,4 +1,4 @@
-// All that was found on the open film, beside it.
+// The panel: the results of the open film.
 
 import { bars, key } from "./bars.js";
 import { el } from "./elements.js";
@@ -10,9 +10,9 @@ export const DOWNLOADS = [
   ["report.html", "HTML"], ["report.json", "JSON"], ["seg.dcm", "SEG"], ["sr.dcm", "SR"], ["sc.dcm", "SC"], ["gsps.dcm", "GSPS"],
 ];
 
-const OUTLINES = ["seg.dcm", "gsps.dcm"]; // forms that hold nothing else
+const OUTLINES = ["seg.dcm", "gsps.dcm"]; // objects that hold outlines only
 
-/** The panel's sections for a film, of which `shown` is laid over it. `act` has what its controls do, by name. */
+/** The panel's sections for a film; `shown` are its visible overlays, `act` the actions of its controls by name. */
 export function sections(record, shown, priors, act) {
   const { result, film } = record;
   return [
@@ -36,11 +36,11 @@ function section(title, ...children) {
 function outcome(result) {
   const rejected = result.status === "rejected";
   return el("section", { class: `outcome ${result.status}` },
-    el("h2", {}, rejected ? "Rejected" : "Outcome"),
+    el("h2", {}, rejected ? "Rejected" : "Summary"),
     rejected
       ? el("ul", { class: "reasons" }, result.reasons.map((reason) => el("li", {}, `${capital(reason.sentence)}.`)))
       : el("p", { class: "summary" }, summary(result)),
-    result.flags.length ? el("ul", { class: "flags", "aria-label": "To be known" }, result.flags.map((flag) => el("li", {}, `${capital(flag.sentence)}.`))) : "");
+    result.flags.length ? el("ul", { class: "flags", "aria-label": "Caution" }, result.flags.map((flag) => el("li", {}, `${capital(flag.sentence)}.`))) : "");
 }
 
 function facts(pairs) {
@@ -54,12 +54,12 @@ function about(result) {
     ["Patient", patient && [person(patient.name), patient.id].filter(Boolean).join(" · ")],
     ["Born", patient && [day(patient.birth_date), patient.sex].filter(Boolean).join(" · ")],
     ["Study", study && [day(study.date), study.description].filter(Boolean).join(" · ")],
-    ["Accession", study?.accession],
+    ["Accession number", study?.accession],
     ["View", result.input.view],
   ]));
 }
 
-/** The measurements; those that follow the lines are found again by their ids when a line moves. */
+/** The measurements; `measuresNow` fills in those that follow the lines and rulers. */
 function measures({ film, result }, act) {
   const measured = result.measurements;
   if (!measured) return null;
@@ -70,21 +70,21 @@ function measures({ film, result }, act) {
   return section("Measurements",
     el("div", { id: "ratio" }),
     el("div", { id: "rulers" }),
-    facts([["Right lung", area("right")], ["Left lung", area("left")], ["Smaller over larger", measured.lung_symmetry !== null && number(measured.lung_symmetry, 2)]]),
+    facts([["Right lung", area("right")], ["Left lung", area("left")], ["Smaller lung over larger", measured.lung_symmetry !== null && number(measured.lung_symmetry, 2)]]),
     film && el("p", { class: "row" }, el("button", { type: "button", onclick: act.addRuler }, "Add a ruler")));
 }
 
-/** Fills in the ratio and the rulers as they lie now. */
+/** Fills in the current ratio and ruler lengths. */
 export function measuresNow(panel, { marks, result }, act) {
   const box = panel.querySelector("#ratio");
   if (!box) return;
   const value = ratio(marks) ?? result.measurements.cardiothoracic_ratio;
   const spacing = result.input.spacing_mm;
   const restore = marks.changed && el("button", { type: "button", id: "restore", onclick: act.restore }, "As measured");
-  box.replaceChildren(facts([["Cardiothoracic ratio", value === null ? "not given" : el("span", {}, el("b", {}, value.toFixed(2)), marks.changed && el("span", { class: "changed" }, " changed by you"))],
+  box.replaceChildren(facts([["Cardiothoracic ratio", value === null ? "not available" : el("span", {}, el("b", {}, value.toFixed(2)), marks.changed && el("span", { class: "changed" }, " changed by you"))],
     ...(marks.lines ?? []).map((line) => [`${line.name} width`, width(line, spacing)])]), ...(restore ? [el("p", { class: "row" }, el("span", { class: "dim" }, `measured ${number(result.measurements.cardiothoracic_ratio, 2)}`), restore)] : []));
   panel.querySelector("#rulers").replaceChildren(...marks.rulers.map((ruler, i) =>
-    el("p", { class: "row ruler" }, el("span", {}, `Ruler ${i + 1}`), el("b", {}, length(ruler, spacing).text),
+    el("p", { class: "row ruler" }, el("span", {}, `Ruler ${i + 1}`), el("b", {}, length(ruler, spacing)),
       el("button", { type: "button", "aria-label": `Remove ruler ${i + 1}`, onclick: () => act.removeRuler(i) }, "✕"))));
 }
 
@@ -94,17 +94,17 @@ function overlays({ result }, shown, act) {
   const slider = (name, text, value, heard) =>
     el("label", { class: "slider" }, el("span", {}, text), el("input", { type: "range", id: name, min: 0, max: 100, value: Math.round(100 * value), oninput: (event) => heard(event.target.value / 100) }));
   const outlined = STRUCTURES.filter(({ key: structure }) => quality?.[structure] !== undefined).map(({ key: structure, name, value }) =>
-    el("li", {}, el("i", { class: `swatch s${value}` }), name, el("span", { class: "dim" }, `quality ${number(quality[structure], 2)}${unreliable.includes(structure) ? ", not reliable" : ""}`)));
+    el("li", {}, el("i", { class: `swatch s${value}` }), name, el("span", { class: "dim" }, `quality ${number(quality[structure], 2)}${unreliable.includes(structure) ? ", unreliable" : ""}`)));
   if (!outlined.length && !labels.length) return null;
   return section("Overlays",
     outlined.length ? el("ul", { class: "structures" }, outlined) : "",
     outlined.length ? slider("fill", "Fill", shown.fill, (fill) => act.shown({ fill })) : "",
     labels.length
-      ? el("label", { class: "slider" }, el("span", {}, "Evidence"),
+      ? el("label", { class: "slider" }, el("span", {}, "Evidence map"),
         el("select", { id: "evidence", onchange: (event) => act.evidence(event.target.value || null, true) },
           el("option", { value: "" }, "none"), labels.map((label) => el("option", { value: label, selected: label === shown.label }, label))))
       : "",
-    labels.length ? slider("strength", "Its opacity", shown.strength, (strength) => act.shown({ strength })) : "",
+    labels.length ? slider("strength", "Map opacity", shown.strength, (strength) => act.shown({ strength })) : "",
     labels.length ? el("p", { class: "dim" }, "A map shows what the network used, not where disease is.") : "");
 }
 

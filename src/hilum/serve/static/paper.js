@@ -1,11 +1,11 @@
-// The report on paper, or as a PDF: the film as it is seen now, and what was found.
+// The printed or PDF report: the film as displayed, and its results.
 
 import { bars, key } from "./bars.js";
 import { byId, el } from "./elements.js";
 import { length, ratio, width } from "./marks.js";
 import { capital, day, moment, number, person, summary } from "./words.js";
 
-/** Fills the page that only a printer shows. */
+/** Fills the page that is only visible in print. */
 export function paper(record, viewport) {
   const page = byId("paper");
   if (!record) return page.replaceChildren();
@@ -19,17 +19,17 @@ export function paper(record, viewport) {
     el("p", { class: `summary ${result.status}` }, result.status === "rejected" ? el("b", {}, "Rejected. ") : "", summary(result)),
     el("div", { class: "pair" }, film ? el("figure", {}, picture(viewport), caption(viewport)) : el("p", { class: "dim" }, record.gone.message),
       el("div", {}, result.prediction ? [el("h3", {}, "Labels"), bars(result), key()] : "", measurements(record))),
-    list("To be known", result.flags.map((flag) => `${capital(flag.sentence)}.`)),
+    list("Caution", result.flags.map((flag) => `${capital(flag.sentence)}.`)),
     list("Notes", result.notes),
     el("p", { class: "dim" }, [...Object.values(result.models).map((model) => `${model.name} ${model.version} (${model.sha256.slice(0, 12)})`), `Hilum ${result.hilum}`, `analysed ${moment(result.created)}`, `input ${result.input.sha256.slice(0, 12)}`].join(" · ")),
     el("p", { class: "disclaimer" }, result.disclaimer));
 }
 
-/** What is seen of the film with all that lies over it, as a picture that tells its sides. */
+/** The visible part of the film with its overlays, as a picture with side markers. */
 function picture(viewport) {
   viewport.settle();
   const { x, y, width: wide, height: high } = viewport.covered;
-  const image = el("canvas", { width: wide, height: high, role: "img", "aria-label": "The film as it was seen" });
+  const image = el("canvas", { width: wide, height: high, role: "img", "aria-label": "The film as displayed" });
   const context = image.getContext("2d");
   for (const layer of [viewport.grey, viewport.over]) context.drawImage(layer, -x, -y);
   const size = Math.round(high / 24);
@@ -59,9 +59,9 @@ function measurements({ marks, result }) {
   const spacing = result.input.spacing_mm;
   const value = ratio(marks) ?? result.measurements.cardiothoracic_ratio;
   const rows = [
-    ["Cardiothoracic ratio", value === null ? "not given" : `${value.toFixed(2)}${marks.changed ? `, changed by you (measured ${number(result.measurements.cardiothoracic_ratio, 2)})` : ""}`],
+    ["Cardiothoracic ratio", value === null ? "not available" : `${value.toFixed(2)}${marks.changed ? `, changed by you (measured ${number(result.measurements.cardiothoracic_ratio, 2)})` : ""}`],
     ...(marks.lines ?? []).map((line) => [`${line.name} width`, width(line, spacing)]),
-    ...marks.rulers.map((ruler, i) => [`Ruler ${i + 1}`, length(ruler, spacing).text]),
+    ...marks.rulers.map((ruler, i) => [`Ruler ${i + 1}`, length(ruler, spacing)]),
   ];
   return [el("h3", {}, "Measurements"), el("dl", {}, rows.map(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]))];
 }

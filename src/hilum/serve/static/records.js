@@ -1,4 +1,4 @@
-// A film with all that is shown of it, fetched once and kept while it is near.
+// A film with everything that is shown of it, fetched once; the last few are kept.
 
 import * as api from "./api.js";
 import { wash } from "./evidence.js";
@@ -7,16 +7,16 @@ import { untouched } from "./marks.js";
 import { outlines } from "./outline.js";
 import { pyramid } from "./resample.js";
 
-const KEPT = 4; // films at a time, at some 25 MB each
-const GONE = [404, 409, 410]; // no film, made by other models, kept no longer
-const MARKS = new Map(); // id -> marks, which are a few numbers and stay as long as the page
+const KEPT = 4; // films, about 25 MB each
+const GONE = [404, 409, 410]; // no film, made by other models, no longer kept
+const MARKS = new Map(); // id -> marks: a few numbers, kept as long as the page
 const records = new Map();
 
 /**
  * The film with this id: {id, result, film, levels, outlines, presets, marks, washes}. Throws ServiceError.
  *
- * Results outlive their films: where the film is gone, or would be read otherwise today, `film` is null, there are
- * no overlays, and `gone` is the error that says why.
+ * Results outlive their films. If the film is gone or other models made the result, `film` is null, there are no
+ * overlays, and `gone` is the error with the reason.
  */
 export async function record(id, signal) {
   const known = records.get(id);
@@ -56,7 +56,7 @@ async function pictures(id, result, options) {
   }
 }
 
-/** Puts the ratio's lines back where they were measured. */
+/** Resets the ratio's lines to their measured positions. */
 export function restored(record) {
   Object.assign(record.marks, { lines: record.untouched().lines, changed: false });
 }
@@ -66,7 +66,7 @@ export function forget(id) {
   MARKS.delete(id);
 }
 
-/** The wash of one label's evidence, and the logits at its strongest: {canvas, strongest}. */
+/** One label's evidence map as a colour wash, and its peak in logits: {canvas, strongest}. */
 export async function washed(record, label) {
   if (!record.washes.has(label)) {
     const map = await api.evidence(record.id, label);

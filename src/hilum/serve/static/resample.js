@@ -1,7 +1,7 @@
-// A film's 16-bit values at the screen's pixels. Values are mixed before they become grey, so that no step of the
-// way to the screen is coarser than the film.
+// A film's 16-bit values at the screen's pixels. Values are interpolated before the window is applied, so that no
+// step on the way to the screen is coarser than the film.
 
-/** The film and its halvings, largest first: [{data, rows, columns}]; each made when it is first asked for. */
+/** A function from a level to {data, rows, columns}: 0 is the film, each further level half the size. */
 export function pyramid(film) {
   const levels = [film];
   return (level) => {
@@ -26,9 +26,9 @@ function halved({ data, rows, columns }) {
 }
 
 /**
- * The values at the screen's pixels, where the film covers them: {data, x, y, width, height}.
+ * The values at the screen pixels that the film covers: {data, x, y, width, height}.
  *
- * `at` is as of `place`, `size` the screen's. `quick` takes the nearest values, while something moves.
+ * `at` is as of `place`, `size` is that of the screen. `quick` takes the nearest values, for use during movements.
  */
 export function resampled(levels, at, size, quick) {
   const film = levels(0);
@@ -43,7 +43,7 @@ export function resampled(levels, at, size, quick) {
   return { data, x: across.start, y: down.start, width, height };
 }
 
-/** For each of the screen's pixels on the film along one axis: the values to mix, and 256ths of the second. */
+/** For each covered screen pixel along one axis: the two cells to mix, and the share of the second in 256ths. */
 function positions(origin, step, length, extent, cells, level) {
   const [first, last] = [origin, origin + step * extent].sort((a, b) => a - b);
   const start = Math.max(0, Math.round(first));
@@ -79,7 +79,7 @@ function bilinear(data, from, { near, next, share }, down) {
       const left = 256 - right;
       const above = from.data[upper + near[column]] * left + from.data[upper + next[column]] * right;
       const under = from.data[lower + near[column]] * left + from.data[lower + next[column]] * right;
-      // Up to 65535 * 2^16: 32 bits without a sign, which the shift below takes off again.
+      // Up to 65535 * 2^16, an unsigned 32-bit value: hence the unsigned shift.
       data[i++] = (above * (256 - below) + under * below + 32768) >>> 16;
     }
   }

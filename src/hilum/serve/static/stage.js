@@ -43,7 +43,7 @@ export class Stage extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: { viewport, what: "active" } }));
   }
 
-  /** Shows an earlier film at the left, or none. */
+  /** Shows an earlier film on the left, or none. */
   compare(record) {
     this.prior.element.hidden = !record;
     this.main.element.parentElement.classList.toggle("two", Boolean(record));
@@ -55,7 +55,7 @@ export class Stage extends EventTarget {
     } else this.activate(this.main);
   }
 
-  /** What is laid over the films, which is the same for both. */
+  /** Sets the overlays, which are the same for both films. */
   setShown(shown) {
     for (const viewport of [this.main, this.prior]) viewport.setShown(shown);
   }

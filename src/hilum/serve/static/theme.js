@@ -1,4 +1,4 @@
-// Dark unless the system asks for light; a choice made here stays.
+// Dark unless the system prefers light; a choice made here is stored.
 
 import { settings } from "./kept.js";
 
@@ -11,7 +11,7 @@ function apply() {
   if (theme) document.documentElement.dataset.theme = theme;
 }
 
-/** From dark to light or back; the name of the theme that is now shown. */
+/** Switches between dark and light; the name of the new theme. */
 export function toggleTheme() {
   const shown = chosen() ?? (light.matches ? "light" : "dark");
   const next = shown === "dark" ? "light" : "dark";

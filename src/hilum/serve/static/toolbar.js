@@ -1,11 +1,11 @@
-// The buttons above the film, which show what is on, and between which arrow keys move.
+// The toolbar above the film; arrow keys move between its buttons.
 
 import { byId, el } from "./elements.js";
 import { TOOLS } from "./tools.js";
 
 const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
-/** Wires all buttons that name an action; returns {show}, which makes them show how things are. */
+/** Connects all buttons that name an action; returns {show}, which updates their state. */
 export function toolbar(stage, actions, preset) {
   for (const button of document.querySelectorAll("[data-action]")) {
     button.addEventListener("click", () => actions[button.dataset.action]());
@@ -17,7 +17,7 @@ export function toolbar(stage, actions, preset) {
   return { show: () => show(bar, select, stage) };
 }
 
-/** One stop of the tab key for the whole bar, as the pattern for toolbars asks (WAI-ARIA APG). */
+/** One tab stop for the whole toolbar, as its pattern requires (WAI-ARIA APG). */
 function roving(bar) {
   const stops = () => [...bar.querySelectorAll("button, select")].filter((stop) => !stop.disabled);
   const make = (chosen) => stops().forEach((stop) => (stop.tabIndex = stop === chosen ? 0 : -1));
@@ -26,7 +26,7 @@ function roving(bar) {
   bar.addEventListener("keydown", (event) => {
     const all = stops();
     const ends = { Home: 0, End: all.length - 1 };
-    // Up and down stay with the list of presets.
+    // Up and down belong to the list of presets.
     const next = STEPS[event.key] ? all.indexOf(event.target) + STEPS[event.key] : ends[event.key];
     if (next === undefined) return;
     event.preventDefault();
@@ -45,6 +45,6 @@ function show(bar, select, stage) {
   const presets = record?.presets ?? [];
   const chosen = presets.findIndex((preset) => preset.window.centre === window.centre && preset.window.width === window.width);
   const options = presets.map((preset, i) => el("option", { value: i }, `${i + 1} ${preset.name}`));
-  select.replaceChildren(el("option", { value: "" }, record ? "your own" : "–"), ...options);
+  select.replaceChildren(el("option", { value: "" }, record ? "custom" : "–"), ...options);
   select.value = chosen < 0 ? "" : chosen;
 }

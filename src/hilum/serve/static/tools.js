@@ -1,14 +1,14 @@
-// What pointers do on a film: the tool in hand, the wheel, and two fingers.
+// Pointers on a film: the selected tool, the wheel, and two fingers.
 
 import { length } from "./marks.js";
 import { say } from "./elements.js";
 
-const STEP = 1.15; // of a wheel's notch
-const DRAG = 240; // CSS pixels of a drag that double or halve
+const STEP = 1.15; // zoom per wheel notch
+const DRAG = 240; // CSS pixels of a drag that doubles or halves
 
-/** What dragging does: (viewport, dx, dy in screen pixels, where the drag began on the screen). */
+/** The effect of a drag: (viewport, dx and dy in screen pixels, screen point where the drag began). */
 const DRAGS = {
-  // Across: width; down: darker. As in Cornerstone and OHIF.
+  // Horizontal: width; down: darker. As in Cornerstone and OHIF.
   window: (viewport, dx, dy) => {
     const { centre, width } = viewport.window;
     const unit = DRAG * viewport.unit;
@@ -19,15 +19,15 @@ const DRAGS = {
 };
 
 export const TOOLS = ["window", "zoom", "pan", "ruler"];
-const BUTTONS = { 1: "pan", 2: "zoom" }; // middle and right, whatever the tool
+const BUTTONS = { 1: "pan", 2: "zoom" }; // middle and right button, whatever the tool
 
-/** Moves what the tool in hand moves, by keys: so many steps across and down. */
+/** The selected tool by keys: steps across and down. */
 export function nudge(viewport, tool, across, down) {
   const far = 24 * viewport.unit;
   DRAGS[tool === "ruler" ? "pan" : tool](viewport, across * far, down * far, undefined);
 }
 
-/** Listens on a viewport; `current()` names the tool in hand. */
+/** Listens on a viewport; `current()` names the selected tool. */
 export function listen(viewport, current) {
   const { element } = viewport;
   const pointers = new Map();
@@ -45,7 +45,7 @@ export function listen(viewport, current) {
     if (!viewport.record || event.target.closest(".handle")) return;
     element.setPointerCapture(event.pointerId);
     element.focus({ preventScroll: true });
-    if (event.button === 1) event.preventDefault(); // no scrolling by itself
+    if (event.button === 1) event.preventDefault(); // no autoscroll
     const point = viewport.point(event);
     pointers.set(event.pointerId, point);
     if (pointers.size === 2) discard(viewport, drag);
@@ -66,8 +66,8 @@ export function listen(viewport, current) {
 
   const end = (event) => {
     if (!pointers.delete(event.pointerId)) return;
-    if (drag?.ruler) say(`Ruler: ${length(drag.ruler, viewport.record.result.input.spacing_mm).text}`);
-    // The finger that stays after a pinch does nothing until it is lifted.
+    if (drag?.ruler) say(`Ruler: ${length(drag.ruler, viewport.record.result.input.spacing_mm)}`);
+    // The finger that remains after a pinch does nothing until it is lifted.
     drag = null;
   };
   element.addEventListener("pointerup", end);
@@ -75,7 +75,7 @@ export function listen(viewport, current) {
   element.addEventListener("pointerleave", () => viewport.words.value.replaceChildren());
 }
 
-/** Two fingers zoom about their middle and pull the film along. */
+/** Two fingers zoom around their middle and move the film. */
 function pinch(viewport, pointers, moving, point) {
   const [other] = [...pointers].filter(([id]) => id !== moving).map(([, place]) => place);
   const before = pointers.get(moving);
@@ -84,7 +84,7 @@ function pinch(viewport, pointers, moving, point) {
   viewport.zoom(far(point) / far(before), { x: (point.x + other.x) / 2, y: (point.y + other.y) / 2 });
 }
 
-/** Draws out a ruler from where the drag began. */
+/** Draws a ruler from the start of the drag. */
 function measure(viewport, drag, point) {
   const { rulers } = viewport.record.marks;
   if (!drag.ruler) {
@@ -97,7 +97,7 @@ function measure(viewport, drag, point) {
   viewport.marked();
 }
 
-/** A second finger makes a pinch of what had begun as a ruler. */
+/** Removes a ruler that was begun, when a second finger starts a pinch. */
 function discard(viewport, drag) {
   if (!drag?.ruler) return;
   const { rulers } = viewport.record.marks;
@@ -105,7 +105,7 @@ function discard(viewport, drag) {
   viewport.marked();
 }
 
-/** The film's own value under the pointer. */
+/** Shows the film's value under the pointer. */
 function readout(viewport, point) {
   const { film } = viewport.record;
   const at = viewport.filmPoint(point);

@@ -1,14 +1,15 @@
-// Films on their way: sent in portions the service takes, each file with its own state.
+// The upload queue: files are sent in portions that the service accepts, each with its own state.
 
 import * as api from "./api.js";
 
-const SINGLY = 3; // as many files are sent one by one, which answers soonest
-const POLL = 700; // ms between looks at a job
-const WAIT = 5; // seconds before the next try, where the service does not say
+const SINGLY = 3; // up to this number, files are sent one by one, which gives the fastest answers
+const POLL = 700; // ms between two queries of a job
+const WAIT = 5; // seconds until the next attempt, if the service gives none
+const AWAY = [0, 429, 502, 503, 504]; // no answer, a busy service, or a proxy in front of one that restarts
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A queue of files; `changed(files)` hears of every change, `done(file)` of each that has its result. */
+/** A queue of files; calls `changed()` after every change, and `done(file)` for each file with a result. */
 export class Uploads {
   files = []; // {name, file, state, share, reason, remedy, id}
   #limits = {};
@@ -28,13 +29,13 @@ export class Uploads {
     return this.files.filter((file) => !file.ended).length;
   }
 
-  /** Takes files in and sends them in their turn. */
+  /** Queues files and sends them in order. */
   add(files) {
     const most = this.#limits.bytes ?? Infinity;
     for (const file of files) {
       const one = { name: file.name, file, state: "waiting", share: 0, ended: false };
       this.files.push(one);
-      if (file.size > most) this.#fail(one, { message: `larger than the ${Math.floor(most / 1e6)} MB this service takes`, remedy: "" });
+      if (file.size > most) this.#fail(one, { message: `larger than the limit of ${Math.floor(most / 1e6)} MB`, remedy: "" });
     }
     this.#heard.changed();
     this.#run();
@@ -58,7 +59,7 @@ export class Uploads {
     this.#running = false;
   }
 
-  /** The next files to be sent together: one, or as many of many as one request may hold. */
+  /** The next files to send together: one, or of many files as many as one request may hold. */
   #portion() {
     const waiting = this.files.filter((file) => file.state === "waiting");
     if (waiting.length <= SINGLY) return waiting.slice(0, 1);
@@ -78,7 +79,7 @@ export class Uploads {
           return;
         }
         const seconds = error.retryAfter || WAIT;
-        this.#set(left, { state: `the service is full; again in ${seconds} s` });
+        this.#set(left, { state: `service busy, retrying in ${seconds} s` });
         await pause(1000 * seconds);
       }
     }
@@ -86,17 +87,14 @@ export class Uploads {
 
   async #one(one) {
     this.#set([one], { state: "sending" });
-    const answer = await api.predict([one.file], (share) => this.#sent([one], share));
-    // A service may answer one file of a form as a list of one.
-    const result = answer.results ? answer.results[0] : answer;
-    if (result.error) this.#fail(one, { message: result.error.reason, remedy: result.error.remedy });
-    else this.#finish(one, result);
+    this.#finish(one, await api.predict([one.file], (share) => this.#sent([one], share)));
   }
 
   async #many(portion) {
     this.#set(portion, { state: "sending" });
     let job = await api.submitJob(portion.map((one) => one.file), (share) => this.#sent(portion, share));
     this.#jobs.add(job.id);
+    if (portion.every((one) => one.ended)) api.cancelJob(job.id).catch(() => {}); // cancelled while it was sent
     try {
       for (; ; await pause(POLL), job = await this.#look(job)) {
         for (const result of job.results) this.#told(portion, result, job.results);
@@ -105,22 +103,22 @@ export class Uploads {
     } finally {
       this.#jobs.delete(job.id);
     }
-    const how = job.status === "done" ? "done; see the list" : "cancelled"; // a name the service wrote otherwise
+    const how = job.status === "done" ? "done; see the list" : "cancelled"; // for names that the service has changed
     for (const one of portion.filter((file) => !file.ended)) this.#end(one, { state: how });
   }
 
-  /** The job as it is now; as it was, where the service has no time to tell: it goes on with it all the same. */
+  /** The job's current state; the last known one while the service does not answer, for the job goes on. */
   async #look(job) {
     try {
       return await api.job(job.id);
     } catch (error) {
-      if (error.status !== 503 && error.status !== 429) throw error;
+      if (!AWAY.includes(error.status)) throw error;
       await pause(1000 * (error.retryAfter || WAIT));
       return job;
     }
   }
 
-  /** Gives a job's result to its file. Results come in any order, each look at the job brings all of them again. */
+  /** Assigns a job's result to its file. Every query returns all results so far, in any order. */
   #told(portion, result, results) {
     const same = portion.filter((one) => one.name === result.file);
     const known = result.error
@@ -142,7 +140,7 @@ export class Uploads {
   }
 
   #end(one, change) {
-    // The bytes are let go of; the name and what became of them stay.
+    // The bytes are released; name and outcome stay.
     Object.assign(one, { ended: true, share: 1, file: null }, change);
     this.#heard.changed();
   }

@@ -1,11 +1,11 @@
-// The files on their way, as a list that tells what became of each.
+// The list of uploads with the state of each file.
 
 import { byId, el, say } from "./elements.js";
 import { Uploads } from "./uploads.js";
 
-const WORDS = { ok: "read", rejected: "rejected" };
+const WORDS = { ok: "analysed" };
 
-/** A queue with its list on the page; `open(id)` shows a result, `done(file)` hears of each. */
+/** A queue with its list on the page; `open(id)` shows a result, `done(file)` is called for each. */
 export function uploadsList({ open, done }) {
   let frame = 0;
   const uploads = new Uploads({
@@ -29,10 +29,11 @@ function show(uploads, open) {
   byId("uploads-progress").value = files.reduce((sum, file) => sum + file.share, 0) / Math.max(1, files.length);
   const ended = files.length - waiting;
   const failed = files.filter((file) => file.state === "error").length;
-  byId("uploads-title").textContent = waiting ? `${ended} of ${files.length} analysed` : `${files.length} analysed`;
+  const analysed = `${files.filter((file) => file.id).length} of ${files.length}`; // not those that failed or were cancelled
+  byId("uploads-title").textContent = waiting ? `${ended} of ${files.length} done` : `${analysed} analysed`;
   byId("uploads-list").replaceChildren(...[...files].reverse().slice(0, 200).map((file) => row(file, open)));
-  if (waiting) say(`${ended} of ${files.length} films analysed`);
-  else if (files.length) say(`${files.length - failed} of ${files.length} films analysed${failed ? `, ${failed} could not be read` : ""}`);
+  if (waiting) say(`${ended} of ${files.length} films done`);
+  else if (files.length) say(`${analysed} films analysed${failed ? `, ${failed} failed` : ""}`);
 }
 
 function row(file, open) {

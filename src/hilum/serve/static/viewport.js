@@ -1,4 +1,4 @@
-// One film on the screen: its canvas, what lies over it, and the words in its corners.
+// One film on the screen: its canvas, its overlays, and the text in its corners.
 
 import { drawn } from "./drawing.js";
 import { el } from "./elements.js";
@@ -11,7 +11,7 @@ import { resampled } from "./resample.js";
 import { WHOLE_FILM, onFilm, onScreen, oneToOne, panned, place, zoomed } from "./view.js";
 import { day, person } from "./words.js";
 
-const SETTLED = 120; // ms after the last movement, when the film is mixed finely again
+const SETTLED = 120; // ms after the last movement until the film is interpolated again
 const UNMOVED = { ...WHOLE_FILM, flippedAcross: false, flippedDown: false };
 
 export class Viewport extends EventTarget {
@@ -28,7 +28,7 @@ export class Viewport extends EventTarget {
   #colours = null;
   #doubt = "";
 
-  /** `name` says which film it is, to those who do not see it. */
+  /** `name` describes the film to screen readers. */
   constructor(name) {
     super();
     this.name = name;
@@ -60,7 +60,7 @@ export class Viewport extends EventTarget {
     new ResizeObserver(() => this.#resize()).observe(this.element);
   }
 
-  /** Shows a film as it is first seen; null clears the screen. */
+  /** Shows a film in its initial view; null clears the screen. */
   show(record) {
     this.record = record;
     this.view = UNMOVED;
@@ -86,7 +86,7 @@ export class Viewport extends EventTarget {
     return { x, y, width, height };
   }
 
-  /** The patient's sides at the picture's left and right. */
+  /** The patient's sides at the left and right of the picture. */
   get sides() {
     const sides = [`R${this.#doubt}`, `L${this.#doubt}`];
     return this.view.flippedAcross ? sides.reverse() : sides;
@@ -96,7 +96,7 @@ export class Viewport extends EventTarget {
     return devicePixelRatio || 1;
   }
 
-  /** The screen's pixel under a pointer. */
+  /** The screen pixel under the pointer. */
   point(event) {
     const box = this.element.getBoundingClientRect();
     return { x: (event.clientX - box.left) * this.unit, y: (event.clientY - box.top) * this.unit };
@@ -150,23 +150,28 @@ export class Viewport extends EventTarget {
     this.#tell("shown");
   }
 
-  /** Shows the evidence for a label, or none. */
+  /** Shows the evidence map of a label, or none. */
   async showEvidence(label) {
     const { record } = this;
-    this.shown.label = label;
-    const found = label ? await washed(record, label) : null;
-    // Another film or label may have been chosen meanwhile.
-    if (this.record !== record || this.shown.label !== label) return;
-    if (found) {
+    const current = () => this.record === record && this.shown.label === label;
+    this.legend.hidden = true;
+    this.setShown({ label, wash: null }); // no other label's map while this one loads, or if it fails
+    if (!label) return;
+    try {
+      const { canvas, strongest } = await washed(record, label);
+      if (!current()) return; // another film or label was chosen meanwhile
       this.scaleWords[0].textContent = `Evidence for ${label}`;
       this.scaleWords[1].textContent = "none";
-      this.scaleWords[2].textContent = `${found.strongest.toFixed(1)} logits`;
+      this.scaleWords[2].textContent = `${strongest.toFixed(1)} logits`;
+      this.legend.hidden = false;
+      this.setShown({ wash: canvas });
+    } catch (error) {
+      if (current()) this.setShown({ label: null });
+      throw error;
     }
-    this.legend.hidden = !found;
-    this.setShown({ wash: found?.canvas ?? null });
   }
 
-  /** Everything about the view, the window and the grey levels as it was at first; overlays stay. */
+  /** Resets view, window and inversion; overlays stay. */
   reset() {
     if (!this.record) return;
     this.inverted = false;
@@ -174,7 +179,7 @@ export class Viewport extends EventTarget {
     this.setView(UNMOVED);
   }
 
-  /** A new ruler across the middle of the screen, its first end in hand. */
+  /** Places a ruler across the middle of the screen and focuses its first end. */
   addRuler() {
     if (!this.record) return;
     const { marks, film } = this.record;
@@ -185,13 +190,13 @@ export class Viewport extends EventTarget {
     this.handles.focus(`ruler-${marks.rulers.length - 1}-from`);
   }
 
-  /** To be called when a line or ruler has changed. */
+  /** Call this after a line or ruler has changed. */
   marked() {
     this.#redraw();
     this.#tell("marks");
   }
 
-  /** Draws at once what would be drawn with the next frame. */
+  /** Draws at once instead of in the next frame. */
   settle() {
     clearTimeout(this.#settling);
     cancelAnimationFrame(this.#frame);
@@ -266,7 +271,7 @@ export class Viewport extends EventTarget {
     const about = patient ? [person(patient.name) || "No name", [patient.id, patient.birth_date && `born ${day(patient.birth_date)}`, patient.sex].filter(Boolean).join(" · ")] : [result.file];
     this.words.who.replaceChildren(...lines(...about));
     this.words.when.replaceChildren(...lines(study && day(study.date), study?.description, result.input.view && `view ${result.input.view}`));
-    // By convention the patient's right is at the picture's left; a film that may be mirrored gets a question mark.
+    // By convention the patient's right is on the picture's left; a film that may be mirrored gets a question mark.
     this.#doubt = result.flags.some((flag) => flag.code === "mirrored") ? "?" : "";
     this.#colours = null;
     this.legend.hidden = true;

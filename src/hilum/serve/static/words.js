@@ -1,21 +1,21 @@
-// What a result says, in the words of the reports.
+// A result in words, the same as in the reports.
 
 const NO_FINDING = "No Finding";
 
-/** A DICOM person's name as people write it: its first group, family name first. */
+/** A DICOM person name for display: its first component group, family name first. */
 export function person(name) {
   const [family, ...given] = String(name ?? "").split("=")[0].split("^").map((part) => part.trim());
   const rest = given.filter(Boolean).join(" ");
   return [family, rest].filter(Boolean).join(", ");
 }
 
-/** A DICOM date, or a time as the service gives it, as a day; as it is where it is neither. */
+/** The day of a DICOM date or ISO 8601 time; other text is returned unchanged. */
 export function day(text) {
   const found = /^(\d{4})-?(\d{2})-?(\d{2})/.exec(text ?? "");
   return found ? found.slice(1).join("-") : String(text ?? "");
 }
 
-/** A day and the minutes, in the reader's own time zone. */
+/** Date, hours and minutes in the reader's time zone. */
 export function moment(iso) {
   const time = new Date(iso);
   if (Number.isNaN(time.getTime())) return String(iso ?? "");
@@ -24,7 +24,7 @@ export function moment(iso) {
   return `${date} ${two(time.getHours())}:${two(time.getMinutes())}`;
 }
 
-/** A probability in per cent, with a decimal where a whole number would say too little. */
+/** A probability in per cent, with one decimal below 1 % and from 99.5 %. */
 export function percent(probability) {
   if (probability === null || probability === undefined) return "–";
   return `${(100 * probability).toFixed(probability >= 0.01 && probability < 0.995 ? 0 : 1)}\u00a0%`;
@@ -33,10 +33,10 @@ export function percent(probability) {
 export const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 export const call = (score) => (score.abstained ? "left open" : score.positive ? "positive" : "negative");
 export const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
-/** What kind of call it is, for its colour. */
+/** The kind of call, for its colour. */
 export const kind = (score) => (score.abstained ? "open" : score.positive ? "positive" : "negative");
 
-/** How far a call can be held to, by its prediction set; "" where it says so itself or nothing is promised. */
+/** How certain a call is, by its prediction set; "" for an open call or without a prediction set. */
 export function doubt(score) {
   if (score.abstained || !score.plausible) return "";
   if (score.plausible === (score.positive ? "present" : "absent")) {
@@ -45,7 +45,7 @@ export function doubt(score) {
   return { either: "either possible", neither: "unlike films it knows" }[score.plausible] ?? "in doubt";
 }
 
-/** What the film comes to, in a sentence or three. */
+/** The result in one to three sentences. */
 export function summary(result) {
   if (result.reasons.length) return result.reasons.map((reason) => `${capital(reason.sentence)}.`).join(" ");
   const said = result.prediction ? calls(Object.entries(result.prediction)) : [];

@@ -1,12 +1,12 @@
-// The list of past results: search, sort, pages, and the film that is open in it.
+// The list of past results: search, sort order, pages, and the open film.
 
 import * as api from "./api.js";
 import { byId, el, say } from "./elements.js";
 import { capital, day, person } from "./words.js";
 
 const PAGE = 25;
-const TYPING = 250; // ms without a key before a search is sent
-const SORTS = [["received", "by time"], ["patient", "by patient"], ["date", "by study date"], ["file", "by file"]];
+const TYPING = 250; // ms after the last key until a search is sent
+const SORTS = [["received", "by time received"], ["patient", "by patient"], ["date", "by study date"], ["file", "by file"]];
 
 export class Worklist {
   #query = { search: "", status: "", sort: "received", order: "desc", offset: 0, limit: PAGE };
@@ -45,13 +45,13 @@ export class Worklist {
     });
   }
 
-  /** The labels by which results can be sorted too. */
+  /** Adds the labels to the sort keys. */
   setLabels(labels) {
     const sorts = [...SORTS, ...labels.map((label) => [label, `by ${label}`])];
     byId("sort").replaceChildren(...sorts.map(([value, text]) => el("option", { value }, text)));
   }
 
-  /** Fetches the page anew. */
+  /** Fetches the current page again. */
   async refresh() {
     this.#asked?.abort();
     this.#asked = new AbortController();
@@ -79,7 +79,7 @@ export class Worklist {
     }
   }
 
-  /** Opens the film `by` places further; past a page's end, the next page's first. */
+  /** Opens the film `by` places further on, across page ends. */
   async step(by) {
     const here = this.#rows.findIndex((row) => row.id === this.#active);
     let next = here < 0 ? 0 : here + by;
@@ -112,7 +112,7 @@ export class Worklist {
     byId("page-back").disabled = offset === 0;
     byId("page-on").disabled = offset + PAGE >= this.#total;
     byId("order").textContent = order === "desc" ? "↓" : "↑";
-    byId("order").setAttribute("aria-label", `Order: ${order === "desc" ? "falling" : "rising"}`);
+    byId("order").setAttribute("aria-label", `Order: ${order === "desc" ? "descending" : "ascending"}`);
     byId("sort").value = sort;
     this.activate(this.#active);
   }
@@ -138,5 +138,5 @@ function outcome(result) {
   const settled = result.positive.filter((label) => !result.abstained.includes(label));
   const open = result.abstained.length ? `${settled.length ? "" : "open: "}${result.abstained.map((label) => `${label}?`).join(", ")}` : "";
   const said = [settled.length && el("span", { class: "positive" }, settled.join(", ")), open && el("span", { class: "open" }, capital(open))];
-  return said.some(Boolean) ? said.filter(Boolean) : [el("span", { class: "dim" }, "no label called")];
+  return said.some(Boolean) ? said.filter(Boolean) : [el("span", { class: "dim" }, "no positive label")];
 }

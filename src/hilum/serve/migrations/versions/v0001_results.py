@@ -1,4 +1,4 @@
-"""Results with their scores, and jobs with their films."""
+"""Create the tables for results and scores, jobs and their films."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "results",
         sql.Column("id", sql.String(32), primary_key=True),
@@ -55,6 +55,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the tables."""
     for name in ("job_films", "jobs", "scores", "results"):
         op.drop_table(name)
