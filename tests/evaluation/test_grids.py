@@ -40,7 +40,10 @@ def test_differences_say_of_which_pairs_of_films_they_are() -> None:
         grids(Evaluation(figures=(), tables={"differences": rows}), [])[0] for rows in ([row], [row, within])
     )
     assert plain[1] == "Paired by film."
-    assert both[1] == "Paired by film. Pairs of one group: only its films are compared with each other."
+    assert (
+        both[1]
+        == "Paired by film. Pairs of one group: each film is compared only with films of the same group."
+    )
     first, second = both[3]
     assert first == [
         "Edema, AUROC",

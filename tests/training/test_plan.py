@@ -247,7 +247,7 @@ def test_labels_are_those_asked_for_else_the_six_else_all(
 
 def test_a_label_the_data_lack_is_named(tmp_path: Path) -> None:
     data = table(tmp_path / "films", edema("01" * 10))
-    with pytest.raises(DataError, match=r"'Zebra'.*carry Edema"):
+    with pytest.raises(DataError, match=r"'Zebra'.*have Edema"):
         make_plan(config(tmp_path, data=[data], labels=["Zebra"]))
 
 

@@ -161,5 +161,6 @@ def _distances(start: Array, goal: Array) -> Array:
     import cv2
 
     away = cv2.distanceTransform((~goal).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Squares of distances between pixels are whole numbers: rounding makes OpenCV's single precision exact.
+    # OpenCV computes in single precision. Squared distances between pixels are whole numbers, so rounding
+    # makes them exact in masks of up to 1024 pixels a side.
     return np.asarray(np.sqrt(np.rint(away[start].astype(np.float64) ** 2)))
