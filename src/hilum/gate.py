@@ -8,7 +8,7 @@ that is judged all the same is said by `flag`.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,13 +117,11 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def recognise(runtime: Runtime, films: Sequence[Radiograph]) -> list[dict[str, float]]:
-    """What the network hilum-gate takes each film for: kind -> probability, adding up to 1."""
-    if not films:
-        return []
-    inputs = [prepare(film.pixels, runtime.card.preparation) for film in films]
-    scores = probabilities(runtime(np.stack(inputs))["logits"], runtime.card)
-    return [dict(zip(runtime.card.labels, row, strict=True)) for row in scores.tolist()]
+def recognise(runtime: Runtime, film: Radiograph) -> dict[str, float]:
+    """What the network hilum-gate takes a film for: kind -> probability, adding up to 1."""
+    prepared = prepare(film.pixels, runtime.card.preparation)
+    (scores,) = probabilities(runtime(prepared[None])["logits"], runtime.card).tolist()
+    return dict(zip(runtime.card.labels, scores, strict=True))
 
 
 def refuse(kinds: Mapping[str, float]) -> tuple[Reason, ...]:

@@ -157,17 +157,16 @@ class Pipeline:
         doubts: tuple[Reason, ...] = ()
         reasons = admit(film)
         if not reasons and self.gate is not None:
-            (kinds,) = recognise(self.gate, [film])
+            kinds = recognise(self.gate, film)
             reasons = refuse(kinds)
         if not reasons:
             anatomy = segment(self.segmenter, film.pixels)
             measurements = measure(anatomy, film.spacing)
             doubts = implausible(anatomy)
             reasons = () if sure(kinds) else doubts
-        flags = flag(film, kinds, measurements)
-        if not reasons:
-            flags += doubts
-            judged = self._classify(film, anatomy)
+            if not reasons:
+                judged = self._classify(film, anatomy)
+        flags = flag(film, kinds, measurements) + (() if reasons else doubts)
         return self._report(film, reasons, flags, anatomy, measurements, judged)
 
     def stream(
@@ -213,12 +212,10 @@ class Pipeline:
             remedy = "check the film; if it looks sound, report this with the film's kind"
             return ReadError(film.origin.path, reason, remedy)
 
-    def _classify(
-        self, film: Radiograph, anatomy: Anatomy | None
-    ) -> tuple[Prediction, tuple[Heatmap, ...]] | None:
+    def _classify(self, film: Radiograph, anatomy: Anatomy) -> tuple[Prediction, tuple[Heatmap, ...]] | None:
         if self.classifier is None:
             return None
-        (found,) = classify(self.classifier, self.specialist, [film], [anatomy], explain=self.explain)
+        found = classify(self.classifier, self.specialist, film, anatomy, explain=self.explain)
         return found.prediction, _heatmaps(found, anatomy)
 
     def _report(
@@ -255,10 +252,8 @@ class Pipeline:
         )
 
 
-def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, ...]:
-    """The evidence for the labels that are worth it, over the film's own pixels."""
-    if anatomy is None:
-        return ()
+def _heatmaps(judgement: Judgement, anatomy: Anatomy) -> tuple[Heatmap, ...]:
+    """The evidence for the labels that are worth a heatmap, over the film's own pixels."""
     shown = {label: judgement.evidence.get(label) for label in explained(judgement.prediction)}
     return tuple(
         heatmap(
