@@ -10,14 +10,14 @@ import os
 import secrets
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hilum.bulk.batch import UNFINISHED, Outcome, outcome, results
-from hilum.bulk.inputs import Portion
+from hilum.bulk.inputs import Film, Portion
 from hilum.bulk.parts import joined, part_name, renumber, write_part
 from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
@@ -55,12 +55,9 @@ class Worker:
         cv2.setNumThreads(1)  # its films side by side are what keeps its processors busy
         self._pipeline = self._make()
 
-    def analyse(self, portion: Portion, at: int | None) -> list[Outcome]:
-        """What came of a portion's films, or of the one at that place of it; their files are written."""
-        named = portion.named()
-        if at is not None:
-            name = list(named)[at]
-            named = {name: named[name]}
+    def analyse(self, films: Portion | Mapping[str, Film]) -> list[Outcome]:
+        """Analyse the films of a portion, or films by name, and write their files."""
+        named = films if isinstance(films, Mapping) else films.named()
         found = results(self._pipeline, named, self._out, self._forms, workers=self._threads)
         return [outcome(name, result, self._pipeline.labels) for name, result in found]
 
@@ -72,13 +69,13 @@ class _Job:
     portion: Portion
     part: Path
     deaths: int = 0
-    names: tuple[str, ...] = ()  # of its films, once they are taken one by one
+    films: dict[str, Film] = field(default_factory=dict)  # all of its films, once they are taken one by one
     found: list[Outcome] = field(default_factory=list)  # of the first of them
 
     @property
-    def at(self) -> int | None:
-        """The film that comes next; none: all of them together."""
-        return len(self.found) if self.names else None
+    def next(self) -> Portion | dict[str, Film]:
+        """What a worker is to analyse next: the whole portion, or one film of it by name."""
+        return dict([list(self.films.items())[len(self.found)]]) if self.films else self.portion
 
 
 def run(
@@ -140,11 +137,11 @@ def _done(
         for job, found in team.back():
             if found is None:
                 _mourn(job, team.out, forms)
-            elif job.names:
+            elif job.films:
                 job.found, job.deaths = [*job.found, *found], 0
             else:
                 job.found = found
-            if len(job.found) == len(job.names) if job.names else found is not None:
+            if len(job.found) == len(job.films) if job.films else found is not None:
                 team.hand_out(waiting)  # so that nobody waits while the part is written
                 yield job
                 films += len(job.found)
@@ -159,10 +156,11 @@ def _mourn(job: _Job, out: Path, forms: Collection[str]) -> None:
     if job.deaths < _DEATHS:
         return
     job.deaths = 0
-    if not job.names:
-        job.names = tuple(job.portion.named())
+    if not job.films:
+        # Listed once: a shard on a network is slow to list, and may be shorter the next time.
+        job.films = dict(job.portion.named())
         return
-    name = job.names[len(job.found)]
+    name = list(job.films)[len(job.found)]
     why = f"ended the process that analysed it, {_DEATHS} times"
     error = ReadError(name, why, "check the film; if it looks sound, report this with the film's kind")
     with suppress(ConfigError):  # as of a name that leads out of the folder: its row tells of it
@@ -212,7 +210,7 @@ class _Team:
         """Give jobs to those who are idle, and hire while there is more to do."""
         while self._idle and waiting:
             worker, job = self._idle.pop(), waiting.popleft()
-            self._busy[worker.analyse.remote(job.portion, job.at)] = worker, job
+            self._busy[worker.analyse.remote(job.next)] = worker, job
         for _ in range(min(self._most - len(self._busy), len(waiting))):
             worker = self._actor.remote(*self._settings)
             self._busy[worker.prepare.remote()] = worker, None
