@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hilum.calibration.decide import baseline, predict, settled, without_sets
+from hilum.calibration.decide import baseline, predict, with_consistent_calls, without_sets
 from hilum.explain import occlusion
 from hilum.gate import shown
 from hilum.prepare import chest, prepare
@@ -17,7 +17,7 @@ from hilum.types import Anatomy, Array, Explain, Prediction, Radiograph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What is said of one film, and what for."""
+    """The prediction for one film, and the evidence for it."""
 
     prediction: Prediction
     evidence: Mapping[str, Evidence]
@@ -25,7 +25,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Where on the film one label's logit comes from."""
+    """Where on the film the logit of one label comes from."""
 
     map: Array  # (h, w) in logits
     method: str  # as in Heatmap
@@ -57,16 +57,16 @@ def classify(
             # The general model's maps of these labels explain scores that no longer count.
             own = {label: one for label, one in found.evidence.items() if label not in doubled}
             found = Judgement(prediction=prediction, evidence=own | dict(second.evidence))
-    return replace(found, prediction=settled(without_sets(found.prediction, doubled)))
+    return replace(found, prediction=with_consistent_calls(without_sets(found.prediction, doubled)))
 
 
 def hesitates(prediction: Prediction, labels: Sequence[str]) -> bool:
-    """Whether the call on any of these labels was left open."""
+    """Whether the model abstained on any of these labels."""
     return any(prediction[label].abstained for label in labels)
 
 
 def consult(general: Prediction, specialist: Prediction) -> Prediction:
-    """The general prediction with the specialist's word on the specialist's labels, stage "specialist"."""
+    """The general prediction with the specialist's scores for the specialist's labels, stage "specialist"."""
     said = {label: specialist[label] for label in specialist.labels}
     scores = [said.get(label, general[label]) for label in general.labels]
     return replace(
@@ -81,7 +81,7 @@ def consult(general: Prediction, specialist: Prediction) -> Prediction:
 
 
 def explained(prediction: Prediction) -> list[str]:
-    """The labels worth a heatmap: the positive ones, or the most probable where none is."""
+    """The labels worth a heatmap: the positive ones, or the most probable one if none is positive."""
     positive = [name for name, yes in zip(prediction.labels, prediction.positive, strict=True) if yes]
     return positive or [max(prediction.labels, key=lambda name: prediction[name].probability)]
 
@@ -101,11 +101,11 @@ def _judged(runtime: Runtime, film: Radiograph, anatomy: Anatomy, explain: Expla
 def _evidence(
     runtime: Runtime, film: Array, own: Array | None, part: tuple[slice, slice] | None
 ) -> dict[str, Evidence]:
-    """Every label's map of a prepared film: the network's `own` (C, h, w), or, without one, by occlusion."""
+    """A map for every label of a prepared film: the network's `own` (C, h, w), else by occlusion."""
     starts = [baseline(runtime.card, label) for label in runtime.card.labels]
     method = "occlusion" if own is None else "evidence"
     if own is None:
-        # A place that costs nothing when hidden speaks neither for the label nor against it.
+        # A place that costs nothing when hidden is evidence neither for the label nor against it.
         own = (
             occlusion(runtime, film, softmax=runtime.card.activation == "softmax")
             + np.array(starts, np.float32)[:, None, None]
