@@ -226,7 +226,7 @@ def milliseconds(gate: Runtime) -> float:
     times = []
     for _ in range(30):
         began = time.perf_counter()
-        recognise(gate, [film])
+        recognise(gate, film)
         times.append(time.perf_counter() - began)
     return 1000 * float(np.median(times))
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
 
 import hilum
 from hilum.card import Card, Preparation, Threshold
-from hilum.classify import classify, explained, hesitates
+from hilum.classify import Judgement, classify, explained, hesitates
 from hilum.data.phantom import draw
 from hilum.errors import CheckpointError
 from hilum.pipeline import Pipeline
 from hilum.reading.reader import read
 from hilum.runtime import Runtime, find
-from hilum.types import Array, Radiograph
+from hilum.types import Anatomy, Array, Explain, Radiograph
 
 SIZE = 32
 
@@ -47,33 +46,33 @@ class Stub:
         return {"logits": logits} | maps
 
 
-def films(count: int) -> list[Radiograph]:
-    grey = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
-    return [read(grey)] * count
+def film() -> Radiograph:
+    return read(np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8))
 
 
-def judge(general: Stub, specialist: Stub | None, count: int) -> list[Any]:
-    return classify(general, specialist, films(count), [None] * count)  # type: ignore[arg-type]
+NOTHING = Anatomy(mask=np.zeros((64, 64), np.uint8), quality={})
 
 
-def test_films_are_judged_in_order_a_few_at_a_time() -> None:
-    general = Stub(["Edema", "Mass"], [[i, -i] for i in range(1, 11)])
-    found = judge(general, None, 10)
-    assert general.batches == [4, 4, 2]
-    assert [one.prediction["Edema"].probability for one in found] == pytest.approx(
-        [1 / (1 + np.exp(-i)) for i in range(1, 11)]
-    )
-    assert [float(one.evidence["Mass"].map.mean()) for one in found] == [-i for i in range(1, 11)]
-    assert {one.prediction.stage for one in found} == {"general"}
+def judge(general: Stub, specialist: Stub | None = None, explain: Explain = "evidence") -> Judgement:
+    return classify(general, specialist, film(), NOTHING, explain=explain)  # type: ignore[arg-type]
+
+
+def test_a_film_gets_its_probabilities_and_maps() -> None:
+    general = Stub(["Edema", "Mass"], [[1, -1]])
+    found = judge(general)
+    assert general.batches == [1]
+    assert found.prediction["Edema"].probability == pytest.approx(1 / (1 + np.exp(-1)))
+    assert float(found.evidence["Mass"].map.mean()) == -1
+    assert found.prediction.stage == "general"
 
 
 def test_a_specialist_speaks_of_its_labels_where_one_of_them_was_left_open() -> None:
     general = Stub(["Edema", "Mass", "Nodule"], [[3, 3, 3], [3, 0.1, -3], [0.1, 3, 3], [-3, -3, 0.1]])
     # Edema left open is none of its business.
     specialist = Stub(["Nodule", "Mass"], [[2, -2], [-2, 4]])
-    found = judge(general, specialist, 4)
+    found = [judge(general, specialist) for _ in range(4)]
     assert [one.prediction.stage for one in found] == ["general", "specialist", "general", "specialist"]
-    assert specialist.batches == [2]
+    assert specialist.batches == [1, 1]
     second, fourth = found[1].prediction, found[3].prediction
     assert second["Edema"].probability == pytest.approx(1 / (1 + np.exp(-3)))
     assert second["Nodule"].probability == pytest.approx(1 / (1 + np.exp(-2)))
@@ -92,22 +91,21 @@ def test_a_specialist_speaks_of_its_labels_where_one_of_them_was_left_open() -> 
 
 def test_of_a_specialist_s_labels_its_own_map_is_shown_by_whatever_method() -> None:
     specialist = Stub(["Edema"], [[3]] * 300, maps=False)
-    found = judge(Stub(["Edema", "Mass"], [[0.1, 2]]), specialist, 1)
-    methods = {label: one.method for label, one in found[0].evidence.items()}
+    found = judge(Stub(["Edema", "Mass"], [[0.1, 2]]), specialist)
+    methods = {label: one.method for label, one in found.evidence.items()}
     assert methods == {"Edema": "occlusion", "Mass": "evidence"}
 
 
-def test_no_film_is_no_work() -> None:
-    general, specialist = Stub(["Edema"], []), Stub(["Edema"], [])
-    assert judge(general, specialist, 0) == []
-    assert general.batches == specialist.batches == []
-    found = judge(Stub(["Edema"], [[5]]), specialist, 1)
-    assert not hesitates(found[0].prediction, ["Edema"])
+def test_a_specialist_is_not_run_where_nothing_is_left_open() -> None:
+    specialist = Stub(["Edema"], [])
+    found = judge(Stub(["Edema"], [[5]]), specialist)
+    assert not hesitates(found.prediction, ["Edema"])
     assert specialist.batches == []
 
 
 def test_worth_a_map_are_the_positive_labels_or_the_most_probable() -> None:
-    one, other = judge(Stub(["Edema", "Mass", "Nodule"], [[3, -3, 2], [-3, -1, -2]]), None, 2)
+    general = Stub(["Edema", "Mass", "Nodule"], [[3, -3, 2], [-3, -1, -2]])
+    one, other = judge(general), judge(general)
     assert explained(one.prediction) == ["Edema", "Nodule"]
     assert explained(other.prediction) == ["Mass"]
 
@@ -156,7 +154,7 @@ def bright() -> Radiograph:
 
 def test_a_model_without_evidence_is_asked_what_hiding_a_place_costs() -> None:
     general = Looking(["Edema", "Mass"], [])
-    found = classify(general, None, [bright()], [None])[0]  # type: ignore[arg-type]
+    found = classify(general, None, bright(), NOTHING)  # type: ignore[arg-type]
     assert {label: one.method for label, one in found.evidence.items()} == {
         "Edema": "occlusion",
         "Mass": "occlusion",
@@ -169,9 +167,9 @@ def test_a_model_without_evidence_is_asked_what_hiding_a_place_costs() -> None:
 
 def test_where_no_map_is_wanted_none_is_paid_for() -> None:
     general = Looking(["Edema", "Mass"], [])
-    found = classify(general, None, [bright()], [None], explain="none")  # type: ignore[arg-type]
+    found = judge(general, explain="none")
     assert general.batches == [1]
-    assert not found[0].evidence
+    assert not found.evidence
 
 
 def test_an_ensemble_of_unlike_grids_has_maps_in_its_report() -> None:

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.models import CommandInfo
 from typer.testing import CliRunner
 
+from hilum import cli
 from hilum.card import Card, Preparation, Reliability, card_json, read_card
 from hilum.cli import app
 from hilum.commands.data import data
@@ -140,7 +141,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(mixed: Path, tmp_path: P
     kept = table(out / "predictions.csv")
     assert 2 <= len(rows) <= len(kept) < 20
     done = hilum("predict", mixed, "--out", out, "--as", "csv")
-    assert re.search(r"^\d+ films were done already, by a run that was interrupted$", done.stderr, re.M)
+    assert re.search(r"^\d+ films were already done by an interrupted run$", done.stderr, re.M)
     whole = table(out / "predictions.csv")
     assert whole[: len(rows)] == rows and len(whole) == 20
     again = hilum("predict", mixed, "--out", out, "--as", "csv")
@@ -197,6 +198,45 @@ def test_rejected_and_flagged_films_are_counted_by_code(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out" / "1.png.json").read_text(encoding="utf-8"))
     assert [reason["code"] for reason in document["reasons"]] == ["inverted"]
     assert document["models"]["gate"]["name"] == "hilum-gate"
+
+
+@pytest.mark.parametrize("option", [("--workers", 2), ("--gpus", 1), ("--part", 9)])
+def test_an_option_of_the_ray_engine_is_refused_without_it(
+    option: tuple[str, int], mixed: Path, tmp_path: Path
+) -> None:
+    done = hilum("predict", mixed, "--out", tmp_path / "out", *option)
+    assert done.returncode == 2
+    assert f"Invalid value for {option[0]}: needs --engine ray" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name is always Unicode")
+def test_a_folder_whose_name_is_not_utf_8_is_shown_and_no_failure(mixed: Path, tmp_path: Path) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/out-\xff")
+    done = hilum("segment", mixed / "good0.png", "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("out-\\udcff\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "a"), "a: No space left on device; make room there"),
+        (OSError(), "output: OSError; check the path"),
+        (ConnectionResetError(), "output: ConnectionResetError; check the path"),
+    ],
+)
+def test_a_fault_of_the_disk_is_one_line(
+    error: OSError, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"hilum: {line}")
 
 
 def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> None:
@@ -453,7 +493,7 @@ def test_train_refuses_no_devices(tmp_path: Path) -> None:
         ("hilum-lungs", ("--compare", "hilum-six"), "--compare: is for classifiers"),
         ("hilum-lungs", ("--prevalence", "Edema=0.1"), "--prevalence: is for classifiers"),
         ("hilum-six", ("--stress",), "--stress: is for segmenters"),
-        ("hilum-six", ("--card",), "--card: tells how faithful maps are"),
+        ("hilum-six", ("--card",), "--card: needs --maps N"),
     ],
 )
 def test_evaluate_names_an_option_that_is_for_another_task(

@@ -132,13 +132,18 @@ def test_what_is_no_evidence_of_the_network_s_own_is_not_smoothed_nor_shifted() 
     assert shown.method == "occlusion"
 
 
-def told(low: float) -> str:
+def card(*measured: tuple[str, float, float]) -> Card:
     about = {"name": "x", "version": "1", "task": "classify", "architecture": "none", "labels": ("Edema",)}
-    metric = {"name": f"{FAITHFUL}, maps by evidence", "value": 0.4, "low": low, "high": 0.6, "n": 50}
-    card = Card.model_validate(
-        about | {"preparation": Preparation(size=32), "metrics": ({**metric, "part": "tuning"},)}
+    metrics = tuple(
+        {"name": f"{FAITHFUL}, maps by {method}", "value": 0.4, "low": low, "high": high, "n": 50}
+        | {"part": "tuning"}
+        for method, low, high in measured
     )
-    return trust({"evidence"}, card)
+    return Card.model_validate(about | {"preparation": Preparation(size=32), "metrics": metrics})
+
+
+def told(low: float) -> str:
+    return trust({"evidence"}, card(("evidence", low, 0.6)))
 
 
 def test_trust_follows_from_what_was_measured() -> None:
@@ -146,3 +151,11 @@ def test_trust_follows_from_what_was_measured() -> None:
     assert "do not rely on them" in told(-0.1)
     assert "was not measured" in trust({"occlusion"}, None)
     assert trust(set(), None) == ""
+
+
+def test_occlusion_is_surer_only_where_the_intervals_are_apart() -> None:
+    apart = card(("evidence", 0.2, 0.6), ("occlusion", 0.7, 0.9))
+    assert "maps by occlusion are surer" in trust({"evidence"}, apart)
+    assert "surer;" not in trust({"evidence", "occlusion"}, apart)
+    assert "surer;" not in trust({"evidence"}, card(("evidence", 0.2, 0.6), ("occlusion", 0.5, 0.9)))
+    assert "surer;" not in trust({"evidence"}, card(("occlusion", 0.5, 0.9)))

@@ -299,7 +299,7 @@ def test_a_damaged_checkpoint_is_not_pushed(server: Hub, tmp_path: Path) -> None
     (own / "model.safetensors").write_bytes(b"cut")
     done = run(server, tmp_path, "push", str(own), "acme/six", token="sesame")
     assert done.returncode == 2
-    assert "model.safetensors: not the file its card names" in done.stderr
+    assert "model.safetensors: SHA-256 differs from the card's" in done.stderr
     assert not server.commits
 
 

@@ -198,7 +198,7 @@ def test_models_are_not_put_in_each_others_place() -> None:
 
 @pytest.mark.parametrize("load", [partial(hilum.load, GATE), partial(hilum.load, specialist=GATE)])
 def test_a_gate_is_no_classifier(load: Callable[[], Pipeline]) -> None:
-    with pytest.raises(CheckpointError, match="hilum-gate: a gate, which is no classifier; leave it out"):
+    with pytest.raises(CheckpointError, match="hilum-gate: an input gate, not a classifier; leave it out"):
         load()
 
 

@@ -20,7 +20,7 @@ from hilum.card import Card, card_json, read_card
 from hilum.reading.dicom import DECODERS
 from hilum.reading.reader import read
 from hilum.runtime import SHIPPED, shipped_names
-from hilum.selftest import GOLDEN, RESULTS, checks, dice, versions
+from hilum.selftest import GOLDEN, RESULTS, checks, overlaps, versions
 
 
 def failures() -> dict[str, str]:
@@ -146,9 +146,9 @@ def test_one_wrong_pixel_fails(tmp_path: Path) -> None:
 
 def test_dice_by_hand() -> None:
     one, other = np.array([[1, 1, 2, 3]]), np.array([[1, 2, 2, 0]])
-    assert dice(one, other) == {"right_lung": 2 / 3, "left_lung": 2 / 3, "heart": 0.0}
-    assert dice(one * 0, other * 0) == dict.fromkeys(dice(one, other), 1.0)
-    assert dice(one, other[:, :2]) == dict.fromkeys(dice(one, other), 0.0)
+    assert overlaps(one, other) == {"right_lung": 2 / 3, "left_lung": 2 / 3, "heart": 0.0}
+    assert overlaps(one * 0, other * 0) == dict.fromkeys(overlaps(one, other), 1.0)
+    assert overlaps(one, other[:, :2]) == dict.fromkeys(overlaps(one, other), 0.0)
 
 
 def test_the_versions_that_matter_are_told() -> None:

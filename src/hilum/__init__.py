@@ -1,4 +1,4 @@
-"""Hilum: frontal chest radiographs read, outlined, classified, explained and reported.
+"""Hilum: frontal chest radiographs read, segmented, classified, explained and reported.
 
 >>> import hilum
 >>> pipeline = hilum.load()

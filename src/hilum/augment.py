@@ -1,7 +1,7 @@
-"""Training-only changes of a film, its mask kept in step; randomness is an argument.
+"""Training-only changes of a film and, in step, of its mask; randomness is an argument.
 
-A film to classify is never mirrored: that is another anatomy. A film to outline may be, for the sides of its
-lungs are those of the picture: what lies to the left is the right lung, wherever the heart points.
+A film to classify is never mirrored: that is another anatomy. A film to segment may be mirrored, because its
+lungs are named by their side of the picture: the right lung is at the left, wherever the heart points.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def augment(
 def geometry(
     film: Array, mask: Array | None, rng: np.random.Generator, *, strength: float = 1.0
 ) -> tuple[Array, Array | None]:
-    """Of the changes that `augment` makes those that move the film: turned, scaled, sheared and shifted."""
+    """The geometric changes of `augment` alone: rotation, scale, shear and shift."""
     return (film, mask) if strength == 0 else _warp(film, mask, rng, strength)
 
 
 def intensity(
     film: Array, mask: Array | None, rng: np.random.Generator, *, strength: float = 1.0
 ) -> tuple[Array, Array | None]:
-    """Of the changes that `augment` makes those of its greys: tone, shade, noise, borders and markers."""
+    """The grey-level changes of `augment` alone: tone, shade, noise, borders and markers."""
     if strength == 0:
         return film, mask
     film = _tone(film, rng, strength)
@@ -51,9 +51,9 @@ def intensity(
 def few(
     film: Array, mask: Array | None, rng: np.random.Generator, *, strength: float = 1.0
 ) -> tuple[Array, Array | None]:
-    """Two of the changes that `augment` makes, drawn anew for every film: (S, S) as there.
+    """Two of the changes of `augment`, drawn for every film: (S, S) as there.
 
-    Radiographs' own changes in the place of a photograph's, each made with the probability `strength`.
+    The changes are those of radiographs, not of photographs; each is made with the probability `strength`.
     Source: RandAugment, Cubuk et al., NeurIPS 2020.
     """
     for kind in rng.integers(6, size=2):
@@ -75,11 +75,11 @@ def few(
 
 
 CHANGES = {"general": augment, "geometry": geometry, "intensity": intensity, "few": few}
-"""Recipes for a film and its mask, whatever is learned of them."""
+"""Recipes for a film and its mask, for every task."""
 
 
 def view(film: Array, rng: np.random.Generator, *, strength: float = 1.0) -> Array:
-    """A part of a film (S, S) float32 in [0, 1], 30 to 100 % of its area, scaled up to it and changed."""
+    """A random crop of a film (S, S) float32 in [0, 1], 30 to 100 % of its area, scaled up and augmented."""
     side = film.shape[0]
     part = max(8, int(side * np.sqrt(rng.uniform(0.3, 1.0))))
     top, left = rng.integers(0, side - part + 1, 2)
@@ -90,9 +90,9 @@ def view(film: Array, rng: np.random.Generator, *, strength: float = 1.0) -> Arr
 def outlined(
     film: Array, mask: Array, rng: np.random.Generator, *, strength: float = 1.0
 ) -> tuple[Array, Array]:
-    """`augment`, and on top what makes outlines travel to other hospitals: (S, S) float32 and uint8 as there.
+    """`augment`, and more that helps segmentation at other hospitals: (S, S) float32 and uint8 as there.
 
-    Bent shapes, mirrored chests, veiled lungs, other tone curves, inverted and coarsely quantised greys.
+    Bent shapes, mirrored chests, veiled lungs, other tone curves, inverted or coarsely quantised grey levels.
     """
     if strength == 0:
         return film, mask
@@ -105,7 +105,7 @@ def outlined(
     if rng.random() < 0.4 * strength:
         film = _recurve(film, rng)
     changed, followed = augment(film, mask, rng, strength=strength)
-    assert followed is not None  # noqa: S101 - a mask given is a mask returned
+    assert followed is not None  # noqa: S101 - a mask was given, so one is returned
     if rng.random() < 0.1 * strength:
         levels = np.float32(rng.integers(12, 48))
         changed = np.floor(changed * levels) / levels
@@ -115,7 +115,7 @@ def outlined(
 
 
 def sided(mask: Array) -> bool:
-    """Whether a label map tells both lungs apart, or neither; a lung alone must not become the other one."""
+    """Whether a label map shows both lungs or neither; a lung alone must not become the other one."""
     return bool((mask == 1).any() == (mask == 2).any())
 
 
@@ -164,14 +164,14 @@ def _veil(film: Array, mask: Array, rng: np.random.Generator) -> Array:
         share = np.ones((side, side))
     soft = cv2.GaussianBlur(lungs.astype(np.float32), (0, 0), side * rng.uniform(0.004, 0.03))
     share = (share * soft * rng.uniform(0.4, 1.0)).astype(np.float32)
-    # As bright as what surrounds the lungs, give or take, and never flat.
+    # About as bright as what surrounds the lungs, and never flat.
     tissue = float(np.quantile(film[~lungs], rng.uniform(0.5, 0.9)))
     grain = cv2.resize(rng.normal(0, 0.05, (32, 32)).astype(np.float32), (side, side))
     return np.asarray(np.clip(film + share * np.maximum(tissue + grain - film, 0), 0, 1))
 
 
 def _recurve(film: Array, rng: np.random.Generator) -> Array:
-    """Another film's characteristic curve: any monotone one through (0, 0) and (1, 1)."""
+    """The characteristic curve of another film: monotone, through (0, 0) and (1, 1)."""
     knots = np.cumsum(rng.dirichlet(np.full(6, 1.5)))
     return np.asarray(np.interp(film, np.linspace(0, 1, 7), np.concatenate([[0], knots])), np.float32)
 
@@ -198,7 +198,7 @@ def _warp(
 
 
 def _tone(film: Array, rng: np.random.Generator, strength: float) -> Array:
-    """Gamma, and at times local contrast as hospitals' own processing makes it."""
+    """Gamma, and sometimes local contrast as the processing of hospitals makes it."""
     film = np.power(np.clip(film, 0, 1), np.float32(np.exp(rng.uniform(-0.6, 0.6) * strength)))
     if rng.random() < 0.25 * strength:
         clahe = cv2.createCLAHE(clipLimit=float(rng.uniform(1, 4)), tileGridSize=(8, 8))
@@ -214,7 +214,7 @@ def _shade(film: Array, rng: np.random.Generator, strength: float) -> Array:
 
 
 def _degrade(film: Array, rng: np.random.Generator, strength: float) -> Array:
-    """Lost resolution, noise or JPEG blocks: one of them."""
+    """One of: lost resolution, noise, JPEG blocks."""
     kind = rng.integers(3)
     if kind == 0:
         side = film.shape[0]
@@ -230,7 +230,7 @@ def _degrade(film: Array, rng: np.random.Generator, strength: float) -> Array:
 
 
 def _collimate(film: Array, mask: Array | None, rng: np.random.Generator) -> Array:
-    """A black or white border, to 10 % of each side, but not into what a mask shows."""
+    """A black or white border, up to 10 % of each side, that covers nothing a mask shows."""
     side = film.shape[0]
     top, bottom, left, right = (int(side * share) for share in rng.uniform(0, 0.1, 4))
     if mask is not None and mask.any():
@@ -244,7 +244,7 @@ def _collimate(film: Array, mask: Array | None, rng: np.random.Generator) -> Arr
 
 
 def _letter(film: Array, rng: np.random.Generator) -> Array:
-    """A burnt-in side marker, anywhere near a border, so that no letter tells the source."""
+    """A burned-in side marker near a random border, so that no letter reveals the source."""
     side = film.shape[0]
     layer = np.zeros((side, side), np.uint8)
     place = (int(rng.uniform(0.02, 0.85) * side), int(rng.choice([rng.uniform(0.08, 0.2), 0.95]) * side))

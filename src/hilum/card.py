@@ -15,11 +15,11 @@ from hilum.store import drafted
 CARD = "card.json"
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""Of a file beside the card: no path, for a card may be anybody's."""
+"""The name of a file beside the card. It is never a path, because a card may come from anybody."""
 
 
 class Strict(BaseModel):
-    """Settings of which none may be unknown, and none change."""
+    """Fields that are frozen, and of which none may be unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,18 +30,21 @@ class Preparation(Strict):
     size: int = Field(ge=32, le=2048, description="side of the square input, pixels")
     low: float = Field(default=1.0, ge=0, lt=50, description="percentile of grey levels that becomes 0")
     high: float = Field(default=99.0, gt=50, le=100, description="percentile of grey levels that becomes 1")
-    mean: float = Field(default=0.5, description="subtracted after the stretch to [0, 1]")
-    std: float = Field(default=0.25, gt=0, description="divided by, after the mean is taken off")
+    mean: float = Field(default=0.5, description="subtracted after the grey levels are stretched to [0, 1]")
+    std: float = Field(default=0.25, gt=0, description="divisor after the mean is subtracted")
     detail: int = Field(
-        default=0, ge=0, description="side films are first shrunk to, so that none shows more; 0: not at all"
+        default=0,
+        ge=0,
+        description="side to which films are shrunk first, so that all show the same detail; 0: no shrinking",
     )
-    mask_diaphragm: bool = Field(default=False, description="largest very bright part made black")
+    mask_diaphragm: bool = Field(default=False, description="make the largest very bright part black")
     equalise: Literal["none", "histogram", "clahe"] = Field(default="none", description="of grey levels")
     smooth: Literal["none", "gaussian", "bilateral"] = Field(default="none", description="of the film")
     region: Literal["film", "crop", "lungs", "outlines", "crop-outlines"] = Field(
         default="film",
-        description="the film; cut to lungs and heart and a margin; all but them black; or the film and, as "
-        "further channels, both lungs, the heart and the cardiothoracic ratio; or those of the film when cut",
+        description="film: the whole film; crop: cut to lungs and heart with a margin; lungs: all else "
+        "black; outlines: the film, and channels for both lungs, heart and cardiothoracic "
+        "ratio; crop-outlines: the same, cut",
     )
 
     @property
@@ -51,56 +54,56 @@ class Preparation(Strict):
 
     @property
     def cut(self) -> bool:
-        """Whether the network sees no more of the film than the chest."""
+        """Whether the network sees the film cut to the chest."""
         return self.region in ("crop", "crop-outlines")
 
     @property
     def channels(self) -> int:
-        """Of the network's input."""
+        """Number of channels of the network's input."""
         return 5 if self.region in ("outlines", "crop-outlines") else 1
 
 
 class Calibration(Strict):
     """Platt scaling of one label: probability = sigmoid(slope * logit + intercept).
 
-    Of labels that exclude one another the softmax of all of these.
+    For mutually exclusive labels, the softmax of slope * logit + intercept over all labels.
     """
 
     slope: float = Field(default=1.0, gt=0)
     intercept: float = 0.0
     events: int = Field(default=0, ge=0, description="positive films it was fitted on")
-    films: str = Field(default="", description="which those were, where they are not the tuning films")
-    prevalence: float | None = Field(default=None, description="that it was corrected for, if for one")
+    films: str = Field(default="", description="films it was fitted on; empty: the tuning films")
+    prevalence: float | None = Field(default=None, description="prevalence it was corrected for, if any")
 
 
 class Threshold(Strict):
     """Where one label turns positive, and the band around it in which the model abstains."""
 
     value: float = Field(ge=0, le=1)
-    low: float = Field(ge=0, le=1, description="from here up to `high` the call is left open")
+    low: float = Field(ge=0, le=1, description="from here up to `high` the model abstains")
     high: float = Field(ge=0, le=1)
-    rule: str = Field(description="how it was chosen")
-    films: str = Field(default="", description="on which, where they are not the tuning films")
+    rule: str = Field(description="how the threshold was chosen")
+    films: str = Field(default="", description="films it was chosen on; empty: the tuning films")
 
 
 class Sets(Strict):
-    """Which answers on one label a probability leaves: `hilum.calibration.conformal`."""
+    """Prediction sets of one label, as of `hilum.calibration.conformal`: the answers not excluded."""
 
-    coverage: float = Field(gt=0, lt=1, description="chance that the true answer is among them")
+    coverage: float = Field(gt=0, lt=1, description="chance that the set holds the true answer")
     present: float = Field(ge=0, le=1, description="from here up the label cannot be excluded")
     absent: float = Field(ge=0, le=1, description="up to here its absence cannot be excluded")
-    patients: tuple[int, int] = Field(description="with and without the label, that they were fitted on")
+    patients: tuple[int, int] = Field(description="patients with and without the label they were fitted on")
     reached: tuple[tuple[float, float], tuple[float, float]] = Field(
         description="95 % interval of the true coverage, with and without the label"
     )
-    films: str = Field(default="", description="fitted on which, where they are not the tuning films")
+    films: str = Field(default="", description="films they were fitted on; empty: the tuning films")
 
 
 class Reliability(Strict):
-    """How the quality of one structure's outline follows from the Dice it promises: `hilum.quality.judge`."""
+    """Maps the Dice predicted for one structure to the quality of its outline: `hilum.quality.judge`."""
 
     intercept: float
-    slope: float = Field(ge=0, description="of the log of what is missing to a full Dice")
+    slope: float = Field(ge=0, description="slope on the log of 1 - Dice")
     threshold: float = Field(ge=0, le=1, description="quality below which the outline is not reliable")
 
 
@@ -111,38 +114,38 @@ class Metric(Strict):
     value: float
     low: float | None = None
     high: float | None = None
-    n: int = Field(ge=0, description="films it was measured on")
+    n: int = Field(ge=0, description="number of films it was measured on")
     part: str = Field(description="'tuning', 'test', ...")
 
 
 class Build(Strict):
-    """A faster form of the graph, and what `hilum export` found it to cost."""
+    """A faster form of the graph, and what it costs in accuracy, as `hilum export` measured it."""
 
     engine: Literal["onnxruntime", "openvino"]
-    precision: Literal["int8", "bf16"] = Field(description="in which it multiplies")
-    files: tuple[FileName, ...] = Field(min_length=1, description="its own, the graph first")
-    measure: str = Field(description="that was compared")
-    before: float = Field(description="of the graph as it was trained")
-    after: float = Field(description="of this build on the same films")
-    films: int = Field(ge=0, description="compared on")
-    data: str = Field(default="", description="which those were")
+    precision: Literal["int8", "bf16"] = Field(description="number format of its multiplications")
+    files: tuple[FileName, ...] = Field(min_length=1, description="its files, the graph first")
+    measure: str = Field(description="the figure that was compared")
+    before: float = Field(description="the figure of the graph as it was trained")
+    after: float = Field(description="the figure of this build on the same films")
+    films: int = Field(ge=0, description="number of films of the comparison")
+    data: str = Field(default="", description="the films of the comparison")
 
     @property
     def name(self) -> str:
-        """As results call it."""
+        """The name of the build in results."""
         return f"{self.engine}-{self.precision}"
 
 
 class Source(Strict):
     """A data set a model was trained on."""
 
-    name: str = Field(description="KIND and folder name, without the path before it")
+    name: str = Field(description="KIND and name of the folder, without its path")
     films: int
     patients: int
 
 
 ANY = "any"
-"""In the place of a fold: all, for the start of a training knew another split."""
+"""In the place of a fold: any of them, because the start of the training used another split."""
 
 
 class Card(Strict):
@@ -159,50 +162,57 @@ class Card(Strict):
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     leaning: dict[str, float] = Field(
         default_factory=dict,
-        description="of labels that exclude one another: added to the logs of their probabilities before the "
-        "largest is called, where training made rare ones count more",
+        description="for mutually exclusive labels, where training weighted rare ones up: added to the log "
+        "of a label's probability before the largest is called",
     )
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     points: dict[str, dict[str, Threshold]] = Field(
-        default_factory=dict, description="operating point -> label -> threshold; one of them acts"
+        default_factory=dict, description="operating point -> label -> threshold; one of them is active"
     )
-    sets: dict[str, Sets] = Field(default_factory=dict, description="of labels with enough patients")
-    reliability: dict[str, Reliability] = Field(default_factory=dict, description="of each outline")
+    sets: dict[str, Sets] = Field(
+        default_factory=dict, description="prediction sets, of labels with enough patients"
+    )
+    reliability: dict[str, Reliability] = Field(
+        default_factory=dict, description="structure -> reliability of its outline"
+    )
     threshold_data: str = Field(default="", description="the films the thresholds were chosen on")
     sources: tuple[Source, ...] = ()
     outlines_sha256: str = Field(
-        default="", description="of the segmenter whose outlines the films are cut by or shown with"
+        default="", description="hash of the segmenter whose outlines cut the films or are part of the input"
     )
     split_sha256: str = Field(default="", description="hash of the patient split that held films back")
     metrics: tuple[Metric, ...] = ()
     config: dict[str, Any] = Field(default_factory=dict)
     weights: str = Field(
-        default="", description="that training began from: a package, a hub or a checkpoint; empty: random"
+        default="",
+        description="weights that training began from: a package, a hub or a checkpoint; empty: random",
     )
     informed: tuple[str, ...] = Field(
         default=(),
-        description="folds held back here that its start or teachers learned from; ANY: trained by another "
-        "split, they may have learned from whomever",
+        description="folds held back here that its start or teachers learned from; any: they were trained by "
+        "another split and may have learned from any patient",
     )
     commit: str = ""
     seed: int = 0
     packages: dict[str, str] = Field(default_factory=dict)
     files: dict[FileName, str] = Field(default_factory=dict, description="file name -> SHA-256")
     builds: tuple[Build, ...] = Field(
-        default=(), description="faster ones, of which the first that fits runs"
+        default=(), description="faster builds; the first one that this machine supports runs"
     )
-    build: str = Field(default="", exclude=True, description="that runs here; empty: the graph as trained")
+    build: str = Field(
+        default="", exclude=True, description="the build that runs here; empty: the graph as trained"
+    )
     intended_use: str = ""
     citations: tuple[str, ...] = ()
 
     @property
     def unlearned(self) -> frozenset[int]:
-        """The folds of its split that neither it nor what it began from learned."""
+        """The folds of its split that neither the model nor its start learned from."""
         return frozenset() if ANY in self.informed else self.kept - {int(fold) for fold in self.informed}
 
     @property
     def kept(self) -> frozenset[int]:
-        """The folds of its split that it did not train on itself."""
+        """The folds of its split that the model was not trained on."""
         return frozenset(
             fold for fold in (self.config.get("fold"), *self.config.get("held", ())) if fold is not None
         )
@@ -214,12 +224,12 @@ class Card(Strict):
 
     @property
     def ranks(self) -> bool:
-        """Whether it calls the label that ranks first, for want of thresholds."""
+        """Whether it has no thresholds and calls the label that ranks first."""
         return self.activation == "softmax" and not self.thresholds
 
     @property
     def weighed(self) -> bool:
-        """Whether training made rare labels count more than their films."""
+        """Whether training weighted rare labels up."""
         ways = ("weighting", "none"), ("sampling", "even"), ("loss", "cross-entropy")
         return any(self.config.get(name, plain) != plain for name, plain in ways)
 
@@ -253,21 +263,21 @@ def card_json(card: Card) -> str:
     return json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
-def vacant(out: Path) -> None:
-    """Raise ConfigError where ``out/checkpoint`` is there already: none is ever written over."""
+def refuse_overwrite(out: Path) -> None:
+    """Raise ConfigError where ``out/checkpoint`` is there already: no checkpoint is ever overwritten."""
     if (out / "checkpoint").exists():
         raise ConfigError(f"{out}: holds a checkpoint already; choose another out")
 
 
 def copied(folder: Path, out: Path, card: Card) -> None:
-    """Write the files of a checkpoint's folder to `out`, beside another card."""
+    """Write the files of a checkpoint's folder to `out`, with another card."""
     with drafted(out) as draft:
         copy_files(folder, draft, card)
         (draft / CARD).write_text(card_json(card), encoding="utf-8")
 
 
 def copy_files(folder: Path, draft: Path, card: Card) -> None:
-    """Copy a checkpoint's files that are there: the light install leaves out what only training needs."""
+    """Copy those files of a checkpoint that exist: the light install lacks what only training needs."""
     for name in card.files:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, draft / name)

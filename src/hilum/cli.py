@@ -6,6 +6,7 @@ import errno
 import inspect
 import re
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,8 @@ from hilum.commands.pacs import pacs
 from hilum.commands.predict import predict, segment
 from hilum.commands.selftest import selftest
 from hilum.commands.serve import serve
+from hilum.commands.shared import shown
 from hilum.commands.shortcuts import shortcuts
-from hilum.commands.terminal import shown
 from hilum.commands.train import ensemble, study, train, tune
 from hilum.errors import HilumError
 
@@ -45,6 +46,8 @@ app.add_typer(data, name="data")
 
 def main() -> None:
     """Run the command line; a Hilum error is one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a path that is not UTF-8 must not crash the last line
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except HilumError as error:
@@ -54,7 +57,7 @@ def main() -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "make room there and run it again" if full else "check the path and the disk"
         place = shown(str(error.filename or "output"))
-        print(f"hilum: {place}: {error.strerror}; {remedy}", file=sys.stderr)
+        print(f"hilum: {place}: {error.strerror or type(error).__name__}; {remedy}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -118,7 +121,7 @@ def models(
 
     if name:
         card = read_card(find(name))
-        # Of one's own models, that is for oneself to say.
+        # The licence of other models is for their owners to state.
         licence = "apache-2.0" if name in shipped_names() else ""
         print(page(card, figures or (), model=name, licence=licence) if markdown else card_json(card), end="")
         return

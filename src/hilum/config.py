@@ -28,45 +28,46 @@ class TrainConfig(Strict):
     version: str = Field(default="0.1.0", description="the model's version")
     task: Task = Field(description="what the network learns")
     data: tuple[str, ...] = Field(
-        min_length=1, description="data sets, KIND:PATH; of a published film in several, the first is taken"
+        min_length=1,
+        description="data sets, KIND:PATH; a published film in several is used once, from the first",
     )
     extra: tuple[str, ...] = Field(
         default=(),
-        description="data sets that only train, as many films an epoch as the others: pseudo-labels, say; "
-        "of a film that also stands in data, a mask here that shows more is learned",
+        description="data sets only for training, such as pseudo-labels, as many an epoch as from data; "
+        "of a film in both, the mask with more structures is used",
     )
     split: Path | None = Field(default=None, description="patient split; none: made from the data and stored")
-    fold: int = Field(default=0, ge=0, description="fold that tunes; the others but 'test' train")
+    fold: int = Field(default=0, ge=0, description="tuning fold; the others, except 'test', train")
     held: tuple[int, ...] = Field(
-        default=(), description="folds that take no part, so that what is trained may teach who tunes there"
+        default=(), description="folds left out, so that this model can teach models that tune there"
     )
     patients: int = Field(
-        default=0, ge=0, description="train on so many patients only, the same ones in every run; 0: on all"
+        default=0, ge=0, description="train on this many patients only, the same ones in every run; 0: all"
     )
     labels: tuple[str, ...] = Field(
-        default=(), description="none: the six where the data carry all six, else all they carry"
+        default=(), description="none: the six if the data have all six, else all labels of the data"
     )
     auxiliary: tuple[str, ...] = Field(
         default=(),
-        description="labels learned beside the others and then forgotten; 'view': whether a film is AP",
+        description="labels learned as well, but not part of the model; 'view': whether a film is AP",
     )
     uncertain: Annotated[Policy | dict[str, Policy], BeforeValidator(policies)] = Field(
         default="ignore",
-        description="what a label is in training that its source calls uncertain: 'ignore' (unknown), "
-        "'zero', 'one', a probability or a range of them, as [0.55, 0.85]; or a table of these by label, "
-        "with 'others'",
+        description="value of an uncertain label in training: 'ignore' (unknown), "
+        "'zero', 'one', a probability, or a range of them such as [0.55, 0.85]; or a table of these by "
+        "label, with 'others'",
     )
     unmentioned: Literal["ignore", "zero"] = Field(
-        default="ignore", description="what a label is of which its source says nothing on a film"
+        default="ignore", description="value of a label that the source does not mention for a film"
     )
     activation: Literal["auto", "sigmoid", "softmax"] = Field(
         default="auto",
-        description="labels that may stand together (sigmoid), or of which each film has one (softmax); "
-        "'auto': as the films have them",
+        description="'sigmoid': labels may occur together; 'softmax': each film has exactly one; "
+        "'auto': decided by the films",
     )
     architecture: str = Field(description="the network; docs/studies.md")
     arguments: dict[str, Any] = Field(
-        default_factory=dict, description="the architecture's own, as arguments.width=32; docs/studies.md"
+        default_factory=dict, description="of the architecture, such as arguments.width=32; docs/studies.md"
     )
     start: str = Field(
         default="auto",
@@ -74,66 +75,64 @@ class TrainConfig(Strict):
         "architecture has such weights",
     )
     preparation: Preparation
-    epochs: int = Field(ge=1, description="times that every film is seen, at most")
-    batch: int = Field(ge=1, description="films a step, over all devices")
+    epochs: int = Field(ge=1, description="most passes over the films")
+    batch: int = Field(ge=1, description="films per step, over all devices")
     accumulate: int = Field(
-        default=1, ge=1, description="steps whose gradients are averaged into one, where memory is short"
+        default=1, ge=1, description="number of steps whose gradients are averaged, to save memory"
     )
     rate: float = Field(gt=0, description="peak learning rate")
     first_rate: float = Field(
-        default=1.0, gt=0, le=1, description="rate of a backbone's first layers as a share of the head's"
+        default=1.0, gt=0, le=1, description="rate of a backbone's first layers, as a share of the head's"
     )
-    frozen: int = Field(default=0, ge=0, description="first epochs in which a backbone learns nothing")
+    frozen: int = Field(default=0, ge=0, description="first epochs, in which a backbone is frozen")
     thaw: int = Field(
-        default=0, ge=0, description="epochs, after these, in which its layers begin to learn, the last first"
+        default=0, ge=0, description="epochs after these that unfreeze its layers one by one, the last first"
     )
     decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
-    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps that warm up")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps used for warm-up")
     cycles: int = Field(
-        default=1, ge=1, description="times the rate falls to nothing; all but the last end in a snapshot"
+        default=1, ge=1, description="times the rate falls to 0; all but the last end in a snapshot"
     )
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights")
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
-    patience: int = Field(default=10, ge=1, description="epochs without gain before it stops")
+    patience: int = Field(default=10, ge=1, description="epochs without improvement before training stops")
     keep: Literal["best", "last"] = Field(
-        default="best", description="the weights of the epoch that tunes best, or of the last one"
+        default="best", description="the weights of the best epoch on the tuning set, or of the last one"
     )
-    weighting: Literal["none", "sqrt", "balanced"] = Field(default="sqrt", description="of rare labels")
+    weighting: Literal["none", "sqrt", "balanced"] = Field(
+        default="sqrt", description="up-weighting of rare labels"
+    )
     loss: Literal["cross-entropy", "adjusted", "focal", "asymmetric"] = Field(
         default="cross-entropy",
-        description="'adjusted': to how frequent a label is, with weighting=none; 'focal', 'asymmetric': "
-        "of labels that may stand together",
+        description="'adjusted': logit adjustment, with weighting=none; 'focal', 'asymmetric': for "
+        "labels that may occur together",
     )
-    smoothing: float = Field(default=0.0, ge=0, lt=1, description="share by which labels are blurred")
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing, as a share")
     sampling: Literal["even", "balanced"] = Field(
         default="even", description="every film once an epoch, or films of rare labels more often"
     )
-    mixup: float = Field(default=0.0, ge=0, description="how much films are blended in pairs; 0: none")
-    cutmix: float = Field(default=0.0, ge=0, description="how much of a film another one's part replaces")
-    teachers: tuple[str, ...] = Field(
-        default=(), description="checkpoints that say how sure a label is: their names or folders"
-    )
-    trust: float = Field(default=0.5, gt=0, le=1, description="the teachers' share of what is learned")
-    augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0 is none")
+    mixup: float = Field(default=0.0, ge=0, description="MixUp: how much films are blended in pairs; 0: none")
+    cutmix: float = Field(default=0.0, ge=0, description="CutMix: how much of a film is replaced; 0: nothing")
+    teachers: tuple[str, ...] = Field(default=(), description="checkpoints to distil: their names or folders")
+    trust: float = Field(default=0.5, gt=0, le=1, description="weight of the teachers in the target")
+    augment: float = Field(default=1.0, ge=0, le=2, description="strength of the augmentation; 0: none")
     recipe: Literal["general", "geometry", "intensity", "few", "outlines", "views"] = Field(
         default="general",
-        description="of the augmentation; 'geometry' and 'intensity' are its halves, 'few' makes two of its "
-        "changes at a time, 'outlines' also bends and mirrors, 'views' cuts parts out",
+        description="of the augmentation: 'geometry' and 'intensity' are the halves of 'general', 'few' "
+        "makes two of its changes at a time, 'outlines' also bends and mirrors, 'views' takes crops",
     )
     dimensions: int = Field(default=256, ge=2, description="of the space in which pretrain compares films")
     precision: Precision = Field(
-        default="auto", description="of the arithmetic; 'auto': the fastest that the machine has"
+        default="auto", description="precision of the arithmetic; 'auto': the fastest that the machine has"
     )
-    seed: int = Field(default=0, ge=0, description="of all that is drawn")
-    devices: int = Field(default=1, ge=1, description="GPUs, or processes on a CPU; of each node")
-    nodes: int = Field(default=1, ge=1, description="machines that train together")
+    seed: int = Field(default=0, ge=0, description="seed of all random numbers")
+    devices: int = Field(default=1, ge=1, description="number of GPUs, or of processes on a CPU, per node")
+    nodes: int = Field(default=1, ge=1, description="number of machines that train together")
     workers: int = Field(default=0, ge=0, description="processes that load films; 0: the training process")
-    save_minutes: float = Field(default=5.0, gt=0, description="between two saved states inside an epoch")
+    save_minutes: float = Field(default=5.0, gt=0, description="minutes between saved states within an epoch")
     out: Path = Field(default=Path("runs/model"), description="folder of the run")
-    intended_use: str = Field(default="", description="for the card: whom and what the model is for")
-    citations: tuple[str, ...] = Field(
-        default=(), description="for the card: whose films and ideas it owes to"
-    )
+    intended_use: str = Field(default="", description="for the card: what the model is for, and for whom")
+    citations: tuple[str, ...] = Field(default=(), description="for the card: sources of films and methods")
 
     @model_validator(mode="after")
     def _of_a_piece(self) -> TrainConfig:
@@ -255,7 +254,7 @@ def settings(task: str) -> list[tuple[str, str, str]]:
 
 
 def _row(name: str, field: FieldInfo, defaults: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Name, default and meaning of a setting, with what there is to choose from."""
+    """Name, default and meaning of a setting, with its choices."""
     default = defaults.get(name.rpartition(".")[2], "" if field.is_required() else field.default)
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     told = [field.description or "", f"one of {', '.join(choices)}" if choices else ""]
@@ -263,7 +262,7 @@ def _row(name: str, field: FieldInfo, defaults: Mapping[str, Any]) -> tuple[str,
 
 
 def _fault(error: Any) -> str:
-    """One thing that is wrong with the settings, in words, with the name that was perhaps meant."""
+    """One fault of the settings in words, with the name that may have been meant."""
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])

@@ -1,4 +1,4 @@
-"""What runs a graph: ONNX Runtime, or OpenVINO where it is installed; and which a machine is fit for."""
+"""The engines that run a graph, ONNX Runtime and OpenVINO, and which builds a machine supports."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from hilum.types import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A graph that is ready to run, by any number of threads at a time."""
+    """A graph that is ready to run; several threads may call it at the same time."""
 
-    run: Callable[[Array], list[Array]]  # prepared films (N, C, S, S) float32 -> its outputs in their order
-    films: list[int | str]  # shape of the input; what varies is a name
+    run: Callable[[Array], list[Array]]  # prepared films (N, C, S, S) float32 -> outputs in order
+    films: list[int | str]  # shape of the input; a dimension that varies is a name
     outputs: Mapping[str, list[int | str]]  # name -> shape
 
 
 def onnxruntime_engine(graph: bytes, threads: int) -> Engine:
-    """A graph in ONNX Runtime, on a CUDA device where onnxruntime-gpu is there, else on the processor.
+    """A graph in ONNX Runtime, on a CUDA device if onnxruntime-gpu is installed, else on the processor.
 
-    `threads` 0 is one for each core.
+    `threads` 0 means one for each core.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # A graph may name a file for its weights, whatever lies in the working directory included: no file of
-    # such a name lies in this place, which is no folder.
+    # A graph may name any file for its weights, also one in the working directory. Here no such file can
+    # exist: this place is not a folder.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    # Threads that wait by spinning keep the cores from whoever decodes and outlines meanwhile.
+    # Threads that spin while they wait take cores from threads that decode and segment.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     here = onnxruntime.get_available_providers()
     wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in here]
@@ -69,7 +69,7 @@ def openvino_engine(path: Path, threads: int, precision: str) -> Engine:
     outputs = {port.get_any_name(): _shape(port.get_partial_shape()) for port in compiled.outputs}
 
     def run(films: Array) -> list[Array]:
-        # A request of its own, for several threads may call; its arrays are gone with it.
+        # Each call has its own request, because several threads may call. Its arrays end with it: copy them.
         found = compiled.create_infer_request().infer({"films": films})
         return [found[name].copy() for name in outputs]
 
@@ -81,14 +81,14 @@ def _shape(dimensions: Any) -> list[int | str]:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fit_for(build: Build) -> bool:
-    """Whether this machine has what a build needs: its engine, and instructions that make it faster."""
-    # OpenVINO names int8 among its capabilities everywhere; without such an instruction its sums of bytes
-    # saturate at 16 bits, and results differ from those that were compared.
+    """Whether this machine has the engine of a build, and the instructions that make it faster."""
+    # OpenVINO lists int8 among its capabilities on every machine. Without such an instruction its sums of
+    # bytes saturate at 16 bits, and results differ from those that were compared.
     if build.precision == "int8" and not _adds_bytes():
         return False
     if build.engine == "openvino":
@@ -105,7 +105,7 @@ def _openvino_capabilities() -> frozenset[str]:
 
 @cache
 def _adds_bytes() -> bool:
-    """Whether the processor multiplies and adds bytes in one instruction; without, int8 gains little."""
+    """Whether the processor multiplies and adds bytes in one instruction; without it int8 gains little."""
     if platform.system() == "Darwin":
         return platform.machine() == "arm64"
     try:

@@ -34,7 +34,7 @@ class DataError(HilumError):
 
 
 class CheckpointError(HilumError):
-    """A checkpoint folder is missing, damaged or does not fit what is asked of it."""
+    """A checkpoint folder is missing, damaged or not suited to the request."""
 
 
 class TrainingError(HilumError):
@@ -42,11 +42,11 @@ class TrainingError(HilumError):
 
 
 class DivergedError(TrainingError):
-    """The loss of a training is no number any more."""
+    """The loss of a training run is not a finite number."""
 
 
 class OutOfMemoryError(TrainingError):
-    """A training does not fit into the memory of its GPU."""
+    """A training run does not fit into the memory of its GPU."""
 
 
 class UnknownLabelError(HilumError, KeyError):

@@ -1,4 +1,4 @@
-"""Optional parts of Hilum, asked for before they are imported: what is missing comes with its remedy."""
+"""Checks that optional packages are installed before they are imported, and names the extra to install."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from hilum.errors import MissingExtraError
 
 
 def needs(what: str, extra: str, *packages: str) -> None:
-    """Raises MissingExtraError where one of the packages that `what` needs is not installed."""
+    """Raise MissingExtraError if one of the packages that `what` needs is not installed."""
     if not all(installed(package) for package in packages):
         raise MissingExtraError(what, extra)
 
 
 def installed(package: str) -> bool:
-    """Whether a package can be imported, without doing so."""
+    """Whether a package can be imported; does not import it."""
     try:
         return find_spec(package) is not None
     except (
         ModuleNotFoundError,
         ValueError,
-    ):  # a finder's own word for it, or a package blanked in sys.modules
+    ):  # a custom finder raised it, or the package is None in sys.modules
         return False

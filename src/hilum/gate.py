@@ -1,14 +1,14 @@
-"""Is this a frontal chest radiograph that the models may judge? Reasons, never silence.
+"""The input gate: is this a frontal chest radiograph that the models may judge? If not, it says why.
 
-Asked in the order of their cost: header, size and grey levels (`admit`), a small network that knows what a
-wrong picture looks like (`recognise`, `refuse`), the outlines (`implausible`). What must be known of a film
-that is judged all the same is said by `flag`.
+The checks run in the order of their cost: header, size and grey levels (`admit`), a small network that
+recognises wrong pictures (`recognise`, `refuse`), the outlines (`implausible`). `flag` gives warnings about
+films that are judged.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,10 +24,10 @@ from hilum.types import MAKER, Anatomy, Array, Measurements, Radiograph, Reason
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_SMALLEST = 64  # pixels a side; the models were never shown less
+_SMALLEST = 64  # pixels a side; the models were never trained on less
 _LONGEST = 2.0  # long side over short side; a chest film is nearly square
-RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "RF", ""})  # "" where a header does not say
-CAPTURES = frozenset({"OT", "SC"})  # any picture; a radiograph may be one
+RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "RF", ""})  # "" where the header has none
+CAPTURES = frozenset({"OT", "SC"})  # any picture, also a radiograph
 _MODALITIES = RADIOGRAPHS | CAPTURES
 _CHEST = (  # without accents
     *("CHEST", "THORAX", "LUNG", "HEART", "RIB", "STERNUM", "PORT", "TRUNK"),
@@ -41,10 +41,10 @@ _LEAST_LUNGS = 0.10  # both together
 _LEAST_QUALITY = 0.75  # the Dice to expect of either lung
 # Probabilities of the network hilum-gate, chosen on tuning films: benchmarks/gate.py tune.
 _LEAST_RIGHT = 0.5  # that a film is the right way round, or that but mirrored; below it is refused
-_SURE = 0.9  # likewise; from here on odd outlines are no reason to refuse a film
-_NAMED = 0.8  # of one wrong kind; below it, which one is left open
-_MIRRORED = 0.7  # of the share of a film that is the right way round, that it is mirrored
-_HEART_MIRRORED = 0.3  # likewise, where the outlined heart points to the picture's left
+_SURE = 0.9  # likewise; from here up odd outlines are no reason to refuse a film
+_NAMED = 0.8  # of one wrong kind; below it the kind is not named
+_MIRRORED = 0.7  # probability of mirrored, given that the film is the right way round or mirrored
+_HEART_MIRRORED = 0.3  # likewise, if the outlined heart points to the picture's left
 
 _FRONTAL, _OTHER_SIDE = "frontal", "mirrored"
 
@@ -57,27 +57,27 @@ _SENTENCES = {
     "photograph": "this looks like a photograph of a screen; export the film's own file",
     "other": "this does not look like a frontal chest radiograph the right way round; give one",
 }
-"""What is said of each kind that the network knows, and the remedy."""
+"""Kind that the network knows -> what is wrong, and the remedy."""
 
 
 def is_gate(card: Card) -> bool:
-    """Whether a model tells wrong pictures, and so is no classifier of films."""
+    """Whether a model is an input gate, and not a classifier of findings."""
     return {_FRONTAL, *_SENTENCES} <= set(card.labels)
 
 
 def names_chest(body_part: str) -> bool:
-    """Whether BodyPartExamined names the chest, in whatever case, accents left aside."""
+    """Whether BodyPartExamined names the chest, ignoring case and accents."""
     plain = unicodedata.normalize("NFKD", body_part.upper())
     return any(word in "".join(one for one in plain if not unicodedata.combining(one)) for word in _CHEST)
 
 
 def names_other(body_part: str) -> bool:
-    """Whether BodyPartExamined names another part than the chest; words that say nothing name none."""
+    """Whether BodyPartExamined names a part other than the chest; words such as UNKNOWN name no part."""
     return body_part.strip().upper() not in _UNSAID and not names_chest(body_part)
 
 
 def _is_ours(header: Dataset) -> bool:
-    from hilum.reading.dicom_grey import text  # with pydicom, which a picture does without
+    from hilum.reading.dicom_grey import text  # it imports pydicom, which pictures do not need
 
     return text(header, "Manufacturer") == MAKER.upper()
 
@@ -99,7 +99,7 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
         said = "the header's PatientOrientation is a lateral film's; the models read frontal films only"
         reasons.append(_reason("lateral", said))
     if origin.modality not in _MODALITIES:
-        # A code of two letters, as all of images are (PS3.3 C.7.3.1.1.1); other words may be anything.
+        # Codes of images have two letters (PS3.3 C.7.3.1.1.1); no other word is shown.
         modality = f"modality {origin.modality}" if len(origin.modality) == 2 else "another modality"
         said = f"the header says {modality}; the models read radiographs only"
         reasons.append(_reason("not-radiograph", said))
@@ -107,7 +107,7 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
         reasons.append(_reason("result", "a result that Hilum made, and no film; give the film itself"))
     if names_other(origin.body_part):
         reasons.append(_reason("not-chest", "the header names another body part than the chest"))
-    # A pixel in so many tells; all of a large film would take longer than its outlines.
+    # A sample of the pixels is enough; all of a large film would take longer than segmentation.
     few = radiograph.pixels[:: max(1, height // 256), :: max(1, width // 256)]
     low, high = np.percentile(few, (1, 99))
     if high - low < _LEAST_RANGE:
@@ -117,17 +117,15 @@ def admit(radiograph: Radiograph) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def recognise(runtime: Runtime, films: Sequence[Radiograph]) -> list[dict[str, float]]:
-    """What the network hilum-gate takes each film for: kind -> probability, adding up to 1."""
-    if not films:
-        return []
-    inputs = [prepare(film.pixels, runtime.card.preparation) for film in films]
-    scores = probabilities(runtime(np.stack(inputs))["logits"], runtime.card)
-    return [dict(zip(runtime.card.labels, row, strict=True)) for row in scores.tolist()]
+def recognise(runtime: Runtime, film: Radiograph) -> dict[str, float]:
+    """What the network hilum-gate takes a film for: kind -> probability, adding up to 1."""
+    prepared = prepare(film.pixels, runtime.card.preparation)
+    (scores,) = probabilities(runtime(prepared[None])["logits"], runtime.card).tolist()
+    return dict(zip(runtime.card.labels, scores, strict=True))
 
 
 def refuse(kinds: Mapping[str, float]) -> tuple[Reason, ...]:
-    """The reason why a film that was taken for these kinds may not be judged; empty if none."""
+    """The reason why a film with these probabilities of kinds may not be judged; empty if none."""
     if _right(kinds) >= _LEAST_RIGHT:
         return ()
     likeliest = max(_SENTENCES, key=lambda kind: kinds.get(kind, 0.0))
@@ -137,7 +135,7 @@ def refuse(kinds: Mapping[str, float]) -> tuple[Reason, ...]:
 
 
 def implausible(anatomy: Anatomy) -> tuple[Reason, ...]:
-    """Reasons why the outlines are not those of a frontal chest film; empty if none."""
+    """Reasons why the outlines cannot be those of a frontal chest film; empty if none."""
     said = []
     areas = [np.count_nonzero(anatomy.mask == value) / anatomy.mask.size for value in (1, 2)]
     for name, area in zip(("right", "left"), areas, strict=True):
@@ -153,14 +151,14 @@ def implausible(anatomy: Anatomy) -> tuple[Reason, ...]:
 
 
 def sure(kinds: Mapping[str, float]) -> bool:
-    """Whether a film is so surely a chest the right way round that odd outlines may be disease."""
+    """Whether a film is so surely an upright chest that odd outlines may be due to disease."""
     return _right(kinds) >= _SURE
 
 
 def shown(anatomy: Anatomy, preparation: Preparation) -> Array:
-    """The label map (H, W) uint8 that a classifier is told of; blank where the film is to stay whole."""
-    # Of a chest that is only partly found, disease may be what hides the rest: classifiers that see films cut
-    # to the chest learned such films whole.
+    """The label map (H, W) uint8 that a classifier gets; blank if the film is to stay whole."""
+    # If the chest is found only in part, disease may hide the rest. Classifiers of cropped films were trained
+    # on such films uncropped.
     if preparation.cut and implausible(anatomy):
         return np.zeros_like(anatomy.mask)
     return anatomy.mask
@@ -169,7 +167,7 @@ def shown(anatomy: Anatomy, preparation: Preparation) -> Array:
 def flag(
     radiograph: Radiograph, kinds: Mapping[str, float], measurements: Measurements | None
 ) -> tuple[Reason, ...]:
-    """What must be known of a film that is not refused for it; empty if nothing."""
+    """Warnings about a film that is judged all the same; empty if none."""
     flags = []
     age = radiograph.origin.age
     if age is not None and age < _ADULT:
@@ -191,7 +189,7 @@ def flag(
 
 
 def _mirrored(kinds: Mapping[str, float], points_left: bool) -> bool:
-    """Whether a film may be mirrored; without a network's word, where its heart points decides."""
+    """Whether a film may be mirrored; without a network's answer the side of the heart decides."""
     if not kinds:
         return points_left
     share = kinds.get(_OTHER_SIDE, 0.0) / max(_right(kinds), 1e-9)
@@ -199,7 +197,7 @@ def _mirrored(kinds: Mapping[str, float], points_left: bool) -> bool:
 
 
 def _right(kinds: Mapping[str, float]) -> float:
-    """The probability that a film is a chest the right way round, or that but mirrored."""
+    """The probability that a film is an upright chest, mirrored or not."""
     return kinds.get(_FRONTAL, 0.0) + kinds.get(_OTHER_SIDE, 0.0)
 
 

@@ -17,7 +17,7 @@ _PLACE = re.compile(r"(?!.*\.\.)(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASC
 def place(name: str) -> tuple[str, str | None]:
     """``owner/name`` and the revision (a branch, tag or commit) of a name with or without ``hf://``.
 
-    Raises CheckpointError for what is no such name.
+    Raises CheckpointError for any other form.
     """
     found = _PLACE.fullmatch(name.removeprefix(SCHEME))
     if not found:
@@ -26,20 +26,18 @@ def place(name: str) -> tuple[str, str | None]:
 
 
 def download(name: str) -> Path:
-    """The folder that holds the checkpoint `name`, fetched unless the hub's cache has it already.
+    """The folder of the checkpoint `name`, downloaded unless the hub's cache has it.
 
-    Of the repository only the card is taken, and the files that it names. They are checked as those of any
-    folder are, by the card's hashes, when they are opened; none of them can be code. Without a connection
-    the cached copy is used. Raises CheckpointError, and MissingExtraError without huggingface_hub.
+    Only the card and the files that it names are downloaded. They are checked against the card's hashes when
+    they are opened, as in any folder; none of them can be code. Without a connection the cache is used.
+    Raises CheckpointError, and MissingExtraError without huggingface_hub.
     """
     repo, revision = place(name)
     folder = _fetched(name, repo, revision, [CARD])
     if not (folder / CARD).is_file():
         raise CheckpointError(f"{name}: not a Hilum checkpoint, for it has no {CARD}; give another model")
     files = read_card(folder).files
-    return _fetched(
-        name, repo, folder.name, [CARD, *files]
-    )  # of the same commit, by which the folder is named
+    return _fetched(name, repo, folder.name, [CARD, *files])  # of the same commit: the folder's name
 
 
 def _fetched(name: str, repo: str, revision: str | None, files: list[str]) -> Path:
@@ -55,13 +53,13 @@ def _fetched(name: str, repo: str, revision: str | None, files: list[str]) -> Pa
             library_name="hilum",
             library_version=__version__,
         )
-    except Exception as error:  # the client's, those of HTTP below it, and those of the disk
+    except Exception as error:  # errors of the client, of HTTP below it, and of the disk
         raise refused(name, error) from None
     return Path(folder)
 
 
 def refused(name: str, error: Exception) -> HilumError:
-    """What the hub's client complains of, in our words: its own quote addresses, which may hold secrets."""
+    """An error of the hub's client in our words: its own messages quote addresses, which may hold secrets."""
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)

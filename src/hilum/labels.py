@@ -1,4 +1,4 @@
-"""The six labels, each data set's own names for them, and what becomes of a label that is uncertain."""
+"""The six labels, the names that data sets use for them, and the policies for uncertain labels."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ FINDINGS: tuple[str, ...] = SIX[:5]
 NO_FINDING = SIX[5]
 
 UNCERTAIN = -1.0
-"""Value of a label that a source calls uncertain; `settle` replaces it before anything learns or scores."""
+"""Value of a label that a source calls uncertain; `settle` replaces it before training or scoring."""
 
 CONCLUDED = -2.0
-"""Value of a No Finding that only follows from findings of which one is UNCERTAIN; `settle` concludes it."""
+"""Value of a No Finding that is derived from findings of which one is UNCERTAIN; `settle` replaces it."""
 
 DEVICES = "Support Devices"
-"""The one label of the CheXpert labeler's that No Finding says nothing of."""
+"""The one label of the CheXpert labeler that does not affect No Finding."""
 
 Policy: TypeAlias = Literal["ignore", "zero", "one"] | float | tuple[float, float]
-"""What an uncertain label becomes: unknown, 0, 1, a probability, or one drawn evenly from a range."""
+"""What an uncertain label becomes: unknown, 0, 1, a probability, or one drawn uniformly from a range."""
 
 OTHERS = "others"
-"""The name that stands for every label which a policy does not name."""
+"""The name that stands for all labels a policy does not name."""
 
-# Spelling (lower case, single spaces) -> label. The first lines are the six; the rest bring what several
-# sources name differently under one spelling. Names not listed here come back in title case.
+# Spelling (lower case, single spaces) -> label. The first lines are the six labels; the rest unify names
+# that differ between sources. Names not listed here are returned in title case.
 _SYNONYMS = {
     "pulmonary atelectasis": "Atelectasis",  # Open-I
     "atelectases": "Atelectasis",
@@ -73,7 +73,7 @@ _SYNONYMS = {
 
 @cache
 def canonical(name: str) -> str:
-    """The label a free spelling means: numbering, case, ``_`` and ``-`` are ignored.
+    """The label that a spelling means; numbering, case, ``_`` and ``-`` are ignored.
 
     ``"10. PLEURAL EFFUSION"`` -> ``"Pleural Effusion"``; an unknown name comes back in title case.
     """
@@ -92,14 +92,14 @@ def settle(
     uncertain: Policy | Mapping[str, Policy] = "ignore",
     unmentioned: Literal["ignore", "zero"] = "ignore",
 ) -> Mapping[str, float]:
-    """The labels of one film with nothing UNCERTAIN left, and what is unmentioned (NaN) left or made 0.
+    """Replace UNCERTAIN labels of one film, and keep unmentioned ones (NaN) or set them to 0.
 
-    A No Finding that is CONCLUDED becomes 1 less the highest of the findings as settled; it is unknown (NaN)
-    where one of them is and none is 1.
+    A No Finding that is CONCLUDED becomes 1 minus the highest of the settled findings. It is unknown (NaN)
+    if one of them is unknown and none is 1.
 
-    `uncertain` is one policy, or one for each label with OTHERS for those not named, by default "ignore"
-    (NaN). A range, as (0.55, 0.85), gives a value drawn evenly from it by the film's and the label's name,
-    the same at every call. Sources: Irvin et al., AAAI 2019 (ignore, zeroes, ones); Pham et al.,
+    `uncertain` is one policy, or one for each label with OTHERS for those not named; the default is "ignore"
+    (NaN). A range such as (0.55, 0.85) gives a value drawn uniformly from it, seeded by the names of film and
+    label: the same at every call. Sources: Irvin et al., AAAI 2019 (ignore, zeroes, ones); Pham et al.,
     Neurocomputing 2021 (ranges).
     """
     values = labels.values()
@@ -139,9 +139,9 @@ def _certain(policy: Policy, film: str, label: str) -> float:
 
 
 def policies(given: Any) -> Policy | dict[str, Policy]:
-    """What a user wrote as policy for uncertain labels, checked; raises ValueError with the remedy.
+    """Check what a user wrote as policy for uncertain labels; raises ValueError with the remedy.
 
-    Lists, as TOML writes ranges, become tuples, and labels get their one spelling.
+    Lists, TOML's form of a range, become tuples, and labels get their canonical spelling.
     """
     if isinstance(given, Mapping):
         return {name if name == OTHERS else canonical(name): _checked(one) for name, one in given.items()}

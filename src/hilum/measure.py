@@ -1,4 +1,4 @@
-"""What the outlines measure: cardiothoracic ratio, widths, areas, symmetry, and where the heart points."""
+"""Measurements of the outlines: cardiothoracic ratio, widths, areas, symmetry, and the side of the heart."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from hilum.types import STRUCTURES, Anatomy, Array, Measurements, Radiograph
 
-_MIRRORED = -0.03  # an offset below this: on no JSRT film that training may see is the heart's below 0.04
+_MIRRORED = -0.03  # an offset below this; on all JSRT films that training may use the offset is at least 0.04
 
 
 def measure(anatomy: Anatomy, spacing: tuple[float, float] | None) -> Measurements:
-    """Measure the outlines; lengths and areas only with `spacing`, mm between (rows, columns).
+    """Measure the outlines. Lengths and areas need `spacing`, mm between (rows, columns).
 
     The cardiothoracic ratio is the heart's greatest horizontal extent over that of the lungs together, from
     the leftmost to the rightmost edge over the whole film: the convention of studies on masks, a little
-    below Danzer's, whose thorax lies along one row. What rests on a structure that is missing or whose
-    outline is not reliable is None; areas are given as they are. Fractions are of the image's area.
+    below Danzer's, who measured the thorax along one row. What depends on a structure that is missing or
+    not reliably outlined is None; areas are always given. Fractions are of the image's area.
     """
     parts = {name: anatomy.mask == value for value, name in enumerate(STRUCTURES, 1)}
     columns = {name: part.any(axis=0) for name, part in parts.items()}
@@ -43,7 +43,7 @@ def measure(anatomy: Anatomy, spacing: tuple[float, float] | None) -> Measuremen
 
 
 def remarks(measurements: Measurements, anatomy: Anatomy, film: Radiograph) -> tuple[str, ...]:
-    """What a reader of the measurements must know; empty if nothing."""
+    """Notes that a reader of the measurements needs; may be empty."""
     notes = [
         f"{name.replace('_', ' ')}: outline not reliable (quality {anatomy.quality[name]:.2f})"
         for name in STRUCTURES
@@ -70,7 +70,7 @@ def _is_ap(view: str | None) -> bool:
 
 
 def _span(columns: Array) -> tuple[int, int] | None:
-    """The first true column and the one after the last; None if none is true."""
+    """The first true column and the one after the last; None if no column is true."""
     where = np.flatnonzero(columns)
     return (int(where[0]), int(where[-1]) + 1) if where.size else None
 

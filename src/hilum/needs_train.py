@@ -1,4 +1,4 @@
-"""Imported first by every module that trains: where its packages are not installed, it tells the remedy."""
+"""Imported first by every module that trains: raises with the remedy if its packages are not installed."""
 
 from hilum.extras import needs
 

@@ -10,18 +10,18 @@ from hilum.types import STRUCTURES, Array
 
 
 def in_order(logits: Array, labels: tuple[str, ...]) -> Array:
-    """A network's planes (..., C, S, S), whose structures `labels` names, in the order of STRUCTURES."""
+    """The planes (..., C, S, S) of a network, whose order is that of `labels`, in the order of STRUCTURES."""
     return logits[..., [labels.index(name) for name in STRUCTURES], :, :]
 
 
 def outline(logits: Array, shape: tuple[int, int]) -> Array:
     """Logits (3, S, S) in the order of STRUCTURES -> label map (H, W) uint8 as in Anatomy.
 
-    Of each structure the largest part is kept and its holes are filled; where two claim a pixel, the surer
-    one has it. What that cuts off is dropped, so that each structure is one part or none.
+    The largest part of each structure is kept and its holes are filled. A pixel that two structures claim
+    goes to the more probable one. Parts cut off by that are dropped: each structure is one part or none.
     """
     probabilities = (1 + np.tanh(logits.astype(np.float32) / 2)) / 2  # the sigmoid, without overflow
-    # Cleaned at the network's size, where it is cheap; up-sampling probabilities keeps the edges smooth.
+    # Cleaning is cheap at the network's size; up-sampling probabilities keeps the edges smooth.
     mask = np.zeros(shape, np.uint8)
     surest = np.full(shape, 0.5, np.float32)
     boxes: dict[int, tuple[slice, slice]] = {}
@@ -30,7 +30,7 @@ def outline(logits: Array, shape: tuple[int, int]) -> Array:
         if not part.any():
             continue
         whole = restore(np.where(part, np.maximum(plane, 0.5 + 1e-3), np.minimum(plane, 0.5 - 1e-3)), shape)
-        # A film may have a hundred million pixels: only those that the part can reach are looked at.
+        # A film may have a hundred million pixels: only those that the part can reach are examined.
         box = boxes[value] = _reach(part, shape)
         np.copyto(mask[box], np.uint8(value), where=whole[box] > surest[box])
         np.maximum(surest[box], whole[box], out=surest[box])
@@ -42,7 +42,7 @@ def outline(logits: Array, shape: tuple[int, int]) -> Array:
 
 
 def _reach(part: Array, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns of (H, W) that a mask (h, w), stretched over them, can reach: a cell around it."""
+    """Rows and columns of (H, W) that a mask (h, w) stretched over them can reach: a cell around it."""
     left, top, width, height = cv2.boundingRect(part.view(np.uint8))
     found = []
     for first, length, cells, pixels in zip((top, left), (height, width), part.shape, shape, strict=True):
@@ -63,7 +63,7 @@ def _drop_rest(mask: Array, value: int) -> None:
 
 def _largest(found: Array) -> Array:
     """The largest part of a boolean mask (H, W)."""
-    # Sizes take six times as long as the parts, and most masks are of one part.
+    # Sizes take six times as long to compute as parts, and most masks have one part.
     if cv2.connectedComponents(found.view(np.uint8), connectivity=4)[0] <= 2:
         return found
     _, parts, stats, _ = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=4)

@@ -41,11 +41,11 @@ GATE = "hilum-gate"
 SEGMENTER = "hilum-lungs"
 CLASSIFIER = "hilum-six"
 
-HELD = 40_000_000  # pixels of all films held at a time, a single larger film excepted
+HELD = 40_000_000  # pixels of all films held at a time; a single film may be larger
 
 
 def held(workers: int) -> int:
-    """What `HELD` is for more than four workers, so that none of them waits for room."""
+    """`HELD`, scaled up for more than four workers, so that none waits for room."""
     return max(HELD, HELD // 4 * workers)
 
 
@@ -57,12 +57,12 @@ def load(
     threads: int = 0,
     explain: Explain = "evidence",
 ) -> Pipeline:
-    """The shipped models; or, by name or folder, your own in the place of those with their tasks.
+    """Load a pipeline of the shipped models, or of your own in their place, by name or folder.
 
-    A `specialist` is a second classifier, asked where the first leaves one of the specialist's labels open.
-    Calls are made at the card's own operating point, or at the `point` of it that is named, and from
-    `thresholds` of your own: probabilities by label. `threads` is for each network, 0 one for each core.
-    Heatmaps are made as `explain` says: of evidence where a model gives it, by occlusion, or not at all.
+    A `specialist` is a second classifier, used if the first abstains on one of the specialist's labels.
+    Calls are made at the active operating point of the card, or at the one named by `point`, and at your own
+    `thresholds`: label -> probability. `threads` is for each network; 0 means one for each core. `explain`
+    chooses the heatmaps: by evidence if the model gives it, by occlusion, or none.
     Raises CheckpointError, and ConfigError for two models of one task, or a point or label that the card does
     not have.
     """
@@ -82,21 +82,20 @@ def load(
         if task not in runtimes:
             runtimes[task] = Runtime(find(default), threads=threads)
     general = runtimes["classify"]
-    general.card = decide.operated(general.card, point=point, thresholds=thresholds)
+    general.card = decide.at_operating_point(general.card, point=point, thresholds=thresholds)
     second = None if specialist is None else Runtime(find(specialist), threads=threads)
     if second is not None:
-        second.card = decide.seconded(second.card, point=point, thresholds=thresholds)
+        second.card = decide.specialist_card(second.card, point=point, thresholds=thresholds)
     gate = Runtime(find(GATE), threads=threads)
     return Pipeline(runtimes["segment"], general, second, gate=gate, explain=explain)
 
 
 class Pipeline:
-    """A segmenter and a classifier, together one function from a film to a Report.
+    """A segmenter and a classifier that form one function from a film to a Report.
 
-    Without a classifier the films are only outlined and measured. A specialist is a second classifier, asked
-    where the first leaves one of the specialist's labels open. The gate is the network that tells wrong
-    pictures; without it header, grey levels and outlines decide. Heatmaps are as `explain`
-    says.
+    Without a classifier the films are only segmented and measured. A specialist is a second classifier, used
+    if the first abstains on one of the specialist's labels. The gate is the network that recognises wrong
+    pictures; without it only header, grey levels and outlines decide. `explain` chooses the heatmaps.
     """
 
     def __init__(
@@ -113,8 +112,8 @@ class Pipeline:
                 raise CheckpointError(f"{runtime.card.name}: made to {runtime.card.task}, not to {task}")
             if runtime is not None and is_gate(runtime.card):
                 raise CheckpointError(
-                    f"{runtime.card.name}: a gate, which is no classifier; leave it out, for hilum-gate is "
-                    "asked about every film before the others"
+                    f"{runtime.card.name}: an input gate, not a classifier; leave it out, since "
+                    "hilum-gate checks every film before the others"
                 )
         for runtime in (classifier, specialist):
             if runtime is not None and runtime.card.outlines_sha256 not in ("", segmenter.card.sha256):
@@ -141,7 +140,7 @@ class Pipeline:
 
     @property
     def made_of(self) -> str:
-        """What tells its results from those of other models, settings or versions."""
+        """A text that differs for other models, settings or versions, and so for other results."""
         four = (self.segmenter, self.classifier, self.specialist, self.gate)
         cards = [f"{one.card.model_dump_json()} {one.card.build}" if one else "" for one in four]
         return "\n".join([__version__, self.explain, *cards])
@@ -151,36 +150,36 @@ class Pipeline:
         return self.analyse(read(source))
 
     def analyse(self, film: Radiograph) -> Report:
-        """Analyse a film that is already read."""
+        """Analyse a film that has been read."""
         kinds: dict[str, float] = {}
         anatomy = measurements = judged = None
         doubts: tuple[Reason, ...] = ()
         reasons = admit(film)
         if not reasons and self.gate is not None:
-            (kinds,) = recognise(self.gate, [film])
+            kinds = recognise(self.gate, film)
             reasons = refuse(kinds)
         if not reasons:
             anatomy = segment(self.segmenter, film.pixels)
             measurements = measure(anatomy, film.spacing)
             doubts = implausible(anatomy)
             reasons = () if sure(kinds) else doubts
-        flags = flag(film, kinds, measurements)
-        if not reasons:
-            flags += doubts
-            judged = self._classify(film, anatomy)
+            if not reasons:
+                judged = self._classify(film, anatomy)
+        flags = flag(film, kinds, measurements) + (() if reasons else doubts)
         return self._report(film, reasons, flags, anatomy, measurements, judged)
 
     def stream(
         self, sources: Iterable[Source | Opener], *, workers: int = 0
     ) -> Iterator[Report | HilumError]:
-        """Analyse any number of films in order; a film that cannot be analysed is its error.
+        """Analyse any number of films in order; a film that cannot be analysed gives its error.
 
-        A function among them is called, in the thread that analyses, to give its film or raise a HilumError.
-        `workers` films are analysed at a time, 0: as many as there are cores; networks of one thread each
-        (`load(threads=1)`) are then the fastest. Few more are held, and fewer where films are large.
+        A source that is a function is called in the analysing thread; it returns a film or raises a
+        HilumError. `workers` films are analysed at a time, 0: as many as there are cores; this is fastest
+        with one thread per network (`load(threads=1)`). Few more films are held in memory, and fewer if they
+        are large.
         """
         sources, many = iter(sources), workers or cores()
-        room = 2  # until the films' size is known
+        room = 2  # until the size of the films is known
         with ThreadPoolExecutor(many) as pool:
             ahead: deque[Future[Report | HilumError]] = deque()
             while True:
@@ -199,26 +198,24 @@ class Pipeline:
             film = source() if callable(source) else read(source)
         except HilumError as error:
             return error
-        except Exception as error:  # of others' shards and stores one may fail in ways of its own
+        except Exception as error:  # each kind of shard and store can fail in its own way
             name = str(source) if isinstance(source, str | Path) else "a film"
             return ReadError(name, f"cannot be had ({type(error).__name__})", "fetch it again")
         return self.analyse_apart(film)
 
     def analyse_apart(self, film: Radiograph) -> Report | HilumError:
-        """Its report, or an error where something fails that should not: one must not stop the others."""
+        """A film's report, or an error if something unexpected fails: one film must not stop the others."""
         try:
             return self.analyse(film)
-        except Exception as error:  # a batch of other people's files goes on whatever one of them does
+        except Exception as error:  # a batch must go on after any file
             reason = f"could not be analysed ({type(error).__name__})"
             remedy = "check the film; if it looks sound, report this with the film's kind"
             return ReadError(film.origin.path, reason, remedy)
 
-    def _classify(
-        self, film: Radiograph, anatomy: Anatomy | None
-    ) -> tuple[Prediction, tuple[Heatmap, ...]] | None:
+    def _classify(self, film: Radiograph, anatomy: Anatomy) -> tuple[Prediction, tuple[Heatmap, ...]] | None:
         if self.classifier is None:
             return None
-        (found,) = classify(self.classifier, self.specialist, [film], [anatomy], explain=self.explain)
+        found = classify(self.classifier, self.specialist, film, anatomy, explain=self.explain)
         return found.prediction, _heatmaps(found, anatomy)
 
     def _report(
@@ -255,10 +252,8 @@ class Pipeline:
         )
 
 
-def _heatmaps(judgement: Judgement, anatomy: Anatomy | None) -> tuple[Heatmap, ...]:
-    """The evidence for the labels that are worth it, over the film's own pixels."""
-    if anatomy is None:
-        return ()
+def _heatmaps(judgement: Judgement, anatomy: Anatomy) -> tuple[Heatmap, ...]:
+    """The evidence for the labels that are worth a heatmap, over the film's own pixels."""
     shown = {label: judgement.evidence.get(label) for label in explained(judgement.prediction)}
     return tuple(
         heatmap(

@@ -20,7 +20,7 @@ def fit(pixels: Array, size: int) -> Array:
     image = pixels.astype(np.float32, copy=False)
     if (height, width) == (size, size):
         return image
-    # Averaging over areas keeps thin lines from aliasing, but only when both sides shrink.
+    # Averaging over areas prevents aliasing of thin lines, but only if both sides shrink.
     shrinks = height >= size and width >= size
     return np.asarray(
         cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
@@ -28,9 +28,9 @@ def fit(pixels: Array, size: int) -> Array:
 
 
 def chest(mask: Array) -> tuple[slice, slice]:
-    """Rows and columns of a label map (H, W) that hold lungs and heart, and a tenth of their extent around.
+    """Rows and columns of a label map (H, W) that hold lungs and heart, plus a tenth of their extent around.
 
-    The whole film where nothing is outlined.
+    The whole film if the map is empty.
     """
     rows, columns = (_widened(np.flatnonzero(mask.any(axis=axis)), mask.shape[1 - axis]) for axis in (1, 0))
     return rows, columns
@@ -45,13 +45,13 @@ def _widened(where: Array, side: int) -> slice:
 
 
 def fit_mask(mask: Array, size: int) -> Array:
-    """A label map (H, W) uint8 stretched as `fit` does its film, no label blended: (size, size) uint8."""
-    # Plain INTER_NEAREST takes each block's first pixel, which moves the mask half a pixel off the film.
+    """A label map (H, W) uint8 stretched as `fit` does its film, without blending: (size, size) uint8."""
+    # Plain INTER_NEAREST takes the first pixel of each block, which shifts the mask by half a pixel.
     return np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def levels(image: Array, preparation: Preparation) -> Array:
-    """Grey levels made alike: the percentile range to [0, 1], clipped, filtered as asked, then standardised.
+    """Normalise grey levels: percentile range to [0, 1], clipped, equalised and filtered, then standardised.
 
     (S, S) of any range -> the same shape, float32.
     """
@@ -67,10 +67,10 @@ def levels(image: Array, preparation: Preparation) -> Array:
 
 
 def without_diaphragm(grey: Array) -> Array:
-    """A film (S, S) float32 in [0, 1] whose largest very bright part is black.
+    """A film (S, S) float32 in [0, 1] with its largest very bright part made black.
 
-    Very bright is what lies in the top tenth of the range; below the lungs that is mostly the diaphragm and
-    what it covers, and with it fluid that stands on it. Source: Giełczyk et al., PLoS ONE 2022 (0265949).
+    Very bright is the top tenth of the range. Below the lungs that is mostly the diaphragm with what it
+    covers, and also fluid on top of it. Source: Giełczyk et al., PLoS ONE 2022 (0265949).
     """
     bright = (grey > 0.9).astype(np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
@@ -80,7 +80,7 @@ def without_diaphragm(grey: Array) -> Array:
 
 
 def _through_bytes(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """A filter of whole grey levels, 0 to 255, for a film in [0, 1]."""
+    """Apply a filter of 8-bit grey levels to a film in [0, 1]."""
     return lambda grey: function(np.rint(grey * 255).astype(np.uint8)).astype(np.float32) / 255
 
 
@@ -100,11 +100,11 @@ _NEEDED = "region {!r}: needs the film's label map"
 
 
 def compose(image: Array, mask: Array | None, preparation: Preparation) -> Array:
-    """A film at the network's size, already cut where it is to be, as its input: (C, S, S) float32.
+    """The network's input (C, S, S) float32 from a film at the network's size, already cut if it is to be.
 
-    The label map (S, S) uint8 goes in as the preparation's region asks: not at all, as what stays of the
-    film, or as one channel each for right lung, left lung and heart, 0 or 1, and one for the cardiothoracic
-    ratio, (ratio - 0.5) * 10 everywhere, and 0 where a lung or the heart is missing.
+    The preparation's region decides how the label map (S, S) uint8 is used: not at all; as the part of the
+    film that stays; or as channels, one each for right lung, left lung and heart, 0 or 1, and one for the
+    cardiothoracic ratio, (ratio - 0.5) * 10 everywhere, and 0 if a lung or the heart is missing.
     """
     grey = levels(image, preparation)[None]
     if not preparation.outlined:
@@ -122,7 +122,7 @@ def compose(image: Array, mask: Array | None, preparation: Preparation) -> Array
 
 
 def prepare(pixels: Array, preparation: Preparation, mask: Array | None = None) -> Array:
-    """A film (H, W) and, where the preparation's region needs it, its label map -> the network's input.
+    """A film (H, W) and, if the preparation's region needs it, its label map -> the network's input.
 
     (C, size, size) float32.
     """

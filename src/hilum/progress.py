@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar with the time left on a terminal, elsewhere a line now and then."""
+"""Progress of long work on stderr: a bar with the time left on a terminal, elsewhere a line every 30 s."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVERY = 30  # seconds between two lines
 
 
 def within(tick: Tick | None, done: int, total: int, what: str) -> Tick | None:
-    """Tells `tick` of one of `total` pieces of work, `done` of which are, as a part of them all."""
+    """A tick for one of `total` pieces of work, `done` of which are finished; it reports on all of them."""
     if tick is None:
         return None
 
@@ -29,9 +29,9 @@ def within(tick: Tick | None, done: int, total: int, what: str) -> Tick | None:
 
 @contextmanager
 def progress(what: str, *, again: str = "") -> Iterator[Tick]:
-    """Show how far the work in the block has come; yields the function to tell it.
+    """Show the progress of the work in the block; yields the function that reports it.
 
-    Work that goes on after an interruption tells how, by `again`, when it is interrupted.
+    `again` is printed when the work is interrupted: how to resume it.
     """
     try:
         with _display(what) as tick:

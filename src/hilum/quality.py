@@ -1,8 +1,8 @@
-"""How far an outline can be trusted: the Dice that the network's own probabilities promise, made honest.
+"""How far an outline can be trusted: the Dice predicted by the network's own probabilities, corrected.
 
-A network promises too much. What its promises come to was fitted on films whose outlines are known, changed
-ones among them, and stands in the card. (Agreement between the outlines of mirrored, turned, brightened and
-blurred copies of a film was tried as well and told no more; see docs/results/outlines.md.)
+A network is overconfident. The correction was fitted on films with known outlines, corrupted ones among them,
+and is stored in the card. (Agreement between the outlines of mirrored, rotated, brightened and blurred copies
+of a film was tried as well and added nothing; see docs/results/outlines.md.)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ POOR = 0.85
 
 
 def promised(plane: Array) -> float:
-    """Expected Dice of ``plane > 0``, logits (S, S), were each pixel in the structure with its probability.
+    """Expected Dice of ``plane > 0``, logits (S, S), if each pixel is in the structure with its probability.
 
-    0 where nothing is found: an empty outline promises nothing.
+    0 if nothing is found.
     """
     probability = (1 + np.tanh(plane.astype(np.float32) / 2)) / 2  # the sigmoid, without overflow
     part = plane > 0
@@ -30,9 +30,9 @@ def promised(plane: Array) -> float:
 
 
 def judge(promises: Mapping[str, float], reliability: Mapping[str, Reliability]) -> dict[str, float]:
-    """Promised Dice of each structure -> its quality 0..1, the Dice that may be expected of its outline.
+    """Predicted Dice of each structure -> its quality 0..1, the Dice to expect of its outline.
 
-    A structure whose `reliability` is not known keeps its promise.
+    Without a `reliability` for a structure, its predicted Dice is returned unchanged.
     """
     return {
         name: float(_expected(promise, fitted)) if promise and (fitted := reliability.get(name)) else promise
@@ -41,10 +41,10 @@ def judge(promises: Mapping[str, float], reliability: Mapping[str, Reliability])
 
 
 def fit(promises: Array, dices: Array, *, false_flags: float) -> Reliability:
-    """Promises (N,) of one structure and the Dice (N,) its outlines had -> what `judge` needs.
+    """Fit what `judge` needs to predicted Dice (N,) of one structure and the true Dice (N,) of its outlines.
 
-    The slope is not negative: a greater promise never lowers the quality. The threshold flags as many of the
-    poor outlines as it can while at most a share `false_flags` of the others is flagged.
+    The slope is not negative: a higher prediction never lowers the quality. The threshold flags as many poor
+    outlines as possible while it flags at most a share `false_flags` of the others.
     """
     x, y = _shortfall(promises), _shortfall(dices)
     spread = float(x.var())
@@ -52,22 +52,22 @@ def fit(promises: Array, dices: Array, *, false_flags: float) -> Reliability:
     fitted = Reliability(intercept=float(y.mean() - slope * x.mean()), slope=slope, threshold=0.0)
     quality = np.where(promises > 0, _expected(promises, fitted), 0.0)
     bad = dices < POOR
-    # Between the highest quality of a poor outline and what the false flags allow, the lower one.
+    # The lower of: the highest quality of a poor outline, and what `false_flags` allows.
     allowed = float(np.quantile(quality[~bad], false_flags, method="lower")) if (~bad).any() else POOR
     needed = float(quality[bad].max()) + 1e-6 if bad.any() else POOR
     return fitted.model_copy(update={"threshold": min(allowed, needed, 1.0)})
 
 
 def promises_of(logits: Array) -> dict[str, float]:
-    """Promised Dice of each structure from logits (3, S, S) in the order of STRUCTURES."""
+    """Predicted Dice of each structure from logits (3, S, S) in the order of STRUCTURES."""
     return {name: promised(plane) for name, plane in zip(STRUCTURES, logits, strict=True)}
 
 
 def _shortfall(dice: Array | float) -> Array:
-    """Log of what is missing to a full Dice; a hundredth is added, below which nothing can be told."""
+    """Log of 1 - Dice, plus 0.01: differences below that mean nothing."""
     return np.asarray(np.log(1.01 - np.asarray(dice)))
 
 
 def _expected(promise: Array | float, fitted: Reliability) -> Array:
-    """The way back from `_shortfall`, 0..1."""
+    """The inverse of `_shortfall`, 0..1."""
     return np.asarray(np.clip(1.01 - np.exp(fitted.intercept + fitted.slope * _shortfall(promise)), 0, 1))

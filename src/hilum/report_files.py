@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -37,8 +38,8 @@ def save(report: Report, path: Path) -> Path:
     """Write the report in the form the path's ending names: .json, .html, .png (the overlay), or .seg.dcm and
     the like for one of hilum.dicom.FORMS.
 
-    Its folder is made if need be, and the file appears whole or not at all. Raises ConfigError for another
-    ending, where `hilum.dicom.obstacle` tells of one, and where nothing can be written.
+    Creates missing folders. The file appears whole or not at all. Raises ConfigError for another ending, if
+    `hilum.dicom.obstacle` finds one, and if the file cannot be written.
     """
     match path.suffix.lower():
         case ".json":
@@ -56,12 +57,12 @@ def save(report: Report, path: Path) -> Path:
 
 
 def write(name: str, result: Report | HilumError, out: Path, forms: Collection[str]) -> None:
-    """Write one input's files beside ``out/name``, in folders made if need be: of an error only the JSON.
+    """Write one input's files beside ``out/name``, and create missing folders. An error gets only the JSON.
 
     `forms` are some of FORMS: json, html, mask (the anatomy's values 0..3 at source size), png (mask and
-    overlay); csv is the table of all inputs, which the caller writes. Of DICOM objects those are written that
-    the film lets be made; where an earlier result of that name left one that this one does not give, it is
-    deleted. Raises ConfigError where `name` leads out of `out`, for an unknown form, and where nothing can be
+    overlay); csv is the table of all inputs, which the caller writes. DICOM objects that cannot be made of
+    the film are skipped. A file that an earlier result of that name left, and that this result does not give,
+    is deleted. Raises ConfigError if `name` leads out of `out`, for an unknown form, and if a file cannot be
     written.
     """
     inside = PurePath(name)
@@ -70,7 +71,7 @@ def write(name: str, result: Report | HilumError, out: Path, forms: Collection[s
     if unknown := set(forms).difference(FORMS):
         raise ConfigError(f"unknown form {', '.join(sorted(unknown))}; choose from {', '.join(FORMS)}")
     target = out / inside
-    wanted = {*forms, "mask"} if "png" in forms else set(forms)  # a picture brings its mask
+    wanted = {*forms, "mask"} if "png" in forms else set(forms)  # the picture comes with its mask
     given = _given(result, wanted)
     for form, ending in _ENDINGS.items():
         if form in given:
@@ -89,7 +90,7 @@ def _forget(path: Path) -> None:
 
 
 def _given(result: Report | HilumError, wanted: set[str]) -> set[str]:
-    """Those of the forms that the result gives."""
+    """The wanted forms that can be made of the result."""
     if isinstance(result, HilumError):
         return wanted & {"json"}
     without = {form for form in dicom.FORMS if form in wanted and dicom.obstacle(result, form)}
@@ -106,10 +107,11 @@ def _write(name: str, result: Report | HilumError, form: str, path: Path) -> Non
 
 
 def sweep(out: Path) -> None:
-    """Take away the drafts that killed runs left in `out` and below; what is younger may be at work."""
+    """Delete drafts that killed runs left in `out` and below; those under an hour old may still be in use."""
     for draft in out.rglob(".*.tmp"):
-        if _DRAFT.fullmatch(draft.name) and time.time() - draft.stat().st_mtime > _ABANDONED:
-            draft.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process may have finished it in the meantime
+            if _DRAFT.fullmatch(draft.name) and time.time() - draft.stat().st_mtime > _ABANDONED:
+                draft.unlink(missing_ok=True)
 
 
 def _encoded(document: dict[str, Any]) -> bytes:

@@ -14,33 +14,32 @@ from hilum.card import Build, Card, read_card
 from hilum.engines import fit_for, onnxruntime_engine, openvino_engine
 from hilum.errors import CheckpointError, HilumError
 from hilum.hub import SCHEME, download
-from hilum.store import standing
+from hilum.store import surviving
 from hilum.types import Array
 
-# How an ONNX graph names a file of weights outside of itself, an entry of TensorProto.external_data whose key
-# is "location", in every way in which protobuf lets the numbers before it be written.
+# An ONNX graph names an external file of weights in an entry of TensorProto.external_data with the key
+# "location". This matches every encoding of the numbers before it that protobuf allows.
 _ELSEWHERE = re.compile(rb"(?:\x0a|\x8a\x80{0,3}\x00)(?:\x08|\x88\x80{0,8}\x00)location")
 
 SHIPPED = Path(__file__).parent / "weights"
 
 
 def find(name: str | Path) -> Path:
-    """The folder of a shipped checkpoint's name (``hilum-six``), of a path to one, or of one on the hub.
+    """The folder of a checkpoint: a shipped name (``hilum-six``), a path, or an address on the hub.
 
-    ``hf://owner/name`` or ``hf://owner/name@revision`` is fetched. Raises CheckpointError, and
-    MissingExtraError where the hub's client is not installed.
+    ``hf://owner/name`` or ``hf://owner/name@revision`` is downloaded. Raises CheckpointError, and
+    MissingExtraError without the hub's client.
     """
     if isinstance(name, str) and name.startswith(SCHEME):
         return download(name)
-    shipped = SHIPPED / name
     if isinstance(name, str) and name in shipped_names():
-        return shipped
+        return SHIPPED / name
     folder = Path(name)
-    # A training run keeps its checkpoint in a sub-folder; both the run and the checkpoint may be named.
-    within = standing(folder / "checkpoint")
+    # A training run keeps its checkpoint in a sub-folder; `name` may be either of them.
+    within = surviving(folder / "checkpoint")
     if (within / "card.json").is_file():
         return within
-    folder = standing(folder)
+    folder = surviving(folder)
     if not folder.is_dir():
         known = ", ".join(shipped_names()) or "none"
         raise CheckpointError(
@@ -55,9 +54,9 @@ def shipped_names() -> list[str]:
 
 
 def head_bias(folder: Path) -> Array | None:
-    """The bias (C,) of the one linear head of a checkpoint's network; None where it has none, or no weights.
+    """The bias (C,) of the single linear head of a checkpoint's network; None without head or weights file.
 
-    Of the safetensors format no more is read than that: the table's length, the table, the numbers. Raises
+    Reads only the length of the safetensors table, the table, and these numbers. Raises
     CheckpointError for a file of another format.
     """
     path = folder / "model.safetensors"
@@ -80,16 +79,16 @@ def head_bias(folder: Path) -> Array | None:
 class Runtime:
     """A loaded checkpoint: films in, the graph's named outputs out.
 
-    Of the builds that its card names the first that this machine is fit for runs, else the graph as it was
-    trained; `build` asks for one by name, "" for the graph. The card's `build` tells which it is. Every file
-    is checked against the card's SHA-256; raises CheckpointError when they differ.
+    Runs the first build in the card that this machine supports, else the graph as it was trained. `build`
+    selects one by name, "" the graph. The card's `build` says which one runs. Every file is checked against
+    the card's SHA-256; raises CheckpointError if they differ.
     """
 
     def __init__(self, folder: Path, *, threads: int = 0, build: str | None = None) -> None:
         card = read_card(folder)
         chosen = _chosen(card, build)
         files = chosen.files if chosen else ("model.onnx",)
-        contents = [_checked(folder / name, card) for name in files]
+        contents = [checked(folder / name, card) for name in files]
         path = folder / files[0]
         _check_self_contained(path, contents[0], files)
         try:
@@ -99,7 +98,7 @@ class Runtime:
                 engine = onnxruntime_engine(contents[0], threads)
         except HilumError:
             raise
-        except Exception as error:  # engines have a class of their own for every way to fail
+        except Exception as error:  # each engine has its own classes of errors
             kind = type(error).__name__
             raise CheckpointError(f"{path}: not a graph that can be run ({kind}); export it again") from None
         size, channels, labels = card.preparation.size, card.preparation.channels, len(card.labels)
@@ -114,7 +113,7 @@ class Runtime:
 
 
 def _chosen(card: Card, build: str | None) -> Build | None:
-    """The build of that name, or the first that fits; None for the graph as trained."""
+    """The build of that name, or the first one supported here; None for the graph as trained."""
     if build is None:
         return next((one for one in card.builds if fit_for(one)), None)
     found = next((one for one in card.builds if one.name == build), None)
@@ -124,9 +123,9 @@ def _chosen(card: Card, build: str | None) -> Build | None:
 
 
 def _check_self_contained(path: Path, graph: bytes, files: Sequence[str]) -> None:
-    """Refuse weights that no hash of the card covers, which an engine would load at the graph's word."""
+    """Refuse weights that no hash in the card covers; an engine would load what the graph names."""
     beside = path.with_suffix(".bin")
-    if path.suffix == ".xml":  # OpenVINO's own form keeps its weights there
+    if path.suffix == ".xml":  # OpenVINO's own format keeps its weights there
         elsewhere = beside.name not in files and beside.exists()
     else:
         elsewhere = _ELSEWHERE.search(graph) is not None
@@ -136,8 +135,8 @@ def _check_self_contained(path: Path, graph: bytes, files: Sequence[str]) -> Non
         )
 
 
-def _checked(path: Path, card: Card) -> bytes:
-    """A file's bytes, if they are those that the card names."""
+def checked(path: Path, card: Card) -> bytes:
+    """A file's bytes, if their SHA-256 is the card's; raises CheckpointError."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From a film to its Anatomy: outlines on its own pixels, and how far each can be trusted."""
+"""From a film to its Anatomy: outlines on the film's own pixels, and how far each can be trusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hilum.types import STRUCTURES, Anatomy, Array
 
 
 def segment(runtime: Runtime, film: Array) -> Anatomy:
-    """Outline a film (H, W) float32 in [0, 1] with a segmenter."""
+    """Segment a film (H, W) float32 in [0, 1]."""
     height, width = film.shape
     return anatomy(outputs(runtime, film), runtime.card.reliability, (height, width))
 
@@ -28,7 +28,7 @@ def outputs(runtime: Runtime, film: Array) -> Array:
 
 def anatomy(logits: Array, reliability: Mapping[str, Reliability], shape: tuple[int, int]) -> Anatomy:
     """Logits as `outputs` gives them -> Anatomy on (H, W) pixels."""
-    # Of a structure that does not stand in the card, the network was never shown an outline.
+    # The network was never trained on a structure that is not in the card.
     shown = [name in reliability or not reliability for name in STRUCTURES]
     logits = np.where(np.array(shown)[:, None, None], logits, np.float32(-20))
     quality = judge(promises_of(logits), reliability)

@@ -1,4 +1,4 @@
-"""Folders and files that appear whole or not at all, and that one process writes at a time."""
+"""Folders and files that appear whole or not at all, and locks for output folders."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hilum.errors import ConfigError
 
 
 def publish(draft: Path, folder: Path) -> None:
-    """Swap the finished draft in; an older folder of that name is set aside until the new one stands."""
+    """Put the finished draft in place; an older folder of that name is kept aside until that is done."""
     for path in draft.iterdir():
         with path.open("r+b") as file:
             os.fsync(file.fileno())
-        path.chmod(0o644)  # safetensors and mkdtemp make what only its owner may open
+        path.chmod(0o644)  # files of safetensors and mkdtemp are readable by their owner only
     draft.chmod(0o755)
     old = folder.with_name(f".{folder.name}-old")
     if folder.exists():
@@ -40,7 +40,7 @@ def publish(draft: Path, folder: Path) -> None:
 
 @contextmanager
 def drafted(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `folder` at the end, if nothing fails before."""
+    """A draft folder to fill; it replaces `folder` at the end if nothing failed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -50,8 +50,8 @@ def drafted(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def standing(folder: Path) -> Path:
-    """The folder; where a `publish` was killed between its two renames, the older one that it set aside."""
+def surviving(folder: Path) -> Path:
+    """The folder, or the older one kept aside if `publish` was killed between its two renames."""
     old = folder.with_name(f".{folder.name}-old")
     return old if old.is_dir() and not folder.exists() else folder
 
@@ -63,7 +63,7 @@ def sha256(path: Path) -> str:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table with its head. Raises ValueError for a row that holds what has no column."""
+    """A table with a header line. Raises ValueError for a row with a key that is not a column."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -71,15 +71,15 @@ def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """Write a file that appears whole or not at all; text as UTF-8, names of files in it as they are."""
-    content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+@contextmanager
+def whole(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A draft file to write; it replaces `path` at the end if nothing failed."""
     draft = path.with_name(f".{path.name}-draft")
     draft.unlink(missing_ok=True)
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -88,12 +88,18 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
         raise
 
 
+def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """Write a file that appears whole or not at all; text as UTF-8, with file names in it unchanged."""
+    with whole(path, mode=mode) as file:
+        file.write(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
+
+
 @contextmanager
 def alone(folder: Path, does: str, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold an output folder: what two processes write there would be neither's.
+    """Lock an output folder, so that two processes do not mix their results.
 
-    Raises ConfigError where another still holds it after so many seconds; `does` is what that one is said to
-    do. Windows, and disks of a network that know no locks, hold nothing.
+    Raises ConfigError if another process still holds it after `patience` seconds; `does` says what that
+    process does. There is no lock on Windows, or on network disks that have none.
     """
     if sys.platform == "win32":
         yield

@@ -1,4 +1,4 @@
-"""TOML files that users write, read: what is wrong is told with the file and the place."""
+"""Reads TOML files that users write; errors name the file and the place."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _Plan = TypeVar("_Plan", bound=Strict)
 
 
 def read_plan(kind: type[_Plan], path: Path, *, examples: str) -> _Plan:
-    """The plan of a TOML file, named after it unless it says otherwise; raises ConfigError for what is wrong.
+    """Read a plan from a TOML file; its default name is the file's. Raises ConfigError.
 
-    `examples` tells where it is shown how such a file looks.
+    `examples` says where examples of such a file are.
     """
     try:
         return kind.model_validate({"name": path.stem, **read_toml(path)})

@@ -1,11 +1,11 @@
-"""The frozen records that flow through Hilum; no logic lives here, what they call does it elsewhere.
+"""The frozen records that flow through Hilum; the logic is in the modules that they call.
 
 Right and left are always the patient's. Arrays are NumPy arrays indexed (row, column).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[Any]
 
 Explain: TypeAlias = Literal["evidence", "occlusion", "none"]
-"""How heatmaps are made; a model that gives no evidence is explained by occlusion in its place."""
+"""How heatmaps are made; a model without evidence is explained by occlusion."""
 
 STRUCTURES: tuple[str, ...] = ("right_lung", "left_lung", "heart")
 """Names of the outlined structures; an Anatomy mask stores their position here plus one."""
 
 LUNG_OF_UNKNOWN_SIDE = 4
-"""Value in a training mask for lung whose side the data set does not tell."""
+"""Value in a training mask for lung whose side the data set does not give."""
 
 DISCLAIMER = "Research use only. Not a medical device."
 
 MAKER = "The Hilum developers"
-"""Who makes what Hilum writes, in DICOM objects."""
+"""Manufacturer of DICOM objects that Hilum writes."""
 
 
 def now() -> str:
-    """The time as results carry it: UTC, ISO 8601, to the second."""
+    """The time as in results: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -44,17 +44,17 @@ def now() -> str:
 class Origin:
     """Where a radiograph came from."""
 
-    path: str  # as the caller gave it; "<bytes>" or "<array>" where there was no file
+    path: str  # as the caller gave it; "<bytes>" or "<array>" without a file
     sha256: str  # of the file's or buffer's bytes, lower-case hex
     format: str  # "DICOM", "PNG", "JPEG", "TIFF" or "array"
     header: Any = field(
         default=None, repr=False
     )  # pydicom Dataset without its pixels; None for other formats
-    modality: str = ""  # upper case, as the header says; "" where it does not
+    modality: str = ""  # upper case, from the header; "" if it has none
     body_part: str = ""  # likewise
-    supine: bool = False  # whether the header says that the patient lay on the back
-    age: float | None = None  # years, as the header says
-    row_towards: str = ""  # L, R, A, P, H, F: towards which side of the patient a row runs; "" where unsaid
+    supine: bool = False  # whether the header says that the patient was supine
+    age: float | None = None  # years, from the header
+    row_towards: str = ""  # L, R, A, P, H, F: the side of the patient that a row runs towards; "" if unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Radiograph:
 
     pixels: Array = field(repr=False)  # (H, W) float32 in [0, 1], air dark
     spacing: tuple[float, float] | None = None  # mm between (rows, columns)
-    view: str | None = None  # "PA", "AP", "LL", "RL", ... as the header says; None if unsaid
+    view: str | None = None  # "PA", "AP", "LL", "RL", ... from the header; None if unknown
     origin: Origin
     notes: tuple[str, ...] = ()
 
@@ -77,10 +77,10 @@ Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, width and height as shares of the film's, 0..1."""
 
 Boxes: TypeAlias = Mapping[str, tuple[Box, ...]]
-"""Label -> where on the film it lies."""
+"""Label -> its boxes on the film."""
 
 Tick: TypeAlias = Callable[[int, int, str], None]
-"""Progress: steps done, steps in all, what is going on."""
+"""Reports progress: steps done, steps in total, what is being done."""
 
 Pixels: TypeAlias = Path | Callable[[], Array]
 """A file to read, or a function that makes the array (for generated films)."""
@@ -93,7 +93,7 @@ class Sample:
     id: str  # unique within its source; the same film in two folders has the same id
     patient: str
     image: Pixels
-    # 0, 1, or NaN where the source says nothing of this film; absent where the source does not have the
+    # 0, 1, or NaN if the source says nothing about this film; absent if the source does not have the
     # label. A soft policy for uncertain labels gives values between 0 and 1.
     labels: Mapping[str, float] = field(default_factory=dict)
     masks: Pixels | None = (
@@ -105,22 +105,24 @@ class Sample:
     sex: str | None = None  # "F", "M", or None
     age: float | None = None  # years
     view: str | None = None  # "PA", "AP" or None
-    study: str | None = None  # films of one examination share it; None where the data do not tell
+    study: str | None = None  # films of one examination share it; None if unknown
     part: str | None = None  # of the source's own split: "train", "tune", "test", or None
-    published: bool = False  # whether its id is its makers' own, and so means the same film wherever it lies
+    published: bool = False  # whether its id is the publisher's, and so means the same film in any folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a data set holds and what it lacks, before a film is opened."""
+    """The films of a data set, and what it lacks, before any film is opened."""
 
     samples: tuple[Sample, ...]  # its frontal films; a label may also be UNCERTAIN or CONCLUDED
-    missing: tuple[str, ...] = ()  # films that its table lists and its folder lacks
-    unlisted: tuple[str, ...] = ()  # films in its folder that its table does not list
-    passed_over: Mapping[str, int] = field(default_factory=dict)  # why -> listed films, of no use here
-    notes: Mapping[str, int] = field(default_factory=dict)  # what to know of films that are here -> how many
-    patients: frozenset[str] = frozenset()  # of all listed films, those of no use here too; where counted
-    # What its makers say of the whole: "films", "films listed", "patients", "patients listed", "with masks"
+    missing: tuple[str, ...] = ()  # films in its table but not in its folder
+    unlisted: tuple[str, ...] = ()  # films in its folder but not in its table
+    passed_over: Mapping[str, int] = field(
+        default_factory=dict
+    )  # why -> number of listed films that are not used
+    notes: Mapping[str, int] = field(default_factory=dict)  # note about films -> how many of them
+    patients: frozenset[str] = frozenset()  # of all listed films, also of those not used; if known
+    # Counts that its publisher states: "films", "films listed", "patients", "patients listed", "with masks"
     # or "label NAME"
     published: Mapping[str, int] = field(default_factory=dict)
 
@@ -132,13 +134,13 @@ class Anatomy:
     mask: Array = field(
         repr=False
     )  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart (the patient's right and left)
-    quality: Mapping[str, float]  # structure -> 0..1, the Dice that may be expected of its outline
-    unreliable: frozenset[str] = frozenset()  # structures whose outline must not be relied on
+    quality: Mapping[str, float]  # structure -> 0..1, the Dice to expect of its outline
+    unreliable: frozenset[str] = frozenset()  # structures whose outline is not reliable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """What the outlines measure; None where a structure was not found."""
+    """Measurements of the outlines; None where a structure was not found."""
 
     cardiothoracic_ratio: float | None  # widest heart over widest lungs; None also if not reliable
     right_lung_fraction: float  # of the image's area
@@ -146,7 +148,9 @@ class Measurements:
     right_lung_pixels: int = 0  # of the source image
     left_lung_pixels: int = 0
     lung_symmetry: float | None = None  # area of the smaller lung over that of the larger, 0..1
-    heart_offset: float | None = None  # of its middle from the thorax's to the picture's right, heart widths
+    heart_offset: float | None = (
+        None  # from the thorax's middle to the heart's, positive to the picture's right, in heart widths
+    )
     heart_span: tuple[int, int] | None = None  # source columns, the end excluded
     thorax_span: tuple[int, int] | None = None
     right_lung_cm2: float | None = None  # None without pixel spacing
@@ -162,14 +166,14 @@ class Score:
     label: str
     probability: float  # calibrated, 0..1
     threshold: float  # 0..1, on the same scale
-    positive: bool  # probability >= threshold, and of No Finding no finding called
+    positive: bool  # probability >= threshold; for No Finding also no finding called
     abstained: bool  # too close to the threshold to call
-    plausible: str = ""  # answers not excluded: present, absent, either, neither; "" where none are promised
+    plausible: str = ""  # answers not excluded: present, absent, either, neither; "" without prediction set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the classifier says; the tuples run in the order of `labels`."""
+    """Scores and calls of the classifier; all tuples are in the order of `labels`."""
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -177,14 +181,25 @@ class Prediction:
     positive: tuple[bool, ...]
     abstained: tuple[bool, ...]
     plausible: tuple[str, ...] = ()
-    stage: str = "general"  # which model spoke last
+    stage: str = "general"  # "specialist" if a specialist was used
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """One Score for each label, in the order of `labels`."""
+        return tuple(self[label] for label in self.labels)
+
+    def __iter__(self) -> Iterator[str]:
+        """The labels, as a mapping gives its keys."""
+        return iter(self.labels)
+
+    def __contains__(self, label: object) -> bool:
+        return isinstance(label, str) and self._place(label) is not None
 
     def __getitem__(self, label: str) -> Score:
-        wanted = label.casefold().replace("_", " ")
-        found = [i for i, name in enumerate(self.labels) if name.casefold() == wanted]
-        if not found:
+        """The score of one label, in whatever case; raises UnknownLabelError for other labels."""
+        i = self._place(label)
+        if i is None:
             raise UnknownLabelError(f"{label!r}: no label of this model; it scores {', '.join(self.labels)}")
-        i = found[0]
         return Score(
             label=self.labels[i],
             probability=self.probabilities[i],
@@ -194,6 +209,10 @@ class Prediction:
             plausible=self.plausible[i] if self.plausible else "",
         )
 
+    def _place(self, label: str) -> int | None:
+        wanted = label.casefold().replace("_", " ")
+        return next((i for i, name in enumerate(self.labels) if name.casefold() == wanted), None)
+
     def _repr_html_(self) -> str:
         from hilum.reporting.notebook import prediction_html
 
@@ -202,26 +221,26 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heatmap:
-    """Where the evidence for a label lies; kept as coarse as it was found, laid over the film when asked."""
+    """Where the evidence for a label lies; stored as coarse cells, laid over the film on demand."""
 
     cells: Array = field(repr=False)  # (h, w) float32, logit units; of "evidence" the mean is the logit
     shape: tuple[int, int]  # (H, W) of the film
     part: tuple[slice, slice] | None = None  # rows and columns of the film that the cells span; None: all
-    baseline: float = 0.0  # the logit at which the label turns positive; more than that speaks for it
+    baseline: float = 0.0  # the logit at which the label turns positive; more is evidence for it
     label: str
     method: str  # "evidence": exact parts of the logit; "occlusion": baseline and what hiding a place costs
     in_lungs: float  # share of the evidence above the baseline inside lungs and heart, 0..1; NaN if none
     lift: float = float(
         "nan"
-    )  # its share around the chest over that of the area seen; 1: no better than even
+    )  # its share around the chest over the chest's share of the area seen; 1: as if spread evenly
 
     @property
     def values(self) -> Array:
-        """The map on the source's own pixels, (H, W) float32 in logit units, made anew at each call."""
+        """The map on the source's own pixels, (H, W) float32 in logit units; computed at each call."""
         return self.over(self.shape)
 
     def over(self, shape: tuple[int, int]) -> Array:
-        """The map over the whole film drawn at so many rows and columns, (h, w) float32 in logit units."""
+        """The map over the whole film at `shape` rows and columns, (h, w) float32 in logit units."""
         from hilum.explain import laid
 
         return laid(self, shape)
@@ -234,7 +253,7 @@ class Heatmap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a film may not be judged, or what must be known of one that is."""
+    """Why a film may not be judged, or a warning about one that is."""
 
     code: str  # one word, the same for equal reasons: "small", "turned", "child", ...
     sentence: str  # what is wrong, and the remedy
@@ -242,27 +261,27 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything Hilum has to say about one film."""
+    """All results of one film."""
 
     status: Literal["ok", "rejected"]
     reasons: tuple[Reason, ...] = ()  # why it was rejected
-    flags: tuple[Reason, ...] = ()  # what must be known of it all the same
+    flags: tuple[Reason, ...] = ()  # warnings
     radiograph: Radiograph
-    anatomy: Anatomy | None  # None where the segmenter never ran
+    anatomy: Anatomy | None  # None if the segmenter did not run
     measurements: Measurements | None
     prediction: Prediction | None  # None when rejected
     heatmaps: tuple[Heatmap, ...] = ()
     cards: Mapping[str, Card] = field(
         repr=False
-    )  # "gate", "segment" and "classify" -> the card of the model that did it
+    )  # "gate", "segment", "classify" or "specialist" -> the card of the model that did it
     notes: tuple[str, ...] = ()
     created: str  # UTC, ISO 8601
 
     def save(self, path: str | Path) -> Path:
-        """Write the report in the form its ending names.
+        """Write the report in the form that the ending of `path` names.
 
-        ``.json``, ``.html``, ``.png`` (the overlay), or of DICOM films ``.seg.dcm``, ``.sr.dcm``, ``.sc.dcm``
-        (secondary capture), ``.gsps.dcm`` (presentation state).
+        ``.json``, ``.html``, ``.png`` (the overlay); for DICOM films also ``.seg.dcm``, ``.sr.dcm``,
+        ``.sc.dcm`` (secondary capture), ``.gsps.dcm`` (presentation state).
         """
         from hilum.report_files import save
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum.bulk.inputs import Files, Film, Portion, Remote, Shard, _below, portions
+from hilum.bulk.inputs import Files, Portion, Remote, Shard, _below, _name, portions
 from hilum.data import open_data, short
 from hilum.data.phantom import draw
 from hilum.data.shard_writer import write
 from hilum.errors import ConfigError, DataError, ReadError
+from hilum.pipeline import Opener
 from hilum.reading.reader import read
 from hilum.reading.shards import plain
 from hilum.types import Sample
@@ -36,7 +38,7 @@ def shard(path: Path, members: Mapping[str, bytes]) -> Path:
     return path
 
 
-def named(found: list[Portion]) -> dict[str, Film]:
+def named(found: list[Portion]) -> dict[str, Opener]:
     return {name: film for one in found for name, film in one.named().items()}
 
 
@@ -213,6 +215,31 @@ def test_no_name_or_error_of_a_shard_tells_a_secret(monkeypatch: pytest.MonkeyPa
 )
 def test_what_lies_below_an_address_keeps_its_host_account_and_signature(folder: str, below: str) -> None:
     assert _below(folder, "w/1.png") == below
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://host/films/1.png?sig=x", "1.png"),
+        ("zip://a/x.png::https://host/films.zip?sig=x", "x.png"),
+        ("zip://x.png::/t/films.zip", "x.png"),
+        ("zip://::https://host/films.zip", "films.zip"),
+        ("simplecache::s3://bucket/films/1.png", "1.png"),
+        ("simplecache::zip://a/x.png::https://host/films.zip", "x.png"),
+    ],
+)
+def test_a_film_at_an_address_within_another_has_its_own_name(address: str, name: str) -> None:
+    assert _name(address) == name
+
+
+def test_films_of_one_archive_can_be_given_together(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        archive.writestr("a/x.png", picture(1))
+        archive.writestr("b/y.png", picture(2))
+    given = [f"zip://{name}::{tmp_path}/films.zip" for name in ("a/x.png", "b/y.png")]
+    found = named(portions(given, tmp_path / "out", films=10))
+    assert list(found) == ["x.png", "y.png"]
+    assert all(film().pixels.ndim == 2 for film in found.values())
 
 
 def test_results_are_named_after_a_folder_and_never_after_its_secrets(lake: Path, tmp_path: Path) -> None:

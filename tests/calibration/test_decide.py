@@ -14,16 +14,16 @@ from hilum.calibration import decide
 from hilum.calibration.calibrate import probabilities
 from hilum.calibration.decide import (
     POINTS,
+    at_operating_point,
     baseline,
     called,
     fit_threshold,
     lent,
     margins,
-    operated,
     predict,
     remarks,
-    seconded,
-    settled,
+    specialist_card,
+    with_consistent_calls,
     without_sets,
 )
 from hilum.card import Calibration, Card, Preparation, Sets, Threshold
@@ -260,18 +260,18 @@ def test_another_point_or_thresholds_of_ones_own_act() -> None:
         for name, value in (("Youden index", 0.1), ("specificity 0.95", 0.4))
     }
     own = card(thresholds=points["Youden index"], points=points)
-    assert operated(own) == own
-    assert operated(own, point="specificity 0.95").thresholds["Edema"].value == 0.4
-    both = operated(own, point="specificity 0.95", thresholds={"Edema": 0.3, "No Finding": 0.6})
+    assert at_operating_point(own) == own
+    assert at_operating_point(own, point="specificity 0.95").thresholds["Edema"].value == 0.4
+    both = at_operating_point(own, point="specificity 0.95", thresholds={"Edema": 0.3, "No Finding": 0.6})
     assert {label: one.value for label, one in both.thresholds.items()} == {"Edema": 0.3, "No Finding": 0.6}
     assert predict(np.full(6, -1.0), both)["Edema"].threshold == 0.3
     with pytest.raises(ConfigError, match="no operating point 'best'; its points: Youden index, specificity"):
-        operated(own, point="best")
+        at_operating_point(own, point="best")
     with pytest.raises(ConfigError, match="none; fit some with hilum calibrate"):
-        operated(card(), point="Youden index")
+        at_operating_point(card(), point="Youden index")
     for wrong in ({"Oedema": 0.5}, {"Edema": 1.5}):
         with pytest.raises(ConfigError, match="give one of Atelectasis"):
-            operated(own, thresholds=wrong)
+            at_operating_point(own, thresholds=wrong)
 
 
 def test_an_unknown_point_is_named() -> None:
@@ -281,16 +281,16 @@ def test_an_unknown_point_is_named() -> None:
 
 def test_a_model_that_calls_the_most_probable_label_has_no_thresholds_to_set() -> None:
     with pytest.raises(ConfigError, match="calls the label that ranks first"):
-        operated(card(activation="softmax"), thresholds={"Edema": 0.5})
+        at_operating_point(card(activation="softmax"), thresholds={"Edema": 0.5})
 
 
 def test_a_specialist_works_at_the_same_point_and_is_not_shut_out() -> None:
     points = {"specificity 0.95": {"Edema": Threshold(value=0.4, low=0.3, high=0.5, rule="s")}}
     second = card(labels=("Edema",), points=points)
-    assert seconded(second, point="specificity 0.95").thresholds["Edema"].value == 0.4
-    assert seconded(second, thresholds={"Cardiomegaly": 0.2}) == second
+    assert specialist_card(second, point="specificity 0.95").thresholds["Edema"].value == 0.4
+    assert specialist_card(second, thresholds={"Cardiomegaly": 0.2}) == second
     with pytest.raises(ConfigError, match="with your own threshold it never abstains"):
-        seconded(second, thresholds={"Edema": 0.2})
+        specialist_card(second, thresholds={"Edema": 0.2})
 
 
 def test_what_two_models_answer_has_no_promise() -> None:
@@ -347,15 +347,15 @@ def film(**scores: tuple[float, bool]) -> Prediction:
 def test_the_call_on_no_finding_agrees_with_the_others(
     edema: tuple, none: tuple, positive: bool, left_open: bool
 ) -> None:
-    found = settled(film(Edema=edema, No_Finding=none))
+    found = with_consistent_calls(film(Edema=edema, No_Finding=none))
     assert (found["No Finding"].positive, found["No Finding"].abstained) == (positive, left_open)
     assert found["Edema"] == film(Edema=edema, No_Finding=none)["Edema"]
-    assert settled(found) == found
+    assert with_consistent_calls(found) == found
 
 
 def test_models_without_no_finding_are_left_alone() -> None:
     one = film(Edema=(0.9, False))
-    assert settled(one) is one
+    assert with_consistent_calls(one) is one
     assert remarks(film(Edema=(0.1, False))) == ()
 
 
@@ -363,7 +363,7 @@ def test_what_no_label_is_called_for_is_remarked() -> None:
     assert "something else, or unsure" in remarks(film(Edema=(0.1, False), No_Finding=(0.2, False)))[0]
     assert remarks(film(Edema=(0.6, False), No_Finding=(0.2, False))) == ()
     assert remarks(film(Edema=(0.4, True), No_Finding=(0.2, False))) == ()
-    excluded = settled(film(Edema=(0.9, False), No_Finding=(0.9, False)))
+    excluded = with_consistent_calls(film(Edema=(0.9, False), No_Finding=(0.9, False)))
     assert "a finding that is called excludes it" in remarks(excluded)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hilum.card import read_card
 from hilum.commands.films import UNSPLIT, choose
 from hilum.commands.shared import unreadable
 from hilum.data.phantom import write
-from hilum.data.split import Split, write_split
+from hilum.data.split import Split, read_split, write_split
 from hilum.runtime import find
 
 CARD = read_card(find("hilum-six"))
@@ -47,6 +48,21 @@ def test_films_that_could_not_be_read_are_told_and_are_the_exit_code(
     assert unreadable([]) == 0 and capsys.readouterr().out == ""
 
 
+def test_data_sets_of_one_name_are_told_apart_in_a_card(nih: str, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "films", tmp_path / "more" / "films")
+    more = f"nih:{tmp_path / 'more' / 'films'}"
+    assert choose([nih], [], split=None).data == "nih:films"
+    assert choose([nih, more], [], split=None).data == f"{nih} + {more}"
+
+
+def test_a_card_names_the_part_and_the_split(nih: str, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    write_split(Split(parts={"nih:1": "0", "nih:2": "test"}, sha256=""), file)
+    sha256 = read_split(file).sha256
+    found = [choose([nih], [], split=file, part=part).data for part in ("tune", "test")]
+    assert found == [f"nih:films, {which} of split {sha256[:12]}" for which in ("tuning fold 0", "test part")]
+
+
 def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
     file = tmp_path / "split.csv"
     write_split(Split(parts={"nih:1": "0", "nih:2": "test"}, sha256=""), file)
@@ -56,9 +72,9 @@ def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
     (warning,) = chosen.about["warnings"]  # type: ignore[misc]
     assert "trained by another split" in warning
     for wrong in ({"part": "tune"}, {"fold": 1}):
-        with pytest.raises(typer.BadParameter, match="give --split"):
+        with pytest.raises(typer.BadParameter, match="needs --split"):
             choose([nih], [], split=None, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(typer.BadParameter, match="has 0"):
+    with pytest.raises(typer.BadParameter, match=r"no fold 9 in .*; choose from 0"):
         choose([nih], [], split=file, part="tune", fold=9)
     assert len(choose([nih], [], split=file, part="test", fold=9).samples) == 1  # which is of no fold
     for informed, part, why in (

@@ -96,16 +96,16 @@ def test_the_status_is_told_without_an_archive(tmp_path: Path) -> None:
     assert "a hand\t1.4" in done.stdout
 
 
-def test_a_form_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--as pdf: not a form; choose from seg, sr, sc, gsps"):
-        hilum.pacs.run(
-            Settings(url=URL, forms=("sr", "pdf")),
-            None,  # type: ignore[arg-type]
-            tmp_path / "p",
-            once=True,
-            stop=None,  # type: ignore[arg-type]
-            retry=False,
-        )
+@pytest.mark.parametrize("forms", ["sr,pdf", ""])
+def test_a_form_that_is_none_is_told_before_models_are_loaded(
+    forms: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hilum.pipeline.load", lambda *_, **__: pytest.fail("models were loaded"))
+    asked = ["pacs", "--url", URL, "--as", forms, "--place", str(tmp_path / "p"), "--once"]
+    done = CliRunner().invoke(app, asked)
+    assert isinstance(done.exception, ConfigError)
+    wrong = "pdf" if forms else "''"
+    assert str(done.exception) == f"--as {wrong}: not a form; choose from seg, sr, sc, gsps"
 
 
 def test_an_archive_that_is_not_there_ends_with_one_line_and_code_2(tmp_path: Path) -> None:

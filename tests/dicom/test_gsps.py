@@ -91,11 +91,22 @@ def test_words_are_calls_and_the_disclaimer(dicom_film: Film, judged: Judge) -> 
     assert "Atelectasis 0.08 (threshold 0.22): negative" in said
     warned = judged(dicom_film(), flags=(Reason(code="child", sentence="the patient is a child"),))
     said = words(state(replace(warned, notes=("AP film: the ratio is magnified",))))
-    assert said[1:3] == ["Note: the patient is a child", "Note: AP film: the ratio is magnified"]
+    assert said[-2:] == ["Note: the patient is a child", "Note: AP film: the ratio is magnified"]
     why = (Reason(code="turned", sentence="lies on its side; turn it"),)
     refused = state(judged(dicom_film(), status="rejected", reasons=why, prediction=None))
     assert words(refused) == [DISCLAIMER, "Rejected: lies on its side; turn it"]
     assert [item.GraphicLayer for item in refused.GraphicLayerSequence] == ["CALLS"]
+
+
+def test_notes_that_are_too_long_push_no_call_out(dicom_film: Film, judged: Judge) -> None:
+    report = judged(dicom_film())
+    assert report.prediction is not None
+    made = state(replace(report, notes=tuple(f"note {i}: {'long ' * 15}" for i in range(20))))
+    said = words(made)
+    assert len("\r\n".join(said)) == 1024
+    for label in report.prediction:
+        assert any(line.startswith(f"{label} 0.") for line in said)
+    assert said[-1].endswith("...")
 
 
 def test_every_layer_is_declared_and_points_to_the_film(dicom_film: Film, judged: Judge) -> None:
@@ -148,6 +159,28 @@ def test_a_lookup_table_is_carried_over_whatever_its_byte_order(
     assert list(made.LUTDescriptor) == [4096, 0, 16]
     words = np.frombuffer(made.LUTData, "<u2") / 0xFFFF
     np.testing.assert_allclose(words, entries / (2**bits - 1), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("elements", "first"),
+    [
+        ({"RescaleSlope": 1, "RescaleIntercept": -1024}, -1024),
+        ({}, 2**16 - 1024),
+        ({"PixelRepresentation": 1}, -1024),
+        ({"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 2**15}, 2**16 - 1024),
+    ],
+)
+def test_the_first_value_of_a_voi_table_has_the_sign_of_what_the_table_takes(
+    elements: dict[str, Any], first: int, dicom_film: Film, judged: Judge
+) -> None:
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 2**16 - 1024, 16])
+    table.add_new("LUTData", "OW", (np.arange(4096) * 16).astype("<u2").tobytes())
+    film = dicom_film(**elements, drop=("WindowCenter", "WindowWidth"), VOILUTSequence=[table])
+    made = state(judged(film)).SoftcopyVOILUTSequence[0].VOILUTSequence[0]
+    descriptor = made["LUTDescriptor"]
+    assert ("SS" if first < 0 else "US") == descriptor.VR
+    assert list(descriptor.value) == [4096, first, 16]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_every_mask_comes_back_to_the_pixel(dicom_film: Film, judged: Judge) -> 
     assert report.anatomy is not None
     found = masks(segmentation(report))
     assert list(found) == ["Right lung", "Left lung", "Heart"]
+    assert segmentation(report).ContentDescription == f"Lungs and heart. {DISCLAIMER}"
     for value, mask in enumerate(found.values(), 1):
         np.testing.assert_array_equal(mask, report.anatomy.mask == value)
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum import explain
 from hilum.card import Card, Preparation, read_card
 from hilum.data.phantom import samples
 from hilum.errors import ConfigError, DataError
@@ -107,11 +108,11 @@ def test_maps_by_chance_are_smooth_and_one_another_s_reverse() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 7, 500])
-def test_the_size_of_a_batch_changes_nothing(batch: int) -> None:
+def test_the_size_of_a_batch_changes_nothing(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Linear(np.random.default_rng(1).normal(0, 1, (3, SIZE, SIZE)).astype(np.float32))
-    np.testing.assert_allclose(
-        occlusion(network, film(), batch=batch), occlusion(network, film()), rtol=1e-4, atol=1e-4
-    )
+    expected = occlusion(network, film())
+    monkeypatch.setattr(explain, "_BATCH", batch)
+    np.testing.assert_allclose(occlusion(network, film()), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_side_that_cells_do_not_divide_is_covered_too() -> None:

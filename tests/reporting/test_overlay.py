@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import ImageDraw
 
-from hilum.errors import ConfigError
 from hilum.reporting.overlay import overlay
 from hilum.reporting.picture import COLOURS, bar, picture
 from hilum.types import (
@@ -165,13 +164,6 @@ def test_overlay_picks_the_finding_furthest_above_its_threshold() -> None:
     assert (film_part(report) == picture(report, report.heatmaps[0])).all()
     report = make_report(heatmaps=report.heatmaps[1:])  # no positive finding is left
     assert (film_part(report) == picture(report, None)).all()
-
-
-def test_overlay_shows_the_label_asked_for() -> None:
-    report = make_report()
-    assert (film_part(report, label="Cardiomegaly") == picture(report, report.heatmaps[0])).all()
-    with pytest.raises(ConfigError, match=r"no evidence for 'Fracture'; .* Cardiomegaly, Edema"):
-        overlay(report, label="Fracture")
 
 
 def test_what_must_be_known_of_a_film_stands_in_the_legend() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,7 +21,7 @@ from hilum import dicom
 from hilum.card import Card, Metric, Preparation, Sets, Threshold
 from hilum.errors import ConfigError, DataError, HilumError, ReadError
 from hilum.labels import SIX
-from hilum.report_files import FORMS, write
+from hilum.report_files import FORMS, sweep, write
 from hilum.reporting import report as forms
 from hilum.reporting.overlay import overlay
 from hilum.reporting.report_page import html, summary
@@ -472,7 +473,7 @@ def test_page_tells_which_answers_are_excluded() -> None:
         "positive absence excluded",
         "negative either possible",
         "positive unlike films it knows",
-        "the true one kept for 90 % of patients",
+        "the true answer is kept for 90 % of patients",
     ):
         assert told in words
     assert "excluded" not in Page(html(make_report())).words
@@ -749,6 +750,18 @@ def test_write_refuses_unknown_forms(tmp_path: Path) -> None:
     assert tree(tmp_path) == set()
 
 
+def test_old_drafts_are_swept_and_one_that_vanishes_meanwhile_is_no_failure(tmp_path: Path) -> None:
+    old, young, gone = (tmp_path / "sub" / f".{kind * 32}.tmp" for kind in "abc")
+    old.parent.mkdir()
+    for draft in (old, young):
+        draft.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    gone.symlink_to(tmp_path / "nowhere")  # listed, and not there when its time is read
+    sweep(tmp_path)
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_lift_and_trust_are_told() -> None:
     shown = replace(blob("Edema", 200, 120), lift=1.25, method="occlusion")
     metric = Metric(
@@ -765,7 +778,7 @@ def test_lift_and_trust_are_told() -> None:
     }
     words = " ".join(Page(html(report)).words.split())
     assert "around the chest 1.25 times what an even spread would put there" in words
-    assert "by occlusion: what it costs the score to blur a place" in words
+    assert "by occlusion: how much the score drops when a place is blurred" in words
     assert "logits, scaled to the whole film; 50 % of it in lungs and heart" in words
     assert "above the threshold;" not in words
     assert "On 40 tuning maps, blurring a film's strongest places first" in words
@@ -788,6 +801,41 @@ def test_a_report_of_maps_that_tell_little_says_how_to_get_better_ones() -> None
     assert remedy in told
     assert remedy not in words(metric("evidence", 0.1), metric("occlusion", 0.1))
     assert remedy not in words(metric("evidence", 0.1))
+
+
+def test_each_map_is_trusted_as_its_own_model_was_measured() -> None:
+    def card(name: str, value: float) -> Card:
+        measured = Metric(
+            name="insertion over deletion, maps by evidence",
+            value=value,
+            low=value - 0.1,
+            high=value + 0.1,
+            n=40,
+            part="tuning",
+        )
+        return make_card("classify").model_copy(update={"name": name, "metrics": (measured,)})
+
+    second = card("second", 0.7).model_copy(update={"labels": ("Edema",)})
+    maps = (blob("Cardiomegaly", 200, 120), blob("Edema", 200, 120))
+
+    def words(*shown: Heatmap) -> str:
+        cards = {**make_report().cards, "classify": card("first", 0.3), "specialist": second}
+        return " ".join(Page(html(replace(make_report(heatmaps=shown), cards=cards))).words.split())
+
+    both = words(*maps)
+    assert re.search(r"first: On 40 .* by 0\.30 .* second: On 40 .* by 0\.70", both)
+    assert "by 0.30 logits" in words(maps[0]) and "by 0.70" not in words(maps[0])
+    assert "by 0.70 logits" in words(maps[1]) and "by 0.30" not in words(maps[1])
+
+
+def test_a_prediction_is_iterated_as_a_mapping_of_its_labels() -> None:
+    prediction = make_report().prediction
+    assert prediction is not None
+    assert list(prediction) == list(prediction.labels)
+    assert "Edema" in prediction and "pleural_effusion" in prediction
+    assert "Fracture" not in prediction and 0 not in prediction
+    assert [score.label for score in prediction.scores] == list(prediction.labels)
+    assert prediction.scores[0] == prediction[prediction.labels[0]]
 
 
 def test_thresholds_are_those_of_the_model_that_had_the_last_word() -> None:

@@ -66,7 +66,7 @@ def test_evidence_of_every_label_is_above_its_own_baseline(
     assert values.dtype == np.dtype("<f4") and max(values.shape) <= 256
     report = pipeline(dicom(3))
     assert pipeline.classifier is not None and report.anatomy is not None
-    one = classify(pipeline.classifier, None, [report.radiograph], [report.anatomy])[0].evidence[label]
+    one = classify(pipeline.classifier, None, report.radiograph, report.anatomy).evidence[label]
     own = heatmap(one.map, label=label, anatomy=report.anatomy, baseline=one.baseline, part=one.part)
     assert values.mean() == pytest.approx(float(own.values.mean()) - one.baseline, abs=0.02)
     assert float(answer.headers["x-hilum-strongest"]) >= values.max() - 1e-3

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from hilum.card import CARD, Build, Card, card_json, copy_files, vacant
+from hilum.card import CARD, Build, Card, card_json, copy_files, refuse_overwrite
 from hilum.data.cache import Cache
 from hilum.engines import fit_for
 from hilum.errors import CheckpointError, ConfigError
@@ -63,7 +63,7 @@ def export(
     MOST_LOST, nothing is written and CheckpointError is raised. Raises ConfigError for an export that is not
     possible, and MissingExtraError if packages are missing.
     """
-    vacant(out)
+    refuse_overwrite(out)
     folder = find(name)
     trained = Runtime(folder, build="")
     build = planned(trained.card, to=to, int8=int8)

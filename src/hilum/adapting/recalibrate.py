@@ -12,7 +12,7 @@ from hilum.adapting.corrections import Fit, of_classes, of_label
 from hilum.calibration.calibrate import FEWEST, probabilities
 from hilum.calibration.conformal import fit_sets
 from hilum.calibration.decide import POINTS, YOUDEN, fit_threshold, moved
-from hilum.card import Calibration, Card, Threshold, copied, vacant
+from hilum.card import Calibration, Card, Threshold, copied, refuse_overwrite
 from hilum.data.cache import Cache
 from hilum.errors import ConfigError
 from hilum.evaluation.evaluate import logits_of
@@ -115,7 +115,7 @@ def ready(card: Card, out: Path, prevalences: Mapping[str, float] | None = None)
             f"{card.name}: its labels exclude one another, a prevalence cannot be set for one; leave it out, "
             "or train with activation=sigmoid"
         )
-    vacant(out)
+    refuse_overwrite(out)
 
 
 def _leaning(card: Card, fits: Sequence[Fit]) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""Many films: found, taken through the pipeline, their results on disk as they come."""
+"""Many films: lists them, runs them through the pipeline, writes results as they come."""

@@ -1,4 +1,4 @@
-"""Many films through the pipeline, results on disk as they come."""
+"""Runs many films through the pipeline and writes results as they come."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ from hilum.reporting.report import columns, file_cell, row
 from hilum.store import alone, write_whole
 from hilum.types import Report
 
-_FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # faults of the folder of results, whatever the film
-UNFINISHED = ".unfinished"  # in the folder of results, as long as its table is: a hash of what it is made of
-_WAITING = 3  # results for each worker that are held while they are being written
+_FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # faults of the output folder that affect every film
+UNFINISHED = (
+    ".unfinished"  # file in the output folder while its table is unfinished: a hash of the run's inputs
+)
+_WAITING = 3  # results per worker that may wait in memory to be written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one film, in few words."""
+    """The outcome of one film, in brief."""
 
     cells: Mapping[str, str]  # its row, as of `hilum.reporting.report.row`
-    reasons: tuple[str, ...] = ()  # codes, each once
+    reasons: tuple[str, ...] = ()  # codes, without repetition
     flags: tuple[str, ...] = ()  # likewise
     format: str = ""  # of its file; "" where it could not be read
-    message: str = ""  # what to tell of a film that was not analysed
-    earlier: bool = False  # whether a run that was interrupted left it; then nothing but its row is known
+    message: str = ""  # line about a film that was not analysed
+    earlier: bool = False  # left by an interrupted run; then only its row is known
 
 
 def outcome(name: str, result: Report | HilumError, labels: Sequence[str]) -> Outcome:
-    """What came of the film of that name; `labels` are the classifier's."""
+    """The outcome of the film of that name; `labels` are the classifier's."""
     cells = row(name, result, labels)
     if isinstance(result, HilumError):
         return Outcome(cells=cells, message=f"error: {result}")
@@ -65,19 +67,19 @@ def run(
 ) -> bool:
     """Analyse `named` films and write results of the given forms.
 
-    Beside each film's own files, ``predictions.csv`` (``segmentation.csv`` without a classifier) gets a row a
-    film, in order and once its files are written, so that an interrupted run loses nothing. The next one with
-    that folder, the same `mark` (what tells the films from others, and from themselves changed; none: begin
-    anew), models and forms goes on after the last row. `done` is told what came of each film. Returns whether
-    every film was analysed.
+    Besides each film's files, ``predictions.csv`` (``segmentation.csv`` without a classifier) gets a row per
+    film, in order and after its files are written, so that an interrupted run loses nothing. The next run
+    with the same folder, `mark`, models and forms resumes after the last row. `mark` is a text that differs
+    for other or changed films; without it every run starts from the beginning. `done` receives each outcome.
+    Returns whether every film was analysed.
 
-    Raises ConfigError where another process writes that table.
+    Raises ConfigError if another process writes that table.
     """
     out.mkdir(parents=True, exist_ok=True)
     everything, earlier = True, 0
     with ExitStack() as stack:
         writer = None
-        if "csv" not in forms:  # files that no row vouches for
+        if "csv" not in forms:  # without a table no run can be resumed
             (out / UNFINISHED).unlink(missing_ok=True)
         else:
             stack.enter_context(alone(out, "writes its results"))
@@ -106,14 +108,14 @@ def run(
 def _left(
     out: Path, table: Path, header: Sequence[str], made_of: str, named: Iterable[str]
 ) -> list[dict[str, str]]:
-    """The rows that an unfinished run of the same left, if there was one; the table holds just these.
+    """The rows that an unfinished run of the same inputs left, if any; the table is cut to these.
 
-    They are those of the first of the films `named` now: what could not be listed then may be more films.
+    Only rows that match the first films in `named` count: films that could not be listed then may be now.
     """
     rows: list[dict[str, str]] = []
     begun = out / UNFINISHED
     if made_of and table.is_file() and begun.is_file() and begun.read_bytes() == made_of.encode():
-        # The last line may have been cut off; no cell holds a line break.
+        # The last line may be incomplete; no cell holds a line break.
         text = table.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
         reader = csv.DictReader(io.StringIO(text))
         if reader.fieldnames == list(header):
@@ -136,7 +138,7 @@ def _left(
 
 
 def digest(text: str) -> str:
-    """What tells such a text from others, also where it names files that are no UTF-8."""
+    """SHA-256 of a text, which may hold file names that are not UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -148,17 +150,17 @@ def results(
     *,
     workers: int = 0,
 ) -> Iterator[tuple[str, Report | HilumError]]:
-    """Each film's name and result, in order and once its own files are written.
+    """Each film's name and result, in order and after its files are written.
 
-    `workers` films are analysed at a time, and as many written; 0: as many as there are cores.
-    Raises ConfigError where the disk is full.
+    `workers` films are analysed at a time, and as many are written; 0: as many as there are cores.
+    Raises ConfigError if the disk is full.
     """
     many = workers or cores()
     with ThreadPoolExecutor(many) as pool:
         waiting: deque[tuple[str, Report | HilumError, Future[None]]] = deque()
 
-        def settled() -> tuple[str, Report | HilumError]:
-            """The film that waited longest, its files being written."""
+        def oldest() -> tuple[str, Report | HilumError]:
+            """The film that waited longest, after its files are written."""
             name, result, written = waiting.popleft()
             fault = written.exception()
             return name, result if fault is None else _unwritten(name, fault)
@@ -166,13 +168,13 @@ def results(
         for name, result in zip(named, pipeline.stream(named.values(), workers=workers), strict=True):
             waiting.append((name, result, pool.submit(write, name, result, out, forms)))
             while len(waiting) > _WAITING * many or _pixels(waiting) > held(many):
-                yield settled()
+                yield oldest()
         while waiting:
-            yield settled()
+            yield oldest()
 
 
 def _unwritten(name: str, fault: BaseException) -> HilumError:
-    """The error of a film whose files could not be written; what fails for every film alike is raised."""
+    """The error of a film whose files could not be written; raises what would fail for every film."""
     full = isinstance(fault.__cause__, OSError) and fault.__cause__.errno in _FOR_ALL
     if full or not isinstance(fault, Exception):
         raise fault
@@ -188,6 +190,6 @@ def _unwritten(name: str, fault: BaseException) -> HilumError:
 
 
 def _pixels(waiting: Collection[tuple[str, Report | HilumError, Future[None]]]) -> int:
-    """Pixels of the films whose results wait, the last one not counted."""
+    """Pixels of the films whose results wait, except the last one."""
     reports = [result for _, result, _ in waiting if isinstance(result, Report)]
     return sum(report.radiograph.pixels.size for report in reports[:-1])

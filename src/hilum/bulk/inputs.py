@@ -1,6 +1,6 @@
 """Films to be analysed, by name, wherever they lie: files, folders, WebDataset shards, URLs.
 
-Nothing is opened before it is asked for, and what asks may be another machine.
+Nothing is opened until it is needed, possibly on another machine.
 """
 
 from __future__ import annotations
@@ -9,24 +9,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from hilum.errors import ConfigError, DataError, HilumError, MissingExtraError, ReadError
 from hilum.extras import needs
+from hilum.pipeline import Opener
 from hilum.reading.files import beside, inputs
 from hilum.reading.reader import read
 from hilum.reading.shards import Entry, cut, entries, plain, shards
 from hilum.types import Radiograph
 
-_TRIES = (1.0, 4.0)  # seconds of waiting before a URL is asked again
+_TRIES = (1.0, 4.0)  # seconds to wait before a URL is tried again
 _LARGEST = 2**30  # bytes of a film behind a URL
-
-
-class Film(Protocol):
-    """Where a film lies; called, it is read, or raises a HilumError."""
-
-    def __call__(self) -> Radiograph: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ class Remote:
 
     url: str
     size: int
-    about: str  # what tells that it was changed
+    about: str  # ETag, time and the like: differs if the file was changed
 
     def __call__(self) -> Radiograph:
         return read(_fetched(self.url, 0, self.size), name=plain(self.url))
@@ -78,7 +73,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What stands in the place of films that cannot be listed."""
+    """Stands for films that cannot be listed."""
 
     error: HilumError
 
@@ -92,28 +87,28 @@ class Files:
 
     films: Mapping[str, File | Remote]
 
-    def named(self) -> Mapping[str, Film]:
+    def named(self) -> Mapping[str, Opener]:
         """Name -> film."""
         return self.films
 
     @property
     def mark(self) -> str:
-        """What tells these films from others, and from themselves changed."""
+        """A text that differs for other or changed films."""
         return "\n".join(f"{name} {film.mark}" for name, film in self.films.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The films of one shard, whose headings are read when they are asked for."""
+    """The films of one shard; its headers are read only when needed."""
 
     place: Path | str
     name: str
     about: str = ""
 
-    def named(self) -> Mapping[str, Film]:
-        """Name -> film; what cannot be listed, be it all of the shard, is one film that cannot be read."""
+    def named(self) -> Mapping[str, Opener]:
+        """Name -> film; a part of the shard that cannot be listed counts as one unreadable film."""
         found, fault = _headings(self.place)
-        named: dict[str, Film] = {
+        named: dict[str, Opener] = {
             f"{self.name}/{one.name}": Member(self.place, one.name, *one.film) for one in found
         }
         if not named and fault is None:
@@ -132,10 +127,10 @@ Portion: TypeAlias = Files | Shard
 def portions(
     given: Sequence[str], out: Path, *, films: int, passed: Callable[[str], None] = lambda _: None
 ) -> list[Portion]:
-    """What a user gives, in portions of at most so many `films`, each shard being one of its own.
+    """The inputs that a user gave, in portions of at most `films` films; each shard is a separate portion.
 
-    Files and folders are named as of `hilum.reading.files`, and so are those behind URLs; files that end in
-    .tar are shards (also name-{000..012}.tar), their films named after the shard and their own place in it.
+    Files and folders, also those behind URLs, are named as in `hilum.reading.files`. Files that end in .tar
+    are shards (also name-{000..012}.tar); their films are named after the shard and their path in it.
     `out` and `passed` are as there. Raises ConfigError, DataError and MissingExtraError.
     """
     found = _listed(given, out, passed)
@@ -164,12 +159,12 @@ def _listed(
     }
     for url in several:
         if "://" in url:
-            prefix = f"{PurePosixPath(urlsplit(url).path).name}/" if len(several) > 1 else ""
+            prefix = f"{_name(url)}/" if len(several) > 1 else ""
             behind = _behind(url, prefix, passed)
             if clash := found.keys() & behind.keys():
                 raise ConfigError(f"{plain(url)}: {min(clash)} was given already; run them apart")
             found |= behind
-    # What `hilum data shards` notes beside each shard, where all were named.
+    # The json files that `hilum data shards` writes beside each shard are not films.
     notes = {f"{name.removesuffix('.tar')}.json" for name, place in found.items() if isinstance(place, Shard)}
     return {name: place for name, place in found.items() if name not in notes}
 
@@ -179,20 +174,19 @@ def _range(path: str) -> bool:
 
 
 def _behind(url: str, prefix: str, passed: Callable[[str], None]) -> dict[str, Remote | Shard]:
-    """The file behind a URL, or the files of the folder there, in order; hidden ones and what is no film
-    are passed over."""
+    """The file behind a URL, or the files of the folder there, in order; not hidden or other files."""
     needs("films behind a URL", "ray", "fsspec")
     from fsspec.core import url_to_fs
 
     try:
         system, path = url_to_fs(url)
         if system.isfile(path):
-            name = PurePosixPath(urlsplit(url).path).name
+            name = _name(url)
             return {name: _placed(url, name, system.info(path))}
         below = sorted(system.find(path, detail=True).items())
     except HilumError:
         raise
-    except Exception as error:  # each store has classes of its own for what goes wrong
+    except Exception as error:  # each store has its own classes of errors
         known = isinstance(error, ImportError | ValueError)
         reason = str(error).replace(url, plain(url)) if known else type(error).__name__
         raise DataError(f"{plain(url)}: cannot be listed ({reason}); check address and rights") from None
@@ -210,10 +204,19 @@ def _behind(url: str, prefix: str, passed: Callable[[str], None]) -> dict[str, R
     return found
 
 
+def _name(url: str) -> str:
+    """The name of the file or folder at an address: x.png of zip://a/x.png::https://host/films.zip."""
+    inner, outer, rest = url.partition("::")
+    if not outer:
+        return PurePosixPath(urlsplit(url).path).name
+    within = inner.partition("://")[2].partition("?")[0]  # nothing in simplecache::https://host/films
+    return PurePosixPath(within).name or _name(rest)
+
+
 def _below(url: str, name: str) -> str:
-    """The address of what lies below that of a folder: host, account and signature stay."""
-    inner, outer, rest = url.partition("::")  # as of zip://folder::https://host/films.zip
-    if outer and "://" not in inner:  # as of simplecache::https://host/films
+    """The address of a file below a folder's; host, account and signature stay."""
+    inner, outer, rest = url.partition("::")  # as in zip://folder::https://host/films.zip
+    if outer and "://" not in inner:  # as in simplecache::https://host/films
         return f"{inner}::{_below(rest, name)}"
     address, asked, query = inner.partition("?")
     return f"{address.rstrip('/')}/{name}{asked}{query}{outer}{rest}"
@@ -230,7 +233,7 @@ def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:
 
 
 def _headings(place: Path | str) -> tuple[list[Entry], HilumError | None]:
-    """The films of a shard, and why there are no more; a URL is asked three times."""
+    """The films of a shard, and the fault that hides others, if any; a URL is tried three times."""
     for wait in (*_TRIES, None):
         found: list[Entry] = []
         fault: HilumError | None
@@ -247,7 +250,7 @@ def _headings(place: Path | str) -> tuple[list[Entry], HilumError | None]:
 
 
 def _fetched(place: Path | str, start: int, size: int) -> bytes:
-    """Some of a file's bytes; a URL is asked three times. Raises ReadError."""
+    """Some of a file's bytes; a URL is tried three times. Raises ReadError."""
     if size > _LARGEST:
         raise ReadError(plain(place), f"a film of over {_LARGEST:,} bytes", "export it compressed")
     waits = iter(_TRIES if isinstance(place, str) else ())
@@ -263,7 +266,7 @@ def _fetched(place: Path | str, start: int, size: int) -> bytes:
 
 
 def _asked(url: str, start: int, size: int) -> bytes:
-    """Those bytes and no more: what an open file of fsspec's reads ahead costs more than the film."""
+    """Exactly those bytes: the read-ahead of an open fsspec file costs more than the film."""
     from fsspec.core import url_to_fs
 
     system, path = url_to_fs(url)

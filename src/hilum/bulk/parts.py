@@ -1,4 +1,4 @@
-"""Results in parts: a Parquet file for each portion of the films, and the one table made of them all."""
+"""Results in parts: a Parquet file for each portion of the films, joined into one table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hilum.bulk.batch import Outcome, digest
 from hilum.errors import DataError
 from hilum.extras import needs
 from hilum.reporting.report import columns
-from hilum.store import write_whole
+from hilum.store import whole, write_whole
 
 if TYPE_CHECKING:
     import pyarrow
@@ -23,12 +23,12 @@ _MORE = ("reasons", "flags", "format", "message")
 
 
 def part_name(number: int, mark: str) -> str:
-    """The name of a portion's part: its place among all, and a hash of what it is made of."""
+    """The name of a portion's part: its number, and a hash of the inputs that `mark` describes."""
     return f"part-{number:06d}-{digest(mark)[:16]}.parquet"
 
 
 def renumber(parts: Iterable[Path]) -> None:
-    """Give parts that are there, made of the same, the numbers that they have now."""
+    """Rename existing parts with the same inputs to their new numbers."""
     for part in parts:
         same = part.name.rpartition("-")[2]
         for twin in () if part.exists() else part.parent.glob(f"part-*-{same}"):
@@ -38,7 +38,7 @@ def renumber(parts: Iterable[Path]) -> None:
 def write_part(path: Path, outcomes: Iterable[Outcome], labels: Sequence[str]) -> None:
     """A portion's outcomes as a Parquet file that appears whole or not at all.
 
-    Its columns are those of predictions.csv, numbers and calls as such and null where a cell is empty, and
+    Its columns are those of predictions.csv, with numbers, booleans, and null for an empty cell, and also
     reasons, flags, format and message. The same outcomes give the same bytes.
     """
     import pyarrow
@@ -51,7 +51,7 @@ def write_part(path: Path, outcomes: Iterable[Outcome], labels: Sequence[str]) -
 
 
 def read_part(path: Path, labels: Sequence[str]) -> Iterator[Outcome]:
-    """The outcomes of a part as they were written; raises DataError where it is damaged."""
+    """The outcomes of a part as they were written; raises DataError if it is damaged."""
     needs("Parquet files", "ray", "pyarrow")
     import pyarrow
     import pyarrow.parquet
@@ -73,20 +73,16 @@ def read_part(path: Path, labels: Sequence[str]) -> Iterator[Outcome]:
 def joined(
     parts: Iterable[Path], table: Path | None, labels: Sequence[str], told: Callable[[Outcome], None]
 ) -> None:
-    """All parts' rows in order as the csv `table`, which appears whole or not at all; `told` hears each."""
-    draft = None if table is None else table.with_name(f".{table.name}-draft")
-    with open(os.devnull if draft is None else draft, "w", newline="", encoding="utf-8") as file:  # noqa: PTH123
-        writer = csv.DictWriter(file, columns(labels))
+    """Write all parts' rows in order as the csv `table`, whole or not at all; `told` gets each outcome."""
+    with Path(os.devnull).open("wb") if table is None else whole(table) as file:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        writer = csv.DictWriter(text, columns(labels))
         writer.writeheader()
         for part in parts:
             for one in read_part(part, labels):
                 writer.writerow(one.cells)
                 told(one)
-        file.flush()
-        if draft is not None:
-            os.fsync(file.fileno())
-    if draft is not None and table is not None:
-        draft.replace(table)
+        text.detach()
 
 
 def _schema(labels: Sequence[str]) -> pyarrow.Schema:
@@ -113,12 +109,12 @@ def _typed(one: Outcome, labels: Sequence[str]) -> dict[str, Any]:
             cells[name] = None
         else:
             cells[name] = cell == "1" if name in calls else float(cell)
-    message = one.message.encode("utf-8", "backslashreplace").decode()  # of a name that is no UTF-8
+    message = one.message.encode("utf-8", "backslashreplace").decode()  # a name may not be UTF-8
     return cells | {"reasons": one.reasons, "flags": one.flags, "format": one.format, "message": message}
 
 
 def _cell(value: Any) -> str:
-    """The cell that was made a value: six significant digits survive the way to a double and back."""
+    """The text of the cell that became a value: six significant digits survive the conversion to a double."""
     if value is None or isinstance(value, str):
         return value or ""
     return str(int(value)) if isinstance(value, bool) else f"{value:.6g}"

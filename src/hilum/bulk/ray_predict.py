@@ -1,7 +1,7 @@
 """Films through a pool of workers on a Ray cluster: `hilum predict --engine ray`.
 
-Ray's actors and not Ray Data: there a block whose worker dies twice is given up whole, and which film it was
-is not told. The driver alone writes parts, so that no worker that was given up can write one a second time.
+It uses Ray's actors and not Ray Data, which gives up a whole block if its worker dies twice, and does not say
+which film was the cause. Only the driver writes parts, so that no abandoned worker can write one again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,63 +22,62 @@ from hilum.bulk.parts import joined, part_name, renumber, write_part
 from hilum.engines import cores
 from hilum.errors import ConfigError, ReadError
 from hilum.extras import needs
-from hilum.pipeline import Pipeline
-from hilum.report_files import write
+from hilum.pipeline import Opener, Pipeline
+from hilum.report_files import sweep, write
 from hilum.store import alone
 from hilum.types import Tick
 
 PARTS = "predictions.parquet"
-_DEATHS = 2  # of workers: over a portion, before it is taken film by film; over a film, before it is given up
-_VAIN = 4  # deaths for each worker, with nothing done in between, that are no film's fault
-_DEADLY = 20  # deaths that a few films in a row may cause before they are called no film's fault either
+_DEATHS = (
+    2  # of workers: on a portion, before its films are tried one by one; on a film, before it is given up
+)
+_VAIN = 4  # deaths per worker, with no result in between, above which the cause is not a film
+_DEADLY = 20  # deaths in a row that a few deadly films may cause; the limit is never lower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
-    """How many workers there are, and what each is given."""
+    """The number of workers, and the resources of each."""
 
-    workers: int = 0  # 0: as many as the cluster has room for
+    workers: int = 0  # 0: as many as fit into the cluster
     threads: int = 1
     gpus: float = 0.0
 
 
 class Worker:
-    """One pipeline in a process of its own."""
+    """One pipeline in a separate process."""
 
     def __init__(self, make: Callable[[], Pipeline], out: Path, forms: Collection[str], threads: int) -> None:
         self._make, self._out, self._forms, self._threads = make, out, forms, threads
 
     def prepare(self) -> None:
-        """Load the models; apart from the beginning, for what is raised here reaches the driver as it is."""
+        """Load the models; not in __init__, because only errors raised here reach the driver unchanged."""
         import cv2
 
-        cv2.setNumThreads(1)  # its films side by side are what keeps its processors busy
+        cv2.setNumThreads(1)  # its processors are busy with films side by side
         self._pipeline = self._make()
 
-    def analyse(self, portion: Portion, at: int | None) -> list[Outcome]:
-        """What came of a portion's films, or of the one at that place of it; their files are written."""
-        named = portion.named()
-        if at is not None:
-            name = list(named)[at]
-            named = {name: named[name]}
+    def analyse(self, films: Portion | Mapping[str, Opener]) -> list[Outcome]:
+        """Analyse the films of a portion, or films by name, and write their files."""
+        named = films if isinstance(films, Mapping) else films.named()
         found = results(self._pipeline, named, self._out, self._forms, workers=self._threads)
         return [outcome(name, result, self._pipeline.labels) for name, result in found]
 
 
 @dataclass(slots=True)
 class _Job:
-    """A portion that is still to do, and how often a worker died over it."""
+    """An unfinished portion, and how often a worker died on it."""
 
     portion: Portion
     part: Path
     deaths: int = 0
-    names: tuple[str, ...] = ()  # of its films, once they are taken one by one
-    found: list[Outcome] = field(default_factory=list)  # of the first of them
+    films: dict[str, Opener] = field(default_factory=dict)  # all of its films, once they are tried one by one
+    found: list[Outcome] = field(default_factory=list)  # outcomes of the first of them
 
     @property
-    def at(self) -> int | None:
-        """The film that comes next; none: all of them together."""
-        return len(self.found) if self.names else None
+    def next(self) -> Portion | dict[str, Opener]:
+        """What a worker is to analyse next: the whole portion, or one film of it by name."""
+        return dict([list(self.films.items())[len(self.found)]]) if self.films else self.portion
 
 
 def run(
@@ -91,12 +90,13 @@ def run(
     tick: Tick,
     done: Callable[[Outcome], None],
 ) -> bool:
-    """Analyse films as `hilum.bulk.batch.run` does, to the same rows, by workers that each call `make`.
+    """Analyse films as `hilum.bulk.batch.run` does, with the same rows, by workers that each call `make`.
 
-    A portion's rows are a file in ``out/predictions.parquet``, its name telling what it was made of: one that
-    is there is not made again. When all are, ``predictions.csv`` is made of them, `done` is told what came of
-    each film, and parts of earlier runs are removed. A portion whose worker died is done by another; a film
-    that ends every worker is an error. Returns whether every film was analysed. Raises HilumError.
+    The rows of a portion are a file in ``out/predictions.parquet``. Its name holds a hash of its inputs; a
+    file that exists is not made again. When all exist, they are joined into ``predictions.csv``, `done`
+    receives each outcome, and parts of earlier runs are removed. If a worker dies, another one repeats its
+    portion; a film that ends every worker is an error. Returns whether every film was analysed.
+    Raises HilumError.
     """
     needs("--engine ray", "ray", "ray", "pyarrow")
     beside = frozenset(forms) - {"csv"}
@@ -113,7 +113,8 @@ def run(
         done(one)
 
     with alone(out, "writes its results"):
-        (out / UNFINISHED).unlink(missing_ok=True)  # what a local run began, this one writes over
+        sweep(out)
+        (out / UNFINISHED).unlink(missing_ok=True)  # this run overwrites an unfinished local run
         names = (part_name(i, f"{made_of}\n{portion.mark}") for i, portion in enumerate(portions))
         jobs = [_Job(portion, folder / name) for portion, name in zip(portions, names, strict=True)]
         renumber(job.part for job in jobs)
@@ -133,19 +134,19 @@ def run(
 def _done(
     waiting: deque[_Job], team: _Team, total: int, tick: Tick, forms: Collection[str]
 ) -> Iterator[_Job]:
-    """Jobs as they are done, with what was found; those that a worker died over wait again."""
+    """Finished jobs with their outcomes; a job whose worker died is queued again."""
     films = 0
     while waiting or team.at_work:
         team.hand_out(waiting)
         for job, found in team.back():
             if found is None:
                 _mourn(job, team.out, forms)
-            elif job.names:
+            elif job.films:
                 job.found, job.deaths = [*job.found, *found], 0
             else:
                 job.found = found
-            if len(job.found) == len(job.names) if job.names else found is not None:
-                team.hand_out(waiting)  # so that nobody waits while the part is written
+            if len(job.found) == len(job.films) if job.films else found is not None:
+                team.hand_out(waiting)  # so that no worker waits while the part is written
                 yield job
                 films += len(job.found)
             else:
@@ -154,24 +155,25 @@ def _done(
 
 
 def _mourn(job: _Job, out: Path, forms: Collection[str]) -> None:
-    """A worker died over a job: it may be tried again whole, film by film, or without the film it is at."""
+    """A worker died: the job is repeated whole, then film by film, then without the deadly film."""
     job.deaths += 1
     if job.deaths < _DEATHS:
         return
     job.deaths = 0
-    if not job.names:
-        job.names = tuple(job.portion.named())
+    if not job.films:
+        # Listed once: a shard on a network is slow to list, and may be shorter the next time.
+        job.films = dict(job.portion.named())
         return
-    name = job.names[len(job.found)]
+    name = list(job.films)[len(job.found)]
     why = f"ended the process that analysed it, {_DEATHS} times"
     error = ReadError(name, why, "check the film; if it looks sound, report this with the film's kind")
-    with suppress(ConfigError):  # as of a name that leads out of the folder: its row tells of it
+    with suppress(ConfigError):  # a name may lead out of the folder; its row has the error
         write(name, error, out, forms)
     job.found.append(outcome(name, error, ()))
 
 
 class _Team:
-    """Workers on the cluster, and what each is at."""
+    """The workers on the cluster, and the job of each."""
 
     def __init__(self, crew: Crew, settings: tuple[Any, ...]) -> None:
         import ray
@@ -179,18 +181,18 @@ class _Team:
         self._actor = ray.remote(Worker).options(num_cpus=crew.threads, num_gpus=crew.gpus)
         self._most = crew.workers or _room(crew)
         self._settings, self._crew = settings, crew
-        self._busy: dict[Any, tuple[Any, _Job | None]] = {}  # what will be answered -> worker, job if any
+        self._busy: dict[Any, tuple[Any, _Job | None]] = {}  # pending result -> worker, job if any
         self._idle: list[Any] = []
-        self._vain = 0  # workers that died since the last one did something
+        self._vain = 0  # workers that died since the last result
 
     @property
     def out(self) -> Path:
-        """Where films' own files go."""
+        """The folder of the films' files."""
         return Path(self._settings[1])
 
     @property
     def lack(self) -> str:
-        """What to tell where no machine of the cluster has what a worker asks for; one may still come."""
+        """A message if no machine of the cluster has the resources of a worker; one may still join."""
         import ray
 
         asked = {"CPU": self._crew.threads, "GPU": self._crew.gpus}
@@ -205,22 +207,22 @@ class _Team:
 
     @property
     def at_work(self) -> int:
-        """Jobs that workers are at."""
+        """Number of jobs that workers have."""
         return sum(job is not None for _, job in self._busy.values())
 
     def hand_out(self, waiting: deque[_Job]) -> None:
-        """Give jobs to those who are idle, and hire while there is more to do."""
+        """Give jobs to idle workers, and start workers while more jobs wait."""
         while self._idle and waiting:
             worker, job = self._idle.pop(), waiting.popleft()
-            self._busy[worker.analyse.remote(job.portion, job.at)] = worker, job
+            self._busy[worker.analyse.remote(job.next)] = worker, job
         for _ in range(min(self._most - len(self._busy), len(waiting))):
             worker = self._actor.remote(*self._settings)
             self._busy[worker.prepare.remote()] = worker, None
 
     def back(self) -> Iterator[tuple[_Job, list[Outcome] | None]]:
-        """Jobs that came back, with what was found, or None where the worker died; waits for one a while.
+        """Jobs that came back, with outcomes, or None if the worker died; waits up to 5 seconds for one.
 
-        Raises what a worker raised, and ConfigError where workers only die.
+        Raises what a worker raised, and ConfigError if workers keep dying.
         """
         import ray
 
@@ -233,7 +235,7 @@ class _Team:
                 self._vain = 0 if job else self._vain
             except ray.exceptions.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, Exception) else error from None
-            except ray.exceptions.RayError:  # it is gone, or cannot be reached
+            except ray.exceptions.RayError:  # the worker is gone, or cannot be reached
                 ray.kill(worker)
                 self._vain += 1
             if self._vain > max(_VAIN * self._most, _DEADLY):
@@ -247,14 +249,14 @@ class _Team:
 
 @contextmanager
 def _cluster(crew: Crew) -> Iterator[None]:
-    """The cluster that RAY_ADDRESS names, or else one of this machine alone, for as long as it is needed."""
+    """Connect to the cluster at RAY_ADDRESS, or start one on this machine, for the duration of the block."""
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of every cluster
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report every cluster to its makers
     if not os.environ.get("RAY_ADDRESS") and "RAY_AUTH_MODE" not in os.environ:
-        # Ray's ports hear every interface, and whoever reaches them may run what he likes, but for a token;
-        # it is read when Ray is imported.
+        # Ray's ports listen on every interface, and without a token anyone who reaches them may run any code.
+        # The token is read when Ray is imported.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
@@ -270,10 +272,10 @@ def _cluster(crew: Crew) -> Iterator[None]:
                 "local",
                 num_cpus=max(cores(), crew.threads),
                 include_dashboard=False,
-                object_store_memory=100_000_000,  # all that passes through it is rows
+                object_store_memory=100_000_000,  # only rows pass through it
                 **quiet,
             )
-        except Exception as error:  # a bare one where its processes do not answer in time
+        except Exception as error:  # a plain Exception if its processes do not answer in time
             ray.shutdown()
             why = f"Ray could not be started here ({type(error).__name__})"
             raise ConfigError(
@@ -289,7 +291,7 @@ def _cluster(crew: Crew) -> Iterator[None]:
 
 
 def _room(crew: Crew) -> int:
-    """How many workers the cluster has room for now."""
+    """How many workers fit into the cluster now."""
     import ray
 
     held = ray.cluster_resources()

@@ -97,7 +97,7 @@ def _band(scores: Array, value: float, share: float) -> tuple[float, float]:
     return float(sigmoid(centre - reach)), float(sigmoid(centre + reach))
 
 
-def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
+def at_operating_point(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
     """The card with the thresholds of one of its operating points, and with the user's own.
 
     `thresholds` are probabilities, 0..1, by label; the model does not abstain around them. Raises ConfigError
@@ -120,7 +120,7 @@ def operated(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
     return card.model_copy(update={"thresholds": chosen})
 
 
-def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
+def specialist_card(card: Card, *, point: str = "", thresholds: Mapping[str, float] | None = None) -> Card:
     """A specialist's card at the operating point of its classifier.
 
     Raises ConfigError for a point that it does not have, and if one of the user's `thresholds` is for a label
@@ -131,7 +131,7 @@ def seconded(card: Card, *, point: str = "", thresholds: Mapping[str, float] | N
             f"threshold {shared[0]}: {card.name} is asked only where the classifier abstains on that label, "
             "and with your own threshold it never abstains; leave out the threshold or the specialist"
         )
-    return operated(card, point=point)
+    return at_operating_point(card, point=point)
 
 
 def lent(card: Card, others: Sequence[Card]) -> Card:
@@ -190,7 +190,8 @@ def predict(logits_row: Array, card: Card) -> Prediction:
 
     A label without a threshold turns positive at 0.5. A softmax card without thresholds calls the label that
     ranks first: the most probable one, unless the card leans. A label's threshold is then the probability at
-    which it would rank first on this film. Each label is judged on its own; `settled` makes the calls agree.
+    which it would rank first on this film. Each label is judged on its own;
+    `with_consistent_calls` makes the calls agree.
     """
     scores = probabilities(np.asarray(logits_row)[None], card)
     row, rules = scores[0].tolist(), [_rule(card, label) for label in card.labels]
@@ -216,7 +217,7 @@ def _rule(card: Card, label: str) -> Threshold:
     return card.thresholds.get(label, Threshold(value=0.5, low=0.5, high=0.5, rule=""))
 
 
-def settled(prediction: Prediction) -> Prediction:
+def with_consistent_calls(prediction: Prediction) -> Prediction:
     """The prediction with a call on No Finding that agrees with those on the findings.
 
     A called finding excludes No Finding. If No Finding's own score would call it, but a finding is abstained,

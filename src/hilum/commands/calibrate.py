@@ -1,4 +1,4 @@
-"""The verb that fits a model's probabilities to a site's own films: calibrate."""
+"""The command calibrate."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ def calibrate(
     from hilum.adapting.recalibrate import ready, recalibrate
     from hilum.calibration.decide import YOUDEN
     from hilum.card import read_card
-    from hilum.data import short
     from hilum.evaluation.evaluate import films_for
     from hilum.runtime import find
 
@@ -55,14 +54,11 @@ def calibrate(
     elsewhere = prevalences(prevalence, card)
     ready(card, out, elsewhere)
     chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
-    data = " + ".join(short(name) for name in dataset)
-    if split is not None:
-        data += f", tuning fold {fold} of split {str(chosen.about['split_sha256'])[:12]}"
     acting = point or next((name for name, at in card.points.items() if at == card.thresholds), YOUDEN)
     with progress("calibrating") as tick:
         cache = films_for([card], chosen.samples, out.parent / ".hilum-cache", tick=tick)
         fitted, fits = recalibrate(
-            folder, cache, out, data=data, point=acting, prevalences=elsewhere, tick=tick
+            folder, cache, out, data=chosen.data, point=acting, prevalences=elsewhere, tick=tick
         )
     print("label\tfilms\tpositive\tcorrection\tlog loss before\tafter\tslope\tintercept")
     for one in fits:
@@ -78,5 +74,5 @@ def calibrate(
 
 
 def _loss(loss: float | None) -> str:
-    """As the table has it; where the patients are too few to tell it, so."""
+    """A cell of the table of losses."""
     return "too few patients" if loss is None or loss != loss else f"{loss:.4f}"

@@ -1,4 +1,4 @@
-"""The verbs under ``hilum data``: thin, as in `hilum.cli`."""
+"""The commands under ``hilum data``."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def data_outline(
     else:
         parts = read_split(split)
         samples = [s for part in ("train", "tune") for s in select(samples, parts, part)]
-    runtime = Runtime(find(model), threads=1)  # a film a core
+    runtime = Runtime(find(model), threads=1)  # one film per core
     with progress("outlining", again=AGAIN) as tick:
         counts, failures = outline_films(runtime, samples, out, least=least, tick=tick)
     about = {

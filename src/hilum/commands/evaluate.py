@@ -1,4 +1,4 @@
-"""The verb that scores a model on labelled or outlined films: evaluate."""
+"""The command evaluate: measures a model on labelled or segmented films."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def evaluate(
       hilum evaluate hilum-six csv:ours.csv --by sex,age --out results
       hilum evaluate runs/mine nih:films --split splits/nih.csv --out runs/test
     """
-    from hilum.calibration.decide import operated, seconded
-    from hilum.card import vacant
+    from hilum.calibration.decide import at_operating_point, specialist_card
+    from hilum.card import refuse_overwrite
     from hilum.evaluation.evaluate import evaluate as run
     from hilum.evaluation.evaluate import films_for, groups_of, judge
     from hilum.evaluation.faithful import carry, judge_maps
@@ -114,7 +114,8 @@ def evaluate(
     from hilum.runtime import Runtime, find, head_bias
     from hilum.types import now
 
-    runtime = Runtime(find(model))
+    checkpoint = find(model)
+    runtime = Runtime(checkpoint)
     second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
     of_labels: dict[str, object] = {"--by": by, "--prevalence": prevalence, "--specialist": specialist}
     of_labels |= {"--compare": compare, "--point": point, "--threshold": threshold, "--maps": maps}
@@ -122,16 +123,16 @@ def evaluate(
     if other and other.card.task == "classify" and not set(runtime.card.labels) & set(other.card.labels):
         raise typer.BadParameter("shares no label with the model", param_hint="--compare")
     groups = [name.strip() for name in by.split(",") if name.strip()]
-    groups_of([], groups)  # before films are read, for what is asked wrongly
+    groups_of([], groups)  # raises for unknown groups before films are read
     elsewhere = prevalences(prevalence, runtime.card)
     if carded and not maps:
-        raise typer.BadParameter("tells how faithful maps are; give --maps N as well", param_hint="--card")
+        raise typer.BadParameter("needs --maps N: it saves the faithfulness of the maps", param_hint="--card")
     if carded:
-        vacant(out)
+        refuse_overwrite(out)
     own = shares(threshold, "--threshold")
-    runtime.card = operated(runtime.card, point=point, thresholds=own)
+    runtime.card = at_operating_point(runtime.card, point=point, thresholds=own)
     if second is not None:
-        second.card = seconded(second.card, point=point, thresholds=own)
+        second.card = specialist_card(second.card, point=point, thresholds=own)
     cards = [one.card for one in (runtime, second) if one]
     about: dict[str, object] = {"model": identity(runtime.card), "seed": seed, "repeats": repeats}
     about |= {name: identity(one.card) for name, one in (("specialist", second), ("compared", other)) if one}
@@ -170,10 +171,10 @@ def evaluate(
         write_pictures(runtime, cache, evaluation, out, seed=seed)
     else:
         page = write_page(evaluation, about, cache, out)
-        if maps:  # which take long: what is told stays, should they not come to their end
+        if maps:  # they take long; the results so far are kept if they are interrupted
             readable = {sample.id for sample in cache.samples}
             seen = [sample for sample in chosen.samples if sample.id in readable]
-            bias = head_bias(find(model))
+            bias = head_bias(checkpoint)
             with progress("judging maps") as tick:
                 more = judge_maps(runtime, seen, films=maps, bias=bias, seed=seed, repeats=repeats, tick=tick)
             evaluation = joined(evaluation, more)
@@ -182,13 +183,13 @@ def evaluate(
         print(f"page\t{page}")
     if carded:
         films = str(about.get("part", "given"))
-        print(f"checkpoint\t{carry(find(model), evaluation, out / 'checkpoint', part=films)}")
+        print(f"checkpoint\t{carry(checkpoint, evaluation, out / 'checkpoint', part=films)}")
     _print(evaluation, runtime.card.labels if runtime.card.task == "classify" else (), compare, out)
     raise typer.Exit(unreadable(cache.failures.values()))
 
 
 def _refuse_foreign(task: str, **options: dict[str, object]) -> None:
-    """Raise for an option that was given and is for models of another task, naming it."""
+    """Raise BadParameter for a given option that is for models of another task."""
     for other, given in options.items():
         for option in (name for name, value in given.items() if value and other != task):
             kind = {"classify": "classifiers", "segment": "segmenters"}[other]
@@ -204,11 +205,11 @@ _TABLE = (
     "sensitivity",
     "specificity",
 )
-"""Measures that the terminal shows of every label; the files have all."""
+"""Measures of every label that the terminal shows; the files have all."""
 
 
 def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, out: Path) -> None:
-    """A line a label, one for each other figure, of labels those of all films, and the differences alike."""
+    """Print a line per label, a line for each other figure of all films, and the differences."""
     from hilum.statistics.intervals import written
 
     usual = ("", "at the threshold")
@@ -222,7 +223,7 @@ def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, 
         cells = (_interval(of[label, name]) if (label, name) in of else "" for name in _TABLE)
         print("\t".join((label, str(first.films), str(first.positives), *cells)))
     if absent := [label for label in labels if label not in known]:
-        print(f"no film carries, or is known to: {', '.join(absent)}", file=sys.stderr)
+        print(f"no film has, or is known to have: {', '.join(absent)}", file=sys.stderr)
     for figure in told:
         if figure.subject not in labels and figure.value == figure.value:
             under = f", {figure.condition}" if figure.condition else ""
@@ -237,7 +238,7 @@ def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, 
 
 
 def _interval(figure: Figure) -> str:
-    """The number with its interval; a dash where it cannot be told, and no interval of too few films."""
+    """The number with its interval; a dash if it is unknown, and no interval for too few films."""
     from hilum.evaluation.figures import too_few
 
     if figure.value != figure.value:

@@ -1,4 +1,4 @@
-"""The verb that makes a model's graph faster: thin, as in `hilum.cli`."""
+"""The command export."""
 
 from __future__ import annotations
 
@@ -41,23 +41,20 @@ def export(
     """
     from hilum.adapting.export import Target, planned
     from hilum.adapting.export import export as run
-    from hilum.card import read_card, vacant
-    from hilum.data import short
+    from hilum.card import read_card, refuse_overwrite
     from hilum.evaluation.evaluate import films_for
     from hilum.runtime import find
 
     if to not in get_args(Target):
         raise typer.BadParameter(f"choose from {', '.join(get_args(Target))}", param_hint="--to")
-    card = read_card(find(model))
-    planned(card, to=cast("Target", to), int8=int8)  # before films are read, for what is asked wrongly
-    vacant(out)
+    folder = find(model)
+    card = read_card(folder)
+    planned(card, to=cast("Target", to), int8=int8)  # raises for a wrong request before films are read
+    refuse_overwrite(out)
     chosen = choose(dataset, [card], split=split, part="tune" if split else None, fold=fold)
-    data = " + ".join(short(name) for name in dataset)
-    if split is not None:
-        data += f", tuning fold {fold} of split {str(chosen.about['split_sha256'])[:12]}"
     with progress("exporting") as tick:
         cache = films_for([card], chosen.samples, out.parent / ".hilum-cache", tick=tick)
-        made = run(model, cache, out, to=cast("Target", to), int8=int8, data=data, tick=tick)
+        made = run(folder, cache, out, to=cast("Target", to), int8=int8, data=chosen.data, tick=tick)
     build = made.build
     print(f"{build.measure}\t{build.after:.4f} for {build.before:.4f}\tn={build.films}")
     print(

@@ -1,4 +1,4 @@
-"""Which of a data set's films a verb works on, and what must be told of that."""
+"""Chooses the films that a command works on, and warns about the choice."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ PARTS = ("test", "tune", "train")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The films of a verb."""
+    """The films of a command."""
 
     samples: list[Sample]
     sources: dict[str, str]  # sample id -> the data set that it was taken from
-    about: dict[str, object]  # what results say of the choice
+    about: dict[str, object]  # what results say about the choice
+    data: str  # data sets, part and split in one line, as in a card
 
 
 def choose(
@@ -40,44 +41,49 @@ def choose(
 ) -> Chosen:
     """The films of data sets, or of a part of a split.
 
-    Warns of models (`cards`) that may have learned from them. Raises DataError, and BadParameter for a part
-    or fold that is no such, or that no split is given for.
+    Warns about models (`cards`) that may have learned from them. Raises DataError, and BadParameter for an
+    unknown part or fold, or one without a split.
     """
     from hilum.data import join, open_data, short
     from hilum.data.split import may_know, read_split, select
 
     if split is None and (part or fold):
-        raise typer.BadParameter("is of a split; give --split", param_hint="--part" if part else "--fold")
+        raise typer.BadParameter("needs --split", param_hint="--part" if part else "--fold")
     part = part or default
     if part not in PARTS:
         raise typer.BadParameter(f"must be one of {', '.join(PARTS)}", param_hint="--part")
     brief = [short(name) for name in names]
-    # Where two would be called alike, as every import's films.csv, they go by their whole names.
+    # Two that share a short name, such as films.csv of every import, are named in full.
     given = [
         (name if brief.count(called) > 1 else called, open_data(name))
         for name, called in zip(names, brief, strict=True)
     ]
     samples = join([some for _, some in given])
-    # As `join` takes films: of one that stands in several data sets, the first.
+    # Like `join`: a film in several data sets is taken from the first.
     sources = {sample.id: name for name, some in reversed(given) for sample in some}
     about: dict[str, object] = {"data": [name for name, _ in given]}
     learned = [source.name for card in cards for source in card.sources]
     warnings = [UNSPLIT] if may_know(learned, names, samples) else []
+    data = " + ".join(name for name, _ in given)
     if split is not None:
         parts = read_split(split)
         known = sorted({*parts.parts.values()} - {"test"}, key=int)
         if part != "test" and known and str(fold) not in known:
-            raise typer.BadParameter(f"{split} has {', '.join(known)}", param_hint="--fold")
+            raise typer.BadParameter(
+                f"no fold {fold} in {split}; choose from {', '.join(known)}", param_hint="--fold"
+            )
         samples = select(samples, parts, cast("Part", part), fold=fold)
         about |= {"part": part, "split_sha256": parts.sha256}
+        which = f"tuning fold {fold}" if part == "tune" else f"{part} part"
+        data += f", {which} of split {parts.sha256[:12]}"
         warnings = _informed(cards, parts.sha256, part, fold)
     for warning in warnings:
         print(warning, file=sys.stderr)
-    return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings})
+    return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings}, data=data)
 
 
 def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
-    """Warnings of models that may have learned from the films, for all that the cards tell."""
+    """Warnings about models that, by their cards, may have learned from the films."""
     from hilum.card import ANY
 
     found = []

@@ -1,4 +1,4 @@
-"""The verb that shares a model, push: thin, as in `hilum.cli`."""
+"""The command push."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb that looks for leakage among data sets: data audit."""
+"""The command data audit."""
 
 from __future__ import annotations
 

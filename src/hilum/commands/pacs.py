@@ -1,4 +1,4 @@
-"""The verb that works beside an archive: thin, as in `hilum.cli`."""
+"""The command pacs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.commands.predict import Models, Threads
+from hilum.commands.shared import Models, Threads, split_forms
 
 
 def pacs(
@@ -76,6 +76,7 @@ def pacs(
         return
     if not url:
         raise typer.BadParameter("give the archive's DICOMweb address", param_hint="--url")
+    from hilum.dicom import FORMS
     from hilum.pacs.credentials import credentials as who
     from hilum.pacs.door import origin
     from hilum.pacs.records import Settings
@@ -83,7 +84,7 @@ def pacs(
 
     settings = Settings(
         url=url.rstrip("/"),
-        forms=tuple(dict.fromkeys(form.strip() for form in forms.split(",") if form.strip())),
+        forms=split_forms(forms, FORMS),
         orthanc=orthanc,
         days=days,
         every=every,
@@ -94,7 +95,7 @@ def pacs(
         ca=ca,
         headers=who(credentials),
     )
-    origin(settings.url, plain_http=plain_http)  # wrong addresses are told before the models are loaded
+    origin(settings.url, plain_http=plain_http)  # raises for a wrong address before the models are loaded
     _log_to_stderr()
     pipeline = load(*(model or ()), threads=threads)
     spoilt = hilum.pacs.run(settings, pipeline, place, once=once, stop=_stopped(), retry=retry)
@@ -102,7 +103,7 @@ def pacs(
 
 
 def _stopped() -> threading.Event:
-    """Set by SIGTERM or Ctrl-C, which at the second time end the process at once."""
+    """An event set by SIGTERM or Ctrl-C; a second signal ends the process at once."""
     stop = threading.Event()
 
     def end(number: int, _: object) -> None:
@@ -115,7 +116,7 @@ def _stopped() -> threading.Event:
 
 
 def _log_to_stderr() -> None:
-    """Hilum's events as lines on stderr; other packages' lines, which quote addresses with UIDs, nowhere."""
+    """Log Hilum's events to stderr, and drop the logs of other packages, which quote addresses with UIDs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         logging.Formatter("time=%(asctime)s level=%(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")

@@ -1,17 +1,16 @@
-"""The verbs that take films and give results, predict and segment: thin, as in `hilum.cli`."""
+"""The commands predict and segment."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from hilum.commands.shared import Operating, Out, Thresholds, shares
-from hilum.commands.terminal import shown
+from hilum.commands.shared import Models, Operating, Out, Threads, Thresholds, shares, shown, split_forms
 from hilum.progress import AGAIN, progress
 
 if TYPE_CHECKING:
@@ -24,15 +23,7 @@ Paths = Annotated[
         help="films (DICOM, PNG, JPEG, TIFF), folders, WebDataset shards (.tar), or URLs of these"
     ),
 ]
-Threads = Annotated[int, typer.Option(min=0, help="threads per network; 0: choose the fastest")]
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        help="model to use: a shipped name, a checkpoint folder or hf://owner/name; at most one "
-        "classifier and one segmentation model",
-    ),
-]
+_PART = 256
 
 
 def predict(
@@ -77,7 +68,7 @@ def predict(
         typer.Option(
             min=1, help="with ray: films per part, the unit that is repeated as a whole after a failure"
         ),
-    ] = 256,
+    ] = _PART,
 ) -> None:
     """Analyse films: segment, measure, classify.
 
@@ -95,17 +86,21 @@ def predict(
     from functools import partial
 
     from hilum.pipeline import load
+    from hilum.report_files import FORMS
     from hilum.types import Explain
 
     own = shares(threshold, "--threshold")
     if explain not in get_args(Explain):
         raise typer.BadParameter(f"choose from {', '.join(get_args(Explain))}", param_hint="--explain")
-    # Neither the table nor a mask shows a heatmap, and some take long.
-    unseen = {"json", "png", "html", "sc"}.isdisjoint(_chosen(forms))
-    way = cast(Explain, "none" if unseen else explain)
-
     if engine not in ("local", "ray"):
         raise typer.BadParameter("choose from local, ray", param_hint="--engine")
+    for option, given in {"--workers": workers, "--gpus": gpus, "--part": part != _PART}.items():
+        if given and engine != "ray":
+            raise typer.BadParameter("needs --engine ray", param_hint=option)
+    chosen = split_forms(forms, FORMS)
+    # Tables and masks show no heatmap, and some heatmaps take long.
+    unseen = {"json", "png", "html", "sc"}.isdisjoint(chosen)
+    way = cast(Explain, "none" if unseen else explain)
 
     def make(each: int) -> Pipeline:
         return load(
@@ -123,7 +118,7 @@ def predict(
         crew = Crew(workers=workers, threads=threads or 1, gpus=gpus)
         return run(partial(make, 1), *work, crew=crew, **told)
 
-    _analyse(paths, out, forms, make, threads, part=part, on_ray=on_ray if engine == "ray" else None)
+    _analyse(paths, out, chosen, make, threads, part=part, on_ray=on_ray if engine == "ray" else None)
 
 
 def segment(
@@ -145,17 +140,17 @@ def segment(
         segmenter, gate = (Runtime(find(name), threads=each) for name in (model or SEGMENTER, GATE))
         return Pipeline(segmenter, None, gate=gate)
 
-    _analyse(paths, out, "csv,mask", make, threads)
+    _analyse(paths, out, ("csv", "mask"), make, threads)
 
 
 def _analyse(
     paths: list[str],
     out: Path,
-    forms: str,
-    make: Callable[[int], Pipeline],  # with so many threads for each network
+    forms: Sequence[str],
+    make: Callable[[int], Pipeline],  # number of threads for each network -> pipeline
     threads: int,
     *,
-    part: int = 256,
+    part: int = _PART,
     on_ray: Callable[..., bool] | None = None,
 ) -> None:
     import cv2
@@ -163,15 +158,9 @@ def _analyse(
     from hilum import dicom
     from hilum.bulk.batch import run
     from hilum.bulk.inputs import portions
-    from hilum.errors import ConfigError
     from hilum.reading.files import LINKED
-    from hilum.report_files import FORMS
 
-    chosen = _chosen(forms)
-    if not chosen or (unknown := [form for form in chosen if form not in FORMS]):
-        wrong = unknown[0] if chosen else "''"
-        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
-    objects = [form for form in chosen if form in dicom.FORMS]
+    objects = [form for form in forms if form in dicom.FORMS]
     if objects:
         dicom.require()
     passed = Counter[str]()
@@ -182,14 +171,14 @@ def _analyse(
             print(f"not followed: links to folders, {linked}; give those folders themselves", file=sys.stderr)
         if passed:
             kinds = ", ".join(f"{n} {ending}" for ending, n in passed.most_common())
-            print(f"passed over, being no films by their names: {kinds}", file=sys.stderr)
+            print(f"skipped, not films by their names: {kinds}", file=sys.stderr)
     tally = _Tally()
-    with progress("analysing", again=AGAIN if "csv" in chosen else "") as tick:
+    with progress("analysing", again=AGAIN if "csv" in forms else "") as tick:
         if on_ray:
-            everything = on_ray(given, out, chosen, tick=tick, done=tally.add)
+            everything = on_ray(given, out, forms, tick=tick, done=tally.add)
         else:
             named = {name: film for one in given for name, film in one.named().items()}
-            # Of several films each has a core; the networks of a single one share them all.
+            # Several films have one core each; the networks of a single film share all cores.
             several = len(named) > 1
             if several:
                 cv2.setNumThreads(1)
@@ -200,19 +189,19 @@ def _analyse(
                 tick(tally.counts.total(), len(named), "")
 
             mark = "\n".join(one.mark for one in given)
-            everything = run(pipeline, named, out, chosen, mark=mark, done=done)
+            everything = run(pipeline, named, out, forms, mark=mark, done=done)
     tally.tell(objects, out)
     raise typer.Exit(0 if everything else 1)
 
 
 class _Tally:
-    """How many films came to what, and the line for each that was not analysed."""
+    """Counts of outcomes, and a printed line for each film that was not analysed."""
 
     def __init__(self) -> None:
         self.counts = Counter[str]()
         self.codes = {"rejected": Counter[str](), "flagged": Counter[str]()}
-        self.pictures = 0  # films that were no DICOM files
-        self.earlier = 0  # films of the run that this one goes on with
+        self.pictures = 0  # films that were not DICOM files
+        self.earlier = 0  # films of the interrupted run that this one resumes
 
     def add(self, one: Outcome) -> None:
         """Count one film."""
@@ -225,9 +214,9 @@ class _Tally:
             print(shown(one.message), file=sys.stderr)
 
     def tell(self, objects: list[str], out: Path) -> None:
-        """The sums; `objects` are the forms that only DICOM films have."""
+        """Print the counts; `objects` are the forms that only DICOM films have."""
         if self.earlier:
-            print(f"{self.earlier} films were done already, by a run that was interrupted", file=sys.stderr)
+            print(f"{self.earlier} films were already done by an interrupted run", file=sys.stderr)
         for what, found in self.codes.items():
             if found:
                 several = ", ".join(f"{n} {code}" for code, n in found.most_common())
@@ -236,7 +225,3 @@ class _Tally:
             print(f"no {', '.join(objects)}: {self.pictures} not DICOM", file=sys.stderr)
         counted = ", ".join(f"{self.counts[status]} {status}" for status in ("ok", "rejected", "error"))
         print(f"{self.counts.total()} films\t{counted}\t{out}")
-
-
-def _chosen(forms: str) -> list[str]:
-    return [form.strip() for form in forms.split(",") if form.strip()]

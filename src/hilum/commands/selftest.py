@@ -1,4 +1,4 @@
-"""The verb that checks an installation, selftest: thin, as in `hilum.cli`."""
+"""The command selftest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb serve: thin, as in `hilum.cli`."""
+"""The command serve."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.commands.predict import Models
+from hilum.commands.shared import Models
 from hilum.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ def serve(
         float, typer.Option(min=0, max=36_500, help="delete films after this many days; results stay")
     ] = 30.0,
     model: Models = None,
-    threads: Annotated[int, typer.Option(help="threads per network; 0: one per core")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="threads per network; 0: one per core")] = 0,
     decoders: Annotated[int, typer.Option(min=1, help="number of processes that decode films")] = 2,
     max_bytes: Annotated[int, typer.Option(min=1, help="largest film file, in bytes")] = 2**26,
     max_pixels: Annotated[int, typer.Option(min=1, help="largest film, in pixels")] = 50_000_000,
@@ -80,7 +80,7 @@ def serve(
 
 
 def _verified(file: Path) -> int:
-    """Tell what the chain of an audit log says; the exit code."""
+    """Print the result of verifying an audit log; returns the exit code."""
     from hilum.serve.audit import verify
 
     verdict = verify(file)
@@ -92,12 +92,12 @@ def _verified(file: Path) -> int:
 
 
 def tokens(file: Path | None) -> dict[str, str]:
-    """Name -> token, of the file or the environment."""
+    """Name -> token, from the file or the environment."""
     if file is None:
         token = os.environ.get("HILUM_TOKEN", "").strip()
         return {"token": token} if token else {}
     found: dict[str, str] = {}
-    # Bytes that are no UTF-8 are replaced by what no token may hold.
+    # Bytes that are not UTF-8 are replaced by a character that no token may contain.
     for number, line in enumerate(file.read_text("utf-8-sig", "replace").splitlines(), 1):
         match line.split():
             case []:

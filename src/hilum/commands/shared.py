@@ -1,19 +1,28 @@
-"""What several verbs of the command line take and tell alike."""
+"""Options and output that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.commands.terminal import shown
+from hilum.errors import ConfigError
 
 if TYPE_CHECKING:
     from hilum.card import Card
 
 Model = Annotated[str, typer.Argument(help="model: a shipped name, a checkpoint folder or hf://owner/name")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="model to use: a shipped name, a checkpoint folder or hf://owner/name; at most one "
+        "classifier and one segmentation model",
+    ),
+]
+Threads = Annotated[int, typer.Option(min=0, help="threads per network; 0: choose the fastest")]
 Names = Annotated[
     list[str],
     typer.Argument(
@@ -41,8 +50,24 @@ Thresholds = Annotated[
 ]
 
 
+def shown(text: str) -> str:
+    """The text on one line; control characters, which file names may hold, are escaped."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
+        for one in text
+    )
+
+
+def split_forms(forms: str, known: Collection[str]) -> tuple[str, ...]:
+    """The forms that --as names, each once. Raises ConfigError for none, or one that is not `known`."""
+    found = tuple(dict.fromkeys(form.strip() for form in forms.split(",") if form.strip()))
+    if wrong := "''" if not found else next((form for form in found if form not in known), ""):
+        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(known)}")
+    return found
+
+
 def unreadable(reasons: Iterable[str]) -> int:
-    """Tell which films could not be read; returns the exit code of a command that has done all else."""
+    """Print which films could not be read; returns the exit code of a command that did all others."""
     told = [f"unreadable\t{shown(reason)}" for reason in reasons]
     if told:
         print(*told, sep="\n")
@@ -50,7 +75,7 @@ def unreadable(reasons: Iterable[str]) -> int:
 
 
 def shares(given: list[str] | None, option: str) -> dict[str, float]:
-    """Values from 0 to 1 as LABEL=VALUE, labels spelled as freely as in data."""
+    """Parse values from 0 to 1 given as LABEL=VALUE; labels may be spelled as in data sets."""
     from hilum.labels import canonical
 
     found = {}
@@ -62,17 +87,20 @@ def shares(given: list[str] | None, option: str) -> dict[str, float]:
         except ValueError:
             found[label] = -1.0
         if not label or not 0 <= found[label] <= 1:
-            raise typer.BadParameter(f"{one!r}: give a label, =, and a number from 0 to 1", param_hint=option)
+            raise typer.BadParameter(
+                f"{one!r}: write LABEL=NUMBER, with a number from 0 to 1", param_hint=option
+            )
     return found
 
 
 def prevalences(given: list[str] | None, card: Card) -> dict[str, float]:
-    """Those of labels of the card, between 0 and 1."""
+    """Parse prevalences, between 0 and 1, of labels of the card."""
     found = shares(given, "--prevalence")
     for label, share in found.items():
         if label not in card.labels or not 0 < share < 1:
             raise typer.BadParameter(
-                f"{label}={share:g}: give one of {', '.join(card.labels)}, =, and a share between 0 and 1",
+                f"{label}={share:g}: write LABEL=SHARE, with one of {', '.join(card.labels)} "
+                "and a share between 0 and 1",
                 param_hint="--prevalence",
             )
     return found

@@ -1,4 +1,4 @@
-"""The verb that asks what a model's scores rest on: shortcuts."""
+"""The command shortcuts."""
 
 from __future__ import annotations
 

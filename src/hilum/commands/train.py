@@ -1,4 +1,4 @@
-"""The verbs that make models: each writes checkpoints, or compares them."""
+"""The commands that make models: train, study, tune and ensemble."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hilum.commands.shared import Out, unreadable
-from hilum.commands.terminal import shown
+from hilum.commands.shared import Out, shown, unreadable
 from hilum.extras import installed
 from hilum.progress import AGAIN, progress
 
@@ -214,7 +213,7 @@ def ensemble(
 
 
 def _tell(card: Card, out: Path) -> None:
-    """A new checkpoint's figures, and where it stands."""
+    """Print a new checkpoint's figures, and its folder."""
     for metric in card.metrics:
         interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
         print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
@@ -237,29 +236,29 @@ def _show_settings(task: str) -> None:
 
 
 def _fine_tuned(start: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Settings that make the run fit the checkpoint it starts from; what the user said comes first."""
+    """Settings that fit the checkpoint that the run starts from; the user's own come first."""
     from hilum.card import read_card
     from hilum.runtime import find
 
     card = read_card(find(start))
     theirs: dict[str, Any] = {
-        # What was pre-trained is meant to learn labels.
+        # A pre-trained model is meant to learn labels.
         "task": "classify" if card.task == "pretrain" else card.task,
         "architecture": card.architecture,
         "arguments": card.arguments,
         "preparation": card.preparation.model_dump(),
     }
-    own = config.get("preparation", {})  # where it is no table, that is told with the other settings
+    own = config.get("preparation", {})  # if it is not a table, the check of all settings says so
     preparation = {**theirs["preparation"], **own} if isinstance(own, dict) else own
     return theirs | config | {"start": start, "preparation": preparation}
 
 
 def _needs_training() -> None:
-    """Fail with the remedy, not a traceback, where the training extra is missing; hush its loop otherwise."""
+    """Raise MissingExtraError without the training extra; else quieten the logger of the training loop."""
     import hilum.needs_train  # noqa: F401
 
     import logging
 
-    import lightning_fabric  # which sets its logger's level as it is imported
+    import lightning_fabric  # its import sets the level of its logger
 
     logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)  # it announces precision and ranks

@@ -1,7 +1,7 @@
-"""A report as DICOM objects, for archives and viewers: SEG, SR, Secondary Capture and GSPS.
+"""A report as DICOM objects for PACS and viewers: SEG, SR, Secondary Capture and GSPS.
 
-They carry on the film's patient and study, point to the film and to each other, and follow from film and
-models alone: the same film read twice by the same models gives the same bytes.
+They belong to the film's patient and study, and refer to the film and to each other. They depend only on film
+and models: the same film analysed twice by the same models gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ FORMS: tuple[str, ...] = ("seg", "sr", "sc", "gsps")
 
 
 def dicom_object(report: Report, form: str) -> Dataset:
-    """The report on a DICOM film in one of FORMS, with file meta information, to be saved or sent.
+    """The report on a DICOM film as one of FORMS, with file meta information, ready to be saved or sent.
 
-    Raises ConfigError for an unknown form and where there is an `obstacle`, MissingExtraError without
-    highdicom.
+    Raises ConfigError for an unknown form and if there is an `obstacle`, MissingExtraError without highdicom.
     """
     from hilum.dicom.common import finished
     from hilum.dicom.source import source_of
@@ -37,7 +36,7 @@ def dicom_object(report: Report, form: str) -> Dataset:
     require()
     if why := obstacle(report, form):
         raise ConfigError(f"{report.radiograph.origin.path}: {why}")
-    with hushed():  # what pydicom warns of would quote the patient's header
+    with hushed():  # warnings of pydicom would quote the patient's header
         source = source_of(report.radiograph)
         return finished(_made(report, source, form), source)
 
@@ -58,7 +57,7 @@ def encoded(made: Dataset) -> bytes:
 
 
 def obstacle(report: Report, form: str) -> str:
-    """Why this form cannot be made of the report; empty where it can."""
+    """Why this form cannot be made of the report; empty if it can."""
     from hilum.dicom.common import segments
     from hilum.reading.dicom_grey import text
     from hilum.reading.reader import hushed
@@ -78,7 +77,7 @@ def obstacle(report: Report, form: str) -> str:
 
 
 def require() -> None:
-    """Raise MissingExtraError where what makes the objects is not installed."""
+    """Raise MissingExtraError if the packages that make the objects are not installed."""
     needs("DICOM output", "dicom", "highdicom")
 
 

@@ -15,7 +15,7 @@ _TEXTS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 
 
 def terms_of(header: Dataset, notes: list[str]) -> tuple[str, ...]:
-    """The values of a film's Specific Character Set; UTF-8 instead of what is none (PS3.3 C.12.1.1.2)."""
+    """The values of a film's Specific Character Set; UTF-8 if they are malformed (PS3.3 C.12.1.1.2)."""
     try:
         said = header.get("SpecificCharacterSet")
     except Exception:  # pydicom converts on access, and raises whatever the conversion raises
@@ -35,7 +35,7 @@ def terms_of(header: Dataset, notes: list[str]) -> tuple[str, ...]:
 
 
 def declare(dataset: Dataset, terms: tuple[str, ...]) -> None:
-    """Give a finished data set the character set `terms`, or UTF-8 where they cannot hold all of its text."""
+    """Give a finished data set the character set `terms`, or UTF-8 if they cannot encode all of its text."""
     chosen = terms if all(_survives(*said, terms) for said in _said(dataset)) else (UNICODE,)
     if chosen:
         dataset.SpecificCharacterSet = list(chosen) if len(chosen) > 1 else chosen[0]

@@ -1,4 +1,4 @@
-"""The codes in which the objects speak: SNOMED CT, DICOM, UCUM, and Hilum's own where those have none."""
+"""The codes in the objects: SNOMED CT, DICOM, UCUM, and Hilum's own if those have none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom.sr.coding import Code
 from hilum.dicom.values import clean
 from hilum.types import DISCLAIMER, MAKER
 
-OWN = "99HILUM"  # a private scheme, as PS3.3 Table 8-1 lets it be named
+OWN = "99HILUM"  # a private scheme, named as in PS3.3 Table 8-1
 
 
 def own(value: str, meaning: str) -> Code:
@@ -77,8 +77,8 @@ PIXELS = Code("{pixels}", "UCUM", "pixels")
 
 
 def finding(label: str) -> Code:
-    """The code of a label: SNOMED CT's for Hilum's six, one of Hilum's scheme for a label of your own."""
-    # A code is 16 characters at most, a label any number.
+    """The code of a label: SNOMED CT's for Hilum's six, one of Hilum's scheme for other labels."""
+    # A code has at most 16 characters, a label any number.
     return _FINDINGS.get(label) or own(
         f"label-{hashlib.sha256(label.encode()).hexdigest()[:8]}", clean(label, 64)
     )

@@ -1,4 +1,4 @@
-"""What all objects share: the modules of patient, study, series, equipment and SOP Common, and file meta."""
+"""Parts of all objects: the modules of patient, study, series, equipment and SOP Common, and file meta."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hilum.dicom.uids import IMPLEMENTATION, VERSION_NAME, models, uid
 from hilum.reporting.picture import Colour
 from hilum.types import MAKER, STRUCTURES, Report
 
-# Form -> SOP Class, Modality, what the series is called.
+# Form -> SOP Class, Modality, title of the series.
 KINDS = {
     "seg": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "Outlines of lungs and heart"),
     "sr": ("1.2.840.10008.5.1.4.1.1.88.34", "SR", "Measurements and scores"),
@@ -27,14 +27,14 @@ KINDS = {
 
 
 def uid_of(report: Report, source: Source, form: str, what: str = "instance") -> UID:
-    """The identifier of the object of this form, or of another thing in it that needs one."""
-    # A picture shows the maps that were asked for; nothing else depends on them.
+    """The identifier of the object of this form, or of a part of it that needs one."""
+    # Only a picture depends on which maps were made.
     maps = [f"{one.method} of {one.label}" for one in report.heatmaps] if form == "sc" else []
     return uid(source.sop_instance, models(report), form, what, *maps)
 
 
 def begun(report: Report, source: Source, form: str) -> Dataset:
-    """A data set with all but the form's own modules; dates are the film's, and none is today's."""
+    """A data set with all modules except the form's own; all dates are the film's, none is today's."""
     sop_class, modality, title = KINDS[form]
     made = Dataset()
     made.update(source.elements)
@@ -43,14 +43,14 @@ def begun(report: Report, source: Source, form: str) -> Dataset:
     made.SOPInstanceUID = uid_of(report, source, form)
     made.InstanceNumber = 1
     made.SeriesInstanceUID = uid_of(report, source, form, "series")
-    # After the film's own, and no two of one film alike.
+    # After the film's own, and different for each object of a film.
     made.SeriesNumber = 100 * min(source.series_number, 10**6) + 91 + list(KINDS).index(form)
     made.SeriesDescription = f"Hilum: {title} (research use)"
     made.Modality = modality
     if form != "sr" and report.status == "ok":  # a document's series has no body part (PS3.3 C.17.1)
         made.BodyPartExamined = "CHEST"
     elif form != "sr":
-        made.Laterality = ""  # unknown: what the film shows may be one of a pair (PS3.3 C.7.3.1)
+        made.Laterality = ""  # unknown: the film may show one of a pair (PS3.3 C.7.3.1)
     if modality != "PR":
         made.SeriesDate, made.SeriesTime = source.date, source.time
     made.Manufacturer = MAKER
@@ -91,13 +91,12 @@ def segments(report: Report) -> dict[int, str]:
     """Segment number -> structure, for those that were found, in the order of STRUCTURES."""
     if report.anatomy is None or report.status == "rejected":
         return {}
-    found = np.bincount(report.anatomy.mask.ravel(), minlength=len(STRUCTURES) + 1)
-    names = [name for value, name in enumerate(STRUCTURES, 1) if found[value]]
+    names = [name for value, name in enumerate(STRUCTURES, 1) if (report.anatomy.mask == value).any()]
     return dict(enumerate(names, 1))
 
 
 def decimal(number: float) -> str:
-    """A number in the 16 characters of a Decimal String, as exactly as they allow."""
+    """A number as Decimal String, as exact as its 16 characters allow."""
     return format_number_as_ds(float(number))
 
 

@@ -1,4 +1,4 @@
-"""Outlines and ratio lines as points on the film: column and row, its corner being 0, 0."""
+"""Outlines and ratio lines as points on the film: column and row; the film's corner is (0, 0)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hilum.reporting.picture import widest
 from hilum.types import STRUCTURES, Array, Measurements
 
 Line: TypeAlias = list[tuple[float, float]]
-"""(column, row) of each point; the last repeats the first where the line is closed."""
+"""(column, row) of each point; the last point repeats the first if the line is closed."""
 
 _MOST = 4000  # points; an explicit length of 16 bits holds 8191 pairs of FL (PS3.5 7.1.2)
 
@@ -29,7 +29,7 @@ def _closed(edge: Array) -> Line:
     while len(points) > _MOST:
         slack *= 2
         points = cv2.approxPolyDP(edge, slack, True)
-    # OpenCV counts middles of pixels, a presentation state their corners (PS3.3 C.10.5.1.2).
+    # OpenCV counts from the middle of a pixel, a presentation state from its corner (PS3.3 C.10.5.1.2).
     line = [(column + 0.5, row + 0.5) for column, row in points[:, 0].tolist()]
     return [*line, line[0]]
 

@@ -1,4 +1,4 @@
-"""How a presentation state turns the film's stored values into grey: as the film's own header says."""
+"""How a presentation state turns stored values into grey levels: as the film's own header does."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pydicom import Dataset, uid
 
 from hilum.dicom.common import decimal
 from hilum.dicom.values import value_of
-from hilum.reading.dicom_grey import inverted, numbers, table_entries, text
+from hilum.reading.dicom_grey import descriptor, inverted, numbers, table_entries, text
 
 
 def grey_levels(header: Dataset) -> Dataset:
-    """Modality, VOI and presentation LUT: without them a presentation state undoes the film's own."""
+    """Modality, VOI and presentation LUT: a presentation state without them overrides the film's."""
     levels = Dataset()
     levels.update(_modality(header))
     window = _voi(header)
     if window:
         levels.SoftcopyVOILUTSequence = [window]
-    # A presentation state does not look at the film's polarity but at its own (PS3.3 C.11.6.1.2).
+    # A presentation state uses its own polarity, not the film's (PS3.3 C.11.6.1.2).
     bright_air = inverted(header, text(header, "PhotometricInterpretation"), [])
     levels.PresentationLUTShape = "INVERSE" if bright_air else "IDENTITY"
     return levels
@@ -27,7 +27,7 @@ def _modality(header: Dataset) -> Dataset:
     levels = Dataset()
     tables = header.get("ModalityLUTSequence")
     if tables:
-        table = _table(header, tables[0], spread=False)
+        table = _table(header, tables[0], signed=_signed(header), spread=False)
         table.ModalityLUTType = _type(tables[0], "ModalityLUTType")
         levels.ModalityLUTSequence = [table]
         return levels
@@ -44,11 +44,11 @@ def _type(item: Dataset, keyword: str) -> str:
 
 
 def _voi(header: Dataset) -> Dataset:
-    """The film's first window, or first table, the same that its pixels were read through."""
+    """The film's first window or table, the one that its pixels were read with."""
     window = Dataset()
     tables = header.get("VOILUTSequence")
     if tables:
-        window.VOILUTSequence = [_table(header, tables[0], spread=True)]
+        window.VOILUTSequence = [_table(header, tables[0], signed=_lowest(header) < 0, spread=True)]
         return window
     centres, widths = numbers(header, "WindowCenter", []), numbers(header, "WindowWidth", [])
     function = text(header, "VOILUTFunction") or "LINEAR"
@@ -60,26 +60,40 @@ def _voi(header: Dataset) -> Dataset:
     return window
 
 
-def _table(header: Dataset, item: Dataset, *, spread: bool) -> Dataset:
-    """A lookup table of the film's, written anew in little endian words (PS3.3 C.11.1.1).
+def _signed(header: Dataset) -> bool:
+    """Whether stored values have a sign."""
+    return numbers(header, "PixelRepresentation", [])[:1] == (1,)
 
-    A presentation state has tables of 8 or 16 bits alone: others become 16, and where only the grey counts,
-    not the value, they are `spread` over them.
+
+def _lowest(header: Dataset) -> float:
+    """The lowest value that the modality step can give, for any stored value."""
+    if header.get("ModalityLUTSequence"):
+        return 0
+    bits = int((*numbers(header, "BitsAllocated", []), 16)[0])
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if _signed(header) else (0, 2**bits - 1)
+    slope = (*numbers(header, "RescaleSlope", []), 1)[0]
+    if slope == 0:  # ignored, as above
+        return low
+    return float(min(slope * low, slope * high) + (*numbers(header, "RescaleIntercept", []), 0)[0])
+
+
+def _table(header: Dataset, item: Dataset, *, signed: bool, spread: bool) -> Dataset:
+    """A lookup table of the film's, rewritten in little endian words (PS3.3 C.11.1.1).
+
+    `signed` is whether its input can be negative. A presentation state has tables of 8 or 16 bits only:
+    others become 16, and where only the grey level counts, not the value, they are `spread` over them.
     """
-    size, first, bits = (int(one) for one in item["LUTDescriptor"].value)
-    size &= 0xFFFF
-    signed = numbers(header, "PixelRepresentation", [])[:1] == (1,)
-    if first >= 2**15 and signed:  # the sign was lost where the VR was ambiguous
-        first -= 2**16
+    size, first, bits = descriptor(item["LUTDescriptor"].value, signed=signed)
     meta = getattr(header, "file_meta", {})
     little = str(meta.get("TransferSyntaxUID", "")) != uid.ExplicitVRBigEndian
-    words = table_entries(item["LUTData"].value, size or 2**16, little, segmented=False)
-    if words.max() >= 2**bits:  # the film's pixels were read as of 16 bits, too
+    words = table_entries(item["LUTData"].value, size, little, segmented=False)
+    if words.max() >= 2**bits:  # the reader, too, takes such a table for 16 bits
         bits = 16
     elif bits not in (8, 16):
         words = words.astype(np.uint32) * 0xFFFF // (2**bits - 1) if spread else words
         bits = 16
     table = Dataset()
+    size %= 2**16  # 0 stands for 65,536 entries
     if first < 0:
         table.add_new("LUTDescriptor", "SS", [size if size < 2**15 else size - 2**16, first, bits])
     else:

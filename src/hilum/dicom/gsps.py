@@ -12,7 +12,7 @@ from hilum.dicom.grey import grey_levels
 from hilum.dicom.source import Source
 from hilum.dicom.values import clean
 from hilum.reporting.picture import COLOURS, TEXT, Colour
-from hilum.reporting.report import ranked
+from hilum.reporting.report import call, ranked
 from hilum.types import DISCLAIMER, Report
 
 _LINES = {"right_lung": "RIGHT_LUNG", "left_lung": "LEFT_LUNG", "heart": "HEART"}  # structure -> layer
@@ -21,7 +21,7 @@ _LONGEST = 1024  # characters of Unformatted Text Value, whose VR is ST
 
 
 def gsps(report: Report, source: Source) -> Dataset:
-    """Every structure's outline and the text in a layer of its own, in pixel units of the film."""
+    """Each structure's outline, and the text, in a separate layer, in pixel units of the film."""
     made = begun(report, source, "gsps")
     made.PresentationCreationDate, made.PresentationCreationTime = source.date, source.time
     made.ContentLabel, made.ContentCreatorName = "HILUM", ""
@@ -45,7 +45,7 @@ def gsps(report: Report, source: Source) -> Dataset:
 
 
 def _drawn(report: Report) -> dict[str, tuple[Colour, list[Line]]]:
-    """Layer -> colour and lines, of what there is to draw."""
+    """Layer -> colour and lines."""
     anatomy, measured, named = report.anatomy, report.measurements, segments(report).values()
     if anatomy is None:
         return {}
@@ -90,13 +90,13 @@ def _lines(layer: str, lines: Sequence[Line], source: Source) -> Dataset:
 
 
 def _words(report: Report, source: Source) -> Dataset:
-    """The calls and the disclaimer, at the top left of whatever shows the film."""
+    """The calls and the disclaimer, at the top left of the viewer's display."""
     item = _annotation(_CALLS, source)
     text = Dataset()
     text.BoundingBoxAnnotationUnits = "DISPLAY"
     text.BoundingBoxTopLeftHandCorner, text.BoundingBoxBottomRightHandCorner = [0.01, 0.01], [0.45, 0.35]
     text.BoundingBoxTextHorizontalJustification = "LEFT"
-    # Lines part at carriage return and line feed (PS3.3 C.10.5.1.1).
+    # Lines are separated by carriage return and line feed (PS3.3 C.10.5.1.1).
     said = "\r\n".join(clean(line, 120) for line in _said(report))
     text.UnformattedTextValue = said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."
     item.TextObjectSequence = [text]
@@ -108,17 +108,15 @@ def _said(report: Report) -> Iterator[str]:
     if report.status == "rejected":
         yield from (f"Rejected: {reason.sentence}" for reason in report.reasons)
         return
-    yield from (f"Note: {flag.sentence}" for flag in report.flags)
-    yield from (f"Note: {note}" for note in report.notes)
     if report.measurements is not None and report.measurements.cardiothoracic_ratio is not None:
         yield f"Cardiothoracic ratio {report.measurements.cardiothoracic_ratio:.2f}"
-    if report.prediction is None:
-        return
     most_probable = ranked(report)
-    for score in map(report.prediction.__getitem__, report.prediction.labels):
-        call = "left open" if score.abstained else "positive" if score.positive else "negative"
+    for score in report.prediction.scores if report.prediction else ():
         threshold = "" if score.label in most_probable else f" (threshold {score.threshold:.2f})"
-        yield f"{score.label} {score.probability:.2f}{threshold}: {call}"
+        yield f"{score.label} {score.probability:.2f}{threshold}: {call(score)}"
+    # Last: a text that is too long is cut at its end.
+    yield from (f"Note: {flag.sentence}" for flag in report.flags)
+    yield from (f"Note: {note}" for note in report.notes)
 
 
 def _layer(name: str, order: int, colour: Colour) -> Dataset:

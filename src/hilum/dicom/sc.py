@@ -17,7 +17,7 @@ def sc(report: Report, source: Source) -> Dataset:
     """The overlay in colour, 8 bits, uncompressed. It is a picture: lengths on it mean nothing."""
     picture = overlay(report, scores=True)
     made = begun(report, source, "sc")
-    # A derived image tells how, and from what (PS3.3 C.7.6.1).
+    # A derived image states how and from what it was derived (PS3.3 C.7.6.1).
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.DerivationDescription = f"Film with outlines and scores drawn by Hilum {__version__}. {DISCLAIMER}"
     film = image_reference(source)
@@ -35,7 +35,7 @@ def sc(report: Report, source: Source) -> Dataset:
     made.PixelData = data + b"\0" * (len(data) % 2)
     made["PixelData"].VR = "OB"
     burnt_in = value_of(report.radiograph.origin.header, "BurnedInAnnotation")[0]
-    if burnt_in in ("YES", "NO"):  # letters on the film are in the picture, too
+    if burnt_in in ("YES", "NO"):  # the picture shows annotations that are burned into the film
         made.BurnedInAnnotation = burnt_in
     made.update(source.lossy)
     return made

@@ -17,15 +17,15 @@ from hilum.errors import ConfigError
 from hilum.reporting.picture import COLOURS
 from hilum.types import DISCLAIMER, STRUCTURES, Anatomy, Array, Report
 
-# What highdicom writes of itself and of today; everything else it does not override.
+# Elements in which highdicom writes itself or today's date; it does not override others.
 _NOT_WANTED = ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence")
 
 
 def seg(report: Report, source: Source) -> Dataset:
-    """A segment of its own for each structure that was found, of which there must be one.
+    """One segment for each structure that was found; there must be at least one.
 
-    Its pixels are the film's, and their spacing is the film's to tell: a projection has no thickness, without
-    which readers refuse Pixel Measures (PS3.3 C.7.6.16.2.1).
+    Its pixels are the film's, and so is their spacing. It has no Pixel Measures: readers refuse these without
+    a thickness, and a projection has none (PS3.3 C.7.6.16.2.1).
     """
     from highdicom.seg import Segmentation
 
@@ -49,7 +49,7 @@ def seg(report: Report, source: Source) -> Dataset:
         software_versions=made.SoftwareVersions,
         device_serial_number=made.DeviceSerialNumber,
         content_label="LUNGS_HEART",
-        content_description=f"Right lung, left lung, heart. {DISCLAIMER}"[:64],
+        content_description=f"Lungs and heart. {DISCLAIMER}",
         content_date=source.date,
         content_time=source.time,
     )
@@ -67,7 +67,7 @@ def seg(report: Report, source: Source) -> Dataset:
 
 
 def _stand_in(source: Source) -> Dataset:
-    """As much of the film as highdicom asks for; it logs what it doubts, so nothing names the patient."""
+    """The elements of the film that highdicom needs; it logs doubts, so none identifies the patient."""
     film = Dataset()
     # Not the film's own class: highdicom refuses those it does not know.
     film.SOPClassUID, film.SOPInstanceUID = ComputedRadiographyImageStorage, source.sop_instance
@@ -79,14 +79,14 @@ def _stand_in(source: Source) -> Dataset:
 
 
 def _point_to_the_film(made: Dataset, source: Source) -> None:
-    """Every reference in a segmentation is to its one source image; give it the film's own class."""
+    """Give every reference of a segmentation, all to its one source image, the film's own class."""
     for element in made.iterall():
         if element.keyword == "ReferencedSOPClassUID":
             element.value = source.sop_class
 
 
 def _renumbered(mask: Array, named: dict[int, str]) -> Array:
-    """The mask with segment numbers in the place of the positions in STRUCTURES."""
+    """The mask with segment numbers instead of positions in STRUCTURES."""
     table = np.zeros(len(STRUCTURES) + 1, np.uint8)
     for number, name in named.items():
         table[STRUCTURES.index(name) + 1] = number

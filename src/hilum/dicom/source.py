@@ -1,4 +1,4 @@
-"""What the objects take over from the header of the film that they are made of."""
+"""What the objects copy from the header of the film."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ _WORDS = {
     "PatientIdentityRemoved": {"YES", "NO"},
     "LongitudinalTemporalInformationModified": {"UNMODIFIED", "MODIFIED", "REMOVED"},
 }
-_EVENTS = ("Content", "Acquisition", "Series", "Study")  # whose date and time are the film's, best first
+_EVENTS = (
+    "Content",
+    "Acquisition",
+    "Series",
+    "Study",
+)  # whose date and time stand for the film's, best first
 _LOSSY: dict[str, str] = {
     uids.JPEGBaseline8Bit: "ISO_10918_1",
     uids.JPEGExtended12Bit: "ISO_10918_1",
@@ -36,28 +41,28 @@ _LOSSY: dict[str, str] = {
     uids.JPEG2000: "ISO_15444_1",
     uids.HTJ2K: "ISO_15444_15",
 }
-"""Transfer syntaxes that may lose, and their Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
+"""Transfer syntaxes that may be lossy, and their Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1)."""
 NO_DATE, NO_TIME = "19000101", "000000"
-"""What stands where a date is demanded and the film has none: no guess can be made, and no clock be asked."""
+"""Used where a date is mandatory and the film has none: not a guess, and not today's date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A film's identity and header, every value valid; `notes` tells what was left out or replaced."""
+    """A film's identity and header, every value valid; `notes` says what was left out or replaced."""
 
     sop_class: str
     sop_instance: str
     study: str
     series: str
-    series_number: int  # 0 where the film has none
+    series_number: int  # 0 if the film has none
     rows: int
     columns: int
-    date: str  # of the film: NO_DATE and NO_TIME where it has none
+    date: str  # of the film: NO_DATE and NO_TIME if it has none
     time: str
     charset: tuple[str, ...]  # Specific Character Set, empty for the default repertoire
     elements: Dataset = field(repr=False)  # of patient, study and equipment
-    lossy: Dataset = field(repr=False)  # how the film was ever compressed with loss; empty if it was not
-    equipment: Dataset = field(repr=False)  # that made the film; empty where it is not named
+    lossy: Dataset = field(repr=False)  # history of lossy compression of the film; empty if none
+    equipment: Dataset = field(repr=False)  # that made the film; empty if unnamed
     notes: tuple[str, ...] = ()
 
 
@@ -93,7 +98,7 @@ def source_of(film: Radiograph) -> Source:
 
 
 def _uid_of(header: Dataset, keyword: str, instead: str, notes: list[str]) -> str:
-    """The film's own identifier, or one that follows from the malformed one or from `instead`."""
+    """The film's own identifier, or one derived from the malformed one or from `instead`."""
     found, valid = value_of(header, keyword)
     if found and valid:
         return found
@@ -112,7 +117,7 @@ def _class_of(header: Dataset, notes: list[str]) -> str:
 
 
 def _valid(header: Dataset, keyword: str, notes: list[str]) -> str:
-    """The element's value where it is valid, else nothing, and a note."""
+    """The element's value if it is valid, else an empty one and a note."""
     found, valid = value_of(header, keyword)
     if valid and (not found or found in _WORDS.get(keyword, {found})):
         return found
@@ -129,7 +134,7 @@ def _moment(header: Dataset, notes: list[str]) -> tuple[str, str]:
 
 
 def _lossy(header: Dataset) -> Dataset:
-    """What an image derived from the film repeats of its losses (PS3.3 C.7.6.1.1.5), as far as is known."""
+    """Elements on lossy compression that a derived image repeats (PS3.3 C.7.6.1.1.5), as far as known."""
     told = Dataset()
     method = _LOSSY.get(str(getattr(header, "file_meta", {}).get("TransferSyntaxUID", "")))
     if method or value_of(header, "LossyImageCompression")[0] == "01":
@@ -149,7 +154,7 @@ def _elements(header: Dataset, notes: list[str]) -> Dataset:
         if found := _valid(header, keyword, notes):
             setattr(elements, keyword, found)
     if elements.get("PatientIdentityRemoved") == "YES" and "DeidentificationMethod" not in elements:
-        # Demanded beside it where the codes, which are not copied, are absent (PS3.3 C.7.1.1).
+        # Mandatory beside it without the codes, which are not copied (PS3.3 C.7.1.1).
         elements.DeidentificationMethod = "As of the source image"
     return elements
 

@@ -13,13 +13,13 @@ from hilum.types import MAKER, Report
 
 
 def sr(report: Report, source: Source) -> Dataset:
-    """A group for the film and what must be known of it, one for each outline and one for each label."""
+    """One measurement group for the film and its warnings, one for each outline and one for each label."""
     made = begun(report, source, "sr")
     made.update(_content(report, source))
     made.ContentDate, made.ContentTime = source.date, source.time
     made.CompletionFlag = "COMPLETE"
     made.PreliminaryFlag = "PRELIMINARY"
-    made.VerificationFlag = "UNVERIFIED"  # no person vouches for it
+    made.VerificationFlag = "UNVERIFIED"  # no person has verified it
     made.PerformedProcedureCodeSequence = []
     made.ReferencedPerformedProcedureStepSequence = []
     made.CurrentRequestedProcedureEvidenceSequence = [_evidence(report, source)]
@@ -54,7 +54,7 @@ def _content(report: Report, source: Source) -> Dataset:
 
 
 def _evidence(report: Report, source: Source) -> Dataset:
-    """What the document refers to: the film, and the segmentation if there is one (PS3.3 C.17.2.3)."""
+    """The instances that the document refers to: the film, and the segmentation if any (PS3.3 C.17.2.3)."""
     study = Dataset()
     study.StudyInstanceUID = source.study
     study.ReferencedSeriesSequence = [_series(source.series, image_reference(source))]

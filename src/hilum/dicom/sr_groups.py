@@ -16,11 +16,11 @@ from hilum.dicom.values import clean
 from hilum.reporting.report import ranked
 from hilum.types import DISCLAIMER, MAKER, Measurements, Report, Score
 
-_LONGEST = 1024  # characters of a text; the standard sets no bound, and a reader's patience does
+_LONGEST = 1024  # characters of a text; the standard sets no limit
 
 
 def film_group(report: Report, source: Source) -> Any:
-    """Whether the film was judged, why not, and what must be known of it."""
+    """Whether the film was judged, why not, and warnings."""
     from highdicom.sr import QualitativeEvaluation
 
     judgement = codes.REJECTED if report.status == "rejected" else codes.JUDGED
@@ -40,15 +40,15 @@ def film_group(report: Report, source: Source) -> Any:
 
 
 def label_groups(report: Report, source: Source) -> Iterator[Any]:
-    """For each label the call, as present, absent or undetermined, and its probability and threshold."""
+    """For each label the call (present, absent or undetermined), probability and threshold."""
     from highdicom.sr import Measurement, QualitativeEvaluation
 
     if report.prediction is None:
         return
     most_probable = ranked(report)
-    for score in map(report.prediction.__getitem__, report.prediction.labels):
+    for score in report.prediction.scores:
         numbers = [Measurement(codes.PROBABILITY, float(score.probability), codes.ONE)]
-        if score.label not in most_probable:  # else it has no threshold of its own
+        if score.label not in most_probable:  # those have no threshold
             numbers.append(Measurement(codes.THRESHOLD, float(score.threshold), codes.ONE))
         finding = codes.finding(score.label)
         yield _group(
@@ -71,7 +71,7 @@ def _call(score: Score) -> Code:
 
 
 def outline_groups(report: Report, source: Source) -> Iterator[Any]:
-    """For each structure that was found its measurements, quality, and segment in the segmentation."""
+    """For each structure that was found its measurements, its quality, and a reference to its segment."""
     from highdicom.sr import (
         Measurement,
         PlanarROIMeasurementsAndQualitativeEvaluations,
@@ -97,7 +97,7 @@ def outline_groups(report: Report, source: Source) -> Iterator[Any]:
             segment_number=number,
             source_image=SourceImageForSegmentation(source.sop_class, source.sop_instance),
         )
-        # The frame tells the segment, and the two must not stand together (PS3.3 C.18.4).
+        # The frame identifies the segment, and only one of the two is allowed (PS3.3 C.18.4).
         del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
         yield PlanarROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=TrackingIdentifier(
@@ -125,7 +125,7 @@ def _lung(name: str, measured: Measurements | None) -> list[_Number]:
 
 
 def _heart(measured: Measurements | None) -> list[_Number]:
-    """The cardiothoracic ratio stands with the heart: a template's group has one region."""
+    """Measurements of the heart, with the cardiothoracic ratio: a group of the template has one region."""
     if measured is None:
         return []
     found = (
@@ -166,7 +166,7 @@ def _group(
 
 
 def _algorithm(card: Card | None, second: Card | None = None) -> Any:
-    """Name, version, SHA-256 and build of the model that speaks (PS3.16 TID 4019), and of its specialist."""
+    """Name, version, SHA-256 and build of the model (PS3.16 TID 4019), and the specialist's."""
     from highdicom.sr import AlgorithmIdentification
 
     if card is None:

@@ -1,4 +1,4 @@
-"""Unique identifiers that follow from the film and the models, so that a second run makes the same object."""
+"""Unique identifiers derived from film and models, so that a second run makes the same object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPACE = uuid.UUID("d6c8a1de-4a0b-5e0c-9d43-2f5f1f6f7b1e")  # Hilum's own; never
 IMPLEMENTATION = UID("2.25.114766126589252684913310879347120102356")  # PS3.7 D.3.3.2
 VERSION_NAME = f"HILUM {__version__}"[:16]
 
-# Of a card, what decides on a result; another value of any of these makes another object.
+# Fields of a card that a result depends on; a change of any of them gives a different object.
 _DECIDES = {"name", "version", "calibration", "leaning", "thresholds", "sets", "reliability", "preparation"}
 
 
@@ -26,7 +26,7 @@ def uid(*parts: str) -> UID:
 
 
 def models(report: Report) -> str:
-    """What made a report as one text: models, builds, calibration and thresholds, and this Hilum."""
+    """What a report depends on, as one text: models, builds, calibration, thresholds, and Hilum's version."""
     cards = {
         task: [card.sha256, card.build, _digest(card.model_dump_json(include=_DECIDES))]
         for task, card in report.cards.items()

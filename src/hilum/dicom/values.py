@@ -1,4 +1,4 @@
-"""Which values of a film's header may be repeated: those that are valid for their kind, whole (PS3.5 6.2)."""
+"""Which values of a film's header may be copied: those valid for their representation (PS3.5 6.2)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def value_of(dataset: Dataset, keyword: str) -> tuple[str, bool]:
-    """An element's text, empty where there is none, and whether it is valid.
+    """An element's text, empty if there is none, and whether it is valid.
 
-    What is too long, has several values where one belongs, holds control characters or could not be decoded
-    is not valid, and is given as it was found.
+    A value is not valid if it is too long, has several values instead of one, holds control characters or
+    could not be decoded; it is returned as found.
     """
     try:
         value = dataset.get(keyword)
@@ -36,7 +36,7 @@ def value_of(dataset: Dataset, keyword: str) -> tuple[str, bool]:
 
 
 def values_of(dataset: Dataset, keyword: str) -> list[str]:
-    """The texts of an element that may have several values; none where one of them is not valid."""
+    """The texts of an element that may have several values; empty if one of them is not valid."""
     try:
         value = dataset.get(keyword)
         found = [str(one).strip(" \0") for one in (value if isinstance(value, MultiValue) else [value])]
@@ -47,9 +47,9 @@ def values_of(dataset: Dataset, keyword: str) -> list[str]:
 
 
 def _declared(text: str, dataset: Dataset) -> str:
-    """Text beyond ASCII in a header that declares no character set: as UTF-8 where its bytes are UTF-8.
+    """Decode text beyond ASCII without a declared character set: as UTF-8 if its bytes are UTF-8.
 
-    pydicom takes it for Latin 1, as most readers do.
+    pydicom decodes it as Latin 1, as most readers do.
     """
     if text.isascii() or dataset.get("SpecificCharacterSet"):
         return text
@@ -60,17 +60,17 @@ def _declared(text: str, dataset: Dataset) -> str:
 
 
 def is_uid(text: object) -> bool:
-    """Whether it can be a unique identifier (PS3.5 9.1), and so is harmless within an address.
+    """Whether the text can be a unique identifier (PS3.5 9.1), and so is harmless in an address.
 
-    Leading zeros, unassigned roots and a root alone, which are not allowed, pass: archives file such films
-    all the same, and under another identifier their results would be lost.
+    Leading zeros, unassigned roots and a root alone are not allowed by the standard, but pass: a PACS stores
+    such films, and results under another identifier would be lost.
     """
     return isinstance(text, str) and len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def clean(text: str, longest: int) -> str:
-    """Hilum's own text as one line that any text element can hold; dots end it where it is too long."""
-    # A backslash separates values (PS3.5 6.4), and the control characters may be no part of one.
+    """Hilum's own text as one line that any text element can hold; it is cut with dots if too long."""
+    # A backslash separates values (PS3.5 6.4), and control characters are not allowed in one.
     safe = "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in text)
     line = " ".join(safe.replace("\\", "/").split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
@@ -81,7 +81,7 @@ def _text(longest: int) -> Callable[[str], bool]:
 
 
 def _printable(text: str) -> bool:
-    # U+FFFD stands where pydicom could not decode.
+    # pydicom writes U+FFFD for what it could not decode.
     return not any(
         unicodedata.category(letter)[0] == "C" or letter in "\\\N{REPLACEMENT CHARACTER}" for letter in text
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.calibration.decide import called, margins, operated
+from hilum.calibration.decide import at_operating_point, called, margins
 from hilum.card import Card, Sets
 from hilum.evaluation.figures import Bench, Figure
 from hilum.evaluation.verdicts import Verdicts
@@ -51,7 +51,7 @@ def figures_of_calls(
     for point, thresholds in card.points.items():
         if thresholds == card.thresholds:  # done above
             continue
-        at = margins(verdicts.probabilities, operated(card, point=point))
+        at = margins(verdicts.probabilities, at_operating_point(card, point=point))
         yield from _rates(verdicts, bench, called(at, verdicts.labels), BY_POINT + point, prevalences)
     for label, sets in card.sets.items():
         yield from _of_sets(verdicts, bench, label, sets)

@@ -29,15 +29,11 @@ def run(
     The state is kept in the SQLite file `path`. With `retry`, failed films are queued again. Returns how many
     films this run refused or gave up. Raises ConfigError, and with `once` ArchiveError.
     """
-    from hilum.dicom import FORMS
     from hilum.pacs.analysis import analysis, results
     from hilum.pacs.place import Place
     from hilum.pacs.worker import Worker
     from hilum.reading.guarded import Decoder
 
-    if not settings.forms or (unknown := [form for form in settings.forms if form not in FORMS]):
-        wrong = unknown[0] if settings.forms else "''"
-        raise ConfigError(f"--as {wrong}: not a form; choose from {', '.join(FORMS)}")
     try:
         with Place(path, own=True) as place, Decoder() as decoder:
             place.belong(settings.url)

@@ -14,7 +14,7 @@ from pydicom.uid import UID
 
 from hilum.reading.age import age_of
 from hilum.reading.codestream import check_scans, checked
-from hilum.reading.dicom_bits import Coded, settled
+from hilum.reading.dicom_bits import Coded, with_actual_bits
 from hilum.reading.dicom_bounds import HEADER, deflated, lighten, sparing
 from hilum.reading.dicom_grey import levels_of, padding_of, sides_of, spacing_of, text, view_of
 from hilum.reading.dicom_layout import Layout, layout_of
@@ -93,7 +93,7 @@ def stored(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, U
     layout = layout_of(dataset, pixel_budget, notes)
     grey, coded = _decode(dataset, syntax, layout, notes)
     if layout.samples == 1:
-        grey, bits = settled(grey, layout, coded, padding_of(dataset, grey.dtype, []), notes)
+        grey, bits = with_actual_bits(grey, layout, coded, padding_of(dataset, grey.dtype, []), notes)
         layout = replace(layout, stored=bits, signed=grey.dtype.kind == "i")
     return dataset, syntax, layout, grey
 
@@ -169,7 +169,7 @@ def _decode(dataset: Dataset, syntax: UID, layout: Layout, notes: list[str]) -> 
         raise Refused(f"truncated: {len(data)} of {layout.size} bytes of pixels", AGAIN)
     elif len(data) > layout.size + 1:
         notes.append(f"{len(data) - layout.size} bytes after the pixels ignored")
-    # `settled` handles the sign and the bits above those stored.
+    # `with_actual_bits` handles the sign and the bits above those stored.
     options = layout.options | {"pixel_vr": element.VR, "correct_unused_bits": layout.samples == 3}
     options |= {"apply_j2k_sign_correction": False, "apply_jls_sign_correction": False}
     array, said = get_decoder(syntax).as_array(

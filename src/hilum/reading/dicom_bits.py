@@ -30,7 +30,7 @@ class _Reading:
     scale: int = 1
 
 
-def settled(
+def with_actual_bits(
     words: Array, layout: Layout, coded: Coded, padding: tuple[int, int] | None, notes: list[str]
 ) -> tuple[Array, int]:
     """The pixels of decoded words (H, W), and their number of bits.

@@ -222,13 +222,20 @@ def _look_up(item: Dataset, name: str, data: str, values: Array, little: bool) -
     """Each value's entry in a table of the header, and the largest entry possible (PS3.3 C.11.1.1)."""
     if f"{name}Descriptor" not in item or data not in item:
         raise Refused("an empty lookup table", AGAIN)
-    size, first, bits = (int(one) for one in item[f"{name}Descriptor"].value)
-    size, first = size & 0xFFFF or 2**16, first & 0xFFFF
-    if first >= 2**15 and values.min() < 0:  # the sign was lost where the VR was ambiguous
-        first -= 2**16
+    size, first, bits = descriptor(item[f"{name}Descriptor"].value, signed=bool(values.min() < 0))
     entries = table_entries(item[data].value, size, little, segmented=data.startswith("Segmented"))
     top = 2**bits - 1 if entries.max() < 2**bits else 2**16 - 1
     return entries[np.clip(np.rint(values) - first, 0, size - 1).astype(np.intp)].astype(np.float64), top
+
+
+def descriptor(value: Sequence[int], *, signed: bool) -> tuple[int, int, int]:
+    """Entries of a lookup table, the first value it maps, and bits of an entry (PS3.3 C.11.1.1).
+
+    `signed` is whether the table's input can be negative: the VR in a header, US or SS, is ambiguous.
+    """
+    size, first, bits = (int(one) for one in value)
+    first &= 0xFFFF
+    return size & 0xFFFF or 2**16, first - 2**16 if signed and first >= 2**15 else first, bits
 
 
 def table_entries(value: bytes | Sequence[int] | int, size: int, little: bool, *, segmented: bool) -> Array:

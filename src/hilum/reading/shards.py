@@ -164,7 +164,7 @@ def opened(shard: Shard) -> Iterator[IO[bytes]]:
     try:
         import fsspec
     except ModuleNotFoundError:
-        raise MissingExtraError("films behind a URL", "train") from None
+        raise MissingExtraError("films behind a URL", "ray") from None
     try:
         with fsspec.open(shard, "rb") as file:
             yield file

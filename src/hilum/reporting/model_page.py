@@ -1,4 +1,4 @@
-"""A checkpoint's card as a page in Markdown, laid out as model hubs expect it: every number from a file."""
+"""A checkpoint's card as a Markdown page in the format of model hubs; every number comes from a file."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _Grid = tuple[str, str, list[str], list[list[str]]]
 
 
 def page(card: Card, tables: Sequence[Path] = (), *, model: str = "", licence: str = "") -> str:
-    """The page of a card; `tables` are figures.csv files of `hilum evaluate`, told under their names.
+    """The page of a card; `tables` are figures.csv files of `hilum evaluate`, shown under their names.
 
-    A table that is itself called figures goes by its folder's name. `model` is what the reader is to call the
-    model by, the card's name unless it is given; `licence` a hub's short name of one, or empty. Raises
-    ConfigError for a model that is only pre-trained, for a table that is none, for two of one name, and for
-    what is no licence's name.
+    A file called figures.csv is shown under its folder's name. `model` is the name that readers use to load
+    the model, by default the card's; `licence` is a hub's short name of a licence, or empty. Raises
+    ConfigError for a model that is only pre-trained, for a file that is no table of figures, for two tables
+    of one name, and for a malformed name of a licence.
     """
     if not re.fullmatch(r"[a-z0-9.-]*", licence):
         raise ConfigError(f"{licence!r}: no licence's short name; write it as the hub does, like cc-by-4.0")
@@ -70,12 +70,12 @@ def page(card: Card, tables: Sequence[Path] = (), *, model: str = "", licence: s
 
 
 def _name(table: Path) -> str:
-    """What a table of figures is of."""
+    """The name under which a table of figures is shown."""
     return table.resolve().parent.name if table.stem == "figures" else table.stem
 
 
 def _grids(card: Card, tested: Mapping[str, Sequence[_Figure]]) -> Iterator[_Grid]:
-    """Title, caption, head and rows of every table."""
+    """Title, caption, header and rows of every table."""
     yield (
         "Learned from",
         "",
@@ -115,7 +115,7 @@ def _grids(card: Card, tested: Mapping[str, Sequence[_Figure]]) -> Iterator[_Gri
 
 
 def _figures(path: Path, measures: Sequence[str]) -> list[_Figure]:
-    """The rows of a table of figures that are of whole sets of films, numbers as numbers or None."""
+    """The rows of a table of figures about all films, not groups; numbers as numbers or None."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [
@@ -131,7 +131,7 @@ def _figures(path: Path, measures: Sequence[str]) -> list[_Figure]:
 
 
 def _tested(name: str, figures: Sequence[_Figure]) -> _Grid:
-    """Subjects down, measures across."""
+    """One row per subject, one column per measure."""
     head = list(dict.fromkeys(one["measure"] for one in figures))
     cells = {(one["subject"], one["measure"]): one for one in figures}
     films = {one["subject"]: one["films"] for one in figures}

@@ -1,6 +1,6 @@
-"""Reports and their parts as a notebook shows them: a picture, a short table, and no more.
+"""Reports and their parts as HTML for notebooks: a picture and a short table.
 
-What comes back stands by itself: pictures lie inside it, nothing runs, nothing is loaded from elsewhere.
+The HTML is self-contained: pictures are embedded, no script runs, nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LONGEST = 768  # side of a picture, pixels: sharp in a cell, and small enough f
 
 
 def report_html(report: Report) -> str:
-    """What the report comes to, the film with its outlines and strongest evidence, and a table of scores."""
+    """A summary, the film with its outlines and strongest evidence, and a table of scores."""
     return _shown(
         name=report.radiograph.origin.path,
         summary=summary(report),
@@ -37,7 +37,7 @@ def prediction_html(prediction: Prediction) -> str:
 
 
 def radiograph_html(radiograph: Radiograph) -> str:
-    """The film as the models see it, and what is known of it; of a DICOM header no more than the view."""
+    """The film as the models see it, and its properties; only the view comes from a DICOM header."""
     rows, columns = radiograph.pixels.shape
     known = [f"{radiograph.origin.format}, {rows} x {columns} pixels"]
     if radiograph.spacing:
@@ -54,7 +54,7 @@ def radiograph_html(radiograph: Radiograph) -> str:
 
 
 def heatmap_html(heatmap: Heatmap) -> str:
-    """The evidence as its wash looks over grey film."""
+    """The evidence as a colour wash over even grey."""
     inside = f", {100 * heatmap.in_lungs:.0f} % of it in lungs and heart" if heatmap.in_lungs >= 0 else ""
     return _shown(
         name=f"{heatmap.method.capitalize()} for {heatmap.label}",
@@ -64,13 +64,13 @@ def heatmap_html(heatmap: Heatmap) -> str:
     )
 
 
-def _scores(prediction: Prediction | None) -> list[Score]:
-    return [prediction[label] for label in prediction.labels] if prediction else []
+def _scores(prediction: Prediction | None) -> tuple[Score, ...]:
+    return prediction.scores if prediction else ()
 
 
 def _shown(**parts: Any) -> str:
     empty: dict[str, Any] = {"name": "", "summary": "", "rejected": False, "warnings": (), "picture": ""}
     empty |= {"about": "", "scores": (), "ranked": frozenset()}
     text = template("notebook.html").render(empty | parts, disclaimer=DISCLAIMER)
-    # A file's name may hold what is no Unicode text, which a notebook could not be saved with.
+    # A file name may hold lone surrogates, and a notebook with these could not be saved.
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The film's picture with a legend beside it that covers nothing."""
+"""The film's picture with a legend at its side."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hilum.errors import ConfigError
 from hilum.labels import NO_FINDING
 from hilum.reporting.picture import COLOURS, TEXT, Colour, bar, picture, strongest
-from hilum.reporting.report import ranked
+from hilum.reporting.report import call, ranked
 from hilum.types import (
     DISCLAIMER,
     STRUCTURES,
@@ -32,22 +31,21 @@ class _Line:
     """One line of the legend; an empty text is a gap."""
 
     text: str = ""
-    value: str = ""  # set flush right
+    value: str = ""  # aligned right
     colour: Colour = TEXT
     size: float = 1.0  # times the base size of the text
-    swatch: Colour | None = None  # colour of the outline the line names
-    bar: bool = False  # the wash from faint to strong, in place of text
+    swatch: Colour | None = None  # colour of the outline that the line names
+    bar: bool = False  # the scale of the colour wash, instead of text
 
 
-def overlay(report: Report, *, label: str | None = None, longest: int = 1024, scores: bool = False) -> Array:
-    """Draw the film with outlines, the evidence for one label, and a legend at its right.
+def overlay(report: Report, *, longest: int = 1024, scores: bool = False) -> Array:
+    """Draw the film with outlines, the evidence for one finding, and a legend at its right.
 
-    Returns (h, w, 3) uint8 RGB. The film's longest side is at most `longest`; a film under 512 is drawn
-    larger. Without `label`, the positive finding furthest above its threshold is shown, if there is one.
-    With `scores` the legend tells every label's probability and call.
-    Raises ConfigError where the report has no evidence for `label`.
+    Returns (h, w, 3) uint8 RGB. The film's longest side is at most `longest` pixels; a film under 512 is
+    drawn larger. The evidence is that for the positive finding furthest above its threshold, if there is one.
+    With `scores` the legend lists every label's probability and call.
     """
-    heatmap = _chosen(report) if label is None else _named(report, label)
+    heatmap = _chosen(report)
     film = picture(report, heatmap, longest=longest)
     base = int(np.clip(round(max(film.shape[:2]) / 44), 14, 22))
     panel = _panel(_legend(report, heatmap, scores), base, film.shape[0])
@@ -55,18 +53,11 @@ def overlay(report: Report, *, label: str | None = None, longest: int = 1024, sc
     return np.hstack([_padded(film, height), _padded(panel, height)])
 
 
-def _call(score: Score) -> str:
-    """What a score comes to, in words."""
-    if score.abstained:
-        return "left open"
-    return "positive" if score.positive else "negative"
-
-
 def _chosen(report: Report) -> Heatmap | None:
     """The evidence for the positive finding that lies furthest above its threshold."""
     if report.prediction is None:
         return None
-    scores = {score.label: score for score in map(report.prediction.__getitem__, report.prediction.labels)}
+    scores = {score.label: score for score in report.prediction.scores}
     maps = [m for m in report.heatmaps if m.label != NO_FINDING and m.label in scores]
     positive = [m for m in maps if scores[m.label].positive]
     return max(positive, key=lambda m: _excess(scores[m.label]), default=None)
@@ -76,18 +67,8 @@ def _excess(score: Score) -> float:
     return score.probability / max(score.threshold, 1e-9)
 
 
-def _named(report: Report, label: str) -> Heatmap:
-    for heatmap in report.heatmaps:
-        if heatmap.label == label:
-            return heatmap
-    known = ", ".join(heatmap.label for heatmap in report.heatmaps) or "none"
-    raise ConfigError(
-        f"{report.radiograph.origin.path}: no evidence for {label!r}; there is evidence for: {known}"
-    )
-
-
 def _legend(report: Report, heatmap: Heatmap | None, scores: bool) -> list[_Line]:
-    """All that stands beside the film; each block ends in a gap."""
+    """All lines of the legend; each block ends in a gap."""
     lines = []
     if report.status == "rejected":
         lines += [_Line(text="Rejected", size=1.3)]
@@ -104,7 +85,7 @@ def _legend(report: Report, heatmap: Heatmap | None, scores: bool) -> list[_Line
         lines += [_Line(text="Cardiothoracic ratio", value=said), _Line()]
     if scores and report.prediction is not None:
         lines += [_Line(text="Label", value="probability", colour=_DIM)]
-        lines += [_summed(report.prediction[name]) for name in report.prediction.labels]
+        lines += [_summed(score) for score in report.prediction.scores]
         lines += [_Line()]
     if heatmap is not None:
         peak = _Line(text="none", value=f"{strongest(heatmap):.1f} logits", colour=_DIM)
@@ -124,7 +105,7 @@ def _named_outline(name: str, anatomy: Anatomy) -> _Line:
 
 
 def _summed(score: Score) -> _Line:
-    # What is called stands out; a negative label only gives its number.
+    # Positive and open calls stand out; a negative label shows only its number.
     said = ", open" if score.abstained else ", positive" if score.positive else ""
     return _Line(text=f"{score.label}{said}", value=f"{score.probability:.2f}", colour=TEXT if said else _DIM)
 
@@ -137,11 +118,11 @@ def _scores(report: Report, label: str) -> list[_Line]:
     lines = [_Line(text="Probability", value=_share(score.probability))]
     if label not in ranked(report):
         lines += [_Line(text="Threshold", value=_share(score.threshold))]
-    return [*lines, _Line(text="Call", value=_call(score))]
+    return [*lines, _Line(text="Call", value=call(score))]
 
 
 def _share(probability: float) -> str:
-    """To two digits after the point, and two that say something where it is small."""
+    """Two decimal places, or three if the value is small."""
     return f"{probability:.2f}" if probability >= 0.095 else f"{probability:.3f}"
 
 
@@ -151,7 +132,7 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _panel(lines: list[_Line], base: int, least: int) -> Array:
-    """Draw the legend, at least `least` pixels high and as high as it needs; the disclaimer stands last."""
+    """Draw the legend, at least `least` pixels high more if needed; the disclaimer is at the bottom."""
     width, margin = 16 * base, base
     footer = [
         _Line(text=text, colour=_DIM, size=0.85) for text in DISCLAIMER.replace(". ", ".\n").split("\n")
@@ -171,12 +152,12 @@ def _height(lines: list[_Line], base: int) -> int:
 
 
 def _step(line: _Line, base: int) -> int:
-    """How far down the next line starts."""
+    """Distance to the start of the next line, pixels."""
     return round(base * (1.5 * line.size if line.text or line.bar else 0.9))
 
 
 def _wrapped(line: _Line, base: int, width: int) -> list[_Line]:
-    """Break a line between words where it is wider than `width`; its end keeps what stands flush right."""
+    """Break a line between words if it is wider than `width`; its last part keeps the right-aligned value."""
     font, parts = _font(base * line.size), [""]
     width -= int(font.getlength(f"{line.value} ")) if line.value else 0
     for word in line.text.split():

@@ -1,4 +1,4 @@
-"""What every HTML page is made of: a template of the package, filled in, and pictures inside it."""
+"""Shared parts of HTML pages: templates of the package, and embedded pictures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-_TILE = 176  # side of a film among many, pixels
+_TILE = 176  # side of a thumbnail, pixels
 
 
 @cache
 def template(name: str) -> Template:
-    """One of the package's pages, to be filled in."""
+    """A template of the package by its name."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -34,7 +34,7 @@ def template(name: str) -> Template:
 
 
 def data_url(image: Array) -> str:
-    """A picture (H, W, 3) uint8 RGB as a URL that holds it."""
+    """A picture (H, W, 3) uint8 RGB as a data URL."""
     # JPEG is a fifth of PNG's size here; full chroma keeps the thin outlines crisp.
     settings = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -47,6 +47,6 @@ def data_url(image: Array) -> str:
 
 
 def tile(film: Array) -> str:
-    """A film (H, W) uint8 as the small picture of a page with many, in its URL."""
+    """A film (H, W) uint8 as a thumbnail, in a data URL."""
     large = cv2.resize(np.asarray(film), (_TILE, _TILE), interpolation=cv2.INTER_LINEAR)
     return data_url(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB))

@@ -1,4 +1,4 @@
-"""The film as a picture, without words: outlines, the widths of the ratio, and evidence as a colour wash."""
+"""The film as a picture without text: outlines, the widths of the ratio, and evidence as a colour wash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hilum.types import STRUCTURES, Array, Heatmap, Measurements, Report
 
 Colour: TypeAlias = tuple[int, int, int]  # RGB, 0..255
 
-# Three colours of the Okabe-Ito set, which readers with any colour vision tell apart.
+# Three colours of the Okabe-Ito set, distinguishable with any colour vision.
 COLOURS: dict[str, Colour] = {
     "right_lung": (86, 180, 233),
     "left_lung": (240, 228, 66),
@@ -20,20 +20,20 @@ COLOURS: dict[str, Colour] = {
 TEXT: Colour = (232, 234, 237)
 
 _FRACTION_BITS = 4  # OpenCV draws at sixteenths of a pixel
-_SMALLEST = 512  # a smaller film is drawn this long, or the legend beside it could not be read
+_SMALLEST = 512  # a smaller film is drawn at this length, so that the legend beside it is legible
 _HALO: Colour = (10, 12, 16)
-_EVEN = 128  # grey, where evidence is shown without its film
+_EVEN = 128  # grey level of the background when evidence is shown without its film
 
-# The wash, from faint to strong evidence: purple to pink, hues that no outline has.
+# The wash, from faint to strong evidence: purple to pink, hues that outlines do not have.
 _ANCHORS = np.array([0, 48, 150, 255])
 _WASH = np.array([[110, 50, 190], [140, 40, 190], [206, 24, 150], [255, 40, 120]], dtype=np.float64)
-_OPACITY = np.array([0.0, 0.05, 0.35, 0.75])  # slow at first: weak evidence covers half a film
+_OPACITY = np.array([0.0, 0.05, 0.35, 0.75])  # low at first, because weak evidence covers half a film
 
 
 def picture(report: Report, heatmap: Heatmap | None, *, longest: int = 1024) -> Array:
     """Draw the film alone, without a legend: outlines, and positive evidence as a colour wash.
 
-    Returns (h, w, 3) uint8 RGB, its longest side as in `overlay`. Where nothing is drawn the film is grey.
+    Returns (h, w, 3) uint8 RGB, its longest side as in `overlay`. The film stays grey where nothing is drawn.
     """
     pixels = report.radiograph.pixels
     image = film(pixels, longest=longest) if heatmap is None else wash(heatmap, pixels, longest=longest)
@@ -45,7 +45,7 @@ def picture(report: Report, heatmap: Heatmap | None, *, longest: int = 1024) -> 
 
 
 def film(pixels: Array, *, longest: int = 1024) -> Array:
-    """Draw a film's pixels (H, W), 0..1, and nothing else; (h, w, 3) uint8 RGB, sized as `picture` does."""
+    """Draw a film's pixels (H, W), 0..1, alone; (h, w, 3) uint8 RGB, sized as `picture` does."""
     grey = _grey(_resized(pixels, _size(pixels.shape, longest)))
     drawn: Array = cv2.merge([grey, grey, grey])
     return drawn
@@ -59,17 +59,17 @@ def wash(heatmap: Heatmap, pixels: Array | None = None, *, longest: int = 1024) 
 
 
 def strongest(heatmap: Heatmap) -> float:
-    """The evidence, in logits above the baseline, that is drawn strongest: that of the map's highest cell."""
+    """The strongest evidence of the map, in logits above the baseline: that of its highest cell."""
     share = 1.0
-    if heatmap.part is not None:  # which alone makes up the mean over the film
+    if heatmap.part is not None:  # all of the film's evidence is in that part
         rows, columns = (one.stop - one.start for one in heatmap.part)
         share = rows * columns / (heatmap.shape[0] * heatmap.shape[1])
-    # At least one logit, so that the faint evidence against a finding does not glow like a finding.
+    # At least one logit, so that a map of faint evidence does not look like a finding.
     return max(1.0, (float(heatmap.cells.max()) - heatmap.baseline) / share)
 
 
 def bar(width: int, height: int) -> Array:
-    """The wash from no evidence to the strongest as it looks over grey film; (height, width, 3) uint8 RGB."""
+    """The colour scale from no evidence to the strongest, over even grey; (height, width, 3) uint8 RGB."""
     strength = np.linspace(0, 255, width).astype(np.uint8)[None].repeat(height, axis=0)
     return _washed(np.full_like(strength, _EVEN), strength)
 
@@ -88,12 +88,12 @@ def _resized(values: Array, size: tuple[int, int]) -> Array:
 
 
 def _grey(values: Array) -> Array:
-    """0..1 as 0..255; what lies outside is clipped."""
+    """0..1 as 0..255; values outside are clipped."""
     return np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _washed(film: Array, strength: Array) -> Array:
-    """Lay the wash over a grey film; both (h, w) uint8, and at strength 0 the film stays as it is."""
+    """Lay the wash over a grey film; both are (h, w) uint8. Strength 0 leaves the film unchanged."""
     steps = np.arange(256)
     opacity = np.interp(steps, _ANCHORS, _OPACITY)
     kept = cv2.multiply(
@@ -123,7 +123,7 @@ def _outline(image: Array, mask: Array) -> None:
 def _spans(image: Array, mask: Array, measurements: Measurements) -> None:
     """Draw the two widths of the cardiothoracic ratio as lines with stops, in place.
 
-    Each structure's extremes lie on different rows, so a line stands at the row where it is widest.
+    The extremes of a structure lie on different rows; its line is drawn at the row where it is widest.
     """
     height, width = image.shape[:2]
     thick = max(1, round(max(height, width) / 640))
@@ -148,17 +148,17 @@ def _spans(image: Array, mask: Array, measurements: Measurements) -> None:
 
 
 def widest(where: Array) -> float:
-    """The row, its middle counted, on which the first and last true pixels lie farthest apart."""
+    """The middle of the row on which the first and last true pixels are farthest apart."""
     rows = np.flatnonzero(where.any(axis=1))
     found = where[rows].view(np.uint8)
-    # Mirrored by OpenCV: argmax over a reversed NumPy view takes ten times as long.
+    # OpenCV mirrors: argmax over a reversed NumPy view takes ten times as long.
     last = found.shape[1] - 1 - cv2.flip(found, 1).argmax(axis=1)
     widths = last - found.argmax(axis=1)
     return float(np.median(rows[widths == widths.max()])) + 0.5
 
 
 def _smooth(points: Array, reach: int) -> Array:
-    """Round off the pixel steps of a closed contour by a running mean over about `reach` points.
+    """Smooth the pixel steps of a closed contour by a running mean over about `reach` points.
 
     Returns fixed-point coordinates with _FRACTION_BITS bits after the point.
     """

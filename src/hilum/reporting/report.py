@@ -11,16 +11,16 @@ import numpy as np
 
 from hilum import __version__
 from hilum.errors import HilumError, ReadError
-from hilum.types import DISCLAIMER, Prediction, Report, now
+from hilum.types import DISCLAIMER, Prediction, Report, Score, now
 
 if TYPE_CHECKING:
     from hilum.card import Card
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The whole report but its images, ready for `json.dumps`; NaN is null.
+    """The whole report without its images, ready for `json.dumps`; NaN is null.
 
-    Of a DICOM header it holds only pixel spacing and view, no identifier of the patient.
+    From a DICOM header it holds only pixel spacing and view, no identifier of the patient.
     """
     radiograph, anatomy, prediction = report.radiograph, report.anatomy, report.prediction
     classifier = report.cards.get("classify")
@@ -56,14 +56,14 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def provenance(created: str) -> dict[str, Any]:
-    """What every result carries, whatever it is of."""
+    """What every result contains: time, version and disclaimer."""
     return {"created": created, "hilum": __version__, "disclaimer": DISCLAIMER}
 
 
 def _scores(report: Report, prediction: Prediction) -> dict[str, dict[str, Any]]:
-    """Each label's score; its threshold is None where the label that ranks first is called."""
+    """Each label's score; the threshold is None if the label that ranks first is called."""
     without = ranked(report)
-    scores = (asdict(prediction[label]) for label in prediction.labels)
+    scores = map(asdict, prediction.scores)
     found = {score.pop("label"): score for score in scores}
     return {
         label: score | {"threshold": None} if label in without else score for label, score in found.items()
@@ -71,7 +71,7 @@ def _scores(report: Report, prediction: Prediction) -> dict[str, dict[str, Any]]
 
 
 def identity(card: Card) -> dict[str, str]:
-    """Which model it was, in every result."""
+    """The identity of a model, as in every result."""
     return {
         "name": card.name,
         "version": card.version,
@@ -83,7 +83,7 @@ def identity(card: Card) -> dict[str, str]:
 
 
 def _thresholds(report: Report, card: Card) -> dict[str, Any]:
-    """Each label's, of the model that had the last word on it."""
+    """The threshold of each label, from the model whose score counts for it."""
     rules = dict(card.thresholds)
     if second := report.cards.get("specialist"):
         rules = {label: rule for label, rule in rules.items() if label not in second.labels}
@@ -95,10 +95,17 @@ def _thresholds(report: Report, card: Card) -> dict[str, Any]:
     return told | ({"leaning": dict(card.leaning)} if card.ranks and card.leaning else {})
 
 
+def call(score: Score) -> str:
+    """The call on one label, in words."""
+    if score.abstained:
+        return "left open"
+    return "positive" if score.positive else "negative"
+
+
 def ranked(report: Report) -> frozenset[str]:
-    """The labels that were called by ranking first on a film, and so have no threshold of their own."""
+    """The labels that are called if they rank first on a film, and so have no threshold."""
     found: set[str] = set()
-    for task in ("classify", "specialist"):  # whose word is the last
+    for task in ("classify", "specialist"):  # in this order: the specialist's scores replace the classifier's
         if card := report.cards.get(task):
             found = found | set(card.labels) if card.ranks else found - set(card.labels)
     return frozenset(found)
@@ -122,11 +129,11 @@ def columns(labels: Sequence[str]) -> list[str]:
 
 
 def row(file: str, result: Report | HilumError, labels: Sequence[str]) -> dict[str, str]:
-    """One input's row under `columns(labels)`; a cell is empty where there is nothing to say.
+    """One input's row under `columns(labels)`; a cell without a value is empty.
 
-    Probabilities and measurements have six significant digits, calls are 1 or 0. Spreadsheets run cells
-    that begin like a formula: such a file name gets ``./`` before it (and still names the file), such a
-    text an apostrophe.
+    Probabilities and measurements have six significant digits, calls are 1 or 0. Spreadsheets execute cells
+    that begin like a formula: such a file name gets the prefix ``./`` (and still names the file), such a text
+    an apostrophe.
     """
     cells = dict.fromkeys(columns(labels), "")
     cells["file"] = file_cell(file)
@@ -151,7 +158,7 @@ def file_cell(name: str) -> str:
 
 
 def _score_cells(prediction: Prediction, labels: Sequence[str]) -> dict[str, str]:
-    scores = [prediction[label] for label in labels if label in prediction.labels]
+    scores = [prediction[label] for label in labels if label in prediction]
     return {
         **{score.label: _number(score.probability) for score in scores},
         **{f"{score.label} positive": str(int(score.positive)) for score in scores},
@@ -164,20 +171,20 @@ def _number(value: float | None) -> str:
 
 
 def _inert(text: str, guard: str = "'") -> str:
-    """The text on one line, which no spreadsheet takes for a formula."""
+    """The text on one line, in a form that no spreadsheet takes for a formula."""
     # The first characters named by OWASP, "CSV Injection"; tab and line breaks become spaces.
     line = " ".join(text.encode("utf-8", "backslashreplace").decode().splitlines()).replace("\t", " ")
     return guard + line if line.lstrip().startswith(("=", "+", "-", "@")) else line
 
 
 def _fault(error: HilumError) -> dict[str, str]:
-    """Reason and remedy; an error that does not tell them apart has its message as reason."""
+    """Reason and remedy; for an error without these parts the message is the reason."""
     if isinstance(error, ReadError):
         return {"reason": error.reason, "remedy": error.remedy}
     return {"reason": str(error)}
 
 
 def error_json(name: str, error: HilumError) -> dict[str, Any]:
-    """The document in a report's place where an input could not be read."""
+    """The document in place of a report if an input could not be read."""
     file = error.file if isinstance(error, ReadError) else name
     return {"file": file, "status": "error", "error": _fault(error), **provenance(now())}

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page, read in twenty seconds: first words, then pictures."""
+"""A report as one self-contained HTML page, read in twenty seconds: a summary first, then pictures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hilum.reporting.report import ranked, to_json
 from hilum.types import Heatmap, Prediction, Report, Score
 
 _FILM = 768  # longest side of a film in the page, pixels
-_END = 0.001  # probability at the left end of a bar, and of not at its right end
+_END = 0.001  # probability at the left end of a bar; 1 minus it at the right end
 _MARKS = (0.01, 0.1, 0.5, 0.9)
 
 
 def html(report: Report) -> str:
-    """One self-contained page: nothing in it runs, and nothing is loaded from elsewhere."""
+    """One self-contained page: no script runs, and nothing is loaded from elsewhere."""
     classifier = report.cards.get("classify")
     return template("report.html").render(
         report=to_json(report),
@@ -33,18 +33,29 @@ def html(report: Report) -> str:
         ranked=ranked(report),
         leans=bool(classifier and classifier.leaning),
         bar=data_url(bar(240, 12)),
-        trust=trust({m.method for m in report.heatmaps}, report.cards.get("specialist", classifier)),
+        trust=_trust(report),
     )
 
 
+def _trust(report: Report) -> str:
+    """How far the maps can be trusted, as measured for the model that each map comes from."""
+    general, second = report.cards.get("classify"), report.cards.get("specialist")
+    theirs = set(second.labels) if second else set()
+    own = {one.method for one in report.heatmaps if one.label not in theirs}
+    others = {one.method for one in report.heatmaps if one.label in theirs}
+    if not general or not second or not own or not others:
+        return trust(own | others, second if others else general)
+    return f"{general.name}: {trust(own, general)} {second.name}: {trust(others, second)}"
+
+
 def _place(probability: float) -> float:
-    """Where on a bar of length 100 a probability stands: by its log-odds, so that rare labels can be told."""
+    """The place of a probability on a bar of length 100: by log-odds, so that rare labels can be compared."""
     inside = min(max(probability, _END), 1 - _END)
     return 50 - 50 * float(logit(inside) / logit(_END))
 
 
 def summary(report: Report) -> str:
-    """What the report comes to, in a sentence or three."""
+    """A summary of the report in one to three sentences."""
     if report.reasons:
         return " ".join(f"{_capital(reason.sentence)}." for reason in report.reasons)
     said = _calls(report.prediction, ranked(report)) if report.prediction else []
@@ -57,8 +68,8 @@ def summary(report: Report) -> str:
 
 
 def _calls(prediction: Prediction, ranked: Collection[str]) -> list[str]:
-    """The labels called, with their probabilities, and those left open, a sentence each."""
-    scores = [prediction[label] for label in prediction.labels]
+    """One sentence on the positive labels and their probabilities, one on labels left open."""
+    scores = prediction.scores
     settled = [score for score in scores if score.positive and not score.abstained]
     findings = [score for score in settled if score.label != NO_FINDING]
     if settled and settled[0].label in ranked:
@@ -82,10 +93,10 @@ def _sized(score: Score) -> str:
 
 
 def _doubt(score: Mapping[str, Any]) -> str:
-    """The one word on how far a call can be held to, of a score as in the JSON.
+    """A short comment on the certainty of a call, from a score as in the JSON.
 
-    A call that is left open says so itself. Of others the prediction set tells whether the other answer is
-    excluded, neither is, both are, or the very answer that was called.
+    Empty for a call that is left open. Otherwise the prediction set says whether the other answer is
+    excluded, none is, both are, or only the answer that was called.
     """
     answers = score["plausible"]
     if score["abstained"] or not answers:
@@ -104,7 +115,7 @@ def _capital(sentence: str) -> str:
 
 
 def _views(report: Report) -> Iterator[dict[str, Any]]:
-    """The film's pictures that the page shows one at a time: with outlines, alone, and with each map."""
+    """The pictures of the film that the page shows one at a time: with outlines, alone, and with each map."""
 
     def drawn(shown: Report, heatmap: Heatmap | None) -> str:
         return data_url(picture(shown, heatmap, longest=_FILM))

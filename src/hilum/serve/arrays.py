@@ -12,7 +12,7 @@ from hilum.pipeline import Pipeline
 from hilum.reporting.picture import strongest
 from hilum.serve.faults import ServiceError, missing
 from hilum.serve.recent import Kept
-from hilum.types import Array, Report
+from hilum.types import Anatomy, Array, Report
 
 WINDOW = "32767.5,65535"  # centre and width that show the whole range of the film
 _LONGEST = 256  # longest side of an evidence map in cells; networks resolve no more
@@ -41,7 +41,7 @@ def evidence(kept: Kept, pipeline: Pipeline, label: str) -> tuple[Array, float]:
     anatomy = kept.report.anatomy
     if anatomy is None or kept.report.prediction is None:
         raise ServiceError(404, "rejected", "the film was rejected, no label was scored", "see its reasons")
-    one = _evidence(kept, pipeline)[label]
+    one = _evidence(kept, pipeline, anatomy)[label]
     laid = heatmap(
         one.map, label=label, anatomy=anatomy, baseline=one.baseline, part=one.part, method=one.method
     )
@@ -51,11 +51,10 @@ def evidence(kept: Kept, pipeline: Pipeline, label: str) -> tuple[Array, float]:
     return above.astype("<f4"), strongest(laid)
 
 
-def _evidence(kept: Kept, pipeline: Pipeline) -> Mapping[str, Evidence]:
+def _evidence(kept: Kept, pipeline: Pipeline, anatomy: Anatomy) -> Mapping[str, Evidence]:
     """Every label's evidence; a report itself has that of the labels worth telling."""
     with kept.lock:
         if kept.evidence is None and pipeline.classifier is not None:
-            report = kept.report
-            judged = classify(pipeline.classifier, pipeline.specialist, [report.radiograph], [report.anatomy])
-            kept.evidence = judged[0].evidence
+            judged = classify(pipeline.classifier, pipeline.specialist, kept.report.radiograph, anatomy)
+            kept.evidence = judged.evidence
         return kept.evidence or {}

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from hilum.card import ANY, Card, vacant
+from hilum.card import ANY, Card, refuse_overwrite
 from hilum.config import train_config
 from hilum.data.split import read_split
 from hilum.errors import ConfigError
@@ -42,7 +42,7 @@ def ensemble(
     """
     if len(models) < 2 and not mirrored:
         raise ConfigError(f"{len(models)} model: an ensemble has two or more, or one and its mirror image")
-    vacant(out)
+    refuse_overwrite(out)
     loaded = [load(model) for model in models]
     cards = [card for _, card in loaded]
     if read_split(split).sha256 != cards[0].split_sha256:

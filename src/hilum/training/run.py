@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hilum.card import CARD, vacant
+from hilum.card import CARD, refuse_overwrite
 from hilum.config import TrainConfig
 from hilum.data.regions import segmenter_of
 from hilum.errors import ConfigError
@@ -192,7 +192,7 @@ def claim(out: Path, resume: bool) -> None:
     if not resume and (unfinished or (out / "history.csv").exists()):
         raise ConfigError(f"{out}: holds a run already; add --resume to continue it, or choose another out=")
     if not resume:
-        vacant(out)
+        refuse_overwrite(out)
     out.mkdir(parents=True, exist_ok=True)
 
 
