@@ -165,9 +165,9 @@ def test_a_lookup_table_is_carried_over_whatever_its_byte_order(
     ("elements", "first"),
     [
         ({"RescaleSlope": 1, "RescaleIntercept": -1024}, -1024),
-        ({}, 2**16 - 1024),
+        ({"RescaleSlope": 1, "RescaleIntercept": 2**16 - 1024}, 2**16 - 1024),
         ({"PixelRepresentation": 1}, -1024),
-        ({"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 2**15}, 2**16 - 1024),
+        ({"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 2**16 - 1024}, 2**16 - 1024),
     ],
 )
 def test_the_first_value_of_a_voi_table_has_the_sign_of_what_the_table_takes(

@@ -50,7 +50,7 @@ def pacs(
         ),
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option(help="CA certificates (PEM) to trust instead of the system's")
+        Path | None, typer.Option(help="CA certificates (PEM) to trust instead of certifi's")
     ] = None,
     plain_http: Annotated[
         bool,

@@ -45,5 +45,5 @@ class Settings:
     timeout: float = 30.0  # longest silence of the PACS
     limit: int = 128 * 2**20  # of one film
     plain_http: bool = False  # whether http to another machine is allowed
-    ca: Path | None = None  # certificates to trust instead of the system's
+    ca: Path | None = None  # certificates to trust instead of certifi's
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds the credentials
