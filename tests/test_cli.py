@@ -409,7 +409,7 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
     assert document["compared"] == document["model"]
     assert document["not available"] == ["sex"]
     assert document["warnings"] == []
-    assert "--by sex: not available, the data tell it of no film" in done.stderr
+    assert "--by sex: not available, no film has a value for it" in done.stderr
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert "Groups by sex: not available" in page
     assert "<li>hilum-six was evaluated on " in page

@@ -164,7 +164,7 @@ def evaluate(
     missing = [name for name, column in columns.items() if not any(column)]
     about |= {"groups": groups, "not available": missing}
     for name in missing:
-        print(f"--by {name}: not available, the data tell it of no film", file=sys.stderr)
+        print(f"--by {name}: not available, no film has a value for it", file=sys.stderr)
     about |= {"unreadable": cache.failures, **provenance(now())}
     write(evaluation, about, out)
     if runtime.card.task == "segment":
