@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Hilum's service and PACS worker: the light install with the extras serve and pacs. What it needs: docs/docker.md.
+# Hilum's service and PACS worker: the light install with the extras serve and pacs. Requirements: docs/docker.md.
 ARG PYTHON=python:3.13-slim-trixie
 
 # hadolint ignore=DL3006
@@ -22,7 +22,7 @@ LABEL org.opencontainers.image.title="Hilum" \
 RUN ["useradd", "--uid", "10001", "--user-group", "--no-create-home", "--home-dir", "/data", "hilum"]
 COPY --from=build /opt/hilum /opt/hilum
 RUN ["install", "--directory", "--owner=10001", "--group=10001", "--mode=0700", "/data"]
-# Nothing is written but to /data and, while films are decoded, to /tmp.
+# Only /data is written and, while films are decoded, /tmp.
 ENV PATH=/opt/hilum/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /data

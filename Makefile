@@ -1,7 +1,7 @@
-# Every target builds its own .venv; it needs Python 3.11 to 3.13 and pip, nothing else.
+# Every target installs what it needs into .venv. You need only Python 3.11 to 3.13 with pip.
 PYTHON ?= python3
 BIN := .venv/bin
-# Versions as in constraints.txt, files by their hashes in requirements.lock; torch has none, for some build their own.
+# Versions from constraints.txt, hashes from requirements.lock; torch has no hash because some machines build their own.
 PINS := --no-require-hashes -c constraints.txt -c requirements.lock --build-constraint requirements.lock
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS)
 export HILUM_DATA ?= ../shared/data
@@ -15,21 +15,21 @@ demo: .venv/light  ## a real DICOM chest film through the shipped models; result
 	$(BIN)/python -c "import csv; [print(f'{k:28} {v}') for k, v in next(csv.DictReader(open('demo/predictions.csv'))).items()]" && \
 	echo && echo "Open demo/RG1_UNCR.dcm.html in a browser, or look at demo/RG1_UNCR.dcm.overlay.png"
 
-serve: .venv/serve  ## the HTTP service and its viewer on http://localhost:8000; its data in hilum-data/
+serve: .venv/serve  ## the HTTP service and its viewer on http://localhost:8000; data in hilum-data/
 	$(BIN)/hilum serve --data hilum-data
 
-test: .venv/full  ## all tests but those of tests/services, a file of them on each core
+test: .venv/full  ## all tests except tests/services, one test file per core
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
 test-services: .venv/services  ## against a real PACS, database and browser; installs them with apt-get (Debian, Ubuntu)
 	$(BIN)/python -m pytest tests/services
 
 MINUTES ?= 60
-faults: .venv/full  ## tests/faults, and hilum.read fuzzed for an hour (MINUTES=60); inputs that fail are kept in build/faults
+faults: .venv/full  ## tests/faults, then the fuzzer for an hour (MINUTES=60); failing inputs are kept in build/faults
 	$(BIN)/python -m pytest tests/faults
 	$(BIN)/python tools/fuzz.py --minutes $(MINUTES) --keep build/faults
 
-check: .venv/release  ## format, lint, types, tests, licences, known holes
+check: .venv/release  ## format, lint, types, tests, licences, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,21 +37,21 @@ check: .venv/release  ## format, lint, types, tests, licences, known holes
 	$(BIN)/python tools/audit.py
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
-lock: .venv/release  ## requirements.lock, anew: after pyproject.toml or constraints.txt has changed
+lock: .venv/release  ## update requirements.lock after a change of pyproject.toml or constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 -c constraints.txt \
 	--all-extras --group dev --group images --group release --group services \
 	--no-emit-package torch --no-emit-package torchvision --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
-release: .venv/release  ## builds dist/ twice and compares, tries the wheel in an environment of its own, writes its parts list
+release: .venv/release  ## build dist/ twice and compare, test the wheel in a clean environment, write the SBOM
 	$(BIN)/python tools/release.py
 
-images: .venv/images  ## the container files through their linters; nothing is built
+images: .venv/images  ## lint the container files; nothing is built
 	$(BIN)/python -m pytest tests/test_docker.py
 
-golden: .venv/full  ## what hilum selftest compares with, anew: after a model has changed
+golden: .venv/full  ## update the reference outputs of hilum selftest after a change of a model
 	$(BIN)/python tools/golden.py
 
-bench: .venv/services  ## speed, memory and size, each beside something real; not a test
+bench: .venv/services  ## speed, memory and size, compared with other software; not a test
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/outlines.py
@@ -62,7 +62,7 @@ bench: .venv/services  ## speed, memory and size, each beside something real; no
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/peers.py
 
-docs: .venv/full  ## the command line's manual, the tables of results, and the models' pages
+docs: .venv/full  ## generate the command line manual, the result tables and the model pages
 	$(BIN)/python docs/manual.py > docs/cli.md
 	$(BIN)/python docs/tables.py
 	$(BIN)/hilum models hilum-gate --markdown > docs/models/hilum-gate.md
@@ -82,13 +82,13 @@ docs: .venv/full  ## the command line's manual, the tables of results, and the m
 	$(PIP) -e ".[demo,serve]"
 	@touch $@
 
-# torch first: asked for by another package, pip would replace a CPU build by several GB of CUDA packages.
+# torch first: as a dependency of another package, pip would replace a CPU build by several GB of CUDA packages.
 .venv/full: .venv/light
 	$(PIP) "torch==2.13.0"
 	$(PIP) -e ".[train,tune,demo,deid,dicom,serve,pacs,hub,openvino]" --group dev
 	@touch $@
 
-# Their names as Debian has them; what is there already is not asked for, so that a user without root can bring his own.
+# Program:Debian packages. Programs already on PATH are not installed, so users without root can provide their own.
 SERVICES := Orthanc:orthanc,orthanc-dicomweb storescu:dcmtk dciodvfy:dicom3tools psql:postgresql chromium:chromium wrk:wrk
 .venv/services: .venv/full
 	@missing=$$(for pair in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $${pair%%:*} >/dev/null || echo $${pair#*:} | tr , ' '; done); \

@@ -1,10 +1,10 @@
-"""What the audit of data sets finds on real films, and what it costs. Run: python benchmarks/audit.py [TABLE]
+"""Quality and cost of the data set audit on real films. Run: python benchmarks/audit.py [TABLE]
 
-Films named alike in two NIH folders are one picture: against that stand the pairs found from pictures alone,
-TABLE being the duplicates.csv of an audit of the three folders (without it they are audited here). Then films
-are copied with changes and looked for among the others; and the search is timed on more and more films.
-Thresholds were chosen on the patients of folds 0 and 1, so the others count. Times are the processor's, all
-threads together, and so hold on a busy machine too.
+NIH films with the same name in two folders are copies. These known copies are compared with the pairs that
+the audit finds from the pictures alone. TABLE is the duplicates.csv of an audit of the three folders; without
+it they are audited here. Then copies with changes are searched for among other films, and the search is timed
+on growing numbers of films. Thresholds were chosen on the patients of folds 0 and 1, so judge by the other
+folds. Times are processor time of all threads, so they also hold on a busy machine.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ FOLDERS = ("nih14", "nih14-256px", "nih14-64px")
 SPLIT = Path(__file__).parent.parent / "configs" / "splits" / "nih.csv"
 SIDES = {"chosen on (folds 0, 1)": ("0", "1"), "folds 2 to 4": ("2", "3", "4"), "test": ("test",)}
 COPIED = 150
-AMONG = ("2", "3")  # folds whose films the copies are looked for among
-COMPARED = 1000  # pairs that are timed
+AMONG = ("2", "3")  # folds whose films are searched for the copies
+COMPARED = 1000  # pairs whose comparison is timed
 COUNTS = (1500, 3000, 6000, 12_000)
 LARGE = 100_000
 
-Change = Callable[[Array, np.random.Generator], Array]  # a film (H, W) float32 in [0, 1], to another
+Change = Callable[[Array, np.random.Generator], Array]  # changes a film (H, W) float32 in [0, 1]
 
 
 def jpeg(film: Array, quality: int) -> Array:
@@ -49,7 +49,7 @@ def jpeg(film: Array, quality: int) -> Array:
 
 
 def cut(film: Array, rng: np.random.Generator, most: float) -> Array:
-    """Up to so much of the side cut off each edge."""
+    """The film with up to `most` of its side cut off at each edge."""
     top, bottom, left, right = (rng.uniform(0, most, 4) * len(film)).astype(int)
     return film[top : len(film) - bottom, left : len(film) - right]
 
@@ -72,9 +72,9 @@ CHANGES: dict[str, Change] = {
     "padded by an eighth": lambda film, _: cv2.copyMakeBorder(
         film, 0, 0, 32, 32, cv2.BORDER_CONSTANT, value=0
     ),
-    "turned by 90 degrees": lambda film, _: np.rot90(film),
+    "rotated by 90 degrees": lambda film, _: np.rot90(film),
     "mirrored": lambda film, _: np.fliplr(film),
-    "turned by 2 degrees": lambda film, _: cv2.warpAffine(
+    "rotated by 2 degrees": lambda film, _: cv2.warpAffine(
         film, cv2.getRotationMatrix2D((127.5, 127.5), 2, 1), (256, 256)
     ),
 }
@@ -85,7 +85,7 @@ def clahe(film: Array) -> Array:
 
 
 def named(films: list[Film], groups: list[tuple[int, ...]]) -> None:
-    """Recall: of names in two folders, whose films are found the same; precision: of pairs across folders."""
+    """Recall of the copies known by name; precision of the pairs found across folders."""
     by_name: dict[str, list[int]] = {}
     for place, film in enumerate(films):
         by_name.setdefault(film.sample.id, []).append(place)
@@ -94,7 +94,7 @@ def named(films: list[Film], groups: list[tuple[int, ...]]) -> None:
     true = {(min(pair), max(pair)) for pair in true}
     found = {(a, b) for some in groups for a in some for b in some if a < b}
     across = {pair for pair in found if len(folders(films, pair)) > 1}
-    print("| films | folders | named alike | recall | pairs | precision by name |\n|---|---|---|---|---|---|")
+    print("| films | folders | named alike | recall | pairs found | of one name |\n|---|---|---|---|---|---|")
     for side, parts in SIDES.items():
         for one, other in ((0, 1), (1, 2), (0, 2)):
             sets = {FOLDERS[one], FOLDERS[other]}
@@ -117,7 +117,7 @@ def folders(films: list[Film], pair: tuple[int, int]) -> set[str]:
 
 
 def share(cases: list[tuple[int, bool]], films: list[Film]) -> str:
-    """A share with its interval over patients; the exact bound where all cases are alike."""
+    """A share with its interval over patients; if all cases agree, the exact interval."""
     if not cases:
         return ""
     patients = np.array([films[place].sample.patient for place, _ in cases])
@@ -129,7 +129,7 @@ def share(cases: list[tuple[int, bool]], films: list[Film]) -> str:
 
 
 def changed(films: list[Film], looks: Array) -> None:
-    """How many changed copies are found among all films, and whether anything else is found with them."""
+    """How many changed copies are found, and how many wrong films."""
     pool = [i for i, film in enumerate(films) if film.data_set == f"nih:{FOLDERS[1]}" and film.part in AMONG]
     chosen = np.random.default_rng(0).choice(pool, COPIED, replace=False)
     others = [i for i, film in enumerate(films) if film.part in AMONG]
@@ -153,10 +153,12 @@ def changed(films: list[Film], looks: Array) -> None:
 
 
 def timed(films: list[Film]) -> None:
-    """Processor seconds of each part on more and more films, and the power of their number it grows with."""
+    """Processor seconds of each part for growing numbers of films, and the exponent of the growth."""
     order = np.random.default_rng(0).permutation(len(films))
     seconds = []
-    print("\n| films | reading, s | search, s | pairs to compare | each, ms |\n|---|---|---|---|---|")
+    print(
+        "\n| films | reading, s | search, s | pairs to compare | comparing, each, ms |\n|---|---|---|---|---|"
+    )
     for count in COUNTS:
         some = [films[i].sample for i in order[:count]]
         read_in, looks = clocked(lambda some=some: gather(some).looks)
@@ -169,8 +171,8 @@ def timed(films: list[Film]) -> None:
         each = 1000 * compared / len(few)
         print(f"| {count} | {read_in:.1f} | {searched:.1f} | {len(pairs)} | {each:.1f} |", flush=True)
     powers = np.log(np.array(seconds[-1]) / seconds[-2]) / np.log(COUNTS[-1] / COUNTS[-2])
-    print("| grows with the power | " + " | ".join(f"{power:.2f}" for power in powers) + " | |")
-    # Of a large data set each block of films is compared with all; turned views with half of them on average.
+    print("| exponent of the growth | " + " | ".join(f"{power:.2f}" for power in powers) + " | |")
+    # In a large data set each block is compared with all films, rotated views with half of them on average.
     rng = np.random.default_rng(0)
     plain, views = (rng.normal(size=size).astype(np.float32) for size in ((LARGE, 128), (10, 128, 128)))
     views, plain = views / np.sqrt(np.float32(128)), plain / np.sqrt(np.float32(128))
@@ -185,7 +187,7 @@ def clocked(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def from_table(path: Path, films: list[Film]) -> list[tuple[int, ...]]:
-    """The groups of a duplicates.csv, as places of the films."""
+    """The groups of a duplicates.csv, as indices of the films."""
     places = {(film.sample.id, film.data_set): i for i, film in enumerate(films)}
     groups: dict[str, set[int]] = {}
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
-"""What the look for burnt-in words finds on phantoms with and without them, and flags on real films.
+"""Detection of burned-in annotations: on phantoms with and without them, and on real films.
 
 Run: python benchmarks/burnt_in.py [FOLDER...]. Words are drawn on phantoms of 1,024 pixels in several
-heights, places and greys; folders of real films (which carry words of their own) are only counted.
+heights, places and grey levels. In folders of real films, which may have annotations, detections are counted.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hilum.types import Array
 FILMS, EACH, SIDE, SEED = 100, 10, 1024, 2026
 HEIGHTS = (8, 16, 40)  # pixels of a capital letter
 WORDS = ("DOE", "MILLER", "MILLER JANE 1948-03-12")
-GREYS = (30, 60, 120)  # of 255, on a black corner
+GREYS = (30, 60, 120)  # of 255, in a black corner
 PLACES = {"corner": (0.03, 0.06), "foot": (0.35, 0.97), "middle": (0.4, 0.5)}
 
 
 def lettered(film: Array, text: str, height: int, at: tuple[float, float], grey: int = 250) -> Array:
-    """A film (H, W) uint8 with a text whose lower left corner lies at these shares of width and height."""
-    scale = height / 21.5  # of OpenCV's fonts a capital is 21.5 pixels high at scale 1
+    """A film (H, W) uint8 with a text; `at`: its lower left corner as shares of width and height."""
+    scale = height / 21.5  # a capital of OpenCV's fonts is 21.5 pixels high at scale 1
     corner = round(at[0] * film.shape[1]), round(at[1] * film.shape[0])
     drawn = film.copy()
     cv2.putText(
@@ -46,7 +46,7 @@ def share(films: Iterator[Array]) -> str:
 
 def main() -> None:
     films = [draw(SEED + i, size=SIDE).pixels for i in range(FILMS)]
-    print(f"phantoms with a side marker alone\t{share(iter(films))}")
+    print(f"phantoms with only a side marker\t{share(iter(films))}")
     marked = (lettered(film, "R AP", 24, PLACES["corner"]) for film in films)
     print(f"phantoms with R AP as well\t{share(marked)}", flush=True)
     for text, height, place in product(WORDS, HEIGHTS, PLACES):

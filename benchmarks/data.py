@@ -1,12 +1,12 @@
-"""Films a second into a training loop: our cache beside a folder of PNG, and WebDataset shards of them.
+"""Loading speed for training: Hilum's cache, a folder of PNG, and WebDataset shards of these PNG.
 
-Run: python benchmarks/data.py (draws 200 phantoms and copies each ten times; fetches webdataset's wheel; one
-way a process, in alternating blocks)
+Run: python benchmarks/data.py (draws 200 phantoms, copies each ten times and downloads webdataset's wheel;
+each way runs in its own process, in alternating blocks)
 
-Each way gives the same augmented films of 224 x 224 in batches of 32, with as many loading processes as there
-are cores. Cold: after the files have left the system's memory; warm: once more. "Of the training process" is
-the processor time that receiving a film costs the process that trains, which no number of loading processes
-makes less. Beside them, what a network (MobileNetV2) takes of such films in training here.
+Each way gives the same augmented films of 224 x 224 in batches of 32, with one loading process per core.
+Cold: with an empty page cache; warm: once more. "Time of the training process" is the processor time that
+receiving a film costs the training process; more loading processes do not reduce it. For comparison, the last
+row gives the films a second that MobileNetV2 consumes in training here.
 """
 
 from __future__ import annotations
@@ -173,14 +173,14 @@ def main() -> None:
         needed = float(run(NETWORK, folder, SIZE))
     middle = {key: statistics.median(rates) for key, rates in measured.items()}
     first = next(iter(WAYS))
-    head = ("cold", "warm", "against PNG", "against the need", "of the training process, ms")
+    head = ("cold", "warm", "against PNG", "against the need", "time of the training process, ms a film")
     print(f"| films a second, {workers} loading processes | {' | '.join(head)} |")
     print("|---|---|---|---|---|---|")
     for name in WAYS:
         cold, warm = middle[name, "cold"], middle[name, "warm"]
         against = f"{warm / middle[first, 'warm']:.1f} x | {warm / needed:.0f} x"
         print(f"| {name} | {cold:.0f} | {warm:.0f} | {against} | {middle[name, 'own']:.2f} |")
-    print(f"| what MobileNetV2 takes in training here, by itself | | {needed:.0f} | | | |")
+    print(f"| need of MobileNetV2 in training here, by itself | | {needed:.0f} | | | |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What the input gate refuses and what it catches, on films held back from its network.
+"""What the input gate refuses and catches, on films that its network never saw.
 
 Run: python benchmarks/gate.py [tune|test] (needs HILUM_DATA, scikit-image and pydicom-data). Thresholds were
-chosen on "tune"; "test" is for the published figures. Wrong films are made from right ones by
-`hilum.data.wrong`.
+chosen on "tune"; "test" is for the published figures. `hilum.data.wrong` makes wrong films from true ones.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ SPLIT = ROOT / "configs" / "splits" / "gate.csv"
 NIH = ("nih:$HILUM_DATA/nih14-256px", "nih:$HILUM_DATA/nih14", "nih:$HILUM_DATA/nih14-64px")
 MASKS = ("masks:$HILUM_DATA/jsrt", "masks:$HILUM_DATA/shenzhen")
 SEED = 2026
-EACH = 100  # NIH films that are spoiled in each way; JSRT's and Shenzhen's all are, to half as many
+EACH = 100  # NIH films made wrong in each way; of JSRT and Shenzhen together half as many
 
-LARGE = 512  # pixels a side, of films before they are spoiled
+LARGE = 512  # pixels a side of films before they are made wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One picture and who it is of, for intervals over patients."""
+    """One picture and its patient, for intervals over patients."""
 
     film: str
     patient: str
@@ -52,7 +51,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the gate said of one picture."""
+    """The gate's verdict on one picture."""
 
     film: str
     patient: str
@@ -65,7 +64,9 @@ def main() -> None:
     gate = Runtime(find(GATE), threads=1)
     pipeline = Pipeline(Runtime(find(SEGMENTER)), None, gate=gate)
     right, others = right_films(part), held_back(["pictures:2000@7"], part)
-    print(f"| true films ({part}) | films | patients | refused | flagged as mirrored | as a child's |")
+    print(
+        f"| true films ({part}) | films | patients | refused | flagged as mirrored | flagged as a child's |"
+    )
     print("|---|---|---|---|---|---|")
     verdicts = {source: ask(pipeline, films) for source, films in right.items()}
     verdicts["all"] = [verdict for some in verdicts.values() for verdict in some]
@@ -94,7 +95,7 @@ def held_back(names: Sequence[str], part: str) -> list[Sample]:
 
 
 def right_films(part: str) -> dict[str, list[Input]]:
-    """Frontal films of the part, by source; of DICOM files there are three, for the test alone."""
+    """Frontal films of the part, by source; the DICOM files are only in the test part."""
     films = {"NIH": [opened(sample) for sample in held_back(NIH, part)]}
     for sample in held_back(MASKS, part):
         films.setdefault({"jsrt": "JSRT", "shenzhen": "Shenzhen"}[sample.site], []).append(opened(sample))
@@ -121,12 +122,12 @@ def opened(sample: Sample) -> Input:
 
 def radiograph(sample: Sample) -> Radiograph:
     film = read(pixels_of(sample.image))
-    # As the header of a DICOM file would say it.
+    # The age as a DICOM header would give it.
     return replace(film, origin=replace(film.origin, path=sample.id, age=sample.age))
 
 
 def wrong_inputs(part: str, others: Sequence[Sample]) -> dict[str, tuple[str, list[Input]]]:
-    """What must be caught, by kind: the code to expect, and the pictures."""
+    """Pictures that must be caught, by kind, with the expected code."""
     rng = np.random.default_rng(SEED)
     chosen = []
     for names, count in ((NIH, EACH), (MASKS, EACH // 2)):
@@ -150,7 +151,7 @@ def wrong_inputs(part: str, others: Sequence[Sample]) -> dict[str, tuple[str, li
 
 
 def enlarged(sample: Sample) -> Array:
-    """The film on more pixels, so that a part of it is not refused for its size alone."""
+    """The film with more pixels, so that a part of it is not refused because of its size."""
     film = cv2.resize(pixels_of(sample.image), (LARGE, LARGE), interpolation=cv2.INTER_CUBIC)
     return np.asarray(film.clip(0, 1))
 
@@ -160,7 +161,7 @@ def small(film: Radiograph) -> Radiograph:
 
 
 def blank(film: Radiograph) -> Radiograph:
-    """An unexposed plate: one grey, and what little noise a detector has."""
+    """An unexposed plate: one grey level with a little detector noise."""
     rng = np.random.default_rng(int(film.pixels.sum()))
     return read(np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, 0.003, (256, 256)), 0, 1))
 
@@ -187,7 +188,7 @@ SPOILED: dict[str, tuple[str, Callable[[Radiograph], Radiograph]]] = {
 
 
 def ask(pipeline: Pipeline, inputs: Sequence[Input]) -> list[Verdict]:
-    """What the gate says of each picture; one that cannot be read at all is caught too."""
+    """The gate's verdict on each picture; a picture that cannot be read counts as refused."""
 
     def sources() -> Iterator[Radiograph]:
         for one in inputs:
@@ -207,7 +208,7 @@ def ask(pipeline: Pipeline, inputs: Sequence[Input]) -> list[Verdict]:
 
 
 def shown(verdicts: Sequence[Verdict], hit: Callable[[Verdict], bool]) -> str:
-    """A share with its 95 % interval over patients; where all are alike, the exact bound."""
+    """A share with its 95 % interval over patients; if all agree, the exact interval."""
     hits = np.array([hit(one) for one in verdicts], float)
     patients = np.array([one.patient for one in verdicts])
     rng = np.random.default_rng(0)

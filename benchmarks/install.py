@@ -1,4 +1,4 @@
-"""What the light install costs: size on disk by package, start-up times. Run: python benchmarks/install.py"""
+"""Size of the light install by package, and start-up times. Run: python benchmarks/install.py"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def light_install(place: Path) -> Path:
-    """A fresh virtual environment with ``pip install .`` and nothing else; returns its python."""
+    """The python of a new virtual environment that has only ``pip install .``."""
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     python = place / "bin" / "python"
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -42,18 +42,18 @@ def sizes(venv: Path) -> None:
     for name, size in sorted(measured.items(), key=lambda pair: -pair[1])[:12]:
         print(f"| {name} | {size / 1e6:.0f} | {size / total:.0%} |")
     print(f"| all of the virtual environment | {total / 1e6:.0f} | 100 % |")
-    print(f"| torch | {usage(packages / 'torch') / 1e6:.0f} | none wanted |\n")
+    print(f"| torch | {usage(packages / 'torch') / 1e6:.0f} | should be 0 |\n")
 
 
 def usage(path: Path) -> int:
-    """Bytes of a file or of all files below a folder, links not followed."""
+    """Bytes of a file or of all files below a folder; links are not followed."""
     if path.is_symlink() or path.is_file():
         return path.lstat().st_size
     return sum(entry.lstat().st_size for entry in path.rglob("*") if entry.is_symlink() or entry.is_file())
 
 
 def starts(python: Path, folder: Path) -> None:
-    """Cold starts beside the interpreter's own, interleaved so that noise meets all alike."""
+    """Cold starts compared with an empty Python, interleaved so that noise affects all equally."""
     chest = phantom_film(folder)
     hilum = str(python.with_name("hilum"))
     commands = {

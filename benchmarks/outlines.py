@@ -1,7 +1,7 @@
-"""Milliseconds a film: hilum-lungs in ONNX Runtime beside torchxrayvision's PSPNet, each at its own size.
+"""Milliseconds a film: hilum-lungs in ONNX Runtime and torchxrayvision's PSPNet, each at its own size.
 
-Run: python benchmarks/outlines.py (fetches torchxrayvision's wheel alone and imports its network only;
-weights are random, which serves for speed; one runtime a process, in alternating blocks, two threads each)
+Run: python benchmarks/outlines.py (downloads only torchxrayvision's wheel and imports only its network. Its
+weights are random, which is enough for speed. One runtime per process, alternating blocks, two threads each.)
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ timed(run, 3)
 
 NAMES = {
     "hilum-lungs, the network on 256 x 256": NETWORK,
-    "hilum-lungs, film of 1024 x 1024 to outlines with their quality": WHOLE,
+    "hilum-lungs, film of 1024 x 1024 to outlines with their estimated quality": WHOLE,
     f"{PEER}, PSPNet on 512 x 512, eager torch": PSPNET,
 }
 

@@ -1,10 +1,10 @@
-"""Should patients or films count where probabilities and thresholds are fitted? Asked of tuning films.
+"""Should calibration and thresholds be fitted per patient or per film? A comparison on tuning films.
 
     hilum evaluate MODEL DATASET --split SPLIT --part tune --out runs/tune
     python benchmarks/patients.py runs/tune/films.csv
 
-Again and again both are fitted on half of the patients, each patient or each film counting as one, and judged
-on the other half, by patient: how much more is seen there than said, and the Youden index.
+Both are fitted repeatedly on a random half of the patients, with each patient or each film counting once. The
+other half gives, patient-weighted, the ratio of observed to predicted frequency and the Youden index.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TIMES = 200
 
 
 def cut_of(odds: Array, truth: Array, weights: Array) -> float:
-    """Where Youden's index is largest, films counting with their weights."""
+    """The threshold with the largest Youden index, with weighted films."""
     order = np.argsort(odds)
     below = [np.cumsum(of[order]) / of.sum() for of in (weights * (1 - truth), weights * truth)]
     best = int(np.argmax(below[0] - below[1]))
@@ -31,13 +31,18 @@ def cut_of(odds: Array, truth: Array, weights: Array) -> float:
 
 
 def main(table: Path) -> None:
-    """Print a line a label, and the mean of all."""
+    """Print one line per label, and the mean."""
     verdicts = read_verdicts(table)
     names, place = np.unique(verdicts.patients, return_inverse=True)
     weights = patient_weights(verdicts.patients)
     rng = np.random.default_rng(0)
     halves = [rng.permutation(len(names)) < len(names) / 2 for _ in range(TIMES)]
-    columns = ("seen / said, films", "seen / said, patients", "Youden, films", "Youden, patients")
+    columns = (
+        "observed / predicted, films",
+        "observed / predicted, patients",
+        "Youden, films",
+        "Youden, patients",
+    )
     print("\t".join(("label", "prevalence, films", "prevalence, patients", *columns)))
     means = []
     for i, label in enumerate(verdicts.labels):

@@ -1,8 +1,8 @@
-"""A pipeline of MONAI's parts over a folder of films, as `peers.py` runs it in an environment of its own.
+"""A pipeline of MONAI's components over a folder of films; `peers.py` runs it in a separate environment.
 
 Run: python peer_monai.py FILMS OUT scores|all. Dictionary transforms, a DataLoader with two workers, MONAI's
-DenseNet121 at 224 and its U-Net at 256, masks inverted to the film's size and written by its own savers.
-Weights are random: only speed is told. Prints milliseconds a film of each stage as JSON.
+DenseNet121 at 224 and its U-Net at 256; MONAI's own transforms resize the masks to the film's size and save
+them. Weights are random, so only speed can be compared. Prints milliseconds a film for each stage as JSON.
 """
 
 from __future__ import annotations

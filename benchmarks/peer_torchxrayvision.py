@@ -1,8 +1,8 @@
 """TorchXRayVision's documented path over a folder of films, as `peers.py` runs it.
 
-Run: python peer_torchxrayvision.py FILMS OUT scores|all. As its README and its notebook on segmentation have
-it: skimage reads, `normalize` scales, centre crop and `XRayResizer` to 224 (512 for the PSPNet), film by
-film. Weights are random: only speed is told. Prints milliseconds a film of each stage as JSON.
+Run: python peer_torchxrayvision.py FILMS OUT scores|all. As in its README and its segmentation notebook:
+skimage reads, `normalize` scales, then centre crop and `XRayResizer` to 224 (512 for the PSPNet), one film at
+a time. Weights are random, so only speed can be compared. Prints milliseconds a film for each stage as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import skimage.io
 import torch
 from PIL import Image
 
-# PyPI's torchvision beside a CPU build of torch lacks these two operators, and would not import.
+# With a CPU build of torch, PyPI's torchvision lacks these two operators and cannot be imported.
 _operators = torch.library.Library("torchvision", "FRAGMENT")
 for _name in ("nms", "qnms"):
     if not hasattr(torch.ops.torchvision, _name):
@@ -62,7 +62,7 @@ def main(films: Path, out: Path, forms: str) -> None:
 
 
 def _segmenter(folder: Path) -> torch.nn.Module:
-    """The PSPNet as its constructor loads it, from a file of random weights in the place of its download."""
+    """The PSPNet, loaded by its constructor from a file of random weights instead of its download."""
     weights = {f"module.{name}": value for name, value in pspnet(14).state_dict().items()}
     torch.save(weights, folder / "pspnet_chestxray_best_model_4.pth")
     return xrv.baseline_models.chestx_det.PSPNet(cache_dir=str(folder))

@@ -1,9 +1,9 @@
-"""Hilum beside TorchXRayVision's documented path and a pipeline of MONAI's parts: the same films, one run.
+"""Hilum, TorchXRayVision's documented path and a pipeline of MONAI's components on the same films.
 
-Run: python benchmarks/peers.py [FOLDER] (some twenty minutes on 2 cores; FOLDER keeps the environments
-for the next run). Each has an environment of its own, the peers with a CPU torch. Networks have random
-weights there and Hilum's own here: only speed, memory and size are compared. One program a process, in
-alternating blocks; each is timed from the start of its process to its end.
+Run: python benchmarks/peers.py [FOLDER] (about 20 minutes on 2 cores; FOLDER keeps the environments for the
+next run). Each program has its own environment, the peers' with a CPU torch. The peers' networks have random
+weights, Hilum has its own, so only speed, memory and size are compared. Each program runs in its own process,
+in alternating blocks, and is timed from the start of the process to its end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def environment(place: Path, *packages: str) -> Path:
-    """A virtual environment with these packages, the first two, torch and torchvision, before the others."""
+    """A virtual environment with these packages; the first two (torch, torchvision) are installed first."""
     if not (place / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
         for some in (packages[:2], packages[2:]):
@@ -51,7 +51,7 @@ def environment(place: Path, *packages: str) -> Path:
 
 
 def hilum_environment(place: Path) -> Path:
-    """An environment with Hilum as it is now, kept from an earlier run or not."""
+    """An environment with the current Hilum, reinstalled even if the folder is kept."""
     light_install(place)
     return place
 
@@ -60,7 +60,7 @@ Figures = dict[tuple[str, str], dict[str, list[float]]]
 
 
 def measured(kept: Path, work: Path) -> Figures:
-    """(Program, what it does) -> cold start, seconds of all films, and peak memory, a value a block."""
+    """(Program, "scores" or "all") -> cold start, seconds for all films, peak memory; one value per block."""
     found: Figures = {}
     for block in range(BLOCKS):
         for program in (XRV, MONAI, HILUM):
@@ -86,7 +86,7 @@ def command(kept: Path, program: str, films: Path, out: Path, forms: str) -> lis
 
 
 def timed(program: list[str]) -> tuple[float, float, str]:
-    """Seconds from start to end, peak memory in MB of it and its children, and what it said."""
+    """Seconds from start to end, peak memory in MB with children, and the output."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(program, stdout=said, stderr=subprocess.DEVNULL)
@@ -102,11 +102,11 @@ def timed(program: list[str]) -> tuple[float, float, str]:
 
 
 def resident(pid: int) -> float:
-    """MB that a process and its children hold at this moment, what they share counted once."""
+    """Memory in MB of a process and its children now; shared memory counts once."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         own = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return 0.0
     shares = sum(int(line.split()[1]) for line in own.splitlines() if line.startswith("Pss:"))
     return shares / 1000 + sum(resident(int(child)) for child in children)
@@ -126,7 +126,7 @@ def report(figures: Figures, sizes: dict[str, int]) -> None:
             f"| {program} | {what[forms]} | {cold:.2f} | {FILMS / films:.2f} | {base / films:.1f} x "
             f"| {memory:.0f} | {sizes[program] / 1e6:.0f} |"
         )
-    print("\nMilliseconds a film of each stage (Hilum's: python benchmarks/stages.py):\n")
+    print("\nMilliseconds a film for each stage (for Hilum: python benchmarks/stages.py):\n")
     for (program, forms), told in figures.items():
         stages = {key[3:]: statistics.median(spent) for key, spent in told.items() if key.startswith("ms ")}
         if stages:

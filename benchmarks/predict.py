@@ -1,6 +1,6 @@
-"""Films a second and peak memory of ``hilum predict``, beside eager torch on the same two networks.
+"""Films a second and peak memory of ``hilum predict``; its two networks compared with eager torch.
 
-Run: python benchmarks/predict.py (films are generated; one runtime a process, in alternating blocks)
+Run: python benchmarks/predict.py (films are generated; one runtime per process, in alternating blocks)
 """
 
 from __future__ import annotations

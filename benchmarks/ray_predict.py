@@ -1,8 +1,8 @@
-"""Films a second of ``hilum predict --engine ray``: two workers on two cores beside one on one core.
+"""Films a second of ``hilum predict --engine ray``: two workers on two cores against one on one core.
 
-Run: python benchmarks/ray_predict.py (films are generated; alternating blocks, every process bound to the
-cores named, Ray's own and the driver among them. A rate is that of the middle of a run; its start is told
-apart. Two local runs at once, a core each, show what the machine itself gives for the second core.)
+Run: python benchmarks/ray_predict.py (films are generated; alternating blocks. Every process, including Ray's
+own and the driver, is bound to the named cores. Rates are from the middle of a run; the start is reported
+separately. Two local runs at once, one core each, show how much the machine gains from the second core.)
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def times(out: Path) -> list[float]:
-    """When results appeared: parts, or without them each film's own file."""
+    """Times at which results appeared: parts or, if there are none, files of single films."""
     return sorted(path.stat().st_mtime for path in (out / "predictions.parquet").glob("*")) or sorted(
         path.stat().st_mtime for path in out.glob("*.json")
     )
@@ -97,7 +97,7 @@ def draw_films(folder: Path, count: int) -> None:
 def begin(films: Path, out: Path, cores: tuple[int, ...], options: list[str]) -> subprocess.Popen[bytes]:
     """One ``hilum predict`` bound to the cores."""
     command = [*COMMAND, "predict", films, "--out", out, "--as", "csv,json", "--part", str(PART), *options]
-    # Ray's workers give way to all other processes, which on a machine of many users tells little.
+    # By default Ray's workers have low priority, which distorts the measurement on a shared machine.
     about = os.environ | {"RAY_worker_niceness": "0"}
     bind = partial(os.sched_setaffinity, 0, cores)
     quiet = subprocess.DEVNULL
@@ -105,7 +105,7 @@ def begin(films: Path, out: Path, cores: tuple[int, ...], options: list[str]) ->
 
 
 def waited(*runs: subprocess.Popen[bytes]) -> None:
-    """Until they have ended; 1 tells of films that were refused."""
+    """Wait until the runs have ended; exit code 1 means that films were refused."""
     if any(run.wait() not in (0, 1) for run in runs):
         raise SystemExit("a run failed")
 

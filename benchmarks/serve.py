@@ -1,7 +1,7 @@
-"""Throughput, latency and memory of ``hilum serve`` on loopback, beside the bare pipeline.
+"""Throughput, latency and memory of ``hilum serve`` on loopback, compared with the pipeline alone.
 
-Run: python benchmarks/serve.py [SECONDS] (needs wrk; films are generated). Each number of clients has a
-service of its own, and the pipeline alone is measured before it, on the same films.
+Run: python benchmarks/serve.py [SECONDS] (needs wrk; films are generated). Each number of clients gets a new
+service. The pipeline alone is measured before it, on the same films.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-CLIENTS = (1, 8, 32, 128)  # the last are more than may wait
+CLIENTS = (1, 8, 32, 128)  # the last number exceeds the queue
 QUEUE = 64
 FILMS = 8
 
@@ -86,7 +86,16 @@ def main() -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("needs wrk; install the Debian package of that name")
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    heads = ("clients", "pipeline alone, films/s", "films/s", "of it", "p50 ms", "p95 ms", "p99 ms", "503")
+    heads = (
+        "clients",
+        "pipeline alone, films/s",
+        "service, films/s",
+        "share",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "503",
+    )
     print(*heads, "errors", "RSS MB, start", "end", sep="\t")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -112,14 +121,14 @@ def draw_films(folder: Path) -> None:
 
 
 def alone(films: Path, seconds: float, clients: int) -> float:
-    """Films a second without a service: one after the other for a single client, else decoded ahead."""
+    """Films a second without a service: one after the other for one client, decoded ahead for more."""
     command = [sys.executable, "-c", BARE, films, str(seconds), str(clients)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def served(folder: Path, clients: int, seconds: float) -> tuple[dict[str, float], float, float]:
-    """What wrk saw, and the memory of the service with its decoders before and after, MB."""
+    """The results of wrk, and the memory in MB of service and decoders before and after."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -147,7 +156,7 @@ def wait(url: str) -> None:
             time.sleep(0.1)
         else:
             return
-    raise SystemExit("the service does not come up")
+    raise SystemExit("the service does not start")
 
 
 def load(folder: Path, url: str, clients: int, seconds: float) -> dict[str, float]:

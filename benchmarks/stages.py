@@ -1,10 +1,10 @@
-"""Where the milliseconds of ``hilum predict`` go, from a film's bytes to its files, and how far they overlap.
+"""Time of each stage of ``hilum predict``, from reading a film to writing its files, and their overlap.
 
 Run: python benchmarks/stages.py (films are generated: PNG and uncompressed DICOM of 1024 and 2500 pixels)
 
-First each stage by itself, one film at a time, median over the films. Then the whole command's films a
-second, its start included, as a share of what decoding and the networks alone would allow: the same films
-read by as many threads as there are cores, and the networks fed with films that are prepared, nothing else.
+First, each stage is timed alone, one film at a time (median over the films). Then the rate of the whole
+command, start included, is compared with what reading and the networks alone allow: the same films are read
+with one thread per core, and the networks run on prepared films.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def draw_films(folder: Path, side: int) -> None:
-    """The same films as PNG and as DICOM without compression."""
+    """The same films as PNG and as uncompressed DICOM."""
     for form in ("png", "dcm"):
         (folder / form).mkdir(parents=True)
     for i in range(FILMS[side]):
@@ -77,7 +77,7 @@ def dicom(pixels: np.ndarray) -> Any:
 
 
 def apart(films: Path) -> dict[str, float]:
-    """Milliseconds of each stage, one film at a time: the median film's."""
+    """Milliseconds of each stage for one film at a time, median over the films."""
     spent: dict[str, list[float]] = defaultdict(list)
     pipeline = load()
     out = films.parent / f"apart-{films.name}"
@@ -97,7 +97,7 @@ def apart(films: Path) -> dict[str, float]:
 
 @contextmanager
 def timed_stages(spent: dict[str, list[float]]) -> Iterator[None]:
-    """The stages that `Pipeline.analyse` calls, each with a clock."""
+    """Time every stage that `Pipeline.analyse` calls."""
     kept = {stage: getattr(path_of_films, stage) for stage in STAGES}
     for stage, function in kept.items():
         setattr(path_of_films, stage, clocked(spent, stage, function))
@@ -120,7 +120,7 @@ def clocked(spent: dict[str, list[float]], stage: str, function: Callable[..., A
 
 
 def together(films: Path, out: Path) -> tuple[float, float]:
-    """Films a second of the command, and what decoding and the networks alone would allow, in turns."""
+    """Films a second of the command, and what reading and the networks alone allow, measured in turns."""
     pipeline, count = load(explain="none", threads=1), len(list(films.iterdir()))
     bare, whole = [], []
     for block in range(BLOCKS):
@@ -131,7 +131,7 @@ def together(films: Path, out: Path) -> tuple[float, float]:
 
 
 def decoding(films: Path) -> float:
-    """Seconds to read all films with a thread a core, nothing kept."""
+    """Seconds to read all films with one thread per core; no film is kept."""
     began = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(lambda source: read(source).pixels.shape, sorted(films.iterdir())):
@@ -140,7 +140,7 @@ def decoding(films: Path) -> float:
 
 
 def networks(pipeline: Pipeline, count: int) -> float:
-    """Seconds of the three networks over so many prepared films, a film a core."""
+    """Seconds of the three networks for so many prepared films, one film per core at a time."""
     assert pipeline.gate and pipeline.classifier  # noqa: S101 - the shipped pipeline has both
     three = [(one, prepared(one)) for one in (pipeline.gate, pipeline.segmenter, pipeline.classifier)]
 

@@ -1,11 +1,11 @@
-"""Films a second in training: our loop beside a plain PyTorch loop and Lightning's Trainer, the same films.
+"""Films a second in training: Hilum's loop, a plain PyTorch loop and Lightning's Trainer on the same films.
 
-Run: python benchmarks/train.py (draws 100 phantoms, copies each fifteen times; fetches lightning's wheel; one
-loop a process, in alternating blocks)
+Run: python benchmarks/train.py (draws 100 phantoms, copies each 15 times, downloads lightning's wheel; one
+loop per process, in alternating blocks)
 
-MobileNetV2 at 128 pixels in batches of 32, augmented by one thread in the training process, AdamW, bf16 where
-the processor has it. The ceiling is the same step over one batch that lies in memory: no film is read or
-augmented, no gradient clipped, no average of weights kept. Of two epochs the second is timed.
+MobileNetV2 at 128 pixels in batches of 32, augmented by one thread in the training process, AdamW, bf16 if
+the processor supports it. The reference, "the ceiling", is the same step on one batch in memory: it reads and
+augments no films, clips no gradients and averages no weights. The second of two epochs is timed.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def main() -> None:
                 rates.setdefault(name, []).append(rate)
     middle = {name: statistics.median(found) for name, found in rates.items()}
     ceiling = next(iter(middle.values()))
-    print("| loop | films a second | of the ceiling |\n|---|---|---|")
+    print("| loop | films a second | share of the step alone |\n|---|---|---|")
     for name, rate in middle.items():
         print(f"| {name} | {rate:.0f} | {rate / ceiling:.0%} |")
 

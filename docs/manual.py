@@ -1,4 +1,4 @@
-"""Print the command line's manual, docs/cli.md: `make docs`."""
+"""Print the command line manual, docs/cli.md: `make docs`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typer.main import get_command
 
 from hilum.cli import app
 
-# What Click keeps line by line begins with a backspace; Markdown keeps what stands in a fence.
+# Click marks text whose line breaks it keeps with a backspace; in Markdown such text goes into a code fence.
 KEPT = re.compile(r"^\x08\n(.*:)\n((?:  .*\n)+)", re.MULTILINE)
 
 
 def manual() -> str:
-    """Every verb's help in Markdown."""
+    """The help of every command in Markdown."""
     hilum = get_command(app)
     text = get_docs_for_click(obj=hilum, ctx=hilum.make_context("hilum", [], resilient_parsing=True))
     return KEPT.sub(lambda found: f"{found[1]}\n\n```\n{outdented(found[2])}```\n", text).strip() + "\n"

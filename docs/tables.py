@@ -1,9 +1,9 @@
-"""Fills the tables of docs/results/*.md from the files beside them, and draws one: python docs/tables.py
+"""Fill the tables of docs/results/*.md from the files beside them, and draw one: python docs/tables.py
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, where it is written anew; so a number
-is copied by nobody. The files are what `hilum evaluate` wrote, see the command beside each table. Of a
-table after ``<!-- figures: NAME -->`` the columns in `COLUMNS` are written, from the csv of that study, by
-the run that a row begins with; other columns, and rows of no run, stay as they are.
+A table between ``<!-- table: NAME -->`` and ``<!-- end -->`` is replaced, so no number is copied by hand. The
+files were written by `hilum evaluate` with the command on the page. In a table after
+``<!-- figures: NAME -->`` only the columns in `COLUMNS` are filled, from the csv of that study. A row begins
+with the name of its run. Other columns and rows without a run are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Figures = dict[tuple[str, str, str], dict[str, Any]]
 
 
 def evaluation(name: str) -> tuple[dict[str, Any], Figures]:
-    """An evaluation.json, and its figures by subject, measure and condition."""
+    """An evaluation file and its figures by subject, measure and condition."""
     document = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
     return document, {(one["subject"], one["measure"], one["condition"]): one for one in document["figures"]}
 
@@ -110,7 +110,7 @@ def six_confusion() -> str:
 
 
 def groups(name: str) -> str:
-    """The AUROC of each label in each group of films that a label was told in."""
+    """The AUROC of each label in each group of films."""
     _, of = evaluation(name)
     found = [at for subject, measure, at in of if (subject, measure) == (LABELS[0], "AUROC") and at]
     rows = [
@@ -146,7 +146,7 @@ COLUMNS = {
 
 
 def runs(name: str, lines: Sequence[str]) -> str:
-    """A table whose rows are a study's runs, with the study's figures."""
+    """A table with one row per run of a study, filled with the figures of the study."""
     with (HERE / "results" / f"{name}.csv").open(encoding="utf-8") as file:
         of = {
             (row["run"], row["subject"], row["measure"], row["condition"]): row
@@ -163,7 +163,7 @@ def runs(name: str, lines: Sequence[str]) -> str:
 
 
 def filled(text: str) -> str:
-    """The page with every table that it has a place for."""
+    """The page with all its tables filled."""
 
     def new(match: re.Match[str]) -> str:
         told = TABLES[match[2]]() if match[1] == "table" else runs(match[2], match[3].splitlines())
@@ -173,7 +173,7 @@ def filled(text: str) -> str:
 
 
 def classifiers(page: str) -> str:
-    """An SVG of quality against cost, of the networks in the page's table of classifiers, one of a kind."""
+    """An SVG of quality against cost for the page's classifiers, without `plos-*`, `cnn-*` and one-of-six."""
     lines = (
         page.partition("| run | start | parameters, M |")[2].partition("\n<!-- end -->")[0].splitlines()[2:]
     )

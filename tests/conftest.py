@@ -1,4 +1,4 @@
-"""Fixtures that several tests share."""
+"""Fixtures shared by several tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def films() -> Path:
-    """The folder of real films for development; without it a test skips, or fails where they are required."""
+    """The folder of real films; without it a test is skipped, or fails if they are required."""
     folder = Path(os.environ.get("HILUM_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / "nih14").is_dir():
         why = f"no real films in {folder}; export HILUM_DATA=FOLDER"
@@ -45,13 +45,13 @@ def films() -> Path:
 
 @pytest.fixture(scope="session")
 def dicom_film() -> Callable[..., bytes]:
-    """Makes a generated chest film as a DICOM file; arguments as of `_dicom`."""
+    """Makes a synthetic chest film as a DICOM file; arguments as for `_dicom`."""
     return _dicom
 
 
 @pytest.fixture(scope="session")
 def judged() -> Callable[..., Report]:
-    """Reads a film of `dicom_film` and reports on it without a network: outlines as drawn, scores made up."""
+    """Reads a film of `dicom_film` and makes a report without a network: true outlines, invented scores."""
     return _judged
 
 
@@ -62,7 +62,7 @@ _SIZE = 256
 def _dicom(
     syntax: UID = ExplicitVRLittleEndian, drop: Collection[str] = (), *, seed: int = SEED, **elements: Any
 ) -> bytes:
-    """A radiograph of 12 bits as a CR image; `elements` are added or changed, those in `drop` left out."""
+    """A 12-bit radiograph as a CR image; `elements` are added or changed, those in `drop` omitted."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = syntax
@@ -106,7 +106,7 @@ def _dicom(
         "WindowWidth": 4096,
     }
     stream = BytesIO()
-    with hushed():  # what a hostile header makes pydicom warn of
+    with hushed():  # pydicom warns about hostile headers
         for name, value in (header | elements).items():
             if name not in drop:
                 setattr(data, name, value)

@@ -1,7 +1,7 @@
-"""Known holes of what requirements.lock pins, by pip-audit: fails on any, "not run" where it cannot tell.
+"""Check the packages in requirements.lock for known vulnerabilities with pip-audit; fail if there are any.
 
-Pip-audit skips a package that the service behind it does not know, and a skip is no pass. So a version whose
-hole is known to all is asked about first: where that is not found, nothing would be.
+pip-audit skips packages that its vulnerability service does not know, and a skip is not a pass. So a version
+with a well-known vulnerability is checked first. If pip-audit does not find it, the result is "not run".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KNOWN = "jinja2==3.1.2"  # CVE-2024-22195
 
 
 def audit(requirements: Path) -> list[dict[str, Any]]:
-    """What pip-audit says of each pinned package; empty where it could not be asked."""
+    """The result of pip-audit for each pinned package; empty if it could not run."""
     command = [
         sys.executable,
         "-m",
@@ -42,13 +42,13 @@ def main() -> int:
         known = Path(folder) / "known.txt"
         known.write_text(KNOWN + "\n", encoding="utf-8")
         if not any(one.get("vulns") for one in audit(known)):
-            print("pip-audit: not run, its data cannot be reached from here")
+            print("pip-audit: not run, its vulnerability data cannot be reached")
             return 0
     found = audit(LOCK)
     skipped = [one["name"] for one in found if "skip_reason" in one]
     holes = [(one["name"], one["version"], hole["id"]) for one in found for hole in one.get("vulns", ())]
-    print(f"pip-audit: {len(found) - len(skipped)} packages looked up, {len(holes)} holes")
-    print(f"pip-audit: unknown to it: {', '.join(skipped) or 'none'}")
+    print(f"pip-audit: {len(found) - len(skipped)} packages checked, {len(holes)} vulnerabilities")
+    print(f"pip-audit: skipped as unknown: {', '.join(skipped) or 'none'}")
     for hole in holes:
         print(*hole, file=sys.stderr)
     return 1 if holes or not found else 0

@@ -1,8 +1,8 @@
 """Fuzzing of `hilum.read` (`make faults`): damaged films of every format and transfer syntax, one by one.
 
-Each goes to a child process with bounds on time and memory. A failure is a child that crashed, hung or ran
-out of memory, or a film that is none: its input is kept as a file. What was read or refused in a way not seen
-before is damaged further, so that the search gets deeper than the first check that fails.
+Each input goes to a child process with limits on time and memory. Failures are a child that crashes, hangs or
+runs out of memory, and a returned film that is invalid; their inputs are kept as files. Inputs that are read
+or refused in a new way are damaged further, so the search gets past the first check that fails.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from hilum.reading.guarded import Decoder
 from hilum.selftest import GOLDEN
 from hilum.types import Radiograph
 
-SECONDS, MEMORY = 10, 2**30  # of one input: what a film of 100 million pixels needs is within them
-_CORPUS = 2000  # inputs that are damaged further
-_LARGEST = 2**18  # bytes of an input: small ones are damaged in more places for the time
+SECONDS, MEMORY = 10, 2**30  # limits for one input, enough for a film of 100 million pixels
+_CORPUS = 2000  # at most so many inputs are damaged further
+_LARGEST = 2**18  # bytes of an input: small inputs are faster, so more damage can be tried
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _SYNTAXES = [syntax.encode() for syntax in uid.UID_dictionary if uid.UID(syntax).is_transfer_syntax]
 
 
 def seeds() -> list[bytes]:
-    """Sound films, and pydicom's odd ones: every transfer syntax that is read, PNG, JPEG and TIFF."""
+    """Valid films and unusual files of pydicom: every supported transfer syntax, PNG, JPEG and TIFF."""
     found = [path.read_bytes() for path in sorted(GOLDEN.glob("*.dcm"))]
     odd = Path(pydicom.data.__file__).parent / "test_files"
     found += [path.read_bytes() for path in sorted(odd.glob("*.dcm"))]
@@ -83,7 +83,7 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def damaged(data: bytes, other: bytes, chance: Random) -> bytes:
-    """`data` with one to eight changes, some of them by parts of `other`; packed parts are changed inside."""
+    """`data` with one to eight changes, some with parts of `other`; compressed parts are changed inside."""
     if data.startswith(_PNG) and chance.random() < 0.7:
         return _within_png(data, chance)
     if uid.DeflatedExplicitVRLittleEndian.encode() in data and chance.random() < 0.7:
@@ -96,7 +96,7 @@ def damaged(data: bytes, other: bytes, chance: Random) -> bytes:
 
 
 def _place(found: bytearray, chance: Random) -> int:
-    """Anywhere; half of the time where headers are."""
+    """A random position; half of the time among the headers."""
     reach = len(found) if chance.random() < 0.5 else min(len(found), 2000)
     return chance.randrange(max(reach, 1))
 
@@ -107,7 +107,7 @@ def _flip(found: bytearray, _: bytes, chance: Random) -> None:
 
 
 def _number(found: bytearray, _: bytes, chance: Random) -> None:
-    """A number of one, two or four bytes at the edge of what it can be."""
+    """A number of one, two or four bytes, often an extreme value."""
     width, order = chance.choice((1, 2, 2, 4)), chance.choice(("little", "big"))
     value = chance.choice((chance.choice(_EDGES), chance.getrandbits(32))) % 256**width
     at = _place(found, chance)
@@ -122,7 +122,7 @@ def _cut(found: bytearray, _: bytes, chance: Random) -> None:
 
 
 def _copy(found: bytearray, other: bytes, chance: Random) -> None:
-    """A piece of this or another input, put in or over."""
+    """A piece of this or another input, inserted or written over other bytes."""
     source = chance.choice((bytes(found), other)) or b"\0"
     start = chance.randrange(len(source))
     piece = source[start : start + chance.choice((2, 4, 8, 64, 512))] * chance.choice((1, 1, 1, 2, 50))
@@ -131,14 +131,14 @@ def _copy(found: bytearray, other: bytes, chance: Random) -> None:
 
 
 def _syntax(found: bytearray, _: bytes, chance: Random) -> None:
-    """Another transfer syntax than that of the pixels."""
+    """A transfer syntax that does not fit the pixels."""
     if known := re.search(rb"1\.2\.840\.10008\.1\.2[.0-9]*", found):
         start, end = known.span()
         found[start:end] = chance.choice(_SYNTAXES)[: end - start].ljust(end - start, b"\0")
 
 
 def _marker(found: bytearray, _: bytes, chance: Random) -> None:
-    """Bytes behind a marker of a compressed frame, or behind an element of the image's description."""
+    """A byte after a marker of a compressed frame, or after an element that describes the image."""
     places = [
         match.end() for match in re.finditer(rb"\xff[\xc0-\xfe\x4f-\x64]|\x28\0[\0-\x11]\0", found[:4000])
     ]
@@ -153,7 +153,7 @@ _CHANGES: list[Callable[[bytearray, bytes, Random], None]] = [
 
 
 def _within_png(data: bytes, chance: Random) -> bytes:
-    """A PNG damaged in one chunk, whose length and check sum agree again; pixels before they are deflated."""
+    """A PNG damaged in one chunk, with correct length and check sum; pixels are changed before deflating."""
     chunks, at = [], len(_PNG)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -185,8 +185,8 @@ def _within_png(data: bytes, chance: Random) -> bytes:
 
 
 def _within_deflated(data: bytes, chance: Random) -> bytes:
-    """A deflated DICOM file damaged before it is deflated."""
-    length = int.from_bytes(data[140:144], "little")  # of the file meta, its first element's value
+    """A deflated DICOM file, damaged before deflating."""
+    length = int.from_bytes(data[140:144], "little")  # of the file meta: the value of its first element
     start = 144 + length
     try:
         body = bytearray(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], _LARGEST))
@@ -204,17 +204,17 @@ def _change(body: bytearray, chance: Random) -> None:
 
 @dataclass
 class Tally:
-    """What a run has come to."""
+    """The results of a run."""
 
     counts: Counter[str] = field(default_factory=Counter)
     worst: float = 0.0  # seconds of one input
     kept: list[Path] = field(default_factory=list)
 
     def line(self) -> str:
-        """All of it, in one line."""
+        """The results in one line."""
         names = ("read", "refused", "crashed", "hung", "out of memory", "wrong")
         said = ", ".join(f"{self.counts[name]} {name}" for name in names)
-        # Of children that have ended; the largest of them all.
+        # The largest among the children that have ended.
         rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         return f"{self.counts.total()} inputs: {said}; worst time {self.worst:.2f} s, worst RSS {rss:.0f} MB"
 
@@ -225,14 +225,14 @@ class Tally:
 
 
 def inputs(chance: Random, corpus: list[bytes]) -> Iterator[bytes]:
-    """Every seed as it is, and then damaged ones of a corpus that may grow meanwhile."""
+    """Every seed unchanged, then damaged inputs from a corpus that may grow meanwhile."""
     yield from tuple(corpus)
     while True:
         yield damaged(chance.choice(corpus), chance.choice(corpus), chance)
 
 
 def outcome(decoder: Decoder, data: bytes) -> tuple[str, str]:
-    """What became of one input, and by what it is told from others of that outcome."""
+    """The outcome of one input, and a text that distinguishes it from others with the same outcome."""
     before = decoder.deaths
     try:
         film = decoder.read(data)
@@ -245,14 +245,14 @@ def outcome(decoder: Decoder, data: bytes) -> tuple[str, str]:
 
 
 def sound(film: Radiograph) -> bool:
-    """Whether it is what `hilum.read` promises."""
+    """Whether the film keeps the guarantees of `hilum.read`."""
     pixels, steps = film.pixels, film.spacing or ()
     right = pixels.dtype == np.float32 and pixels.ndim == 2 and 0 <= pixels.min() < pixels.max() <= 1
     return bool(right) and all(0 < step < float("inf") for step in steps)
 
 
 def fuzz(seconds: float, seed: int, keep: Path, *, tell: Callable[[str], None]) -> Tally:
-    """Read damaged films for so long; failures are kept in the folder `keep`."""
+    """Read damaged films for that time; keep the inputs of failures in the folder `keep`."""
     chance, corpus, seen, tally = Random(seed), seeds(), set[str](), Tally()
     start, told = time.monotonic(), 0.0
     with Decoder(memory=MEMORY, seconds=SECONDS) as decoder:
@@ -285,11 +285,11 @@ def fuzz(seconds: float, seed: int, keep: Path, *, tell: Callable[[str], None]) 
 
 
 def main() -> None:
-    """Fuzz for the minutes asked for; exit code 1 where an input failed."""
+    """Fuzz for the given minutes; exit code 1 if an input failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=Path("build/faults"), help="for what failed")
+    parser.add_argument("--keep", type=Path, default=Path("build/faults"), help="folder for failing inputs")
     given = parser.parse_args()
     tally = fuzz(given.minutes * 60, given.seed, given.keep, tell=lambda line: print(line, flush=True))
     print(f"{given.minutes:g} minutes, seed {given.seed}: {tally.line()}")

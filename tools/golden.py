@@ -1,6 +1,6 @@
-"""Make the golden outputs of `hilum selftest` anew: `make golden`, after a model has changed.
+"""Update the reference (golden) outputs of `hilum selftest` after a model has changed: `make golden`.
 
-The films are generated ones, kept as files so that every version of every library reads the same bytes.
+The films are synthetic and kept as files, so that every version of every library reads the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GDCM = {
 
 
 def dicom(pixels: Array, syntax: uid.UID, bits: int = 12, frame: bytes = b"") -> bytes:
-    """A film (H, W) as a DICOM file; of no patient, and with the same bytes each time."""
+    """A film (H, W) as a DICOM file without a patient; the same bytes each time."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = PLAIN if syntax.is_encapsulated and not frame else syntax
@@ -63,7 +63,7 @@ def dicom(pixels: Array, syntax: uid.UID, bits: int = 12, frame: bytes = b"") ->
 
 
 def by_gdcm(plain: bytes, kind: int) -> bytes:
-    """The compressed frame of an uncompressed file, in one of the syntaxes that only GDCM writes."""
+    """The frame of an uncompressed file, compressed in a syntax that only GDCM writes."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "plain.dcm"), Path(folder, "coded.dcm")
         source.write_bytes(plain)
@@ -81,7 +81,7 @@ def by_gdcm(plain: bytes, kind: int) -> bytes:
 
 
 def image() -> Array:
-    """64 x 64 of a film's middle, and every grey level of 12 bits at its foot."""
+    """64 x 64 pixels from the middle of a film, with a ramp over all 12 bits at the bottom."""
     grey = draw(3, size=384).pixels[160:224, 160:224].astype(np.uint16) * 16
     grey += np.random.default_rng(0).integers(0, 16, grey.shape, dtype=np.uint16)
     grey[-16:] = np.linspace(0, 4095, 16 * 64).astype(np.uint16).reshape(16, 64)
@@ -105,7 +105,7 @@ def png(pixels: Array) -> bytes:
 
 
 def films() -> dict[str, bytes]:
-    """One called clear, two with findings as DICOM files, and one that the gate must refuse."""
+    """One film called clear, two with findings as DICOM files, and one that the gate must reject."""
     effusion, heart = (draw(seed, size=384).pixels.astype(np.uint16) * 16 for seed in (21, 24))
     return {
         "clear.png": png(draw(10, size=384).pixels),
@@ -116,7 +116,7 @@ def films() -> dict[str, bytes]:
 
 
 def settled(report: Report) -> bool:
-    """Whether no call of it is so close that another machine could make it otherwise."""
+    """Whether no score is so close to a threshold that another machine could call it differently."""
     limits = report.cards["classify"].thresholds
     return report.prediction is None or all(
         abs(float(logit(report.prediction[label].probability) - logit(edge))) > 3 * LOG_ODDS

@@ -1,6 +1,6 @@
-"""The licences of all that an installed Hilum needs to run, extras included: permissive, or this fails.
+"""Check that all packages an installed Hilum needs, extras included, have permissive licences.
 
-`python tools/licences.py` prints package, version, licence and extras, as what is installed tells them.
+`python tools/licences.py` prints package, version, licence and extras from the installed metadata.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# As SPDX writes them, and as older packages do in their classifiers and fields.
+# SPDX names, and those that older packages use in classifiers and fields.
 PERMISSIVE = re.compile(
     r"\b(Apache|MIT|BSD|0BSD|ISC|PSF|Python Software Foundation|HPND|Zlib|Unlicense|CC0)"
-    r"|\b(MPL-2\.0|Mozilla Public License 2\.0)",  # its duties end at its own files
+    r"|\b(MPL-2\.0|Mozilla Public License 2\.0)",  # its obligations cover only its own files
     re.IGNORECASE,
 )
 COPYLEFT = re.compile(
     r"\b(?:A|L)?GPL|General Public License|EUPL|SSPL|CC-BY-(?:NC|SA)|Commercial|Proprietary", re.I
 )
 
-# NVIDIA's libraries, which torch brings on machines with its cards and no light install has.
+# NVIDIA's libraries: torch installs them on machines with NVIDIA GPUs; the light install has none.
 APART = re.compile(r"nvidia-|cuda-|triton$")
 
 
 def licence(package: Distribution) -> str:
-    """In one line: the SPDX expression, else classifiers, else what the field says."""
+    """In one line: the SPDX expression, else the classifiers, else the licence field."""
     about = package.metadata
     if expression := about.get("License-Expression"):
         return str(expression)
@@ -42,13 +42,13 @@ def licence(package: Distribution) -> str:
 
 
 def allowed(told: str) -> bool:
-    """Whether every part of a licence is permissive, or of several to choose from one is."""
+    """Whether a licence is permissive; of alternatives (OR), one must be."""
     choices = re.split(r"\bOR\b", told)
     return any(bool(PERMISSIVE.search(one)) and not COPYLEFT.search(one) for one in choices)
 
 
 def needed(root: str) -> dict[str, set[str]]:
-    """Package -> extras of `root` by which it is installed ("" without any), of what is installed here."""
+    """Installed package -> the extras of `root` that need it ("" for the light install)."""
     found: dict[str, set[str]] = {}
     extras = ["", *distribution(root).metadata.get_all("Provides-Extra", [])]
     for extra in extras:
@@ -84,7 +84,7 @@ def main() -> int:
         if not allowed(told) and not APART.match(name):
             bad.append(f"{name}: {told}")
     for line in bad:
-        print(f"not permissive, or not told: {line}", file=sys.stderr)
+        print(f"licence not permissive or unknown: {line}", file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -1,6 +1,6 @@
-"""Import every module of the installed Hilum; print those that need more than is installed, and what.
+"""Import every module of the installed Hilum; print those that need an extra, and which.
 
-Run in the light install: any error but MissingExtraError ends it.
+Run it in the light install. Any error other than MissingExtraError ends it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hilum.errors import MissingExtraError
 
 def main() -> None:
     def passed_over(_: str) -> None:
-        """What a package lacks, its own import has told."""
+        """Ignored: the import of the package itself has reported what is missing."""
 
     for module in pkgutil.walk_packages(hilum.__path__, "hilum.", onerror=passed_over):
         try:

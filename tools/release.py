@@ -1,7 +1,7 @@
-"""Build dist/ and try it as a user would: twice the same bytes, sound metadata, a wheel that works by itself.
+"""Build dist/ and test it: two identical builds, valid metadata, a wheel that works in a clean environment.
 
-Each line names a check and what was found; the first failure ends it. Beside the packages lie SHA256SUMS and
-hilum.cdx.json, the list of all that the light install brings (CycloneDX).
+Each line names a check and its result; the first failure ends the program. dist/ also gets SHA256SUMS and
+hilum.cdx.json, the SBOM of the light install (CycloneDX).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIST = ROOT / "dist"
 MOST = 40 * 2**20  # bytes of the wheel
 PINS = ["--no-require-hashes", "-c", str(ROOT / "constraints.txt"), "-c", str(ROOT / "requirements.lock")]
 
-# What a user's own program looks like to a strict type checker.
+# A user's program, for a strict type checker.
 PROGRAM = """
 from pathlib import Path
 
@@ -49,7 +49,7 @@ reveal_type(probability(Path("a.png"), "Edema"))
 
 
 def run(*command: str | Path, folder: Path = ROOT, **environment: str) -> str:
-    """What the command prints; it ends this program where it fails."""
+    """The output of the command; if the command fails, this program ends."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
@@ -64,7 +64,7 @@ def run(*command: str | Path, folder: Path = ROOT, **environment: str) -> str:
 
 
 def build(out: Path) -> None:
-    """Wheel and source of what is committed, built in a folder of its own."""
+    """Build wheel and sdist of the git index in a separate folder."""
     moment = run("git", "log", "-1", "--format=%ct").strip()
     with tempfile.TemporaryDirectory() as folder:
         run("git", "checkout-index", "--all", f"--prefix={folder}/")
@@ -77,23 +77,23 @@ def sums(folder: Path) -> dict[str, str]:
 
 
 def installed(wheel: Path, folder: Path) -> Path:
-    """The Python of an environment that holds the wheel, its dependencies, and nothing else."""
+    """The Python of an environment that has only the wheel and its dependencies."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *PINS, wheel)
     (where,) = folder.rglob("hilum-*.dist-info/direct_url.json")
-    where.unlink()  # it names this machine's folder, and the list of parts would
+    where.unlink()  # it has a path of this machine, which would get into the SBOM
     return python
 
 
 def tried(wheel: Path) -> None:
-    """The wheel in the light install: self test, imports, types, parts list."""
+    """Test the wheel in the light install: self-test, imports, types; write the SBOM."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = installed(wheel, folder / "light")
         print(run(folder / "light/bin/hilum", "selftest", folder=folder).splitlines()[-1])
         told = run(python, ROOT / "tools/modules.py", folder=folder).splitlines()
-        print(f"every module imports, or tells its remedy as {len(told)} do")
+        print(f"every module imports, or names the missing extra ({len(told)} modules)")
         (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
         checker = (
             sys.executable,
@@ -107,11 +107,11 @@ def tried(wheel: Path) -> None:
         )
         types = run(*checker, "program.py", folder=folder)
         if "ndarray" not in types or "float | None" not in types:
-            raise SystemExit(f"the types do not reach the user:\n{types}")
+            raise SystemExit(f"the type checker does not see the types of Hilum:\n{types}")
         print(types.splitlines()[-1] + " in a user's program, mypy --strict")
         parts = DIST / "hilum.cdx.json"
         run("cyclonedx-py", "environment", python, "--output-reproducible", "--of", "JSON", "-o", parts)
-        print(f"{parts.name}: {len(json.loads(parts.read_bytes())['components'])} parts")
+        print(f"{parts.name}: {len(json.loads(parts.read_bytes())['components'])} components")
 
 
 def main() -> None:
@@ -124,14 +124,14 @@ def main() -> None:
             raise SystemExit(f"two builds differ:\n{sums(DIST)}\n{sums(Path(again))}")
     made = sums(DIST)
     for name, digest in made.items():
-        print(f"{digest}  {name}  {(DIST / name).stat().st_size / 2**20:.1f} MB, twice the same")
+        print(f"{digest}  {name}  {(DIST / name).stat().st_size / 2**20:.1f} MB, same in both builds")
     (wheel,) = DIST.glob("*.whl")
     if wheel.stat().st_size > MOST:
-        raise SystemExit(f"{wheel.name}: more than {MOST} bytes; ship less")
+        raise SystemExit(f"{wheel.name}: more than {MOST} bytes; remove files from the wheel")
     names = ZipFile(wheel).namelist()
     for part in ("hilum/py.typed", "hilum/golden/golden.json", "hilum/weights/hilum-six/model.onnx"):
         if part not in names:
-            raise SystemExit(f"{wheel.name}: lacks {part}")
+            raise SystemExit(f"{wheel.name}: {part} is missing")
     run(sys.executable, "-m", "twine", "check", "--strict", *(DIST / name for name in made))
     print("twine check: passed")
     tried(wheel)

@@ -1,4 +1,4 @@
-"""Tiny data sets in the layout of each public one; the films are noise."""
+"""Tiny data sets in the layout of each public data set; the films are noise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def noise(side: int = 32) -> Array:
 
 
 def picture(path: Path, image: Array | None = None) -> Path:
-    """A film, or a given image, in the format of its name."""
+    """Write a film or a given image in the format that the file name states."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix, noise() if image is None else image)[1].tobytes())
     return path
@@ -58,7 +58,7 @@ def dicom(path: Path, side: int = 32, **header: str) -> Path:
     found.PixelData = noise(side).tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some data sets write ages that DICOM does not know
+        warnings.simplefilter("ignore")  # some data sets have ages that are invalid in DICOM
         for name, value in header.items():
             setattr(found, name, value)
         found.save_as(path, enforce_file_format=True)
@@ -66,7 +66,7 @@ def dicom(path: Path, side: int = 32, **header: str) -> Path:
 
 
 def table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    """A csv, gzipped if its name ends in .gz."""
+    """Write a csv, gzipped if its name ends in .gz."""
     path.parent.mkdir(parents=True, exist_ok=True)
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "wt", newline="", encoding="utf-8") as file:
@@ -75,7 +75,7 @@ def table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 
 def fourteen(**said: float) -> list[str]:
-    """The cells of the fourteen observations, blank if not given; names with _ for the space."""
+    """The cells of the fourteen observations, blank if not given; in names, _ stands for a space."""
     return [str(said.get(name.replace(" ", "_"), "")) for name in FOURTEEN]
 
 
@@ -266,7 +266,7 @@ def brax(folder: Path) -> str:
 
 
 def lungs(side: int = 32) -> tuple[Array, Array, Array]:
-    """Right lung, left lung and heart as 0 and 255; the right lung is to the picture's left."""
+    """Right lung, left lung and heart as 0 and 255; the right lung is on the left of the picture."""
     found = np.zeros((3, side, side), np.uint8)
     for shape, columns in zip(found, ((4, 12), (20, 28), (13, 19)), strict=True):
         shape[8:24, slice(*columns)] = 255
@@ -420,7 +420,7 @@ LAYOUTS: dict[str, Callable[[Path], str]] = {
 
 @pytest.fixture
 def lay() -> Lay:
-    """Lays out a data set of a kind in a folder, and gives the path to open."""
+    """Writes a data set of a kind into a folder and returns the path to open."""
     return lambda kind, folder: LAYOUTS[kind](folder)
 
 

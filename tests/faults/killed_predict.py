@@ -1,6 +1,6 @@
-"""Predicts a folder again and again, each time killed one step later: `test_batch` runs it.
+"""Predicts a folder repeatedly and is killed one step later each time: `test_batch` runs it.
 
-A process of its own, which has no threads when it forks. Prints at how many steps it was killed.
+A separate process, so that it has no threads when it forks. Prints at how many steps it was killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DRAWN = Anatomy(mask=draw(7, size=256).mask, quality={"right_lung": 0.9, "left_l
 
 
 def stream(sources: Iterable[Path], *, workers: int = 0) -> Iterator[Report | HilumError]:
-    """Reports without a network, the outlines as drawn."""
+    """Reports without a network, with the true outlines."""
     del workers
     for source in sources:
         try:
@@ -51,7 +51,7 @@ def stream(sources: Iterable[Path], *, workers: int = 0) -> Iterator[Report | Hi
 
 
 def predict(films: Path, out: Path, left: int = 0) -> None:
-    """Predict; so many films' rows were left by a run that was killed, and are not made again."""
+    """Predict; the first `left` rows are from a killed run and must not be made again."""
     pipeline = cast(Pipeline, SimpleNamespace(labels=SIX, stream=stream, made_of="drawn"))
     told: list[batch.Outcome] = []
     batch.run(pipeline, inputs([films], out), out, FORMS, mark="the same", done=told.append)
@@ -64,7 +64,7 @@ def table(out: Path) -> list[dict[str, str]]:
 
 
 def visible(out: Path) -> set[str]:
-    """The names of all files that are no drafts; each must be whole."""
+    """The names of all files except drafts; each must be complete."""
     found = {path for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")}
     for path in found:
         if path.suffix == ".json":
@@ -87,7 +87,7 @@ def main() -> None:
         left = visible(out) if out.exists() else set()
         rows = table(out) if "predictions.csv" in left else []
         assert rows == expected[: len(rows)], step
-        # What has its row has its files.
+        # A film with a row has its files.
         assert all(f"{row['file']}.json" in left for row in rows), step
         assert not killed_at(NEVER, partial(predict, films, out, len(rows)))
         assert (table(out), visible(out)) == (expected, files), step

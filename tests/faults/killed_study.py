@@ -1,6 +1,6 @@
-"""Runs a study that is killed again and again, at steps drawn at random: `test_written_whole` runs it.
+"""Runs a study that is killed repeatedly, at random steps: `test_written_whole` runs it.
 
-A process of its own, which has no threads when it forks. Prints how often it was killed.
+A separate process, so that it has no threads when it forks. Prints how often it was killed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ data = ["phantom:40"]
 [tests.held]
 data = ["phantom:40"]
 """
-MOST_STEPS = 25  # of a life; more than it takes from any save to the next
+MOST_STEPS = 25  # before a kill; more than there are between two saves
 LIVES = 200
 
 

@@ -1,4 +1,4 @@
-"""Runs work in a child that dies by SIGKILL at a given change to a file: for scripts that have no threads."""
+"""Runs work in a child that is killed (SIGKILL) at a given change to a file; for scripts without threads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-NEVER = 10**6  # a step that no work reaches
+NEVER = 10**6  # a step that is never reached
 _PATIENCE = 60  # seconds
 
 
 def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Do the work in a child that is killed at that step; False where it ended before."""
+    """Do the work in a child that is killed at that step; False if it ended before."""
     child = os.fork()
     if child == 0:
         signal.alarm(_PATIENCE)
@@ -29,7 +29,7 @@ def killed_at(step: int, work: Callable[[], object]) -> bool:
 
 
 def _doomed(step: int, work: Callable[[], object]) -> None:
-    """Die before a file is opened to be written or renamed, before a folder is made, or with half written."""
+    """Die before a file is opened for writing or renamed, before a folder is made, or after half a write."""
     steps, real = 0, Path.write_bytes
 
     def count() -> None:

@@ -1,4 +1,4 @@
-"""A small DICOMweb server on loopback that misbehaves on demand, and films and results that need no model."""
+"""A small DICOMweb server on loopback that fails on demand; films and results that need no model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PATIENT = "HOFFMANN^ERNA"
 
 
 def dicom(seed: int, **changes: Any) -> bytes:
-    """A tiny film as a DICOM file; the same seed, the same film."""
+    """A tiny film as a DICOM file; the same seed gives the same film."""
     dataset = Dataset()
     for level in ("Study", "Series"):
         setattr(dataset, f"{level}InstanceUID", generate_uid(entropy_srcs=[level, str(seed)]))
@@ -84,7 +84,7 @@ def analyse(data: bytes) -> Report:
 
 
 def make(report: Report) -> list[Result]:
-    """Three results whose UIDs and bytes follow from the film, as those of `hilum.dicom` do."""
+    """Three results; as in `hilum.dicom`, the film determines their UIDs and bytes."""
     made = []
     for form in ("seg", "sr", "sc"):
         header = report.radiograph.origin.header
@@ -102,12 +102,12 @@ def make(report: Report) -> list[Result]:
 
 
 class Archive:
-    """What the fake server holds, which faults it shows next, and what it was asked."""
+    """The films in the fake server, its next faults, and the requests it received."""
 
     def __init__(self) -> None:
         self.films: dict[str, tuple[dict[str, str], bytes]] = {}
-        self.order: list[str] = []  # UIDs as they arrived, also what was stored
-        self.posted: list[str] = []  # UIDs as they were sent, also again
+        self.order: list[str] = []  # UIDs in order of arrival, results included
+        self.posted: list[str] = []  # UIDs in the order sent, repeats included
         self.faults: dict[str, deque[Callable[[Handler], None] | None]] = defaultdict(deque)
         self.always: dict[str, Callable[[Handler], None]] = {}
         self.asked: list[tuple[str, str]] = []
@@ -115,7 +115,7 @@ class Archive:
         self.refused: dict[str, int] = {}  # UID -> failure reason
         self.orthanc = False
         self.changes_start = 0
-        self.page = 1000  # instances at a time, whatever is asked for
+        self.page = 1000  # most instances per response, whatever the limit in the request
 
     def add(self, data: bytes) -> str:
         dataset = dcmread(BytesIO(data), force=True, specific_tags=[*TAGS])
@@ -172,21 +172,21 @@ class Handler(BaseHTTPRequestHandler):
             stored.append(item(uid))
         answer = {"00081198": {"vr": "SQ", "Value": failed}, "00081199": {"vr": "SQ", "Value": stored}}
         status = 200 if not failed else 202 if stored else 409
-        if not self._faulty("stored"):  # the objects are there, but the answer does not say so
+        if not self._faulty("stored"):  # a fault: stored, but not confirmed in the response
             self.answer(status, json.dumps(answer).encode(), "application/dicom+json; charset=utf-8")
 
     def _faulty(self, kind: str) -> bool:
         self.archive.asked.append((kind, self.path))
         self.archive.headers.append(self.headers)
         waiting = self.archive.faults[kind]
-        # A None among the faults lets one request pass.
+        # A None among the faults lets one request succeed.
         fault = waiting.popleft() if waiting else self.archive.always.get(kind)
         if fault is not None:
             fault(self)
         return fault is not None
 
     def _search(self, query: dict[str, str]) -> None:
-        lowest = query.pop("StudyDate", "").rstrip("-")  # no film of today is asked for but by a ping
+        lowest = query.pop("StudyDate", "").rstrip("-")  # only a ping searches for films of today
         limit, offset = int(query.pop("limit", "1000")), int(query.pop("offset", "0"))
         fields = {name: value for name, value in query.items() if name in TAGS}
         fitting = [
@@ -252,7 +252,7 @@ def orthanc_id(uid: str) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Clients that hang up are no news."""
+    """Ignores clients that disconnect."""
 
     daemon_threads = True
 
@@ -262,7 +262,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server() -> Iterator[SimpleNamespace]:
-    """A running fake: `archive` is what it holds, `url` where it is."""
+    """A running fake server: its `archive` and its `url`."""
     archive = Archive()
     handler = type("Own", (Handler,), {"archive": archive})
     running = Server(("127.0.0.1", 0), handler)
@@ -277,13 +277,13 @@ def server() -> Iterator[SimpleNamespace]:
 
 @pytest.fixture
 def settings(server: SimpleNamespace) -> Settings:
-    """Settings that wait for nothing."""
+    """Settings with very short waits."""
     return Settings(url=server.url, days=0, every=0.05, patience=0.02, longest=0.05, timeout=2.0, attempts=3)
 
 
 @pytest.fixture
 def drain(settings: Settings, tmp_path: Path) -> Callable[..., Place]:
-    """Run a worker once over the fake archive; its place, closed and opened again to look into."""
+    """Run a worker once over the fake archive; returns its state file, opened again."""
 
     def run(
         analyse: Callable[[bytes], Report] = analyse,
@@ -302,7 +302,7 @@ def drain(settings: Settings, tmp_path: Path) -> Callable[..., Place]:
 
 @pytest.fixture
 def tools() -> SimpleNamespace:
-    """What tests share and cannot import."""
+    """Functions and constants that tests share but cannot import."""
     return SimpleNamespace(
         dicom=dicom, analyse=analyse, make=make, Film=Film, PATIENT=PATIENT, SC=SC, item=item
     )

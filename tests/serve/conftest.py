@@ -1,4 +1,4 @@
-"""Services on films that are generated, in folders of their own."""
+"""Services with synthetic films, each in its own folder."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def _png(seed: int = 3, size: int = 256) -> bytes:
 
 @pytest.fixture(scope="session")
 def png() -> Callable[..., bytes]:
-    """Makes a generated film as PNG, by its seed and size."""
+    """Makes a synthetic film as PNG, from a seed and a size."""
     return _png
 
 
 @pytest.fixture(scope="session")
 def dicom(dicom_film: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Makes a generated film as DICOM, by its seed and header elements; of Kunigunde, unless told."""
+    """Makes a synthetic film as DICOM, from a seed and header elements; the default patient is Kunigunde."""
 
     def make(seed: int = 3, **elements: Any) -> bytes:
         names = {"SOPInstanceUID": "film", "StudyInstanceUID": "study", "SeriesInstanceUID": "series"}
@@ -58,7 +58,7 @@ def pipeline() -> Pipeline:
 
 
 class Client(TestClient):
-    """A client in the place of the service's own machine, that also shows the service."""
+    """A client on the same machine as the service, with access to the service object."""
 
     @property
     def service(self) -> Service:
@@ -80,13 +80,13 @@ def _start(stack: ExitStack, pipeline: Pipeline, data: Path, settings: dict[str,
 
 @pytest.fixture
 def serve(pipeline: Pipeline, tmp_path: Path) -> Iterator[Callable[..., Client]]:
-    """Starts a service of its own and gives a client; the arguments are of its Settings."""
+    """Starts a new service and returns a client; the arguments are those of Settings."""
     with ExitStack() as stack:
         yield lambda **settings: _start(stack, pipeline, tmp_path / "data", settings)
 
 
 @pytest.fixture(scope="module")
 def client(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a service that a module's tests share."""
+    """A client of one service shared by the tests of a module."""
     with ExitStack() as stack:
         yield _start(stack, pipeline, tmp_path_factory.mktemp("data"), {})

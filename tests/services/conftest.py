@@ -1,4 +1,4 @@
-"""Real programs on loopback, each with its own random ports and folder, gone when the test ends."""
+"""Real programs on loopback, each with random ports and its own folder, stopped when the test ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 def missing(what: str) -> None:
-    """Skip, or fail where the services are required."""
+    """Skip the test, or fail if the services are required."""
     if os.environ.get("HILUM_REQUIRE_SERVICES") == "1":
         pytest.fail(f"{what} is missing; make test-services installs it")
     pytest.skip(f"{what} is missing; make test-services installs it")
@@ -33,7 +33,7 @@ def missing(what: str) -> None:
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
-    """The path of an installed program; without it the test skips, or fails where it is required."""
+    """The path of an installed program; without it the test is skipped, or fails if services are required."""
 
     def find(name: str) -> str:
         path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -52,12 +52,12 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def lacking() -> Callable[[str], None]:
-    """Skips, or fails where the services are required, for want of what it is told."""
+    """Skips the test because something is missing, or fails if the services are required."""
     return missing
 
 
 class Orthanc:
-    """An Orthanc with its DICOMweb plugin, which hears this machine alone."""
+    """An Orthanc with its DICOMweb plugin that accepts only this machine."""
 
     def __init__(self, program: Callable[[str], str], folder: Path) -> None:
         self._orthanc, self._storescu = program("Orthanc"), program("storescu")
@@ -66,7 +66,7 @@ class Orthanc:
         self.root_port, self._dicom_port, self._folder = free_port(), free_port(), folder
         self.root = f"http://127.0.0.1:{self.root_port}"
         self.url = f"{self.root}/dicom-web"
-        # The DICOM port hears every interface, so it must take films from this machine alone.
+        # The DICOM port listens on every interface, so it must accept films only from this machine.
         settings = {
             "Name": "test",
             "StorageDirectory": str(folder / "db"),
@@ -88,7 +88,7 @@ class Orthanc:
         self.start()
 
     def start(self) -> None:
-        """Start, and return when it answers."""
+        """Start Orthanc and wait until it answers."""
         with (self._folder / "orthanc.log").open("ab") as log:
             command = [self._orthanc, str(self._folder / "orthanc.json")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -103,14 +103,14 @@ class Orthanc:
         pytest.fail("Orthanc did not start")
 
     def stop(self) -> None:
-        """Stop as a service is stopped."""
+        """Stop with SIGTERM, as a service manager does."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)
             self._process = None
 
     def get(self, path: str) -> Any:
-        """Orthanc's own interface."""
+        """Query Orthanc's own REST interface."""
         return requests.get(self.root + path, timeout=10).json()
 
     def send(self, films: Sequence[Path]) -> None:
@@ -119,7 +119,7 @@ class Orthanc:
         subprocess.run([self._storescu, *to, *map(str, films)], check=True)
 
     def held(self) -> dict[str, list[str]]:
-        """SOP Class UID -> SOP Instance UIDs of everything in the archive, one entry a stored instance."""
+        """SOP Class UID -> SOP Instance UIDs in the archive, one entry per stored instance."""
         found: dict[str, list[str]] = {}
         for instance in self.get("/instances?expand"):
             path = f"{self.root}/instances/{instance['ID']}/metadata/SopClassUid"

@@ -1,4 +1,4 @@
-"""The service with its viewer, in a real Chromium; every test fails for an error in its console too."""
+"""The service with its viewer, in a real Chromium; an error in its console also fails the test."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from hilum.data.phantom import draw
 
 DESKTOP = {"width": 1440, "height": 900}
 TOKEN = "a token that only its tests know"
-SENT: dict[tuple[str, str, str], str] = {}  # address, file and its hash -> result
+SENT: dict[tuple[str, str, str], str] = {}  # address, file name, hash -> result
 WATCH = """window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
     violations.push(`${event.violatedDirective} ${event.blockedURI}`));"""
 
 
 def lacking(why: str) -> None:
-    """Skip for want of a program; fail where services are required."""
+    """Skip because a program is missing, or fail if services are required."""
     if os.environ.get("HILUM_REQUIRE_SERVICES") == "1":
         pytest.fail(why)
     pytest.skip(why)
@@ -42,7 +42,7 @@ def lacking(why: str) -> None:
 
 @contextmanager
 def served(folder: Path, token: str = "") -> Iterator[str]:
-    """A service of its own on loopback; its address."""
+    """A new service on loopback; returns its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -83,7 +83,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service that asks for a token."""
+    """The address of a service that requires a token."""
     with served(tmp_path_factory.mktemp("locked") / "data", TOKEN) as at:
         yield at
 
@@ -102,7 +102,7 @@ def browser() -> Iterator[Any]:
 
 @dataclass(kw_only=True)
 class Viewer:
-    """A page with the viewer, and what its tests do again and again."""
+    """A page with the viewer, and steps that many tests share."""
 
     page: Any
     address: str
@@ -113,7 +113,7 @@ class Viewer:
         self.page.wait_for_selector("#rows-none:not([hidden]), [role=option]", state="attached")
 
     def add(self, *films: Path) -> None:
-        """Send films and wait until each has its answer."""
+        """Send films and wait for the answer to each."""
         self.page.set_input_files("#files", [str(film) for film in films])
         self.page.wait_for_function(
             "n => document.querySelectorAll('#uploads-list li').length >= n", arg=len(films)
@@ -121,7 +121,7 @@ class Viewer:
         self.page.wait_for_selector("#uploads-cancel", state="hidden", timeout=60_000)
 
     def open(self, film: Path) -> None:
-        """Bring one film to the screen: sent, where this service has not seen the file before."""
+        """Show a film; send it first if this service has not seen the file."""
         key = self.address, film.name, hashlib.sha256(film.read_bytes()).hexdigest()
         if key in SENT:
             self.page.goto(f"{self.address}/#{SENT[key]}")
@@ -134,22 +134,22 @@ class Viewer:
         SENT[key] = self.page.url.split("#")[1]
 
     def shown(self, name: str) -> None:
-        """Wait until the film of this name is on the screen, and drawn in full."""
+        """Wait until the film of this name is shown and fully drawn."""
         self.page.wait_for_function(
             "name => [...document.querySelectorAll('#panel dd')].some(d => d.textContent === name)", arg=name
         )
         self.settled()
 
     def settled(self) -> None:
-        # The film is mixed finely again 120 ms after the last movement.
+        # The film is redrawn in full quality 120 ms after the last movement.
         self.page.wait_for_timeout(250)
 
     def grey(self, which: str = "active") -> Any:
-        """The canvas of a film, (H, W) uint8; it is grey, and 0 where no film is."""
+        """The canvas of a film, (H, W) uint8 grey; 0 outside the film."""
         return self._canvas(f".viewport.{which} canvas.grey")[..., 0]
 
     def over(self) -> Any:
-        """What lies over the active film, (H, W, 4) uint8."""
+        """The overlay of the active film, (H, W, 4) uint8."""
         return self._canvas(".viewport.active canvas.over")
 
     def _canvas(self, selector: str) -> Any:
@@ -160,19 +160,19 @@ class Viewer:
         return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
 
     def window(self) -> tuple[int, int]:
-        """Centre and width, as the film's corner tells them."""
+        """Window centre and width, as shown in the film's corner."""
         words = self.text(".viewport.active .seen").split()
         return int(words[1]), int(words[3])
 
     def fetched(self, part: str = "") -> bytes:
-        """The result of the film that is open, or a part of it, as the service gives it."""
+        """The result of the open film, or a part of it, from the service."""
         url = f"{self.address}/v1/results/{self.page.url.split('#')[1]}{part}"
         with urllib.request.urlopen(url) as answer:  # noqa: S310 - loopback
             content: bytes = answer.read()
         return content
 
     def scale(self, which: str = "active") -> int:
-        """The screen's pixels to a film's, in per cent, as the film's corner tells them."""
+        """Screen pixels per film pixel in per cent, as shown in the film's corner."""
         found = re.search(r"(\d+) %", self.text(f".viewport.{which} .seen"))
         assert found is not None
         return int(found.group(1))
@@ -191,7 +191,7 @@ Make = Callable[..., Viewer]
 
 @pytest.fixture
 def make(browser: Any, address: str) -> Iterator[Make]:
-    """Viewers in contexts of their own; afterwards none may have complained."""
+    """Viewers in separate contexts; none may have logged an error in the end."""
     made: list[tuple[Any, Viewer]] = []
 
     def one(at: str = address, **options: Any) -> Viewer:
@@ -212,7 +212,7 @@ def make(browser: Any, address: str) -> Iterator[Make]:
 
 
 def _note(viewer: Viewer, said: Any) -> None:
-    # Chromium notes each answer of 400 and more by itself; what the page makes of it is what is tested.
+    # Chromium itself logs every response of 400 and above; tests check how the page handles it.
     if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource"):
         viewer.complaints.append(said.text)
 
@@ -224,14 +224,14 @@ def viewer(make: Make) -> Viewer:
 
 @pytest.fixture(scope="session")
 def real() -> Path:
-    """The real chest film of the package pydicom-data: 15 bits, no spacing, a patient with a name."""
+    """The real chest film in the package pydicom-data: 15 bits, no spacing, with a patient name."""
     data_store = pytest.importorskip("data_store", reason="needs pydicom-data")
     return Path(data_store.__file__).parent / "data" / "RG1_UNCR.dcm"
 
 
 @pytest.fixture
 def phantom(tmp_path: Path) -> Path:
-    """A generated film as PNG."""
+    """A synthetic film as PNG."""
     path = tmp_path / "phantom.png"
     cv2.imwrite(str(path), draw(4, size=512).pixels)
     return path
@@ -239,7 +239,7 @@ def phantom(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dicom(real: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Makes DICOM films of a generated one: attributes by keyword, the file's name first."""
+    """Makes DICOM files of a synthetic film: first the file name, then attributes by keyword."""
     pydicom = pytest.importorskip("pydicom")
 
     def one(name: str, seed: int = 4, **attributes: Any) -> Path:
@@ -251,7 +251,7 @@ def dicom(real: Path, tmp_path: Path) -> Callable[..., Path]:
         del film.PixelSpacing, film.WindowCenter, film.WindowWidth
         film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hostile names are not what a name should be
+            warnings.simplefilter("ignore")  # hostile names are not valid person names
             for key, value in attributes.items():
                 setattr(film, key, value)
             film.save_as(tmp_path / name)
