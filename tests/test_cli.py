@@ -436,8 +436,7 @@ def test_evaluate_compares_classifiers_over_pairs_of_one_group(tmp_path: Path) -
     assert {row["condition"] for row in rows} == {"", "pairs of one view"}
     assert {row["by view"] for row in table(tmp_path / "out" / "films.csv")} == {"AP", "PA"}
     assert (
-        "Pairs of one group: each film is compared only"
-        in (tmp_path / "out" / "evaluation.html").read_text()
+        "Pairs of one group: each film is compared only" in (tmp_path / "out" / "evaluation.html").read_text()
     )
 
 

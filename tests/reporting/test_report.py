@@ -548,7 +548,9 @@ def test_a_label_that_is_called_for_being_the_most_probable_has_no_threshold() -
     assert "leaning" not in forms.to_json(report)["thresholds"]
     leans = card.model_copy(update={"leaning": dict.fromkeys(SIX, 0.5)})
     leaning = replace(report, cards={"classify": leans})
-    assert "ranks first is called, with more weight on rare ones" in " ".join(Page(html(leaning)).words.split())
+    assert "ranks first is called, with more weight on rare ones" in " ".join(
+        Page(html(leaning)).words.split()
+    )
     assert forms.to_json(leaning)["thresholds"]["leaning"] == dict.fromkeys(SIX, 0.5)
     # Where a specialist with thresholds spoke, its labels have one.
     second = make_card("classify").model_copy(update={"labels": ("Cardiomegaly",)})
