@@ -222,7 +222,7 @@ def test_a_sample_draws_in_another_process() -> None:
 
 @pytest.mark.parametrize("spec", ["", "many", "-3", "3.5", "3@", "3@x", "@7", "3@7@9", "0", "1000001"])
 def test_malformed_specs_tell_the_remedy(spec: str) -> None:
-    with pytest.raises(DataError, match=r"phantom.*; (write phantom:COUNT|ask for 1)"):
+    with pytest.raises(DataError, match=r"phantom.*; (write phantom:COUNT|give a number from 1)"):
         phantom.samples(spec)
 
 

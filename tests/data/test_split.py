@@ -128,7 +128,7 @@ def test_a_malformed_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "split.csv"
     path.write_bytes(content)
     with pytest.raises(
-        DataError, match=r"split\.csv.*: .*; (make one|mend it|correct the row|give a csv in UTF-8)"
+        DataError, match=r"split\.csv.*: .*; (make one|correct it|correct the row|give a csv in UTF-8)"
     ):
         read_split(path)
 
