@@ -147,15 +147,15 @@ def told(low: float) -> str:
 
 
 def test_trust_follows_from_what_was_measured() -> None:
-    assert "on the whole they mark" in told(0.2) and "0.40 logits (0.20 to 0.60)" in told(0.2)
+    assert "on average the maps show" in told(0.2) and "0.40 logits (0.20 to 0.60)" in told(0.2)
     assert "do not rely on them" in told(-0.1)
     assert "was not measured" in trust({"occlusion"}, None)
     assert trust(set(), None) == ""
 
 
-def test_occlusion_is_surer_only_where_the_intervals_are_apart() -> None:
+def test_occlusion_is_called_more_faithful_only_where_the_intervals_are_apart() -> None:
     apart = card(("evidence", 0.2, 0.6), ("occlusion", 0.7, 0.9))
-    assert "maps by occlusion are surer" in trust({"evidence"}, apart)
-    assert "surer;" not in trust({"evidence", "occlusion"}, apart)
-    assert "surer;" not in trust({"evidence"}, card(("evidence", 0.2, 0.6), ("occlusion", 0.5, 0.9)))
-    assert "surer;" not in trust({"evidence"}, card(("occlusion", 0.5, 0.9)))
+    assert "maps by occlusion are more faithful" in trust({"evidence"}, apart)
+    assert "more faithful;" not in trust({"evidence", "occlusion"}, apart)
+    assert "more faithful;" not in trust({"evidence"}, card(("evidence", 0.2, 0.6), ("occlusion", 0.5, 0.9)))
+    assert "more faithful;" not in trust({"evidence"}, card(("occlusion", 0.5, 0.9)))

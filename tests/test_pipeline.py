@@ -281,5 +281,5 @@ def test_one_film_that_fails_in_a_way_of_its_own_stops_no_other(pipeline: Pipeli
         raise MemoryError
 
     first, second = pipeline.stream([broken, partial(read, draw(3, size=256).pixels)])
-    assert isinstance(first, ReadError) and "cannot be had (MemoryError)" in str(first)
+    assert isinstance(first, ReadError) and "could not be opened (MemoryError)" in str(first)
     assert isinstance(second, Report)

@@ -50,7 +50,7 @@ class OutOfMemoryError(TrainingError):
 
 
 class UnknownLabelError(HilumError, KeyError):
-    """A prediction is asked for a label that its model does not score."""
+    """A prediction has no score for the requested label."""
 
     def __str__(self) -> str:  # KeyError would quote the message
         return str(self.args[0])

@@ -191,7 +191,7 @@ def gradcam(evidence: Array, bias: float) -> Array:
 
 def trust(methods: Collection[str], card: Card | None) -> str:
     """How far a model's maps can be trusted, in words, by the measurements in its card."""
-    surer = False
+    better = False
     measured = {metric.name: metric for metric in card.metrics} if card else {}
     told = []
     for method in sorted(methods):
@@ -204,12 +204,14 @@ def trust(methods: Collection[str], card: Card | None) -> str:
             f"{found.value:.2f} logits ({found.low:.2f} to {found.high:.2f}) more than blurring them last"
         )
         # Better than chance over many films promises nothing for a single one.
-        good = "on the whole they mark what the score rests on, on a single film they may not"
-        told.append(f"{how}: {good if found.low > 0 else 'no surer than chance, do not rely on them'}.")
+        good = "on average the maps show what the score depends on; on a single film they may not"
+        told.append(f"{how}: {good if found.low > 0 else 'no better than chance, do not rely on them'}.")
         occluded = measured.get(f"{FAITHFUL}, maps by occlusion")
-        surer |= occluded is not None and occluded.low is not None and occluded.low > found.high
-    if surer and "occlusion" not in methods:
-        told.append("Its maps by occlusion are surer; make them with: hilum predict --explain occlusion")
+        better |= occluded is not None and occluded.low is not None and occluded.low > found.high
+    if better and "occlusion" not in methods:
+        told.append(
+            "Its maps by occlusion are more faithful; make them with: hilum predict --explain occlusion"
+        )
     return " ".join(told)
 
 

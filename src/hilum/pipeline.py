@@ -200,7 +200,7 @@ class Pipeline:
             return error
         except Exception as error:  # each kind of shard and store can fail in its own way
             name = str(source) if isinstance(source, str | Path) else "a film"
-            return ReadError(name, f"cannot be had ({type(error).__name__})", "fetch it again")
+            return ReadError(name, f"could not be opened ({type(error).__name__})", "fetch it again")
         return self.analyse_apart(film)
 
     def analyse_apart(self, film: Radiograph) -> Report | HilumError:

@@ -374,7 +374,7 @@ def test_page_shows_the_results() -> None:
     words = " ".join(Page(html(make_report())).words.split())
     for expected in (
         "ward/case.dcm",
-        "Read and scored Each above its threshold: Cardiomegaly (71 %) and Edema (65 %). ",
+        "Analysed Each above its threshold: Cardiomegaly (71 %) and Edema (65 %). ",
         "Left open: Pleural Effusion. The heart is 0.46",
         "Cardiomegaly 0.710 threshold 0.420 positive",
         "Pleural Effusion 0.350 threshold 0.330 left open",
@@ -799,7 +799,7 @@ def test_a_report_of_maps_that_tell_little_says_how_to_get_better_ones() -> None
 
     remedy = "hilum predict --explain occlusion"
     told = words(metric("evidence", 0.1), metric("occlusion", 1.5))
-    assert "no surer than chance, do not rely on them" in told
+    assert "no better than chance, do not rely on them" in told
     assert remedy in told
     assert remedy not in words(metric("evidence", 0.1), metric("occlusion", 0.1))
     assert remedy not in words(metric("evidence", 0.1))

@@ -30,7 +30,7 @@ def terms_of(header: Dataset, notes: list[str]) -> tuple[str, ...]:
     extended = len(terms) > 1
     if all(term in python_encoding and (not extended or term == "" or "2022" in term) for term in terms):
         return tuple(terms)
-    notes.append("SpecificCharacterSet of the film is malformed; its text was written anew as UTF-8")
+    notes.append("SpecificCharacterSet of the film is malformed; its text was rewritten as UTF-8")
     return (UNICODE,)
 
 

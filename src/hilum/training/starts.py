@@ -107,8 +107,8 @@ def flattered(informed: Sequence[str]) -> str:
     """A warning for a run whose start or teachers learned from films that its split holds back."""
     if ANY in informed:
         return (
-            "the start or a teacher was trained by another split and may have learned from patients whom "
-            "this one holds back: scores on them will be too high"
+            "the start or a teacher was trained by another split and may have learned from patients "
+            "that this one holds back: scores on them will be too high"
         )
     return (
         f"the start or a teacher learned from fold {', '.join(informed)}, which this run holds back: scores "
