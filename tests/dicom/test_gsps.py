@@ -15,6 +15,7 @@ from pydicom import uid as uids
 
 from hilum.dicom import dicom_bytes, obstacle
 from hilum.dicom.contours import outlines
+from hilum.dicom.grey import grey_levels
 from hilum.types import DISCLAIMER, Reason, Report
 
 Film = Callable[..., bytes]
@@ -171,15 +172,18 @@ def test_a_lookup_table_is_carried_over_whatever_its_byte_order(
     ],
 )
 def test_the_first_value_of_a_voi_table_has_the_sign_of_what_the_table_takes(
-    elements: dict[str, Any], first: int, dicom_film: Film, judged: Judge
+    elements: dict[str, Any], first: int
 ) -> None:
-    table = Dataset()
+    table, header = Dataset(), Dataset()
     table.add_new("LUTDescriptor", "US", [4096, 2**16 - 1024, 16])
     table.add_new("LUTData", "OW", (np.arange(4096) * 16).astype("<u2").tobytes())
-    film = dicom_film(**elements, drop=("WindowCenter", "WindowWidth"), VOILUTSequence=[table])
-    made = state(judged(film)).SoftcopyVOILUTSequence[0].VOILUTSequence[0]
+    header.PhotometricInterpretation, header.BitsAllocated = "MONOCHROME2", 16
+    header.VOILUTSequence = [table]
+    for keyword, value in elements.items():
+        setattr(header, keyword, value)
+    made = grey_levels(header).SoftcopyVOILUTSequence[0].VOILUTSequence[0]
     descriptor = made["LUTDescriptor"]
-    assert ("SS" if first < 0 else "US") == descriptor.VR
+    assert (descriptor.VR == "SS") is (first < 0)
     assert list(descriptor.value) == [4096, first, 16]
 
 
