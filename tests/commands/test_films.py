@@ -48,11 +48,13 @@ def test_films_that_could_not_be_read_are_told_and_are_the_exit_code(
     assert unreadable([]) == 0 and capsys.readouterr().out == ""
 
 
-def test_data_sets_of_one_name_are_told_apart_in_a_card(nih: str, tmp_path: Path) -> None:
+def test_a_card_names_data_sets_without_the_folders_they_lie_in(nih: str, tmp_path: Path) -> None:
+    """Cards are published; evaluations stay with their films and tell two of one name apart."""
     shutil.copytree(tmp_path / "films", tmp_path / "more" / "films")
     more = f"nih:{tmp_path / 'more' / 'films'}"
     assert choose([nih], [], split=None).data == "nih:films"
-    assert choose([nih, more], [], split=None).data == f"{nih} + {more}"
+    chosen = choose([nih, more], [], split=None)
+    assert chosen.data == "nih:films + nih:films" and chosen.about["data"] == [nih, more]
 
 
 def test_a_card_names_the_part_and_the_split(nih: str, tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_what_fails_for_a_moment_is_tried_again_and_what_always_fails_is_told(tm
     samples += [Sample(id="slow", patient="p", image=flickering), Sample(id="bad", patient="p", image=wrong)]
     made = cached(samples, 16, tmp_path)
     assert len(made.samples) == 31 and made.samples[-1].id == "slow"
-    assert made.failures == {"bad": "bad: its mask or film cannot be used (KeyError)"}
+    assert made.failures == {"bad": "bad: its film or mask cannot be used (KeyError); export it again"}
 
 
 def test_a_disk_that_fails_for_a_moment_costs_no_film(

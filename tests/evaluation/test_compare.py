@@ -166,7 +166,7 @@ def test_what_tells_groups_apart_is_no_gain_over_pairs_of_one_group() -> None:
     assert some.value == pytest.approx(value - opposite) and value + opposite == pytest.approx(1)
     with pytest.raises(DataError, match="'AUROC by patient' does not exist for pairs of one site"):
         gain([ours], [theirs], ["Edema"], subject="x", within="site", measure="AUROC by patient")
-    with pytest.raises(DataError, match="have no column 'sex'; evaluate them with --by 'sex'"):
+    with pytest.raises(DataError, match="have no sex in both tables; evaluate both with --by 'sex'"):
         gain([ours], [theirs], ["Edema"], subject="x", within="sex")
     lone = replace(ours, groups={"site": np.full(700, "a")})
     assert not any(one.condition for one in gains(lone, theirs))
@@ -219,7 +219,11 @@ def test_a_damaged_table_of_verdicts_is_refused(tmp_path: Path, text: str) -> No
     path.write_text(WHOLE)
     assert np.isnan(read_verdicts(path).truth[1, 0])
     path.write_text(text)
-    with pytest.raises(DataError, match=r"films\.csv: no table of verdicts .*; evaluate the model again"):
+    with pytest.raises(DataError, match=r"films\.csv[^;]*; evaluate the model again$") as raised:
+        read_verdicts(path)
+    assert str(raised.value).count("films.csv") == 1
+    path.unlink()
+    with pytest.raises(DataError, match=r"films\.csv: No such file or directory; evaluate the model again$"):
         read_verdicts(path)
 
 

@@ -22,7 +22,7 @@ from hilum.labels import SIX, UNCERTAIN
 from hilum.models import MODELS, build, imagenet
 from hilum.toml_files import read_toml
 from hilum.training.frequencies import class_weights, log_odds
-from hilum.training.plan import Plan, make_plan, not_read
+from hilum.training.plan import Plan, make_plan, make_tuning_plan, not_read
 from hilum.training.run import objective
 from hilum.training.starts import network, sized, started
 from hilum.training.train import train
@@ -68,6 +68,20 @@ def edema(values: str) -> Rows:
 def patients(plan: Plan, part: str) -> set[str]:
     films = plan.train if part == "train" else plan.tune
     return {sample.patient for sample in films.cache.samples}
+
+
+def test_tuning_films_alone_are_opened_as_strictly_as_with_those_that_train(tmp_path: Path) -> None:
+    """5 % may be unreadable, of both parts: of the tuning part alone it may be more, but not most."""
+    data = table(tmp_path / "films", edema("01" * 20))
+    settings = {"data": [data], "split": tuned_by(tmp_path / "films", 40, 10)}
+    both = config(tmp_path / "both", **settings)
+    for place, broken in ((38, 1), (39, 2)):
+        (tmp_path / "films" / f"{place}.png").write_bytes(b"not an image")
+        assert len(make_plan(both).tune) == len(make_tuning_plan(both).tune) == 10 - broken
+    for place in range(30, 36):
+        (tmp_path / "films" / f"{place}.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match="8 of 40 films cannot be read, over 5%"):
+        make_tuning_plan(config(tmp_path / "most", **settings))
 
 
 def test_patients_never_cross_and_the_test_part_stays_out(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def choose(
     about: dict[str, object] = {"data": [name for name, _ in given]}
     learned = [source.name for card in cards for source in card.sources]
     warnings = [UNSPLIT] if may_know(learned, names, samples) else []
-    data = " + ".join(name for name, _ in given)
+    data = " + ".join(brief)  # never a path or a signed URL: cards are published
     if split is not None:
         parts = read_split(split)
         known = sorted({*parts.parts.values()} - {"test"}, key=int)

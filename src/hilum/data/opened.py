@@ -44,7 +44,9 @@ def tried(sample: Sample, do: Callable[[], _T]) -> _T | HilumError:
     except HilumError as error:
         return error
     except Exception as error:  # a film's own function may raise anything
-        return DataError(f"{sample.id}: its mask or film cannot be used ({type(error).__name__})")
+        return DataError(
+            f"{sample.id}: its film or mask cannot be used ({type(error).__name__}); export it again"
+        )
 
 
 def patiently(do: Callable[[], _T]) -> _T:

@@ -122,7 +122,7 @@ def _groups(one: Verdicts, within: str) -> Array:
     """The films' groups (N,); raises DataError unless there are several."""
     if within not in one.groups:
         raise DataError(
-            f"the verdicts to compare have no column {within!r}; evaluate them with --by {within!r}"
+            f"the films to compare have no {within} in both tables; evaluate both with --by {within!r}"
         )
     if len({*one.groups[within].tolist()} - {""}) < 2:
         raise DataError(f"the films to compare are all of one {within}; compare them without groups")

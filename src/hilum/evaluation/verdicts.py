@@ -87,8 +87,8 @@ class Verdicts:
 
 def read_verdicts(path: Path) -> Verdicts:
     """The verdicts of a csv that `Verdicts.rows` filled; raises DataError where it is not one."""
+    columns, rows = read_csv(path, remedy="evaluate the model again")
     try:
-        columns, rows = read_csv(path)
         return _parsed(columns, [row for _, row in rows])
     except (DataError, KeyError, ValueError) as error:
         raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None

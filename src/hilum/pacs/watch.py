@@ -63,7 +63,8 @@ class Watch:
             try:
                 whole = self._changes.look(self._offer, self._place.marks(), date.today())
             except TroubleError as trouble:
-                tell("no-changes", level=logging.WARNING, reason=str(trouble))
+                if not self._over():  # a stop is no trouble
+                    tell("no-changes", level=logging.WARNING, reason=str(trouble))
                 whole = False
                 if trouble.status in _SHUT:
                     self._changes = None

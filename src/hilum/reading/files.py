@@ -44,8 +44,11 @@ def film_paths(
     *,
     barred: Callable[[Path], None] | None = None,
     linked: Callable[[Path], None] = lambda _: None,
+    endings: tuple[str, ...] = ("",),
 ) -> list[Path]:
-    """Every file under `folder`, sorted. Broken links are among them, so that no film is lost silently.
+    """Every file under `folder` that has one of the `endings` (lower case), sorted.
+
+    Broken links are among them, so that no film is lost silently.
 
     Hidden files and folders are skipped. Links to folders are skipped too; `linked` is called with each.
 
@@ -66,7 +69,8 @@ def film_paths(
         for name in folders:
             if Path(place, name).is_symlink():
                 linked(Path(place, name))
-        found += [Path(place, name) for name in files if not name.startswith(".")]
+        films = [name for name in files if not name.startswith(".") and name.lower().endswith(endings)]
+        found += [Path(place, name) for name in films]
     return sorted(path for path in found if _may_be(path))
 
 
@@ -86,8 +90,8 @@ def by_stem(folder: Path, endings: Sequence[str] = ()) -> dict[str, Path]:
     Endings are in lower case. Raises DataError where two files share a stem.
     """
     found: dict[str, Path] = {}
-    for path in film_paths(folder):
-        if (not path.name.lower().endswith(tuple(endings))) if endings else beside(path.name):
+    for path in film_paths(folder, endings=tuple(endings) or ("",)):
+        if not endings and beside(path.name):
             continue
         if path.stem in found:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
@@ -117,23 +121,26 @@ def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
         yield lines()
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The heading of a csv, and the line number and cells of each row; raises DataError if malformed.
+def read_csv(path: Path, *, remedy: str = "") -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The heading of a csv, and the line number and cells of each row.
 
-    A byte-order mark, as spreadsheets write it, is skipped.
+    A byte-order mark, as spreadsheets write it, is skipped. Raises DataError if it is malformed, with the
+    `remedy` for files that Hilum wrote.
     """
     try:
-        with csv_lines(path, remedy="give a csv in UTF-8") as lines:
+        with csv_lines(path, remedy=remedy or "give a csv in UTF-8") as lines:
             reader = csv.DictReader(lines)
             columns = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: {error}; give a csv in UTF-8") from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{path}: {why}; {remedy or 'give a csv in UTF-8'}") from None
     for line, row in rows:
         # An unquoted comma or a cut-off file moves cells under other columns' names.
         if None in row or None in row.values():
             raise DataError(
-                f"{path}, line {line}: not {len(columns)} cells as the heading has; correct the row"
+                f"{path}, line {line}: not {len(columns)} cells as the heading has; "
+                f"{remedy or 'correct the row'}"
             )
     return columns, rows
 

@@ -37,5 +37,5 @@ def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: st
 
 
 def read_history(folder: Path) -> list[dict[str, str]]:
-    """The rows of a run's ``history.csv``, one an epoch; raises DataError where it is damaged."""
-    return [row for _, row in read_csv(folder / "history.csv")[1]]
+    """The rows of a run's ``history.csv``, one an epoch; raises DataError where it is missing or damaged."""
+    return [row for _, row in read_csv(folder / "history.csv", remedy="train the run again")[1]]

@@ -86,11 +86,6 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
         for part, films in chosen.items()
     }
     _set_aside(parts, config.out)
-    for part, cache in parts.items():
-        if len(cache.failures) > len(cache.samples):
-            of = len(cache.failures) + len(cache.samples)
-            first = min(cache.failures.values())
-            raise DataError(f"{len(cache.failures)} of {of} films of the {part} part cannot be read: {first}")
     train, tune = (_films(part, cache, labels, config) for part, cache in parts.items())
     if config.teachers:
         train = taught(train, config.teachers, config.trust, split)
@@ -114,7 +109,9 @@ def make_tuning_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     split, labels = _split(config, samples), labels_of(config, samples)
     chosen = _chosen("tune", config, samples, split)
     folder = config.out.parent / ".hilum-cache"
-    cache = cached(_described(chosen, config), config.preparation.size, folder, tick=tick)
+    # The training allowed unreadable films as a share of both parts.
+    whole = len(chosen) + len(select(samples, split, "train", fold=config.fold, held=config.held))
+    cache = cached(_described(chosen, config), config.preparation.size, folder, whole=whole, tick=tick)
     _set_aside({"tune": cache}, config.out)
     tune = _films("tune", cache, labels, config)
     return Plan(
@@ -247,10 +244,14 @@ def not_read(out: Path) -> list[str]:
 
 
 def _set_aside(parts: dict[str, Cache], out: Path) -> None:
-    """Write the list of films that could not be read, unless it is there already."""
+    """Write the list of films that could not be read; raises DataError for most films of a part."""
     failures = {name: why for cache in parts.values() for name, why in cache.failures.items()}
-    if [failures[name] for name in sorted(failures)] == not_read(out):
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
-    write_whole(out / _UNREADABLE, as_csv(["film", "reason"], rows))
+    if [failures[name] for name in sorted(failures)] != not_read(out):
+        out.mkdir(parents=True, exist_ok=True)
+        rows = [{"film": film, "reason": why} for film, why in sorted(failures.items())]
+        write_whole(out / _UNREADABLE, as_csv(["film", "reason"], rows))
+    for part, cache in parts.items():
+        if len(cache.failures) > len(cache.samples):
+            of = len(cache.failures) + len(cache.samples)
+            first = min(cache.failures.values())
+            raise DataError(f"{len(cache.failures)} of {of} films of the {part} part cannot be read: {first}")

@@ -61,6 +61,8 @@ def headers(paths: Sequence[Path]) -> list[Header | None]:
 def _header(path: Path) -> Header | None:
     try:
         found = patiently(partial(header_of, path, _TAGS))
+    except FileNotFoundError:  # a broken link, or a file that is gone since the folder was listed
+        return None
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror or error}; let this user read it, or move it away"

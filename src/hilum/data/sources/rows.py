@@ -113,9 +113,8 @@ def by_name(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     Raises DataError where two files share a name, and as `hilum.reading.files.film_paths` does.
     """
     found: dict[str, Path] = {}
-    for path in film_paths(folder):
-        if path.name.lower().endswith(tuple(endings)):
-            if path.name in found:
-                raise DataError(f"{path}: {found[path.name]} has the same name; keep one of them")
-            found[path.name] = path
+    for path in film_paths(folder, endings=tuple(endings)):
+        if path.name in found:
+            raise DataError(f"{path}: {found[path.name]} has the same name; keep one of them")
+        found[path.name] = path
     return found

@@ -98,7 +98,7 @@ export class Uploads {
     try {
       for (; ; await pause(POLL), job = await this.#look(job)) {
         for (const result of job.results) this.#told(portion, result, job.results);
-        if (job.status === "done" || job.status === "cancelled") break;
+        if (job.status === "done" || job.status === "cancelled" || portion.every((one) => one.ended)) break;
       }
     } finally {
       this.#jobs.delete(job.id);
