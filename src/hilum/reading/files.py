@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import os
 import stat
@@ -176,10 +177,10 @@ def _there(path: Path) -> bool:
     """Whether a path exists, or may not be looked at: `read` refuses the latter."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL within the path
+    except ValueError:  # a NUL within the path
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
     return True
 
 

@@ -180,5 +180,6 @@ def _agree(module: nn.Module, folder: Path) -> None:
     gap = float(np.abs(runtime(films)["logits"] - expected).max())
     if not gap <= 0.02 * max(1.0, float(np.abs(expected).max())):  # also if it is NaN
         raise CheckpointError(
-            f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is wrong"
+            f"{folder / GRAPH}: logits differ from torch's by {gap:.3g}; the export is wrong; "
+            "report this with the versions of torch and onnxscript"
         )
