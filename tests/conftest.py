@@ -55,6 +55,23 @@ def judged() -> Callable[..., Report]:
     return _judged
 
 
+@pytest.fixture
+def shut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes folders of a name impossible to list, also for root, who may list any."""
+
+    def close(name: str) -> None:
+        scandir = os.scandir
+
+        def denied(path: str | Path) -> object:
+            if Path(path).name == name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", denied)
+
+    return close
+
+
 SEED = 7
 _SIZE = 256
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,17 +48,10 @@ def test_a_link_that_leads_nowhere_is_not_lost_unseen(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_opened_is_told_as_a_film_and_stops_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shut: Callable[[str], None]
 ) -> None:
     folder = lay(tmp_path / "films", "a.png", "lost+found/b.png")
-    scandir = os.scandir
-
-    def denied(path: str | Path) -> object:
-        if Path(path).name == "lost+found":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", denied)
+    shut("lost+found")
     assert inputs([folder], tmp_path / "out") == {
         "a.png": folder / "a.png",
         "lost+found": folder / "lost+found",

@@ -12,7 +12,7 @@ from hilum.reporting.page import data_url, template
 from hilum.reporting.picture import film, strongest, wash
 from hilum.reporting.report import ranked
 from hilum.reporting.report_page import summary
-from hilum.types import DISCLAIMER, Heatmap, Prediction, Radiograph, Report, Score
+from hilum.types import DISCLAIMER, Heatmap, Prediction, Radiograph, Report
 
 _LONGEST = 768  # side of a picture, pixels: sharp in a cell, and small enough for a notebook of many films
 
@@ -26,14 +26,14 @@ def report_html(report: Report) -> str:
         warnings=[flag.sentence for flag in report.flags],
         picture=data_url(overlay(report, longest=_LONGEST)),
         about="The film with its outlines and a legend",
-        scores=_scores(report.prediction),
+        scores=report.prediction.scores if report.prediction else (),
         ranked=ranked(report),
     )
 
 
 def prediction_html(prediction: Prediction) -> str:
     """A table of scores."""
-    return _shown(scores=_scores(prediction))
+    return _shown(scores=prediction.scores)
 
 
 def radiograph_html(radiograph: Radiograph) -> str:
@@ -62,10 +62,6 @@ def heatmap_html(heatmap: Heatmap) -> str:
         picture=data_url(wash(heatmap, longest=_LONGEST)),
         about=f"The {heatmap.method} for {heatmap.label} as a colour wash",
     )
-
-
-def _scores(prediction: Prediction | None) -> tuple[Score, ...]:
-    return prediction.scores if prediction else ()
 
 
 def _shown(**parts: Any) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,19 +42,12 @@ def test_a_quote_that_never_ends_is_refused(tmp_path: Path) -> None:
         list(rows(tmp_path / "films.csv", ("path",), whose="NIH"))
 
 
-def test_a_folder_below_that_is_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_below_that_is_closed_is_told(tmp_path: Path, shut: Callable[[str], None]) -> None:
     (tmp_path / "ward").mkdir()
     (tmp_path / "b.PNG").touch()
     (tmp_path / "a.txt").touch()
     assert by_name(tmp_path, [".png"]) == {"b.PNG": tmp_path / "b.PNG"}
-    scandir = os.scandir
-
-    def denied(path: str | Path) -> object:
-        if Path(path).name == "ward":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", denied)
+    shut("ward")
     with pytest.raises(DataError, match="ward: Permission denied; let this user open it"):
         by_name(tmp_path, [".png"])
 
