@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +142,16 @@ def test_a_file_that_a_spreadsheet_has_saved_is_read(many: list[Sample], tmp_pat
     found = read_split(path)
     assert found.parts == make_split(many).parts
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_split_that_can_be_read_only_once_is_read(tmp_path: Path) -> None:
+    """As from a shell's <(...)."""
+    pipe, text = tmp_path / "pipe", b"patient,part\na,0\nb,test\n"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(pipe.write_bytes, text)
+        split = read_split(pipe)
+    assert split == Split(parts={"a": "0", "b": "test"}, sha256=hashlib.sha256(text).hexdigest())
 
 
 def test_a_missing_file_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def read_split(path: Path) -> Split:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; make a split with 'hilum data split'") from None
-    columns, rows = read_csv(path)
+    columns, rows = read_csv(path, data=data)  # the very bytes that are hashed
     if columns != ["patient", "part"]:
         raise DataError(f"{path}: not a split file; make one with 'hilum data split'")
     parts = {row["patient"]: row["part"] for _, row in rows}

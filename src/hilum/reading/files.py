@@ -9,8 +9,10 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from hilum.errors import ConfigError, DataError
 
@@ -104,14 +106,17 @@ _LONGEST = 2**24  # characters of a line; csv itself limits a cell to 131,072
 
 
 @contextmanager
-def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
-    """The lines of a csv in UTF-8, gzipped or not, without a byte-order mark.
+def csv_lines(path: Path, *, remedy: str, data: bytes | None = None) -> Iterator[Iterator[str]]:
+    """The lines of a csv in UTF-8, gzipped or not, without a byte-order mark; of `data`, if already read.
 
     Raises DataError for a line that would fill the memory.
     """
-    with path.open("rb") as packed:
-        opened = gzip.open if packed.read(2) == b"\x1f\x8b" else open
-    with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+    with ExitStack() as stack:
+        packed: Any = path.open("rb") if data is None else BufferedReader(BytesIO(data))
+        stack.enter_context(packed)
+        if packed.peek(2)[:2] == b"\x1f\x8b":
+            packed = stack.enter_context(gzip.GzipFile(fileobj=packed))
+        file = stack.enter_context(TextIOWrapper(packed, encoding="utf-8-sig", newline=""))
 
         def lines() -> Iterator[str]:
             while line := file.readline(_LONGEST + 1):
@@ -122,14 +127,16 @@ def csv_lines(path: Path, *, remedy: str) -> Iterator[Iterator[str]]:
         yield lines()
 
 
-def read_csv(path: Path, *, remedy: str = "") -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The heading of a csv, and the line number and cells of each row.
+def read_csv(
+    path: Path, *, remedy: str = "", data: bytes | None = None
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The heading of a csv, and the line number and cells of each row; of `data`, if already read.
 
     A byte-order mark, as spreadsheets write it, is skipped. Raises DataError if it is malformed, with the
     `remedy` for files that Hilum wrote.
     """
     try:
-        with csv_lines(path, remedy=remedy or "give a csv in UTF-8") as lines:
+        with csv_lines(path, remedy=remedy or "give a csv in UTF-8", data=data) as lines:
             reader = csv.DictReader(lines)
             columns = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
