@@ -18,8 +18,11 @@ demo: .venv/light  ## a real DICOM chest film through the shipped models; result
 serve: .venv/serve  ## the HTTP service and its viewer on http://localhost:8000; data in hilum-data/
 	$(BIN)/hilum serve --data hilum-data
 
+# One thread for each test process: with more, processes wait for each other's threads and need three times as long.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+
 test: .venv/full  ## all tests except tests/services, one test file per core
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(TEST)
 
 test-services: .venv/services  ## against a real PACS, database and browser; installs them with apt-get (Debian, Ubuntu)
 	$(BIN)/python -m pytest tests/services
@@ -35,7 +38,7 @@ check: .venv/release  ## format, lint, types, tests, licences, known vulnerabili
 	$(BIN)/mypy
 	$(BIN)/python tools/licences.py
 	$(BIN)/python tools/audit.py
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(TEST)
 
 lock: .venv/release  ## update requirements.lock after a change of pyproject.toml or constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 -c constraints.txt \
