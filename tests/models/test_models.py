@@ -24,7 +24,13 @@ SIZE = 64
 LABELS = ("one", "two", "three")
 SMALL = {"width": 4, "depth": 2}
 PAIR = [{"architecture": name} for name in ("mobilenetv2", "efficientnet-lite0")]
-OWN = {"unet": SMALL, "cnn": {"grid": 4}, "ensemble": {"members": PAIR}}  # the others are as they come
+OWN = {
+    "unet": SMALL,
+    "cnn": {"grid": 4},
+    "ensemble": {"members": PAIR},
+    "stacked": {"backbone": "mobilenetv2_050+resnet10t"},  # its own two have rows of their own
+}
+"""Arguments of networks that would take long; the others are as they come."""
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, OWN.get(name, {})) for name in MODELS},
     "mobilenetv2, stages": ("mobilenetv2", {"stages": 4}),
@@ -74,7 +80,7 @@ def test_outputs_have_the_shapes_their_task_promises(case: str) -> None:
         assert outputs["features"].ndim == 2
 
 
-# A DenseNet cannot be had at another stride with the weights it was made with.
+# A DenseNet cannot be had at another stride with the weights it was made with, nor what stands beside it.
 STRIDES = {"densenet121": 32, "densenet169": 32, "stacked": 32}
 
 
