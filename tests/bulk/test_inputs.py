@@ -242,6 +242,15 @@ def test_films_of_one_archive_can_be_given_together(tmp_path: Path) -> None:
     assert all(film().pixels.ndim == 2 for film in found.values())
 
 
+def test_a_whole_archive_can_be_given(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        archive.writestr("a/x.png", picture(1))
+        archive.writestr("y.png", picture(2))
+    found = named(portions([f"zip://::{tmp_path}/films.zip"], tmp_path / "out", films=10))
+    assert list(found) == ["a/x.png", "y.png"]
+    assert all(film().pixels.ndim == 2 for film in found.values())
+
+
 def test_results_are_named_after_a_folder_and_never_after_its_secrets(lake: Path, tmp_path: Path) -> None:
     given = [f"file://{lake}?sig=secret", f"file://{lake}/b"]
     with pytest.raises((DataError, ConfigError)) as told:  # a file's address has no such part
