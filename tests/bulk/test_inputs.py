@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -163,6 +164,23 @@ def test_every_member_that_may_be_a_film_is_one(tmp_path: Path) -> None:
     assert [sample.id.split(":")[1] for sample in open_data(f"shards:{path}")] == [
         "1.2.840.113", "1.2.840.114", "IM0001", "x", "7.frontal", "a",
     ]  # fmt: skip
+
+
+def test_a_second_name_of_a_file_is_a_film_too(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    (folder / "in").mkdir(parents=True)
+    (folder / ".x.png").write_bytes(picture(1))
+    (folder / "a.png").write_bytes(picture(2))
+    (folder / "in" / "l.png").symlink_to("a.png")  # that is in/a.png, which is not in the archive
+    os.link(folder / ".x.png", folder / "in" / "x.png")
+    os.link(folder / "a.png", folder / "c.png")
+    with tarfile.open(tmp_path / "films.tar", "w") as tar:
+        for name in (".x.png", "a.png", "in/l.png", "in/x.png", "c.png"):
+            tar.add(folder / name, name)
+    found = named(portions([str(tmp_path / "films.tar")], tmp_path / "out", films=10))
+    assert list(found) == [f"films.tar/{name}" for name in ("a.png", "in/x.png", "c.png")]
+    for film, seed in zip(found.values(), (2, 1, 2), strict=True):
+        np.testing.assert_array_equal(film().pixels, read(picture(seed)).pixels)
 
 
 def test_an_address_within_another_tells_no_secret_either() -> None:
