@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -165,6 +166,23 @@ def test_every_member_that_may_be_a_film_is_one(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_second_name_of_a_file_is_a_film_too(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    (folder / "in").mkdir(parents=True)
+    (folder / ".x.png").write_bytes(picture(1))
+    (folder / "a.png").write_bytes(picture(2))
+    (folder / "in" / "l.png").symlink_to("a.png")  # that is in/a.png, which is not in the archive
+    os.link(folder / ".x.png", folder / "in" / "x.png")
+    os.link(folder / "a.png", folder / "c.png")
+    with tarfile.open(tmp_path / "films.tar", "w") as tar:
+        for name in (".x.png", "a.png", "in/l.png", "in/x.png", "c.png"):
+            tar.add(folder / name, name)
+    found = named(portions([str(tmp_path / "films.tar")], tmp_path / "out", films=10))
+    assert list(found) == [f"films.tar/{name}" for name in ("a.png", "in/x.png", "c.png")]
+    for film, seed in zip(found.values(), (2, 1, 2), strict=True):
+        np.testing.assert_array_equal(film().pixels, read(picture(seed)).pixels)
+
+
 def test_an_address_within_another_tells_no_secret_either() -> None:
     within = "zip://films/1.png::simplecache::https://me:secret@host/a.zip?sig=secret"
     assert plain(within) == "zip://films/1.png::simplecache::https://host/a.zip"
@@ -239,6 +257,15 @@ def test_films_of_one_archive_can_be_given_together(tmp_path: Path) -> None:
     given = [f"zip://{name}::{tmp_path}/films.zip" for name in ("a/x.png", "b/y.png")]
     found = named(portions(given, tmp_path / "out", films=10))
     assert list(found) == ["x.png", "y.png"]
+    assert all(film().pixels.ndim == 2 for film in found.values())
+
+
+def test_a_whole_archive_can_be_given(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        archive.writestr("a/x.png", picture(1))
+        archive.writestr("y.png", picture(2))
+    found = named(portions([f"zip://::{tmp_path}/films.zip"], tmp_path / "out", films=10))
+    assert list(found) == ["a/x.png", "y.png"]
     assert all(film().pixels.ndim == 2 for film in found.values())
 
 

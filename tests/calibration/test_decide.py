@@ -231,6 +231,9 @@ def test_the_baseline_is_the_logit_whose_probability_is_the_threshold() -> None:
     assert logit < -2
     assert probabilities(np.array([[logit, 0.0]]), own)[0, 0] == pytest.approx(0.015)
     assert baseline(own, "Mass") == 0
+    # Without a threshold a label turns positive at 0.5, whatever its calibration.
+    untuned = own.model_copy(update={"thresholds": {}})
+    assert probabilities(np.array([[baseline(untuned, "Edema"), 0.0]]), untuned)[0, 0] == pytest.approx(0.5)
     assert baseline(own.model_copy(update={"activation": "softmax"}), "Edema") == 0
 
 

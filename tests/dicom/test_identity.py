@@ -20,7 +20,9 @@ from pydicom.valuerep import PersonName
 from hilum.data.phantom import draw
 from hilum.dicom import FORMS, dicom_bytes, dicom_object, obstacle
 from hilum.errors import ConfigError, MissingExtraError
+from hilum.pipeline import Pipeline
 from hilum.reading.reader import hushed, read
+from hilum.runtime import Runtime, find
 from hilum.types import DISCLAIMER, Heatmap, Report
 
 Film = Callable[..., bytes]
@@ -322,6 +324,19 @@ def test_what_cannot_be_made_says_why(dicom_film: Film, judged: Judge) -> None:
         dicom_object(blank, "seg")
     assert [form for form in FORMS if obstacle(replace(report, status="rejected"), form)] == ["seg"]
     assert [form for form in FORMS if obstacle(report, form)] == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_film_cropped_by_the_caller_gives_no_object_that_claims_the_files_pixels(
+    form: str, dicom_film: Film
+) -> None:
+    film = read(dicom_film())
+    report = Pipeline(Runtime(find("hilum-lungs"), threads=1), None)(
+        replace(film, pixels=film.pixels[8:-8, 4:-4])
+    )
+    assert report.status == "ok"
+    with pytest.raises(ConfigError, match="cropped or resized"):
+        dicom_bytes(report, form)
 
 
 def test_without_highdicom_the_remedy_is_told(

@@ -71,6 +71,7 @@ def tiff(array: np.ndarray, photometric: int, **tags: int) -> bytes:
         "tile_length": 323,
         "tiles": 324,
         "tile_bytes": 325,
+        "sample_format": 339,
     }
     values = {"width": array.shape[1], "length": array.shape[0], "bits": bits, "compression": 1}
     values |= {"photometric": photometric, "offset": 256, "rows": array.shape[0], "bytes": array.nbytes}
@@ -319,6 +320,42 @@ def test_several_frames_are_refused() -> None:
 def test_other_depths_are_refused() -> None:
     for kind in (np.float32, np.int32):
         assert "32 bits" in refusal(saved(RAMP.astype(kind), "TIFF")).reason
+
+
+def in_planes(planes: np.ndarray) -> bytes:
+    """A TIFF of colours (3, H, W), one strip each."""
+    strip, bits = planes[0].nbytes, 8 * planes.itemsize
+    fields = {
+        256: [COLUMNS],
+        257: [ROWS],
+        258: [bits] * 3,
+        259: [1],
+        262: [2],
+        277: [3],
+        278: [ROWS],
+        284: [2],
+    }
+    fields |= {273: [8 + strip * i for i in range(3)], 279: [strip] * 3}
+    directory, more, after = b"", b"", 8 + planes.nbytes + 2 + 12 * len(fields) + 4
+    for tag, values in sorted(fields.items()):
+        place = values[0] if len(values) == 1 else after + len(more)
+        more += struct.pack("<3I", *values) if len(values) == 3 else b""
+        directory += struct.pack("<HHII", tag, 4, len(values), place)
+    head = b"II*\0" + struct.pack("<I", 8 + planes.nbytes)
+    return head + planes.tobytes() + struct.pack("<H", len(fields)) + directory + bytes(4) + more
+
+
+def test_a_tiff_that_a_decoder_would_get_wrong_is_refused() -> None:
+    planes = np.stack([RAMP16, RAMP16[::-1], RAMP16[:, ::-1]])
+    assert "separate planes" in refusal(in_planes(planes)).reason
+    np.testing.assert_allclose(
+        read(in_planes(planes.astype(np.uint8))).pixels,
+        np.moveaxis(planes.astype(np.uint8), 0, 2) @ LUMA / 255,
+        atol=1.01 / 255,
+    )
+    signed = (RAMP.astype(np.int16) - 128).astype(np.int8)
+    assert "signed" in refusal(tiff(signed, 1, sample_format=2)).reason
+    np.testing.assert_allclose(read(tiff(RAMP, 1, sample_format=1)).pixels, RAMP / 255, atol=1e-6)
 
 
 def test_constant_and_tiny_images_are_refused() -> None:

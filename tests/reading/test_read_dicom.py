@@ -724,6 +724,14 @@ def test_bombs_are_refused_at_once(name: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
+@pytest.mark.parametrize("syntax", [PLAIN, uid.JPEG2000Lossless, uid.DeflatedExplicitVRLittleEndian])
+def test_a_film_may_name_the_deflated_syntax_without_being_deflated(syntax: UID) -> None:
+    frame = encapsulate([openjpeg.utils.encode_array(RAMP8, photometric_interpretation=2)])
+    pixels = frame if syntax == uid.JPEG2000Lossless else None
+    data = dicom(RAMP8, syntax, pixels, AvailableTransferSyntaxUID=uid.DeflatedExplicitVRLittleEndian)
+    np.testing.assert_allclose(read(data).pixels, RAMP8 / 255, atol=1e-6)
+
+
 def test_a_deflated_file_cut_short_is_refused() -> None:
     data = dicom(RAMP8, uid.DeflatedExplicitVRLittleEndian)
     for length in range(400, len(data) - 2, 20):

@@ -219,7 +219,8 @@ def _below(url: str, name: str) -> str:
     if outer and "://" not in inner:  # as in simplecache::https://host/films
         return f"{inner}::{_below(rest, name)}"
     address, asked, query = inner.partition("?")
-    return f"{address.rstrip('/')}/{name}{asked}{query}{outer}{rest}"
+    scheme, _, place = address.partition("://")  # the place is empty for the root of zip://::https://...
+    return f"{scheme}://{place.rstrip('/')}/{name}{asked}{query}{outer}{rest}"
 
 
 def _placed(url: str, name: str, about: Mapping[str, Any]) -> Remote | Shard:

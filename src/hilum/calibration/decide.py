@@ -264,7 +264,7 @@ def moved(probability: float, was: Calibration, now: Calibration) -> float:
 
 def baseline(card: Card, label: str) -> float:
     """The logit at which a label turns positive; 0 for softmax, where only differences matter."""
-    if card.activation == "softmax" or label not in card.thresholds:
+    if card.activation == "softmax":
         return 0.0
     fitted = card.calibration.get(label, Calibration())
-    return float((logit(card.thresholds[label].value) - fitted.intercept) / fitted.slope)
+    return float((logit(_rule(card, label).value) - fitted.intercept) / fitted.slope)

@@ -59,18 +59,21 @@ def encoded(made: Dataset) -> bytes:
 def obstacle(report: Report, form: str) -> str:
     """Why this form cannot be made of the report; empty if it can."""
     from hilum.dicom.common import segments
-    from hilum.reading.dicom_grey import text
+    from hilum.reading.dicom_grey import numbers, text
     from hilum.reading.reader import hushed
 
     header = report.radiograph.origin.header
     if header is None:
         return f"{report.radiograph.origin.format}, not DICOM; DICOM objects are made of DICOM films only"
+    with hushed():
+        size = [side for name in ("Rows", "Columns") for side in numbers(header, name, [])[:1]]
+        grey = text(header, "PhotometricInterpretation").startswith("MONOCHROME")
+    if size != list(report.radiograph.pixels.shape):
+        return "cropped or resized since it was read, and results would not fit the file; analyse it as read"
     if form == "seg" and report.status == "rejected":
         return "rejected, so that there are no outlines to store; ask for sr or sc"
     if form == "seg" and not segments(report):
         return "no lung or heart was found, so that there are no outlines to store; ask for sr or sc"
-    with hushed():
-        grey = text(header, "PhotometricInterpretation").startswith("MONOCHROME")
     if form == "gsps" and not grey:
         return "not grey, and a grayscale presentation state is for grey films; ask for sc"
     return ""

@@ -15,7 +15,7 @@ from pydicom.uid import UID
 from hilum.reading.age import age_of
 from hilum.reading.codestream import check_scans, checked
 from hilum.reading.dicom_bits import Coded, with_actual_bits
-from hilum.reading.dicom_bounds import HEADER, deflated, lighten, sparing
+from hilum.reading.dicom_bounds import HEADER, Deflated, deflated, lighten, sparing
 from hilum.reading.dicom_grey import levels_of, padding_of, sides_of, spacing_of, text, view_of
 from hilum.reading.dicom_layout import Layout, layout_of
 from hilum.reading.grey import AGAIN, Refused, finished, graded, look_up, luminance
@@ -108,8 +108,10 @@ def _is_supine(dataset: Dataset) -> bool:
 
 
 def _parse(data: bytes, pixel_budget: int, notes: list[str]) -> tuple[Dataset, UID]:
-    if uids.DeflatedExplicitVRLittleEndian.encode() in data:
-        return _inflate(data, pixel_budget, notes), uids.DeflatedExplicitVRLittleEndian
+    # Any element may name this syntax; `deflated` decides by the one that counts, as dcmread does.
+    named = uids.DeflatedExplicitVRLittleEndian.encode() in data
+    if named and (found := deflated(BytesIO(data))):
+        return _inflate(found, pixel_budget, notes), uids.DeflatedExplicitVRLittleEndian
     dataset = dcmread(sparing(BytesIO(data)), force=True)
     dataset.buffer = None  # it would keep the whole file in memory
     _lighten(dataset, notes)
@@ -131,11 +133,8 @@ def _lighten(dataset: Dataset, notes: list[str]) -> None:
         notes.append(f"{heavy} elements of over a megabyte left out of the header")
 
 
-def _inflate(data: bytes, pixel_budget: int, notes: list[str]) -> Dataset:
+def _inflate(found: Deflated, pixel_budget: int, notes: list[str]) -> Dataset:
     """Parse a deflated file; inflate no more than its header declares."""
-    found = deflated(BytesIO(data))
-    if found is None:
-        raise Refused("the deflated transfer syntax is named in the wrong place", AGAIN)
     meta, inflater, plain = found
     header = read_dataset(sparing(BytesIO(plain)), False, True, stop_when=lambda tag, *_: tag >> 16 >= 0x7FE0)
     lighten(header)

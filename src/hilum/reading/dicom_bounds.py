@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -16,6 +16,9 @@ from hilum.reading.grey import AGAIN, Refused
 HEADER = 2**22  # bytes; more than any header of a single film
 _PIECES = 100_000  # an element takes two reads or three; the header of a film has a few hundred elements
 LONGEST = 2**20  # bytes of an element that is not the pixels; the largest lookup table has 2**17
+
+Deflated: TypeAlias = tuple[FileMetaDataset, Any, bytes]
+"""The meta of a deflated file, the object that inflates the rest, and the first HEADER bytes of that."""
 
 
 def sparing(file: BinaryIO) -> BinaryIO:
@@ -41,10 +44,10 @@ class _Sparing:
         return self._file.read(size)
 
 
-def deflated(file: BinaryIO) -> tuple[FileMetaDataset, Any, bytes] | None:
-    """The meta of a deflated file, the object that inflates the rest, and the first HEADER bytes of that.
+def deflated(file: BinaryIO) -> Deflated | None:
+    """The start of a deflated file; None for a file of another transfer syntax.
 
-    None for a file of another transfer syntax. pydicom would inflate the whole file, whatever its size.
+    pydicom would inflate the whole file, whatever its size.
     """
     read_preamble(file, force=True)
     stream = sparing(file)

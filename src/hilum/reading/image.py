@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262  # TIFF 6.0; the first is a tag of EXIF too
 _STORED = ((273, 279), (324, 325))  # offsets and byte counts, of strips and of tiles
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+_SAMPLES, _PLANAR, _SAMPLE_FORMAT = 277, 284, 339
 WHOLE = ("Hilum levels", "whole")
 """Text of a 16-bit PNG that Hilum wrote: its values, 0 to 65,535, are final and must not be stretched."""
 
@@ -75,7 +76,7 @@ def _levels(grey: Array, notes: list[str]) -> Array:
 
 
 def _check_tiff(tiff: TiffImageFile, length: int) -> None:
-    """Refuse several pages, pixels beyond the end of the file, and tiles far larger than the image."""
+    """Refuse several pages, pixels beyond the end of the file, huge tiles, and samples decoded wrongly."""
     if tiff.is_animated:
         raise Refused("several pages, expected 1 frame", "export a single page")
     tags = tiff.tag_v2
@@ -85,6 +86,11 @@ def _check_tiff(tiff: TiffImageFile, length: int) -> None:
             raise Refused("truncated: pixels lie beyond the end of the file", AGAIN)
     if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0) > tiff.width * tiff.height + 2**24:
         raise Refused("tiles far larger than the image itself", AGAIN)
+    bits = max(tags.get(_BITS, (1,)))
+    if bits == 16 and tags.get(_SAMPLES, 1) > 1 and tags.get(_PLANAR) == 2:  # OpenCV mixes the planes up
+        raise Refused("16-bit colours in separate planes", "convert it to grey")
+    if bits == 8 and 2 in tags.get(_SAMPLE_FORMAT, ()):  # Pillow takes them for unsigned
+        raise Refused("signed samples of 8 bits", "convert it to unsigned samples")
 
 
 def _grey(image: ImageFile, bits: int, data: bytes, notes: list[str]) -> Array:

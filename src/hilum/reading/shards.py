@@ -70,19 +70,24 @@ def entries(shard: Shard, *, strict: bool = True) -> tuple[list[Entry], DataErro
     films: dict[str, Place] = {}
     masks: dict[str, Place] = {}
     abouts: dict[str, dict[str, Any]] = {}
+    places: dict[str, Place | None] = {}
     try:
         with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for info in tar:
                 path = PurePosixPath(info.name)
-                if not info.isfile() or path.name.startswith("."):
+                place = (info.offset_data, info.size) if info.isfile() else None
+                if info.islnk():  # a second name of a file, which comes earlier
+                    place = places.get(info.linkname)
+                places[info.name] = place
+                if place is None or path.name.startswith("."):
                     continue
                 if path.suffix == ".json":
                     with nullcontext() if strict else suppress(DataError):
                         abouts[str(path.with_suffix(""))] = _json(shard, info, tar)
                 elif info.name.endswith(_MASK):
-                    masks[str(path).removesuffix(_MASK)] = info.offset_data, info.size
+                    masks[str(path).removesuffix(_MASK)] = place
                 elif not beside(path.name):
-                    films[info.name] = info.offset_data, info.size
+                    films[info.name] = place
             # tarfile stops silently at damage.
             why = "" if _ends(file, tar.offset) else "no end of the archive where its headings stop"
     except FileNotFoundError:
@@ -136,7 +141,7 @@ def _json(shard: Shard, info: tarfile.TarInfo, tar: tarfile.TarFile) -> dict[str
     about = None
     if info.size <= _LONGEST and (member := tar.extractfile(info)):
         with suppress(ValueError, RecursionError):
-            about = json.loads(member.read())
+            about = json.loads(member.read(_LONGEST))  # of a link, the size is 0
     if not isinstance(about, dict):
         raise DataError(
             f"{plain(shard)}, {info.name}: not a JSON object; write the facts about one film as one object"
