@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +201,37 @@ def test_paging(viewer: Any) -> None:
         "() => document.getElementById('page-where').textContent === '51 to 60 of 60'"
     )
     assert viewer.page.is_disabled("#page-on")
+
+
+def test_no_film_is_passed_over_where_pages_meet(viewer: Any) -> None:
+    """Neither by a key that is pressed again before the page has come, nor after a page that did not come."""
+    held: list[Any] = []
+    opened: list[int] = []
+    viewer.page.route("**/v1/results?*", _pages)
+    viewer.page.route("**/v1/results/*", lambda route: route.fulfill(status=404, json={}))
+    pattern = re.compile(r"/v1/results/([0-9a-f]{32})$")
+    viewer.page.on("request", lambda asked: opened.extend(int(i, 16) for i in pattern.findall(asked.url)))
+    viewer.visit()
+    viewer.page.click("[role=option]:last-child")
+    viewer.page.route("**/v1/results?*", lambda route: held.append(route))
+    viewer.press("ArrowDown", "ArrowDown")
+    viewer.page.wait_for_timeout(200)
+    viewer.page.unroute("**/v1/results?*")
+    viewer.page.route("**/v1/results?*", _pages)
+    for route in held:
+        with contextlib.suppress(Exception):  # the page has given up the first
+            _pages(route)
+    viewer.page.wait_for_timeout(500)
+    assert opened == [24, 25]
+    viewer.page.click("[role=option]:last-child")
+    viewer.page.route("**/v1/results?*", lambda route: route.fulfill(status=503, json={}))
+    viewer.press("ArrowDown")
+    viewer.page.wait_for_selector("#rows-none", state="visible")
+    viewer.page.unroute("**/v1/results?*")
+    viewer.page.route("**/v1/results?*", _pages)
+    viewer.press("ArrowDown")
+    viewer.page.wait_for_timeout(500)
+    assert opened == [24, 25, 49, 50]
 
 
 def test_a_full_service_is_asked_again(viewer: Any, phantom: Path) -> None:
