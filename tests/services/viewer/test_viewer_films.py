@@ -305,6 +305,19 @@ def test_a_job_that_is_cancelled_while_it_is_sent_is_cancelled_in_the_service(
         held[0].continue_()
 
 
+def test_a_film_that_is_cancelled_while_it_is_analysed_is_not_kept(viewer: Any, phantom: Path) -> None:
+    held: list[Any] = []
+    viewer.page.route("**/v1/predict", lambda route: held.append(route))
+    viewer.visit()
+    with viewer.page.expect_request("**/v1/predict"):
+        viewer.page.set_input_files("#files", str(phantom))
+    viewer.page.click("#uploads-cancel")
+    with viewer.page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        held[0].continue_()
+    assert "/v1/results/" in deleted.value.url and deleted.value.status == 204
+    assert "cancelled" in viewer.text("#uploads-list li")
+
+
 def test_an_answer_that_is_no_json_ends_its_upload(viewer: Any, phantom: Path) -> None:
     viewer.page.route("**/v1/predict", lambda route: route.fulfill(status=200, body="<html>sign in</html>"))
     viewer.visit()
