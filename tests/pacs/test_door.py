@@ -123,11 +123,20 @@ def test_a_declared_length_over_the_limit_is_not_read_at_all(
         Archive(settings).fetch(film)
 
 
-def test_an_answer_that_drips_has_its_time(server: SimpleNamespace, settings: Settings) -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\nX: ",
+    ],
+    ids=["body", "status", "head", "chunk", "trailer"],
+)
+def test_an_answer_that_drips_has_its_time(server: SimpleNamespace, settings: Settings, begun: bytes) -> None:
     def drip(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000")
-        handler.end_headers()
+        handler.wfile.write(begun)
         for _ in range(200):
             handler.wfile.write(b"x")
             time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -90,8 +91,9 @@ def test_a_log_that_takes_no_more_is_an_error_and_stays_whole(
     audit = Audit(log)
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
-    with pytest.raises(OSError, match="audit log"):
+    with pytest.raises(OSError, match="audit log") as caught:
         audit.append("analysed")
+    assert caught.value.errno == errno.ENOSPC, "the client is told that the disk is full"
     monkeypatch.undo()
     audit.append("analysed")
     audit.close()

@@ -141,6 +141,34 @@ def test_the_worklist_searches_sorts_and_pages(serve: Callable[..., Any], dicom:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_names_in_any_letters_are_shown_and_found(serve: Callable[..., Any], dicom: Film) -> None:
+    """In large and small letters alike, and where the group in Latin letters is empty."""
+    client = serve()
+    utf8 = {"SpecificCharacterSet": "ISO_IR 192"}
+    client.predict(dicom(3, PatientName="MÜLLER^ÄNNE", **utf8))
+    client.predict(dicom(4, PatientName="=山田^太郎=やまだ^たろう", **utf8))
+
+    def found(search: str) -> list[str]:
+        results = client.get("/v1/results", params={"search": search}).json()["results"]
+        return [one["patient"]["name"] for one in results]
+
+    client.predict(dicom(5, PatientName="Özil-Çağlar^Øyvind", **utf8))
+    assert found("müller") == found("Änne") == ["MÜLLER, ÄNNE"]
+    assert found("özil-çağlar øyvind") == ["Özil-Çağlar, Øyvind"]
+    assert found("山田") == ["山田, 太郎"]
+
+
+def test_dates_written_as_before_dicom_3_are_dates_all_the_same(
+    serve: Callable[..., Any], dicom: Film
+) -> None:
+    client = serve()
+    old = client.predict(dicom(3, StudyDate="2024.01.15", PatientBirthDate="1950.01.02"))
+    new = client.predict(dicom(4, StudyDate="20240601"))
+    assert old["study"]["date"] == "2024-01-15"
+    prior = client.get(f"/v1/results/{new['id']}/prior").json()["results"]
+    assert [one["id"] for one in prior] == [old["id"]]
+
+
 def test_prior_films_are_of_the_same_patient_and_earlier(serve: Callable[..., Any], dicom: Film) -> None:
     client = serve()
     ids = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,6 +96,35 @@ def test_without_its_database_it_lives_but_is_not_ready(
         answer = client.get(path)
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "database"
         assert answer.headers["retry-after"]
+    assert client.get("/v2/health/ready").status_code == 503
+
+
+def test_with_a_full_disk_it_lives_but_is_not_ready(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    assert client.get("/healthz").status_code == 200
+    for path in ("/readyz", "/v2/health/ready"):
+        assert client.get(path).status_code == 507, path
+    assert client.get("/readyz").json()["error"]["code"] == "disk-full"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/", "/v1/results"])
+def test_head_is_answered_like_get(client: Any, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code == 200 and not head.content
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_the_method_of_a_request_is_told_from_its_page(client: Any) -> None:
+    for method, path, allowed in (("GET", "/v1/predict", "POST"), ("POST", "/healthz", "GET")):
+        answer = client.request(method, path)
+        assert answer.status_code == 405 and answer.headers["allow"] == allowed, path
+    assert client.head("/v1/predict").status_code == 405
+    assert client.head("/no-such-page").status_code == 404
+    client.head("/healthz")
+    assert 'method="HEAD",route="/healthz",status="200"' in client.get("/metrics").text
 
 
 def test_pages_are_open_and_everything_else_is_not(

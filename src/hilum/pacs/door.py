@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
+import socket
 import time
 from collections.abc import Callable, Collection
-from io import BytesIO
+from io import BufferedReader, BytesIO, RawIOBase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +51,57 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+class _Timed(RawIOBase):
+    """What a connection receives, until a time: its timeout bounds only the silence between two bytes.
+
+    It is below the parser, which reads a head, the size of a chunk or a trailer without returning in between.
+    """
+
+    def __init__(self, received: RawIOBase, end: float) -> None:
+        self._received, self._end = received, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self._end:
+            raise TroubleError("the PACS answers too slowly")
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        end = time.monotonic() + _WHOLE * (sock.gettimeout() or 0)
+        self.fp = BufferedReader(_Timed(self.fp.detach(), end))
+
+
+class _Plain(urllib3.connection.HTTPConnection):
+    response_class = _Answer
+
+
+class _Tls(urllib3.connection.HTTPSConnection):
+    response_class = _Answer
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, **named)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
 class Door(requests.Session):
     """A session that reaches only the hosts of the settings and returns whole, bounded answers.
 
@@ -69,7 +122,7 @@ class Door(requests.Session):
         self.adapters.clear()
         urls = [settings.url] + ([] if settings.orthanc in ("auto", "no") else [settings.orthanc])
         for url in urls:
-            self.mount(origin(url, plain_http=settings.plain_http) + "/", HTTPAdapter(max_retries=0))
+            self.mount(origin(url, plain_http=settings.plain_http) + "/", _Adapter(max_retries=0))
         # A small compressed answer can unpack to any size: none is requested or accepted.
         self.headers.update({**settings.headers, "Accept-Encoding": "identity"})
         self.headers["User-Agent"] = f"hilum/{__version__}"
@@ -115,14 +168,12 @@ class Door(requests.Session):
         declared = response.headers.get("Content-Length", "")
         if declared.isdecimal() and int(declared) > self._limit:
             raise TooLongError(f"an answer of more than {self._limit} bytes")
-        body, end = bytearray(), time.monotonic() + _WHOLE * self._timeout
+        body = bytearray()
         # read1 returns what has arrived, so that a server that sends single bytes is noticed.
         while piece := response.raw.read1(_PIECE, decode_content=False):
             body += piece
             if len(body) > self._limit:
                 raise TooLongError(f"an answer of more than {self._limit} bytes")
-            if time.monotonic() > end:
-                raise TroubleError("the PACS answers too slowly")
             self._check()
         return bytes(body)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sql
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from hilum import __version__
 from hilum.serve.api_predict import Served
-from hilum.serve.faults import unreachable
 from hilum.serve.metrics import CONTENT_TYPE
 from hilum.serve.wire import JSON
 from hilum.types import DISCLAIMER
@@ -43,18 +41,9 @@ async def healthz() -> Response:
 
 @router.get("/readyz", summary="Readiness check", response_class=JSON)
 async def readyz(service: Served) -> Response:
-    """Answers 200 if the database can be reached and the queue has room, else 503."""
-    service.engine.check()
-    try:
-        await run_in_threadpool(_reach, service.database)
-    except sql.exc.SQLAlchemyError:
-        raise unreachable() from None
+    """Answers 200 if films can be taken; 503 with a full queue or without database, 507 with a full disk."""
+    await run_in_threadpool(service.check)
     return JSON({"status": "ready"})
-
-
-def _reach(database: sql.Engine) -> None:
-    with database.connect() as connection:
-        connection.execute(sql.text("SELECT 1"))
 
 
 @router.get("/metrics", summary="Metrics for Prometheus")

@@ -44,8 +44,8 @@ async def live() -> Response:
 
 @router.get("/health/ready", summary="Readiness check", response_class=JSON)
 async def ready(service: Served) -> Response:
-    """Answers 503 if the queue is full."""
-    service.engine.check()
+    """Answers as `/readyz`."""
+    await run_in_threadpool(service.check)
     return JSON({"ready": True})
 
 

@@ -55,7 +55,8 @@ def create_app(settings: Settings, pipeline: Pipeline) -> Guard:
     _handle_faults(app)
     pages: list[str] = []
     if STATIC.is_dir():
-        app.mount("/", StaticFiles(directory=STATIC, html=True))
+        # Not mounted: a mount at / would take a wrong method of a route for an unknown page.
+        app.router.default = StaticFiles(directory=STATIC, html=True)
         pages = ["/", *(f"/{path.relative_to(STATIC).as_posix()}" for path in STATIC.rglob("*"))]
     return Guard(app, settings, service.metrics, pages)
 

@@ -6,6 +6,7 @@ elsewhere from time to time. Nothing in the log names a patient.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -44,7 +45,7 @@ class Audit:
             written = os.write(self._file, line)
             if written != len(line):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise OSError("the audit log cannot be written; free some disk space")
+                raise OSError(errno.ENOSPC, "the audit log cannot be written; free some disk space")
             self._last = hashlib.sha256(line).hexdigest()
 
     def close(self) -> None:

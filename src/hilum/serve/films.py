@@ -25,10 +25,14 @@ class Films:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
 
-    def draft(self) -> Path:
-        """A new, empty file for an upload; adopt or delete it. Raises ServiceError if the disk is full."""
+    def check(self) -> None:
+        """Raise ServiceError if the disk is full."""
         if shutil.disk_usage(self._incoming).free < _SPARE:
             raise full()
+
+    def draft(self) -> Path:
+        """A new, empty file for an upload; adopt or delete it. Raises ServiceError if the disk is full."""
+        self.check()
         path = self._incoming / uuid.uuid4().hex
         path.touch(mode=0o600, exist_ok=False)
         return path

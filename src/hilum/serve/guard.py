@@ -62,10 +62,12 @@ class Guard:
             await send(message)
 
         scope.setdefault("state", {})["request"] = request
+        # HEAD is GET without the body (RFC 9110 section 9.3.2), which the server leaves out.
+        routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             who = admit(scope["method"], scope["path"], Headers(scope=scope), self._settings, self._static)
             scope["state"]["who"] = who
-            await self.app(scope, receive, sending)
+            await self.app(routed, receive, sending)
         except ServiceError as fault:
             if not status:
                 await answer(fault, scope["path"])(scope, receive, sending)
@@ -73,12 +75,12 @@ class Guard:
             logger.error(json.dumps({"request": request, "error": _places(error)}))  # noqa: TRY400 - a traceback may quote
             if not status:
                 await answer(unexpected(), scope["path"])(scope, receive, sending)
-        self._note(scope, request, status, time.perf_counter() - started)
+        route = getattr(routed.get("route"), "path", None) or ("page" if status < 400 else "none")
+        self._note(scope["method"], route, request, status, time.perf_counter() - started)
 
-    def _note(self, scope: Scope, request: str, status: int, seconds: float) -> None:
+    def _note(self, method: str, route: str, request: str, status: int, seconds: float) -> None:
         """Log and count a request by its route: the path may hold anything."""
-        route = getattr(scope.get("route"), "path", None) or ("page" if status < 400 else "none")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = method if method in _METHODS else "other"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         line = {"request": request, "method": method, "route": route, "status": status}

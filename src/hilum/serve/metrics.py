@@ -28,7 +28,11 @@ class Metrics:
         self.films = Counter("hilum_films", "Films analysed, by status", ["status"], registry=self._registry)
         for status in ("ok", "rejected", "error"):
             self.films.labels(status)
-        queue = Gauge("hilum_queue_films", "Films waiting or being analysed", registry=self._registry)
+        queue = Gauge(
+            "hilum_queue_films",
+            "Films waiting or being analysed, without those of jobs",
+            registry=self._registry,
+        )
         queue.set_function(waiting)
         restarts = Gauge(
             "hilum_decoder_deaths",

@@ -53,15 +53,17 @@ def _text(header: Dataset, keyword: str) -> str:
 
 
 def _name(said: str) -> str:
-    """Family name, comma, other names; of several component groups the first (PS3.5 section 6.2.1.1)."""
-    family, *others = (part.strip() for part in said.split("=")[0].split("^"))
+    """Family name, comma, other names; of several component groups the first with text (PS3.5 6.2.1.2)."""
+    group = next((one for one in said.split("=") if one.strip("^ ")), "")
+    family, *others = (part.strip() for part in group.split("^"))
     rest = " ".join(part for part in others if part)
     return f"{family}, {rest}" if family and rest else family or rest
 
 
 def _date(said: str) -> str:
-    """YYYYMMDD as ISO 8601; anything else unchanged."""
-    return f"{said[:4]}-{said[4:6]}-{said[6:]}" if re.fullmatch(r"[0-9]{8}", said) else said
+    """YYYYMMDD, or the older YYYY.MM.DD (PS3.5 table 6.2-1), as ISO 8601; anything else unchanged."""
+    found = re.fullmatch(r"([0-9]{4})(\.?)([0-9]{2})\2([0-9]{2})", said)
+    return f"{found[1]}-{found[3]}-{found[4]}" if found else said
 
 
 def _time(said: str) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import sqlalchemy as sql
 from starlette.concurrency import run_in_threadpool
 
 from hilum.errors import HilumError
@@ -20,7 +21,7 @@ from hilum.reporting.report import error_json, identity, to_json
 from hilum.runtime import Runtime
 from hilum.serve.audit import Audit
 from hilum.serve.engine import Engine, Places
-from hilum.serve.faults import ServiceError, missing
+from hilum.serve.faults import ServiceError, missing, unreachable
 from hilum.serve.films import Films
 from hilum.serve.jobs import Jobs, Pending
 from hilum.serve.metrics import Metrics
@@ -69,6 +70,16 @@ class Service:
         self.audit.append("stopped")
         self.audit.close()
         self.database.dispose()
+
+    def check(self) -> None:
+        """Raise ServiceError if no film can be taken now: full queue, full disk, or no database."""
+        self.engine.check()
+        self.films.check()
+        try:
+            with self.database.connect() as connection:
+                connection.execute(sql.text("SELECT 1"))
+        except sql.exc.SQLAlchemyError:
+            raise unreachable() from None
 
     def keep(self, draft: Path, file: str, who: str, places: Places) -> Future[Document]:
         """Analyse an upload and keep it; the future holds the result document or raises the film's ReadError.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +203,37 @@ def test_paging(viewer: Any) -> None:
     assert viewer.page.is_disabled("#page-on")
 
 
+def test_no_film_is_passed_over_where_pages_meet(viewer: Any) -> None:
+    """Neither by a key that is pressed again before the page has come, nor after a page that did not come."""
+    held: list[Any] = []
+    opened: list[int] = []
+    viewer.page.route("**/v1/results?*", _pages)
+    viewer.page.route("**/v1/results/*", lambda route: route.fulfill(status=404, json={}))
+    pattern = re.compile(r"/v1/results/([0-9a-f]{32})$")
+    viewer.page.on("request", lambda asked: opened.extend(int(i, 16) for i in pattern.findall(asked.url)))
+    viewer.visit()
+    viewer.page.click("[role=option]:last-child")
+    viewer.page.route("**/v1/results?*", lambda route: held.append(route))
+    viewer.press("ArrowDown", "ArrowDown")
+    viewer.page.wait_for_timeout(200)
+    viewer.page.unroute("**/v1/results?*")
+    viewer.page.route("**/v1/results?*", _pages)
+    for route in held:
+        with contextlib.suppress(Exception):  # the page has given up the first
+            _pages(route)
+    viewer.page.wait_for_timeout(500)
+    assert opened == [24, 25]
+    viewer.page.click("[role=option]:last-child")
+    viewer.page.route("**/v1/results?*", lambda route: route.fulfill(status=503, json={}))
+    viewer.press("ArrowDown")
+    viewer.page.wait_for_selector("#rows-none", state="visible")
+    viewer.page.unroute("**/v1/results?*")
+    viewer.page.route("**/v1/results?*", _pages)
+    viewer.press("ArrowDown")
+    viewer.page.wait_for_timeout(500)
+    assert opened == [24, 25, 49, 50]
+
+
 def test_a_full_service_is_asked_again(viewer: Any, phantom: Path) -> None:
     tried = []
 
@@ -270,6 +303,19 @@ def test_a_job_that_is_cancelled_while_it_is_sent_is_cancelled_in_the_service(
     viewer.page.click("#uploads-cancel")
     with viewer.page.expect_request(lambda request: request.method == "DELETE"):
         held[0].continue_()
+
+
+def test_a_film_that_is_cancelled_while_it_is_analysed_is_not_kept(viewer: Any, phantom: Path) -> None:
+    held: list[Any] = []
+    viewer.page.route("**/v1/predict", lambda route: held.append(route))
+    viewer.visit()
+    with viewer.page.expect_request("**/v1/predict"):
+        viewer.page.set_input_files("#files", str(phantom))
+    viewer.page.click("#uploads-cancel")
+    with viewer.page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        held[0].continue_()
+    assert "/v1/results/" in deleted.value.url and deleted.value.status == 204
+    assert "cancelled" in viewer.text("#uploads-list li")
 
 
 def test_an_answer_that_is_no_json_ends_its_upload(viewer: Any, phantom: Path) -> None:

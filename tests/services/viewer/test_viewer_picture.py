@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
@@ -290,12 +291,53 @@ def test_an_earlier_film_that_comes_late_stands_beside_no_other_patients(
     viewer.page.route(f"**/v1/results/{early}/film.npy", lambda route: held.append(route))
     with viewer.page.expect_request("**/film.npy"):
         viewer.page.click(".priors button")
-    viewer.page.click("[role=option]:has-text('stranger.dcm')")
-    viewer.shown("stranger.dcm")
-    with viewer.page.expect_response(f"**/v1/results/{early}/film.npy"):
-        held[0].continue_()
-    viewer.settled()
+    with viewer.page.expect_event("requestfailed", lambda asked: early in asked.url):
+        viewer.page.click("[role=option]:has-text('stranger.dcm')")
+        viewer.shown("stranger.dcm")
     assert not viewer.page.is_visible("#films.two")
+    assert viewer.page.is_hidden("#trouble")
+
+
+def test_the_earlier_film_that_was_chosen_last_stands_beside(viewer: Any, dicom: Callable[..., Path]) -> None:
+    who = {"PatientID": "thrice", "PatientName": "Thrice^Filmed"}
+    viewer.visit()
+    viewer.add(*(dicom(f"{year}.dcm", year, StudyDate=f"{year}0101", **who) for year in (2019, 2020)))
+    viewer.open(dicom("2021.dcm", 2021, StudyDate="20210101", **who))
+    viewer.page.reload()  # nothing is at hand
+    viewer.shown("2021.dcm")
+    held: list[Any] = []
+    viewer.page.route("**/film.npy", lambda route: route.continue_() if held else held.append(route))
+    with viewer.page.expect_request("**/film.npy"):
+        viewer.page.click(".priors button >> text=2020")
+    viewer.page.click(".priors button >> text=2019")
+    viewer.page.wait_for_selector("#films.two")
+    with contextlib.suppress(Exception):  # the page has given it up
+        held[0].continue_()
+    viewer.page.wait_for_timeout(1000)
+    assert viewer.page.locator(".viewport .when").first.inner_text()[:4] == "2019"
+
+
+def test_a_map_that_fails_late_is_not_told_of_another_film(
+    viewer: Any, real: Path, dicom: Callable[..., Path]
+) -> None:
+    viewer.visit()
+    viewer.add(dicom("next.dcm", 4, PatientID="next"))
+    viewer.open(real)
+    viewer.page.reload()
+    viewer.shown(real.name)
+    held: list[Any] = []
+    viewer.page.route("**/evidence/*", lambda route: held.append(route))
+    with viewer.page.expect_request("**/evidence/*"):
+        viewer.press("g")
+    viewer.page.click("[role=option]:has-text('next.dcm')")
+    viewer.shown("next.dcm")
+    said = viewer.text("#status")
+    error = {"code": "busy", "reason": "the queue is full", "remedy": "try again"}
+    with viewer.page.expect_response("**/evidence/*"):
+        held[0].fulfill(status=503, json={"error": error})
+    viewer.settled()
+    assert viewer.page.is_hidden("#trouble")
+    assert viewer.text("#status") == said
 
 
 def _film(viewer: Any) -> Any:

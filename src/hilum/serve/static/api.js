@@ -20,7 +20,8 @@ export function onTokenNeeded(prompt) {
   ask = prompt;
 }
 
-export const setToken = (token) => tab.set(KEY, token);
+/** Stores a token. Characters that no token has (most fit in no header) are replaced, so that it is refused. */
+export const setToken = (token) => tab.set(KEY, token.replace(/[^\x20-\x7e]/g, "?"));
 export const hasToken = () => tab.get(KEY) !== null;
 
 /** Asks for the token, once for all waiting requests. */

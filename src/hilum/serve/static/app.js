@@ -25,6 +25,7 @@ const worklist = new Worklist((id) => open(id));
 const uploads = uploadsList({ open: (id) => open(id), done: arrived });
 const panel = byId("panel");
 let opening = new AbortController();
+let choosing = new AbortController(); // of an earlier film
 let wanted = null; // id of the film that is open or being opened
 let current = null; // its record, once loaded
 let priors = [];
@@ -55,6 +56,7 @@ function shown(opened, earlier) {
   byId("films").hidden = !opened.film;
   current = opened;
   priors = earlier;
+  choosing.abort();
   stage.compare(null);
   stage.main.show(opened.film ? opened : null);
   if (opened.gone) trouble(opened.gone);
@@ -73,6 +75,7 @@ function trouble(error) {
 
 function nothing() {
   wanted = current = null;
+  choosing.abort();
   stage.compare(null);
   stage.main.show(null);
   byId("films").hidden = true;
@@ -100,11 +103,12 @@ function refreshPanel() {
 const act = {
   /** Shows a label's evidence map, or hides it if it is shown already and was not `picked` from a list. */
   evidence: async (label, picked = false) => {
+    const before = current;
     try {
       await stage.main.showEvidence(label === stage.main.shown.label && !picked ? null : label);
-      say(stage.main.shown.label ? `Evidence for ${stage.main.shown.label}` : "No evidence map shown");
+      if (current === before) say(stage.main.shown.label ? `Evidence for ${stage.main.shown.label}` : "No evidence map shown");
     } catch (error) {
-      trouble(error);
+      if (current === before) trouble(error); // else it is about a film that is no longer shown
     }
   },
   shown: (shown) => stage.setShown(shown),
@@ -121,16 +125,18 @@ const act = {
     say("The lines are back at their measured positions");
   },
   compare: async (id) => {
+    choosing.abort();
+    choosing = new AbortController();
+    const { signal } = choosing;
     try {
-      const before = current;
-      const other = stage.comparing === id ? null : await record(id);
-      if (current !== before) return; // another film was opened meanwhile, maybe of another patient
+      const other = stage.comparing === id ? null : await record(id, signal);
+      if (signal.aborted) return; // another was chosen meanwhile, or a film opened, maybe of another patient
       if (other?.gone) throw other.gone;
       stage.compare(other);
       say(stage.comparing ? "The earlier film is on the left" : "One film is shown");
       refreshPanel();
     } catch (error) {
-      trouble(error);
+      if (!signal.aborted) trouble(error);
     }
   },
   compared: () => stage.comparing,

@@ -64,8 +64,9 @@ export function listen(actions, nudge) {
   });
 }
 
-/** Whether an element needs the key itself. */
+/** Whether an element needs the key itself; a part that scrolls does if it was reached by keys. */
 function wants(element, key) {
+  if (/^(ArrowUp|ArrowDown|Page)/.test(key) && element.matches("#panel:focus-visible, #uploads-list:focus-visible")) return true;
   if (element.closest("input[type=range]")) return key.length > 1;
   if (element.closest("input:not([type=checkbox]), select")) return true;
   if (key === " ") return Boolean(element.closest("button, summary, input, a"));

@@ -87,7 +87,9 @@ export class Uploads {
 
   async #one(one) {
     this.#set([one], { state: "sending" });
-    this.#finish(one, await api.predict([one.file], (share) => this.#sent([one], share)));
+    const result = await api.predict([one.file], (share) => this.#sent([one], share));
+    if (one.ended) api.remove(result.id).catch(() => {}); // cancelled meanwhile: nothing of it is kept
+    else this.#finish(one, result);
   }
 
   async #many(portion) {
@@ -150,7 +152,6 @@ export class Uploads {
   }
 
   #finish(one, result) {
-    if (one.ended) return;
     this.#end(one, { state: result.status, id: result.id });
     this.#heard.done(one);
   }

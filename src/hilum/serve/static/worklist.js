@@ -11,6 +11,7 @@ const SORTS = [["received", "by time received"], ["patient", "by patient"], ["da
 export class Worklist {
   #query = { search: "", status: "", sort: "received", order: "desc", offset: 0, limit: PAGE };
   #rows = [];
+  #offset = 0; // of the rows shown; that of the query may be of rows on their way
   #total = 0;
   #active = null;
   #open;
@@ -51,7 +52,7 @@ export class Worklist {
     byId("sort").replaceChildren(...sorts.map(([value, text]) => el("option", { value }, text)));
   }
 
-  /** Fetches the current page again. */
+  /** Fetches the current page again; whether it is shown: it may fail, or a newer request replace it. */
   async refresh() {
     this.#asked?.abort();
     this.#asked = new AbortController();
@@ -59,10 +60,14 @@ export class Worklist {
       const { total, results } = await api.results(this.#query, { signal: this.#asked.signal });
       // The last film of the last page may have been deleted.
       if (!results.length && total) return await this.#change({ offset: Math.floor((total - 1) / PAGE) * PAGE });
-      [this.#total, this.#rows] = [total, results];
+      [this.#total, this.#rows, this.#offset] = [total, results, this.#query.offset];
       this.#show();
+      return true;
     } catch (error) {
-      if (error.name !== "AbortError") this.#say(error.message);
+      if (error.name === "AbortError") return false;
+      this.#query.offset = this.#offset;
+      this.#say(error.message);
+      return false;
     }
   }
 
@@ -83,10 +88,10 @@ export class Worklist {
   async step(by) {
     const here = this.#rows.findIndex((row) => row.id === this.#active);
     let next = here < 0 ? 0 : here + by;
-    const offset = this.#query.offset + (next < 0 ? -PAGE : next >= this.#rows.length ? PAGE : 0);
-    if (offset !== this.#query.offset) {
+    const offset = this.#offset + (next < 0 ? -PAGE : next >= this.#rows.length ? PAGE : 0);
+    if (offset !== this.#offset) {
       if (offset < 0 || offset >= this.#total) return say(by > 0 ? "This is the last film." : "This is the first film.");
-      await this.#change({ offset });
+      if (!(await this.#change({ offset }))) return;
       next = by > 0 ? 0 : this.#rows.length - 1;
     }
     if (this.#rows[next]) this.#open(this.#rows[next].id);
