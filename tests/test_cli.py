@@ -416,6 +416,20 @@ def test_evaluate_compares_classifiers_film_by_film(boxes: Path, classes: str, t
     assert page.count('<img alt="" src="data:image/jpeg') == page.count("<img") >= 6
     assert ("<svg" in page) == (find_spec("matplotlib") is not None)
     assert {"at the threshold, prevalence 2.00%"} <= {one["condition"] for one in document["figures"]}
+    # The same by the files alone: the other's films.csv, and the scores of anything else.
+    scores = {row["film"]: row["Edema probability"] for row in table(tmp_path / "out" / "films.csv")}
+    _, *others = scores.items()
+    lines = ["film,Oedema", *(f"{film.split(':')[1]},{100 * float(said)}" for film, said in others)]
+    (tmp_path / "theirs.csv").write_text("\n".join(lines))
+    for theirs, told in ((tmp_path / "out" / "films.csv", ""), (tmp_path / "theirs.csv", "no scores of 1 ")):
+        done = hilum("evaluate", "hilum-six", classes, "--out", tmp_path / "again", "--compare", theirs)
+        assert done.returncode == 0 and told in done.stderr, done.stderr
+        rows = table(tmp_path / "again" / "differences.csv")
+        assert {row["value"] for row in rows if row["subject"] == "Edema"} == {"0.0"}
+        document = json.loads((tmp_path / "again" / "evaluation.json").read_text(encoding="utf-8"))
+        assert document["compared"]["name"] == theirs.name
+        assert f"Compared with {theirs.name}" in (tmp_path / "again" / "evaluation.html").read_text()
+    assert len(scores) == 1 + int(rows[0]["films"])
     for wrong in ("Edema=2", "Edema", "Fracture=0.1"):
         done = hilum("evaluate", "hilum-six", "phantom:4@3", "--out", tmp_path / "x", "--prevalence", wrong)
         assert done.returncode == 2

@@ -27,6 +27,8 @@ from hilum.progress import progress
 
 if TYPE_CHECKING:
     from hilum.evaluation.figures import Evaluation, Figure
+    from hilum.evaluation.verdicts import Verdicts
+    from hilum.types import Sample
 
 
 def evaluate(
@@ -45,7 +47,8 @@ def evaluate(
     compare: Annotated[
         str | None,
         typer.Option(
-            help="another classifier: write differences.csv, this model's figures minus the other's"
+            help="another classifier, or a csv of scores: write differences.csv, this model's figures minus "
+            "the other's"
         ),
     ] = None,
     by: Annotated[
@@ -96,14 +99,17 @@ def evaluate(
       ratios.csv       masks: the cardiothoracic ratios
       *.png            masks: the worst films, the errors of the ratio
 
+    --compare takes scores of another program or of readers as a csv with a column film (as in films.csv, or
+    path) and one column of scores for each label, on any scale; or the films.csv of another evaluation.
+
     Exit code 1: done, except for films that could not be read.
 
     Examples:
       hilum evaluate hilum-six csv:ours.csv --by sex,age --out results
+      hilum evaluate hilum-six csv:ours.csv --compare readers.csv --out results
       hilum evaluate runs/mine nih:films --split splits/nih.csv --out runs/test
     """
     from hilum.calibration.decide import at_operating_point, specialist_card
-    from hilum.card import refuse_overwrite
     from hilum.evaluation.evaluate import evaluate as run
     from hilum.evaluation.evaluate import films_for, groups_of, judge
     from hilum.evaluation.faithful import carry, judge_maps
@@ -112,11 +118,15 @@ def evaluate(
     from hilum.evaluation.pictures import write_pictures
     from hilum.reporting.report import identity, provenance
     from hilum.runtime import Runtime, find, head_bias
+    from hilum.store import sha256
     from hilum.types import now
 
     checkpoint = find(model)
     runtime = Runtime(checkpoint)
-    second, other = (None if name is None else Runtime(find(name)) for name in (specialist, compare))
+    scores = Path(compare) if compare and compare.lower().endswith(".csv") else None
+    second, other = (
+        Runtime(find(name)) if name else None for name in (specialist, None if scores else compare)
+    )
     of_labels: dict[str, object] = {"--by": by, "--prevalence": prevalence, "--specialist": specialist}
     of_labels |= {"--compare": compare, "--point": point, "--threshold": threshold, "--maps": maps}
     _refuse_foreign(runtime.card.task, classify=of_labels, segment={"--stress": stress})
@@ -125,10 +135,8 @@ def evaluate(
     groups = [name.strip() for name in by.split(",") if name.strip()]
     groups_of([], groups)  # raises for unknown groups before films are read
     elsewhere = prevalences(prevalence, runtime.card)
-    if carded and not maps:
-        raise typer.BadParameter("needs --maps N: it saves the faithfulness of the maps", param_hint="--card")
     if carded:
-        refuse_overwrite(out)
+        _check_card(maps, out)
     own = shares(threshold, "--threshold")
     runtime.card = at_operating_point(runtime.card, point=point, thresholds=own)
     if second is not None:
@@ -140,14 +148,14 @@ def evaluate(
     heard = [*cards, *([other.card] if other else [])]
     chosen = choose(dataset, heard, split=split, part=part, fold=fold)
     about |= chosen.about
+    theirs = _scored(scores, runtime.card.labels, chosen.samples) if scores else None
+    if scores:
+        about["compared"] = {"name": scores.name, "version": "", "sha256": sha256(scores)}
     with progress("evaluating") as tick:
         folder = out.parent / ".hilum-cache"
         cache = films_for(cards, chosen.samples, folder, tick=tick)
-        theirs = (
-            judge(other, films_for([other.card], chosen.samples, folder, tick=tick), tick=tick)
-            if other
-            else None
-        )
+        if other:
+            theirs = judge(other, films_for([other.card], chosen.samples, folder, tick=tick), tick=tick)
         columns = groups_of(cache.samples, groups, chosen.sources)
         evaluation = run(
             runtime,
@@ -186,6 +194,26 @@ def evaluate(
         print(f"checkpoint\t{carry(checkpoint, evaluation, out / 'checkpoint', part=films)}")
     _print(evaluation, runtime.card.labels if runtime.card.task == "classify" else (), compare, out)
     raise typer.Exit(unreadable(cache.failures.values()))
+
+
+def _scored(scores: Path, labels: Sequence[str], samples: Sequence[Sample]) -> Verdicts:
+    """The scores of another program or of readers; tells how many films have none."""
+    from hilum.evaluation.others import read_scores
+
+    films = [sample.id for sample in samples]
+    theirs = read_scores(scores, labels, films)
+    if left := len({*films} - {*theirs.films}):
+        print(f"{scores}: has no scores of {left} films, which are not compared", file=sys.stderr)
+    return theirs
+
+
+def _check_card(maps: int, out: Path) -> None:
+    """Raise BadParameter if no maps are measured, CheckpointError if a model would be overwritten."""
+    from hilum.card import refuse_overwrite
+
+    if not maps:
+        raise typer.BadParameter("needs --maps N: it saves the faithfulness of the maps", param_hint="--card")
+    refuse_overwrite(out)
 
 
 def _refuse_foreign(task: str, **options: dict[str, object]) -> None:
