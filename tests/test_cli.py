@@ -254,7 +254,7 @@ def test_segment_writes_masks_and_its_own_table(mixed: Path, tmp_path: Path) -> 
         (["predict", "nowhere.png", "--out", "out"], "nowhere.png: no such file"),
         (["predict", ROOT / "README.md", "--out", "out", "--as", "pdf"], "--as pdf: not a form"),
         (["predict", ROOT / "README.md", "--out", "out", "--model", "resnet"], "resnet: no such checkpoint"),
-        (["data", "check", "dicoms:films"], "not a data set; write KIND:PATH"),
+        (["data", "check", "dicoms:films"], "not a data set; write KIND:PATH, as in csv:ours.csv"),
         (["train", "nowhere.toml"], "nowhere.toml: no such file"),
         (["train", "--task", "classify"], "data: Field required"),
         (["train", "--task", "paint", "--data", "phantom:9"], "must be one of segment, classify, pretrain"),

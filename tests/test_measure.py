@@ -191,13 +191,21 @@ def test_a_ratio_that_is_missing_is_explained_and_not_called_magnified(missing: 
 def test_unreliable_outlines_are_named_with_their_quality_and_withhold_the_ratio() -> None:
     anatomy = replace(
         draw(**CHEST),
-        quality={"right_lung": 0.97, "left_lung": 0.614, "heart": 0.3},
+        quality={"right_lung": 0.97, "left_lung": 0.9204, "heart": 0.3},
         unreliable=frozenset({"heart", "left_lung"}),
+        needed={"right_lung": 0.94, "left_lung": 0.9344},
     )
     assert said(anatomy, film("AP")) == (
-        "left lung: outline not reliable (quality 0.61)",
-        "heart: outline not reliable (quality 0.30)",
+        "left lung: outline not reliable (quality 0.920, needs 0.934)",
+        "heart: outline not reliable (quality 0.300)",
         "no cardiothoracic ratio: an outline is not reliable",
+    )
+
+
+def test_a_heart_that_is_unreliable_by_its_shape_is_not_blamed_on_its_quality() -> None:
+    anatomy = replace(draw(**CHEST), unreliable=frozenset({"heart"}), needed=dict.fromkeys(STRUCTURES, 0.9))
+    assert said(anatomy, film())[0] == (
+        "heart: outline not reliable (reaches beyond the lungs, or is larger than both)"
     )
 
 

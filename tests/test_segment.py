@@ -124,6 +124,7 @@ def test_outlines_below_their_threshold_or_never_shown_are_unreliable(
     film, _ = chest(100, 120)
     found = segmented(Stub(reliability=reliability), film)
     assert found.unreliable == unreliable
+    assert found.needed == {name: fitted.threshold for name, fitted in reliability.items()}
     for name, fitted in reliability.items():
         assert found.quality[name] == (1.0 if fitted is SURE else 0.0)
 

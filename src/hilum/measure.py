@@ -45,7 +45,7 @@ def measure(anatomy: Anatomy, spacing: tuple[float, float] | None) -> Measuremen
 def remarks(measurements: Measurements, anatomy: Anatomy, film: Radiograph) -> tuple[str, ...]:
     """Notes that a reader of the measurements needs; may be empty."""
     notes = [
-        f"{name.replace('_', ' ')}: outline not reliable (quality {anatomy.quality[name]:.2f})"
+        f"{name.replace('_', ' ')}: outline not reliable ({_doubt(name, anatomy)})"
         for name in STRUCTURES
         if name in anatomy.unreliable
     ]
@@ -58,6 +58,16 @@ def remarks(measurements: Measurements, anatomy: Anatomy, film: Radiograph) -> t
         how = ", ".join(taken)
         notes.append(f"{how} film: the heart's shadow, and so the cardiothoracic ratio, is magnified")
     return tuple(notes)
+
+
+def _doubt(name: str, anatomy: Anatomy) -> str:
+    """Why an outline is not reliable: its quality beside what it needs, or its shape."""
+    quality, needed = anatomy.quality[name], anatomy.needed.get(name)
+    if needed is None:
+        return f"quality {quality:.3f}"
+    if quality < needed:
+        return f"quality {quality:.3f}, needs {needed:.3f}"
+    return "reaches beyond the lungs, or is larger than both"
 
 
 def is_mirrored(measurements: Measurements) -> bool:

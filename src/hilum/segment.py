@@ -37,7 +37,8 @@ def anatomy(logits: Array, reliability: Mapping[str, Reliability], shape: tuple[
     mask = outline(logits, shape)
     if heart_spills(mask):
         poor.add("heart")
-    return Anatomy(mask=mask, quality=quality, unreliable=frozenset(poor))
+    needed = {name: fitted.threshold for name, fitted in reliability.items()}
+    return Anatomy(mask=mask, quality=quality, unreliable=frozenset(poor), needed=needed)
 
 
 def heart_spills(mask: Array) -> bool:

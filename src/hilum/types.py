@@ -136,6 +136,7 @@ class Anatomy:
     )  # (H, W) uint8: 0 none, 1 right lung, 2 left lung, 3 heart (the patient's right and left)
     quality: Mapping[str, float]  # structure -> 0..1, the Dice to expect of its outline
     unreliable: frozenset[str] = frozenset()  # structures whose outline is not reliable
+    needed: Mapping[str, float] = field(default_factory=dict)  # structure -> least quality of a reliable one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ def test_the_path_may_start_with_a_variable(
 
 @pytest.mark.parametrize("name", ["films/", "", "chexpect:films/", "NIH:films/", ":films"])
 def test_an_unknown_kind_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(DataError, match="write KIND:PATH with KIND one of nih, chexpert, mimic"):
+    with pytest.raises(DataError, match="KIND is one of nih, chexpert, mimic"):
         open_data(name)
 
 

@@ -259,6 +259,7 @@ def test_the_command_tells_writes_and_ties_what_it_found(phantoms: list[Array], 
     run = CliRunner().invoke(app, ["data", "audit", one, two, "--split", str(split), "--strict"])
     assert run.exit_code == 0, run.output
     assert "The split holds" in run.output
+    assert "this split keeps them together" in run.output
 
 
 def test_a_table_that_is_no_audits_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from hilum.training.history import write_history
 
@@ -32,3 +33,11 @@ def test_the_curve_is_a_picture_and_writing_again_replaces_both(tmp_path: Path) 
     width, height = struct.unpack(">II", data[16:24])
     assert (width, height) == (840, 480)
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
+
+
+def test_the_ticks_of_the_curve_are_whole_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: ticks.extend(figure.axes[0].get_xticks()))
+    write_history(ROWS, tmp_path, measure="mean AUROC")
+    assert {1.0, 2.0} <= set(ticks)
+    assert all(tick == round(tick) for tick in ticks)

@@ -92,7 +92,10 @@ def listing(name: str) -> Listing:
 def _listing(name: str) -> Listing:
     kind, colon, path = name.partition(":")
     if not colon or kind not in KINDS:
-        raise DataError(f"{name!r}: not a data set; write KIND:PATH with KIND one of {', '.join(KINDS)}")
+        kinds = ", ".join(KINDS)
+        raise DataError(
+            f"{name!r}: not a data set; write KIND:PATH, as in csv:ours.csv; KIND is one of {kinds}"
+        )
     found = KINDS[kind](path)
     if not found.samples:
         lacking = f", {len(found.missing)} that its table lists are missing" if found.missing else ""

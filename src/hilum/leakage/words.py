@@ -86,9 +86,14 @@ def _named(found: Audit) -> Iterator[str]:
 
 def _inside(found: Audit) -> Iterator[str]:
     if pairs := strangers(found):
+        what = (
+            "this split keeps them together, but a new one may not"
+            if found.split and not found.parts
+            else "no split by patient keeps them together"
+        )
         yield (
-            f"{pairs} pairs show one picture under the names of two patients: no split by patient keeps them "
-            "together; give duplicates.csv to 'hilum data split --together'."
+            f"{pairs} pairs show one picture under the names of two patients: {what}; "
+            "give duplicates.csv to 'hilum data split --together'."
         )
     if inner := _twins(found, lambda film: film.data_set):
         yield f"Pairs within one data set: {inner}. Such a film counts twice in every score; remove one."

@@ -16,6 +16,7 @@ def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: st
 
     # The object interface needs no display and leaves pyplot's global state alone.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     left = figure.subplots()
@@ -29,6 +30,7 @@ def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: st
         epochs, [row["score"] for row in rows], color="#D55E00", marker=".", label=f"{measure}, tuning"
     )
     left.set(xlabel="epoch", ylabel="loss")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(ylabel=measure)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     picture = io.BytesIO()
