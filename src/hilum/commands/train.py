@@ -215,8 +215,8 @@ def ensemble(
 def _tell(card: Card, out: Path) -> None:
     """Print a new checkpoint's figures, and its folder."""
     for metric in card.metrics:
-        interval = "" if metric.low is None else f" ({metric.low:.3f} to {metric.high:.3f})"
-        print(f"{metric.name}\t{metric.value:.3f}{interval}\t{metric.part}, n={metric.n}")
+        interval = "too few films" if metric.low is None else f"{metric.low:.3f} to {metric.high:.3f}"
+        print(f"{metric.name}\t{metric.value:.3f} ({interval})\t{metric.part}, n={metric.n}")
     if not card.metrics and card.task != "pretrain":
         print("no figures: the tuning films show no label both ways; give more films", file=sys.stderr)
     print(f"checkpoint\t{out / 'checkpoint'}")

@@ -21,7 +21,7 @@ from hilum.card import Card, Metric, Source
 from hilum.config import TrainConfig
 from hilum.data import short
 from hilum.data.regions import segmenter_of
-from hilum.evaluation.figures import Bench, Figure
+from hilum.evaluation.figures import Bench, Figure, too_few
 from hilum.models import build
 from hilum.statistics import scores
 from hilum.statistics.metrics import auroc, dice, mean
@@ -169,7 +169,11 @@ def _calibrated(card: Card, plan: Plan, logits: Array) -> Card:
         )
     bench = Bench(groups, card.seed, _REPEATS)
     metrics = [
-        bench.figure(name, "AUROC", scores.auroc, column, said[:, i], films=~np.isnan(column))
+        bench.figure(
+            *(name, "AUROC", scores.auroc, column, said[:, i]),
+            films=~np.isnan(column),
+            positives=int((column == 1).sum()),
+        )
         for i, (name, column) in enumerate(zip(card.labels, truth.T, strict=True))
     ]
     return card.model_copy(update={"metrics": _metrics(metrics)})
@@ -186,19 +190,18 @@ def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:
 
 
 def _metrics(figures: Iterable[Figure]) -> tuple[Metric, ...]:
-    """The figures for the card, without those of unknown value: JSON has no NaN."""
-    return tuple(
-        Metric(
-            name=f"{one.measure} {one.subject}",
-            value=round(one.value, 4),
-            low=round(one.low, 4) if np.isfinite(one.low) else None,
-            high=round(one.high, 4) if np.isfinite(one.high) else None,
-            n=one.films,
-            part="tuning",
-        )
-        for one in figures
-        if np.isfinite(one.value)
-    )
+    """The figures for the card, without those of unknown value: JSON has no NaN.
+
+    Of too few films, as in an evaluation, there is no interval: it would be far too narrow.
+    """
+    found = []
+    for one in figures:
+        few = one.positives is not None and too_few(one.films, one.positives)
+        low, high = (None if few or not np.isfinite(end) else round(end, 4) for end in (one.low, one.high))
+        if np.isfinite(one.value):
+            name, value = f"{one.measure} {one.subject}", round(one.value, 4)
+            found.append(Metric(name=name, value=value, low=low, high=high, n=one.films, part="tuning"))
+    return tuple(found)
 
 
 @torch.no_grad()
