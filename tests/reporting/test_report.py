@@ -80,6 +80,7 @@ def make_report(**changes: Any) -> Report:
     header = Dataset()
     header.PatientName, header.PatientID = "DOE^JANE", "MRN-4711"
     header.PhotometricInterpretation = "MONOCHROME2"
+    header.Rows, header.Columns = SHAPE
     origin = Origin(path="ward/case.dcm", sha256="0f" * 32, format="DICOM", header=header)
     radiograph = Radiograph(
         pixels=np.full(SHAPE, 0.4, np.float32),
