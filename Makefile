@@ -18,7 +18,7 @@ demo: .venv/light  ## a real DICOM chest film through the shipped models; result
 serve: .venv/serve  ## the HTTP service and its viewer on http://localhost:8000; data in hilum-data/
 	$(BIN)/hilum serve --data hilum-data
 
-# One thread for each test process: with more, processes wait for each other's threads and need three times as long.
+# One thread for each test process: there is one process per core, and more threads wait for each other.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 test: .venv/full  ## all tests except tests/services, one test file per core
