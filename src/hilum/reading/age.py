@@ -22,9 +22,12 @@ def years(text: str) -> float | None:
 
 
 def lived(born: str, made: str) -> int | None:
-    """Whole years between two dates such as 20200131 (PS3.5 section 6.2, DA); None if one is no date."""
+    """Whole years between two dates; None if one is no date.
+
+    They are written 20200131, in older files 2020.01.31 (PS3.5 section 6.2, DA).
+    """
     try:
-        first, last = date.fromisoformat(born), date.fromisoformat(made)
+        first, last = (date.fromisoformat(one.replace(".", "-")) for one in (born, made))
     except ValueError:
         return None
     age = last.year - first.year - ((last.month, last.day) < (first.month, first.day))
