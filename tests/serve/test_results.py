@@ -153,7 +153,7 @@ def test_names_in_any_letters_are_shown_and_found(serve: Callable[..., Any], dic
         return [one["patient"]["name"] for one in results]
 
     client.predict(dicom(5, PatientName="Özil-Çağlar^Øyvind", **utf8))
-    assert found("müller") == found("Änne") == ["MÜLLER, ÄNNE"]
+    assert found("müller") == found("Änne") == found("mÜLLer") == ["MÜLLER, ÄNNE"]
     assert found("özil-çağlar øyvind") == ["Özil-Çağlar, Øyvind"]
     assert found("山田") == ["山田, 太郎"]
 

@@ -94,13 +94,7 @@ class Results:
         """The number of matches and the summaries of one page. Raises ServiceError if `sort` is unknown."""
         wanted = [RESULTS.c.status == status] if status else []
         wanted += [
-            sql.or_(
-                *(
-                    RESULTS.c[name].icontains(spelt, autoescape=True)
-                    for name in _SEARCHED
-                    for spelt in _spelt(word)
-                )
-            )
+            sql.or_(*(RESULTS.c[name].icontains(word, autoescape=True) for name in _SEARCHED))
             for word in search.split()
         ]
         source, key = _order(sort, labels)
@@ -171,11 +165,6 @@ def _order(sort: str, labels: Sequence[str]) -> tuple[sql.FromClause, sql.Column
         raise ServiceError(422, "sort", "unknown sort key", f"sort by {', '.join([*_COLUMNS, *labels])}")
     scored = sql.and_(SCORES.c.result == RESULTS.c.id, SCORES.c.label == sort)
     return RESULTS.outerjoin(SCORES, scored), SCORES.c.probability
-
-
-def _spelt(word: str) -> set[str]:
-    """The word as it may be spelt: SQLite ignores the case of ASCII letters only."""
-    return {word} if word.isascii() else {word, word.lower(), word.upper(), word.title()}
 
 
 def _agree(one: str, other: str) -> bool:

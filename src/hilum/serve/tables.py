@@ -102,6 +102,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     # A commit then survives a crash of the process without waiting for the disk.
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("lower", 1, str.lower, deterministic=True)  # SQLite's knows ASCII letters only
 
 
 def _migrate(engine: sql.Engine) -> None:
