@@ -1,4 +1,4 @@
-"""Ages from DICOM headers, in years."""
+"""Days and ages in DICOM headers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ def years(text: str) -> float | None:
 
 
 def lived(born: str, made: str) -> int | None:
-    """Whole years between two dates; None if one is no date.
-
-    They are written 20200131, in older files 2020.01.31 (PS3.5 section 6.2, DA).
-    """
-    try:
-        first, last = (date.fromisoformat(one.replace(".", "-")) for one in (born, made))
-    except ValueError:
+    """Whole years between two dates as in a header; None if one is no date."""
+    first, last = day(born), day(made)
+    if first is None or last is None:
         return None
     age = last.year - first.year - ((last.month, last.day) < (first.month, first.day))
     return age if 0 <= age <= _OLDEST else None
+
+
+def day(said: str) -> date | None:
+    """The day of a date such as 20200131 or, in older files, 2020.01.31 (PS3.5 section 6.2, DA), or None."""
+    try:
+        return date.fromisoformat(said.replace(".", "-"))
+    except ValueError:
+        return None

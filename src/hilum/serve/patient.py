@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hilum.reading.age import day
 from hilum.reading.reader import hushed
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ def _name(said: str) -> str:
 
 
 def _date(said: str) -> str:
-    """YYYYMMDD, or the older YYYY.MM.DD (PS3.5 table 6.2-1), as ISO 8601; anything else unchanged."""
-    found = re.fullmatch(r"([0-9]{4})(\.?)([0-9]{2})\2([0-9]{2})", said)
-    return f"{found[1]}-{found[3]}-{found[4]}" if found else said
+    """A header's date as ISO 8601; anything else unchanged."""
+    found = day(said)
+    return found.isoformat() if found else said
 
 
 def _time(said: str) -> str:
