@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def test_readers_scores_on_any_scale_are_compared_in_pairs(tmp_path: Path) -> No
     ranks = np.random.default_rng(1).integers(1, 6, (40, 2))
     rows = [f"films/{i}.png,{ranks[i, 0]},somebody,{ranks[i, 1]}" for i in reversed(range(40)) if i != 7]
     path.write_text("\n".join(["path,Effusion,reader,edema", *rows, "films/99.png,5,somebody,1"]))
-    theirs = read_scores(path, LABELS, FILMS)
+    theirs, sha256 = read_scores(path, LABELS, FILMS)
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert theirs.labels == ("Edema", "Pleural Effusion") and len(theirs.films) == 40
     found = {one.subject: one for one in gains(ours, theirs, repeats=50)}
     assert found.keys() == {"Edema", "Pleural Effusion", "mean of 2 findings"}  # no choice of one of six
@@ -61,7 +63,7 @@ def test_the_films_of_another_evaluation_are_read_with_their_thresholds(tmp_path
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()
         table.writerows(rows)
-    found = gains(ours, read_scores(path, LABELS, FILMS), repeats=50)
+    found = gains(ours, read_scores(path, LABELS, FILMS)[0], repeats=50)
     assert [one.value for one in found] == [0.0] * len(found)
     assert "films with exactly one of the 3" in {one.subject for one in found}
     with pytest.raises(DataError, match="has none of Fracture"):
@@ -86,3 +88,8 @@ def test_another_table_is_refused_with_what_it_lacks(text: str, why: str, tmp_pa
     path.write_text(text)
     with pytest.raises(DataError, match=why):
         read_scores(path, LABELS, FILMS)
+
+
+def test_a_csv_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"scores\.csv: No such file"):
+        read_scores(tmp_path / "scores.csv", LABELS, FILMS)

@@ -118,7 +118,6 @@ def evaluate(
     from hilum.evaluation.pictures import write_pictures
     from hilum.reporting.report import identity, provenance
     from hilum.runtime import Runtime, find, head_bias
-    from hilum.store import sha256
     from hilum.types import now
 
     checkpoint = find(model)
@@ -148,9 +147,9 @@ def evaluate(
     heard = [*cards, *([other.card] if other else [])]
     chosen = choose(dataset, heard, split=split, part=part, fold=fold)
     about |= chosen.about
-    theirs = _scored(scores, runtime.card.labels, chosen.samples) if scores else None
+    theirs = None
     if scores:
-        about["compared"] = {"name": scores.name, "version": "", "sha256": sha256(scores)}
+        theirs, about["compared"] = _scored(scores, runtime.card.labels, chosen.samples)
     with progress("evaluating") as tick:
         folder = out.parent / ".hilum-cache"
         cache = films_for(cards, chosen.samples, folder, tick=tick)
@@ -196,15 +195,17 @@ def evaluate(
     raise typer.Exit(unreadable(cache.failures.values()))
 
 
-def _scored(scores: Path, labels: Sequence[str], samples: Sequence[Sample]) -> Verdicts:
-    """The scores of another program or of readers; tells how many films have none."""
+def _scored(
+    scores: Path, labels: Sequence[str], samples: Sequence[Sample]
+) -> tuple[Verdicts, dict[str, str]]:
+    """The scores of another program or of readers, and their identity; prints how many films have none."""
     from hilum.evaluation.others import read_scores
 
     films = [sample.id for sample in samples]
-    theirs = read_scores(scores, labels, films)
+    theirs, sha256 = read_scores(scores, labels, films)
     if left := len({*films} - {*theirs.films}):
         print(f"{scores}: has no scores of {left} films, which are not compared", file=sys.stderr)
-    return theirs
+    return theirs, {"name": scores.name, "version": "", "sha256": sha256}
 
 
 def _check_card(maps: int, out: Path) -> None:

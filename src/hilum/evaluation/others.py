@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,24 +11,28 @@ from pathlib import Path
 import numpy as np
 
 from hilum.errors import DataError
-from hilum.evaluation.verdicts import Verdicts, read_verdicts
+from hilum.evaluation.verdicts import Verdicts, parsed_verdicts
 from hilum.labels import canonical
 from hilum.reading.files import read_csv
 
 _FILM = ("film", "path")
 
 
-def read_scores(path: Path, labels: Sequence[str], films: Sequence[str]) -> Verdicts:
-    """The scores of a csv for these labels and films: all of them, or those that it has.
+def read_scores(path: Path, labels: Sequence[str], films: Sequence[str]) -> tuple[Verdicts, str]:
+    """The scores of a csv for these labels and films, or those that it has, and the csv's SHA-256.
 
     It has a column `film` or `path` and one for each label, spelt as in any data set. A film is named as in
     an evaluation's films.csv, or without the data set's name and the colon. Scores are on any scale; higher
     ones speak for the label. They have no thresholds: margins, truth and patients are unknown. The films.csv
     of an evaluation is read as it is. Raises DataError for another table, and if it shares no film or label.
     """
-    columns, rows = read_csv(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; give a csv of scores") from None
+    columns, rows = read_csv(path, data=data)
     if any(name.endswith(" margin") for name in columns):
-        found = read_verdicts(path)
+        found = parsed_verdicts(path, columns, [row for _, row in rows])
         if not set(found.labels) & set(labels):
             raise DataError(f"{path}: has none of {', '.join(labels)}; compare models of the same labels")
     else:
@@ -37,7 +42,7 @@ def read_scores(path: Path, labels: Sequence[str], films: Sequence[str]) -> Verd
             f"{path}: names {found.films[0]!r}, but none of the films; "
             f"name them as in films.csv: {films[0]!r}"
         )
-    return found
+    return found, hashlib.sha256(data).hexdigest()
 
 
 def _scores(

@@ -88,8 +88,13 @@ class Verdicts:
 def read_verdicts(path: Path) -> Verdicts:
     """The verdicts of a csv that `Verdicts.rows` filled; raises DataError where it is not one."""
     columns, rows = read_csv(path, remedy="evaluate the model again")
+    return parsed_verdicts(path, columns, [row for _, row in rows])
+
+
+def parsed_verdicts(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Verdicts:
+    """As `read_verdicts`, of a csv that was read already."""
     try:
-        return _parsed(columns, [row for _, row in rows])
+        return _parsed(columns, rows)
     except (DataError, KeyError, ValueError) as error:
         raise DataError(f"{path}: no table of verdicts ({error}); evaluate the model again") from None
 
