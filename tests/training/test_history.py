@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from hilum.training.history import write_history
+from hilum.training.history import draw_curve, write_history
 
 ROWS = [
     {"epoch": 1, "loss": 0.7012345678901234, "tune_loss": 0.69, "score": 0.5, "rate": 1e-3, "seconds": 1.5},
@@ -19,15 +19,16 @@ ROWS = [
 
 @pytest.mark.parametrize("rows", [ROWS[:1], ROWS])
 def test_the_csv_holds_every_epoch_exactly(rows: list[dict[str, float]], tmp_path: Path) -> None:
-    write_history(rows, tmp_path, measure="mean AUROC")
+    write_history(rows, tmp_path)
     with (tmp_path / "history.csv").open(newline="", encoding="utf-8") as file:
         read = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     assert repr(read) == repr([{key: float(value) for key, value in row.items()} for row in rows])
 
 
 def test_the_curve_is_a_picture_and_writing_again_replaces_both(tmp_path: Path) -> None:
-    write_history(ROWS, tmp_path, measure="mean AUROC")
-    write_history(ROWS[:1], tmp_path, measure="mean Dice")
+    for rows, measure in ((ROWS, "mean AUROC"), (ROWS[:1], "mean Dice")):
+        write_history(rows, tmp_path)
+        draw_curve(rows, tmp_path, measure=measure)
     data = (tmp_path / "curve.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", data[16:24])
@@ -38,6 +39,6 @@ def test_the_curve_is_a_picture_and_writing_again_replaces_both(tmp_path: Path) 
 def test_the_ticks_of_the_curve_are_whole_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks: list[float] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: ticks.extend(figure.axes[0].get_xticks()))
-    write_history(ROWS, tmp_path, measure="mean AUROC")
+    draw_curve(ROWS, tmp_path, measure="mean AUROC")
     assert {1.0, 2.0} <= set(ticks)
     assert all(tick == round(tick) for tick in ticks)

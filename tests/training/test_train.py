@@ -522,6 +522,24 @@ def replace_out(config: TrainConfig, out: Path) -> TrainConfig:
     return config.model_copy(update={"out": out})
 
 
+@pytest.mark.parametrize(("seconds", "drawn"), [(0.0, [1, 2, 2]), (3600.0, [2])])
+def test_the_curve_is_drawn_now_and_then_and_when_a_run_ends_for_whatever_reason(
+    runs: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch, seconds: float, drawn: list[int]
+) -> None:
+    found: list[int] = []
+    monkeypatch.setattr(loop, "_REDRAWN", seconds)
+    monkeypatch.setattr(loop, "draw_curve", lambda rows, *_, **__: found.append(len(rows)))
+
+    def end(epoch: int, _score: float) -> None:
+        if epoch == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(segment(runs / f"drawn-{seconds:g}"), watch=end)
+    assert found == drawn
+    assert not kept.weights
+
+
 # --- interruption ---
 
 KILLED = """

@@ -10,10 +10,13 @@ from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
 
 
-def write_history(rows: Sequence[dict[str, float]], folder: Path, *, measure: str) -> None:
-    """Write ``history.csv`` and ``curve.png``: losses on the left axis, the tuning score on the right."""
+def write_history(rows: Sequence[dict[str, float]], folder: Path) -> None:
+    """Write ``history.csv``."""
     write_whole(folder / "history.csv", as_csv(list(rows[0]), rows))
 
+
+def draw_curve(rows: Sequence[dict[str, float]], folder: Path, *, measure: str) -> None:
+    """Write ``curve.png``: losses on the left axis, the tuning score on the right."""
     # The object interface needs no display and leaves pyplot's global state alone.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

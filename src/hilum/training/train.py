@@ -25,7 +25,7 @@ from hilum.errors import DivergedError, OutOfMemoryError, TrainingError
 from hilum.store import alone
 from hilum.training.batches import Shuffled, loader, mixed, patched
 from hilum.training.finish import finish, tuning_score
-from hilum.training.history import write_history
+from hilum.training.history import draw_curve, write_history
 from hilum.training.plan import make_plan
 from hilum.training.run import Run, begin, claim, fabric_for
 from hilum.training.stages import freeze, learning
@@ -35,6 +35,10 @@ from hilum.types import Tick
 _logger = logging.getLogger(__name__)
 
 _PATIENCE = 15.0  # seconds; loader processes of a killed run outlive it by some
+
+_REDRAWN = (
+    10.0  # seconds between two drawings of the curve; drawing takes longer than the epoch of a few films
+)
 
 Watch = Callable[[int, float], None]
 """Called with each finished epoch, counted from 1, and its tuning score; may end the run by raising."""
@@ -73,13 +77,17 @@ def train(
 def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> None:
     """Do all remaining epochs."""
     config, first = run.config, run.fabric.is_global_zero
+    drawn = time.monotonic()
     try:
         while run.state.epoch < config.epochs and not _stale(run):
             _epoch(run, tick)
             _score(run)
             if first:
                 # In this order: if the run is killed in between, it writes the row again.
-                write_history(run.state.history, config.out, measure=run.plan.measure)
+                write_history(run.state.history, config.out)
+                if time.monotonic() - drawn > _REDRAWN:
+                    draw_curve(run.state.history, config.out, measure=run.plan.measure)
+                    drawn = time.monotonic()
                 _snapshot(run)
                 run.save()
                 if watch:
@@ -96,6 +104,8 @@ def _epochs(run: Run, tick: Tick | None = None, watch: Watch | None = None) -> N
         raise
     finally:
         _part(run)
+        if first and run.state.history:
+            draw_curve(run.state.history, config.out, measure=run.plan.measure)
 
 
 def _snapshot(run: Run) -> None:
