@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import time
 import uuid
@@ -84,7 +86,7 @@ def _forget(path: Path) -> None:
     try:
         path.unlink()
     except OSError as error:
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises if the name is too long
             why = f"{path}: cannot be replaced: {error.strerror}; choose another folder"
             raise ConfigError(why) from error
 
@@ -140,7 +142,7 @@ def _store(path: Path, content: bytes) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written: {error.strerror}; make room, or choose another folder"
-        ) from error
+        long = error.errno == errno.ENAMETOOLONG
+        remedy = "rename the film" if long else "make room, or choose another folder"
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; {remedy}") from error
     return path

@@ -324,6 +324,20 @@ def test_names_command_no_terminal_and_lead_nowhere(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"films", "out"}
 
 
+@pytest.mark.parametrize(("length", "told"), [(248, True), (252, False)])
+def test_a_film_whose_name_is_too_long_for_a_result_is_an_error_in_each_of_its_results(
+    pipeline: Pipeline, films: Path, tmp_path: Path, length: int, told: bool
+) -> None:
+    name = "x" * (length - 4) + ".dcm"
+    (films / "a.dcm").rename(films / name)
+    predict(pipeline, films, tmp_path / "out")
+    found = {line["file"]: line for line in table(tmp_path / "out")}
+    assert [found[file]["status"] for file in (name, "b.dcm")] == ["error", "ok"]
+    assert "File name too long; rename the film" in found[name]["notes"]
+    left = [path for path in (tmp_path / "out").iterdir() if path.name.startswith("xxx")]
+    assert [json.loads(path.read_text("utf-8"))["status"] for path in left] == ["error"] * told
+
+
 @pytest.mark.parametrize("uid", ["../../../escape", "/escape", "1.2/../../escape", "1.2\\..\\escape", "."])
 def test_uids_name_no_file(
     uid: str, pipeline: Pipeline, tmp_path: Path, dicom_film: Callable[..., bytes]

@@ -9,7 +9,7 @@ import io
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
@@ -163,7 +163,12 @@ def results(
             """The film that waited longest, after its files are written."""
             name, result, written = waiting.popleft()
             fault = written.exception()
-            return name, result if fault is None else _unwritten(name, fault)
+            if fault is None:
+                return name, result
+            error = _unwritten(name, fault)
+            with suppress(HilumError):  # where not even this can be written, the table has the error
+                write(name, error, out, forms)
+            return name, error
 
         for name, result in zip(named, pipeline.stream(named.values(), workers=workers), strict=True):
             waiting.append((name, result, pool.submit(write, name, result, out, forms)))
