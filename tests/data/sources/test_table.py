@@ -116,7 +116,8 @@ def test_masks_that_are_not_spoken_of_show_what_all_of_them_together_do(tmp_path
 def test_masks_of_one_table_may_show_different_things(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     one, other = mask(tmp_path, 0, 1, 2, 3, name="masks/a.png"), mask(tmp_path, 0, 255, name="masks/b.png")
-    text = f"path,mask,structures\na.png,{one},\nb.png,{other},lungs\nc.png,,\nd.png,,heart\n"
+    backwards = one.replace("/", "\\")  # as Windows writes it
+    text = f"path,mask,structures\na.png,{backwards},\nb.png,{other},lungs\nc.png,,\nd.png,,heart\n"
     first, second, third, fourth = table(tmp_path, text)
     assert (first.masks, second.masks) == (tmp_path / one, tmp_path / other)
     assert first.structures == set(STRUCTURES)

@@ -163,8 +163,8 @@ def _sample(
 def _shown(file: Path, rows: list[dict[str, str]], about: dict[str, str]) -> frozenset[str]:
     """What masks show if their rows do not say it; all have one convention."""
     silent = [row for row in rows if not (row.get(about.get("structures", "")) or "").strip()]
-    named = [file.parent / text for row in silent if (text := (row.get(about.get("mask", "")) or "").strip())]
-    there = [path for path in named if path.is_file()]
+    named = [text for row in silent if (text := (row.get(about.get("mask", "")) or "").strip())]
+    there = [path for text in named if (path := file.parent / _slashed(file, text)).is_file()]
     return structures_of(there) if there else frozenset()
 
 
