@@ -261,6 +261,16 @@ def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> No
     assert [one.patient for one in table(tmp_path, text)] == ["nih:17", "rsna:17", "dicom:a1", "ours:x:1"]
 
 
+def test_one_film_by_its_relative_and_its_absolute_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would count as two patients, of whom one may train and the other test."""
+    monkeypatch.chdir(tmp_path)
+    Path("films.csv").write_text(f"path,Edema\na.png,1\n{tmp_path / 'a.png'},1\n")
+    with pytest.raises(DataError, match="line 3: a film of an earlier row"):
+        samples("films.csv")
+
+
 @pytest.mark.parametrize("heading", ["path,patient,Patient ID,Edema", "path,patient,patient,Edema"])
 def test_two_columns_of_patients_are_refused(tmp_path: Path, heading: str) -> None:
     """Otherwise the wrong column could put films of one patient into several parts."""
