@@ -20,6 +20,7 @@ from hilum.data.split import (
     make_split,
     read_split,
     select,
+    unnamed,
     write_split,
 )
 from hilum.errors import ConfigError, DataError
@@ -219,22 +220,13 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
     path = config.out / "split.csv"
     if path.is_file() and (config.out / "history.csv").is_file():
         return read_split(path)
-    _warn_of_unnamed(config.data, samples)
+    if warning := unnamed(config.data, samples):
+        _logger.warning(warning)
     made = make_split(samples, seed=config.seed)
     # An existing file is that of a failed start, or of the first process: the others do not rewrite it.
     if not path.is_file() or read_split(path) != made:
         write_split(made, path)
     return made
-
-
-def _warn_of_unnamed(names: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Warn if the user's own data name no patients: one person's films may then both train and test."""
-    unnamed = sum(sample.patient == sample.id for sample in samples)
-    if unnamed and any(name.startswith(("folder:", "csv:")) for name in names):
-        _logger.warning(
-            f"{unnamed} of {len(samples)} films name no patient, so each counts as a patient of its own: "
-            "films of one person may both train and test; a csv with a column 'patient' prevents that"
-        )
 
 
 def not_read(out: Path) -> list[str]:
