@@ -105,6 +105,25 @@ def test_a_model_of_another_hospitals_films_is_under_no_suspicion(tmp_path: Path
         assert warning == "hilum-six: trained by another split, it may have learned from these films"
 
 
+def test_a_model_that_was_calibrated_on_the_films_is_told(nih: str, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    write_split(Split(parts={"nih:1": "0", "nih:2": "test"}, sha256=""), file)
+    sha256 = read_split(file).sha256
+
+    def told(on: str, split: Path | None = file, part: str | None = None) -> bool:
+        fitted = {
+            "Edema": CARD.thresholds["Edema"].model_copy(update={"films": f"3 films of 2 patients, {on}"})
+        }
+        card = CARD.model_copy(update={"thresholds": CARD.thresholds | fitted, "split_sha256": sha256})
+        warnings = choose([nih], [card], split=split, part=part).about["warnings"]
+        return any(f"hilum-six: calibrated on {on}, perhaps these films" in one for one in warnings)  # type: ignore[attr-defined]
+
+    assert told("nih:films") and told("nih:films", split=None)
+    assert not told("nih:films-2") and not told("csv:films", split=None)
+    tuning = f"nih:films, tuning fold 0 of split {sha256[:12]}"
+    assert told(tuning, part="tune") and not told(tuning) and not told(tuning, split=None)
+
+
 def test_data_sets_that_would_be_called_alike_stay_apart(tmp_path: Path) -> None:
     """As every import's films.csv: by data set their films would be one group."""
     for name in ("a", "b"):

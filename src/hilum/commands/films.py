@@ -81,6 +81,7 @@ def choose(
         foreign = [card.name for card in others if _began(card) or may_know(_learned(card), names, samples)]
         warnings = [f"{name}: {_FOREIGN}" for name in foreign]
         warnings += _informed([card for card in cards if card not in others], part, fold)
+    warnings += [f"{card.name}: {why}" for card in cards if (why := _calibrated(card, data))]
     for warning in warnings:
         print(warning, file=sys.stderr)
     return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings}, data=data)
@@ -95,6 +96,17 @@ def _began(card: Card) -> bool:
     """Whether a model began from another one or was taught by one: its card does not name their films."""
     starts = [one for one in card.weights.split("; ") if one not in ("", "random weights")]
     return bool(card.config.get("teachers")) or not all(one.startswith("ImageNet") for one in starts)
+
+
+def _calibrated(card: Card, data: str) -> str:
+    """A warning if a model was calibrated on films called `data`, or of which those are a part; else ""."""
+    fitted = (*card.calibration.values(), *card.thresholds.values(), *card.sets.values())
+    for films in sorted({one.films.partition(" patients, ")[2] for one in fitted} - {""}):
+        if f"{data}, ".startswith(f"{films}, "):
+            return (
+                f"calibrated on {films}, perhaps these films; its probabilities and calls may look too good"
+            )
+    return ""
 
 
 def _informed(cards: Sequence[Card], part: str, fold: int) -> list[str]:
