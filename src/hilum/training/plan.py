@@ -140,10 +140,13 @@ def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split
         raise ConfigError(f"held: the split has no fold {min(missing)}; it has {_folds(split)}")
     films = select(samples, split, part, fold=config.fold, held=config.held)
     if not films:
-        raise DataError(
-            f"no films in the {part} part; the data are too few, or fold={config.fold} is none of "
-            f"{_folds(split)}"
-        )
+        folds, patients = _folds(split), len({sample.patient for sample in samples})
+        fault = f"its folds are {folds}: change fold={config.fold}"
+        if not folds or str(config.fold) in split.parts.values():
+            fault = (
+                f"all {len(samples)} films are of {patients} patients: give films of more, or another split"
+            )
+        raise DataError(f"no films in the {part} part of the split; {fault}")
     films = _settled(part, config, films)
     return first_patients(films, config.patients) if part == "train" and config.patients else films
 
