@@ -340,6 +340,13 @@ def test_a_split_of_several_data_sets_says_that_they_may_share_films(tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_split_of_films_that_name_no_patient_says_so(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("path,Edema\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(6)))
+    done = hilum("data", "split", f"csv:{tmp_path / 'films.csv'}", "--folds", 2, "--out", tmp_path / "s.csv")
+    assert done.returncode == 0
+    assert done.stderr.startswith("6 of 6 films name no patient, so each counts as a patient of its own")
+
+
 def overlap(one: Array, other: Array) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 

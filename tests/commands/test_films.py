@@ -11,6 +11,7 @@ import typer
 from hilum.card import read_card
 from hilum.commands.films import UNSPLIT, choose
 from hilum.commands.shared import unreadable
+from hilum.data import open_data
 from hilum.data.phantom import write
 from hilum.data.split import Split, read_split, write_split
 from hilum.runtime import find
@@ -91,6 +92,36 @@ def test_parts_are_a_splits(nih: str, tmp_path: Path) -> None:
         assert [why in one for one in warnings] == [True] * bool(why)  # type: ignore[attr-defined]
     with pytest.raises(typer.BadParameter, match="must be one of test, tune, train"):
         choose([nih], [], split=file, part="half")
+
+
+def test_a_model_of_another_hospitals_films_is_under_no_suspicion(tmp_path: Path) -> None:
+    """Nobody who calibrates a shipped model on films of their own has a split that it was trained by."""
+    write(tmp_path / "films", count=4, seed=0)
+    ours, file = f"csv:{tmp_path / 'films' / 'labels.csv'}", tmp_path / "split.csv"
+    write_split(Split(parts=dict.fromkeys((one.patient for one in open_data(ours)), "test"), sha256=""), file)
+    assert choose([ours], [CARD], split=file).about["warnings"] == []
+    for told in ({"weights": "more 0.1.0, SHA-256 0123"}, {"config": {"teachers": ["runs/more"]}}):
+        (warning,) = choose([ours], [CARD.model_copy(update=told)], split=file).about["warnings"]  # type: ignore[misc]
+        assert warning == "hilum-six: trained by another split, it may have learned from these films"
+
+
+def test_a_model_that_was_calibrated_on_the_films_is_told(nih: str, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    write_split(Split(parts={"nih:1": "0", "nih:2": "test"}, sha256=""), file)
+    sha256 = read_split(file).sha256
+
+    def told(on: str, split: Path | None = file, part: str | None = None) -> bool:
+        fitted = {
+            "Edema": CARD.thresholds["Edema"].model_copy(update={"films": f"3 films of 2 patients, {on}"})
+        }
+        card = CARD.model_copy(update={"thresholds": CARD.thresholds | fitted, "split_sha256": sha256})
+        warnings = choose([nih], [card], split=split, part=part).about["warnings"]
+        return any(f"hilum-six: calibrated on {on}, perhaps these films" in one for one in warnings)  # type: ignore[attr-defined]
+
+    assert told("nih:films") and told("nih:films", split=None)
+    assert not told("nih:films-2") and not told("csv:films", split=None)
+    tuning = f"nih:films, tuning fold 0 of split {sha256[:12]}"
+    assert told(tuning, part="tune") and not told(tuning) and not told(tuning, split=None)
 
 
 def test_data_sets_that_would_be_called_alike_stay_apart(tmp_path: Path) -> None:

@@ -74,11 +74,13 @@ def test_every_kind_passes_its_check(kind: str, tmp_path: Path, lay: Lay) -> Non
         assert " of " in told.counts[f"published {key}"]
 
 
-def test_the_path_may_start_with_a_variable(
+def test_the_path_may_start_with_a_variable_or_at_home(
     tmp_path: Path, lay: Lay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FILMS_HERE", lay("folder", tmp_path))
     assert open_data("folder:$FILMS_HERE") == open_data(f"folder:{tmp_path}")
+    monkeypatch.setenv("HOME", str(tmp_path.parent))  # shells replace no ~ behind a colon
+    assert open_data(f"folder:~/{tmp_path.name}") == open_data(f"folder:{tmp_path}")
     monkeypatch.delenv("FILMS_HERE")
     with pytest.raises(ConfigError, match="FILMS_HERE is not set; export FILMS_HERE=FOLDER first"):
         open_data("folder:${FILMS_HERE}/ward")

@@ -117,7 +117,7 @@ def test_the_hash_is_the_files_and_the_round_trip_is_exact(many: list[Sample], t
     "content",
     [
         b"",
-        b"patient;part\na;0\n",
+        b"patient part\na 0\n",
         b"patient,part\na\n",
         b"patient,part\na,0,0\n",
         b"patient,part\na,0\na,test\n",  # the leak that a split is there to prevent

@@ -404,10 +404,17 @@ def test_a_label_that_no_film_tells_is_refused(tmp_path: Path) -> None:
         make_plan(config(tmp_path, data=[table(tmp_path / "films", rows)]))
 
 
+def test_films_that_are_all_of_one_patient_are_told_so(tmp_path: Path) -> None:
+    """As of studies whose patients are all called ANONYMOUS: the films are many, and yet too few."""
+    data = table(tmp_path / "films", [row | {"patient": "ANONYMOUS"} for row in edema("01" * 10)])
+    with pytest.raises(DataError, match=r"no films in the .* part .*; all 20 films are of 1 patients: give"):
+        make_plan(config(tmp_path, data=[data]))
+
+
 def test_a_split_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     data = table(tmp_path / "films", edema("01" * 10))
     split = tuned_by(tmp_path / "films", 20, 5)
-    with pytest.raises(DataError, match="no films in the tune part"):
+    with pytest.raises(DataError, match=r"no films in the tune part .*; its folds are 0, 1: change fold=3"):
         make_plan(config(tmp_path, data=[data], split=split, fold=3))
     with pytest.raises(DataError, match="not in the split file"):
         make_plan(config(tmp_path, data=[data, "phantom:2"], split=split))

@@ -15,7 +15,7 @@ from torch import nn
 from hilum.errors import TrainingError
 from hilum.training.state import State, load_state, save_state
 
-CONFIG = '{"seed": 0}'
+CONFIG = '{"seed": 0, "preparation": {"size": 64}, "targets": "a"}'
 
 
 def fresh() -> tuple[dict[str, nn.Module], torch.optim.Optimizer]:
@@ -66,13 +66,23 @@ def test_a_state_before_any_score_survives(tmp_path: Path) -> None:
     assert load_state(tmp_path / "s.safetensors", CONFIG, *fresh()) == State()
 
 
-def test_other_settings_are_refused_and_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ('{"seed": 1, "preparation": {"size": 64}, "targets": "a"}', "seed=0"),
+        ('{"seed": 0, "preparation": {"size": 96}, "targets": "b"}', "preparation.size=64"),
+        ('{"seed": 0, "preparation": {"size": 64}, "targets": "b"}', "other films"),
+    ],
+)
+def test_other_settings_are_named_and_refused_and_change_nothing(
+    other: str, told: str, tmp_path: Path
+) -> None:
     modules, optimizer = fresh()
     learn(modules, optimizer, range(2))
     save_state(tmp_path / "s.safetensors", State(), CONFIG, modules, optimizer)
     others, another = fresh()
-    with pytest.raises(TrainingError, match="other settings"):
-        load_state(tmp_path / "s.safetensors", '{"seed": 1}', others, another)
+    with pytest.raises(TrainingError, match=f"was saved with {told}; resume with the same"):
+        load_state(tmp_path / "s.safetensors", other, others, another)
     assert equal(others, fresh()[0])
     assert not another.state_dict()["state"]
 

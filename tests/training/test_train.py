@@ -621,7 +621,7 @@ def test_a_killed_run_goes_on_to_the_same_end_bit_for_bit(
     assert (state["seconds"] > 0) == (step > 0)
     with pytest.raises(ConfigError, match="add --resume"):
         train(config)
-    with pytest.raises(TrainingError, match="other settings"):
+    with pytest.raises(TrainingError, match=f"was saved with rate={config.rate}; resume with the same"):
         train(config.model_copy(update={"rate": 1e-3}), resume=True)
     torch.manual_seed(12345)  # no global generator has a say
     train(config.model_copy(update={"save_minutes": 5.0}), resume=True)

@@ -44,7 +44,7 @@ def data_split(
     import sys
 
     from hilum.data import join, open_data
-    from hilum.data.split import make_split, official_split, write_split
+    from hilum.data.split import make_split, official_split, unnamed, write_split
     from hilum.data.ties import read_together
     from hilum.errors import ConfigError
 
@@ -57,6 +57,8 @@ def data_split(
             "films with 'hilum data audit NAME... --out DIR' and give --together DIR/duplicates.csv",
             file=sys.stderr,
         )
+    if warning := unnamed(names, samples):
+        print(warning, file=sys.stderr)
     deal = official_split if official else partial(make_split, test=test)
     split = deal(samples, folds=folds, seed=seed, together=ties)
     if str(folds - 1) not in split.parts.values():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hilum.data.split import Part
     from hilum.types import Sample
 
+_FOREIGN = "trained by another split, it may have learned from these films"
 UNSPLIT = "no --split: films that the model learned from, or that are kept to test it, may be among these"
 
 PARTS = ("test", "tune", "train")
@@ -62,7 +63,7 @@ def choose(
     # Like `join`: a film in several data sets is taken from the first.
     sources = {sample.id: name for name, some in reversed(given) for sample in some}
     about: dict[str, object] = {"data": [name for name, _ in given]}
-    learned = [source.name for card in cards for source in card.sources]
+    learned = [name for card in cards for name in _learned(card)]
     warnings = [UNSPLIT] if may_know(learned, names, samples) else []
     data = " + ".join(brief)  # never a path or a signed URL: cards are published
     if split is not None:
@@ -76,21 +77,45 @@ def choose(
         about |= {"part": part, "split_sha256": parts.sha256}
         which = f"tuning fold {fold}" if part == "tune" else f"{part} part"
         data += f", {which} of split {parts.sha256[:12]}"
-        warnings = _informed(cards, parts.sha256, part, fold)
+        others = [card for card in cards if card.split_sha256 != parts.sha256]
+        foreign = [card.name for card in others if _began(card) or may_know(_learned(card), names, samples)]
+        warnings = [f"{name}: {_FOREIGN}" for name in foreign]
+        warnings += _informed([card for card in cards if card not in others], part, fold)
+    warnings += [f"{card.name}: {why}" for card in cards if (why := _calibrated(card, data))]
     for warning in warnings:
         print(warning, file=sys.stderr)
     return Chosen(samples=samples, sources=sources, about=about | {"warnings": warnings}, data=data)
 
 
-def _informed(cards: Sequence[Card], split: str, part: str, fold: int) -> list[str]:
-    """Warnings about models that, by their cards, may have learned from the films."""
+def _learned(card: Card) -> list[str]:
+    """The names of the data sets that a model was trained on."""
+    return [source.name for source in card.sources]
+
+
+def _began(card: Card) -> bool:
+    """Whether a model began from another one or was taught by one: its card does not name their films."""
+    starts = [one for one in card.weights.split("; ") if one not in ("", "random weights")]
+    return bool(card.config.get("teachers")) or not all(one.startswith("ImageNet") for one in starts)
+
+
+def _calibrated(card: Card, data: str) -> str:
+    """A warning if a model was calibrated on films called `data`, or of which those are a part; else ""."""
+    fitted = (*card.calibration.values(), *card.thresholds.values(), *card.sets.values())
+    for films in sorted({one.films.partition(" patients, ")[2] for one in fitted} - {""}):
+        if f"{data}, ".startswith(f"{films}, "):
+            return (
+                f"calibrated on {films}, perhaps these films; its probabilities and calls may look too good"
+            )
+    return ""
+
+
+def _informed(cards: Sequence[Card], part: str, fold: int) -> list[str]:
+    """Warnings about models that, by their cards, learned or may have learned from a part of their split."""
     from hilum.card import ANY
 
     found = []
     for card in cards:
-        if card.split_sha256 != split:
-            why = "trained by another split, it may have learned from these films"
-        elif part == "train" or (part == "tune" and fold not in card.kept):
+        if part == "train" or (part == "tune" and fold not in card.kept):
             why = "learned from these films; its figures are too good"
         elif part == "tune" and str(fold) in card.informed:
             why = "its start or a teacher learned from these films; its figures are too good"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +97,7 @@ def _listing(name: str) -> Listing:
         raise DataError(
             f"{name!r}: not a data set; write KIND:PATH, as in csv:ours.csv; KIND is one of {kinds}"
         )
-    found = KINDS[kind](path)
+    found = KINDS[kind](os.path.expanduser(path))  # noqa: PTH111 - it may be a URL
     if not found.samples:
         lacking = f", {len(found.missing)} that its table lists are missing" if found.missing else ""
         raise DataError(f"{name}: no films found{lacking}; check the path")

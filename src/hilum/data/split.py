@@ -81,6 +81,20 @@ def official_split(
     return Split(parts=parts, sha256=hashlib.sha256(_encode(parts)).hexdigest())
 
 
+def unnamed(names: Iterable[str], samples: Sequence[Sample]) -> str:
+    """A warning if the user's own data sets `names` name no patients; "" if they do.
+
+    One person's films may then be in several parts.
+    """
+    films = sum(sample.patient == sample.id for sample in samples)
+    if not films or not any(name.startswith(("folder:", "csv:")) for name in names):
+        return ""
+    return (
+        f"{films} of {len(samples)} films name no patient, so each counts as a patient of its own: "
+        "films of one person may both train and test; a csv with a column 'patient' prevents that"
+    )
+
+
 def write_split(split: Split, path: Path) -> None:
     """Write the split as a csv of ``patient,part``."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader, BytesIO, TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +133,21 @@ def read_csv(
 ) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The heading of a csv, and the line number and cells of each row; of `data`, if already read.
 
-    A byte-order mark, as spreadsheets write it, is skipped. Raises DataError if it is malformed, with the
-    `remedy` for files that Hilum wrote.
+    A byte-order mark, as spreadsheets write it, is skipped. Where decimals have a comma, spreadsheets write
+    semicolons between the columns: if the heading has no comma, semicolons or tabs separate them. Raises
+    DataError if it is malformed, with the `remedy` for files that Hilum wrote.
     """
+    remedy_of_text = remedy or "give a csv in UTF-8 (Excel: save as CSV UTF-8)"
     try:
-        with csv_lines(path, remedy=remedy or "give a csv in UTF-8", data=data) as lines:
-            reader = csv.DictReader(lines)
+        with csv_lines(path, remedy=remedy_of_text, data=data) as lines:
+            heading = next(lines, "")
+            mark = next((one for one in ",;\t" if one in heading), ",")
+            reader = csv.DictReader(chain([heading], lines), delimiter=mark)
             columns = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DataError(f"{path}: {why}; {remedy or 'give a csv in UTF-8'}") from None
+        raise DataError(f"{path}: {why}; {remedy_of_text}") from None
     for line, row in rows:
         # An unquoted comma or a cut-off file moves cells under other columns' names.
         if None in row or None in row.values():

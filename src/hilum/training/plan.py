@@ -20,6 +20,7 @@ from hilum.data.split import (
     make_split,
     read_split,
     select,
+    unnamed,
     write_split,
 )
 from hilum.errors import ConfigError, DataError
@@ -139,10 +140,13 @@ def _chosen(part: Part, config: TrainConfig, samples: list[Sample], split: Split
         raise ConfigError(f"held: the split has no fold {min(missing)}; it has {_folds(split)}")
     films = select(samples, split, part, fold=config.fold, held=config.held)
     if not films:
-        raise DataError(
-            f"no films in the {part} part; the data are too few, or fold={config.fold} is none of "
-            f"{_folds(split)}"
-        )
+        folds, patients = _folds(split), len({sample.patient for sample in samples})
+        fault = f"its folds are {folds}: change fold={config.fold}"
+        if not folds or str(config.fold) in split.parts.values():
+            fault = (
+                f"all {len(samples)} films are of {patients} patients: give films of more, or another split"
+            )
+        raise DataError(f"no films in the {part} part of the split; {fault}")
     films = _settled(part, config, films)
     return first_patients(films, config.patients) if part == "train" and config.patients else films
 
@@ -219,22 +223,13 @@ def _split(config: TrainConfig, samples: list[Sample]) -> Split:
     path = config.out / "split.csv"
     if path.is_file() and (config.out / "history.csv").is_file():
         return read_split(path)
-    _warn_of_unnamed(config.data, samples)
+    if warning := unnamed(config.data, samples):
+        _logger.warning(warning)
     made = make_split(samples, seed=config.seed)
     # An existing file is that of a failed start, or of the first process: the others do not rewrite it.
     if not path.is_file() or read_split(path) != made:
         write_split(made, path)
     return made
-
-
-def _warn_of_unnamed(names: Sequence[str], samples: Sequence[Sample]) -> None:
-    """Warn if the user's own data name no patients: one person's films may then both train and test."""
-    unnamed = sum(sample.patient == sample.id for sample in samples)
-    if unnamed and any(name.startswith(("folder:", "csv:")) for name in names):
-        _logger.warning(
-            f"{unnamed} of {len(samples)} films name no patient, so each counts as a patient of its own: "
-            "films of one person may both train and test; a csv with a column 'patient' prevents that"
-        )
 
 
 def not_read(out: Path) -> list[str]:

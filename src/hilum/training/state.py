@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -98,11 +99,9 @@ def _loaded(
 ) -> State:
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}
-    if about.get("config") != config:
-        raise TrainingError(
-            f"{path}: was saved under other settings or with other films; "
-            "resume with the same, or choose another out="
-        )
+    if about["config"] != config:
+        told = _unlike(about["config"], config)
+        raise TrainingError(f"{path}: was saved with {told}; resume with the same, or choose another out=")
     tensors = safetensors.torch.load_file(path)
     for name, module in modules.items():
         module.load_state_dict(_below(tensors, name))
@@ -113,6 +112,23 @@ def _loaded(
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
     return State(**json.loads(about["state"]))
+
+
+def _unlike(was: str, now: str) -> str:
+    """The settings `was`, both as JSON, that are others `now`; the hash of the films is in words."""
+    old, new = _by_name(was), _by_name(now)
+    names = [name for name in old | new if old.get(name) != new.get(name)]
+    told = [f"{name}={old.get(name)!r}" for name in names if name != "targets"]
+    return ", ".join(told) or "other films"
+
+
+def _by_name(settings: str) -> dict[str, Any]:
+    """Settings by the names that users give them, such as preparation.size."""
+    found: dict[str, Any] = {}
+    for key, value in json.loads(settings).items():
+        inner = value.items() if isinstance(value, dict) else ()
+        found |= {f"{key}.{name}": one for name, one in inner} or {key: value}
+    return found
 
 
 def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import pytest
 
 from hilum.data.sources.table import samples
 from hilum.errors import DataError
+from hilum.labels import UNCERTAIN
 from hilum.types import STRUCTURES, Sample
 
 
@@ -115,7 +116,8 @@ def test_masks_that_are_not_spoken_of_show_what_all_of_them_together_do(tmp_path
 def test_masks_of_one_table_may_show_different_things(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     one, other = mask(tmp_path, 0, 1, 2, 3, name="masks/a.png"), mask(tmp_path, 0, 255, name="masks/b.png")
-    text = f"path,mask,structures\na.png,{one},\nb.png,{other},lungs\nc.png,,\nd.png,,heart\n"
+    backwards = one.replace("/", "\\")  # as Windows writes it
+    text = f"path,mask,structures\na.png,{backwards},\nb.png,{other},lungs\nc.png,,\nd.png,,heart\n"
     first, second, third, fourth = table(tmp_path, text)
     assert (first.masks, second.masks) == (tmp_path / one, tmp_path / other)
     assert first.structures == set(STRUCTURES)
@@ -152,12 +154,13 @@ def test_a_map_of_zero_and_one_must_say_what_one_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        *((text, 1) for text in ("1", "1.0", "1.00", "True", " 1 ")),
-        *((text, 0) for text in ("0", "0.0", "false")),
+        *((text, 1) for text in ("1", "1.0", "1.00", "True", " 1 ", "Yes")),
+        *((text, 0) for text in ("0", "0.0", "false", "no")),
+        *((text, UNCERTAIN) for text in ("-1", "-1.0")),
         *((text, None) for text in ("", "NaN", "nan", "NA")),
     ],
 )
-def test_labels_are_zero_one_or_unknown(tmp_path: Path, text: str, value: float | None) -> None:
+def test_labels_are_zero_one_uncertain_or_unknown(tmp_path: Path, text: str, value: float | None) -> None:
     sample, _ = table(tmp_path, f"path,Edema\nx.png,{text}\ny.png,1\n")
     assert sample.labels["Edema"] == value or (value is None and math.isnan(sample.labels["Edema"]))
 
@@ -190,23 +193,26 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path: Path, enc
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,Edema\na.png,1\nb.png,2\n", r"line 3, column 'Edema': '2'; labels are 0, 1 or empty"),
-        ("path,Edema\na.png,1\n\n\nb.png,-1\n", r"line 5, column 'Edema': '-1'"),
-        ("path,Edema\na.png,yes\n", r"line 2, column 'Edema': 'yes'"),
+        (
+            "path,Edema\na.png,1\nb.png,2\n",
+            r"line 3, column 'Edema': '2'; labels are 0, 1, -1 \(uncertain\) or empty",
+        ),
+        ("path,Edema\na.png,1\n\n\nb.png,-2\n", r"line 5, column 'Edema': '-2'"),
+        ("path,Edema\na.png,maybe\n", r"line 2, column 'Edema': 'maybe'"),
         ("path,age\na.png,old\n", r"line 2: age 'old'; write years as a number"),
         ("path,age\na.png,058Y\n", r"line 2: age '058Y'"),
         ("path,Edema\n,1\n", r"line 2: no path; fill it in or remove the row"),
         ("path,Edema\na.png\n", r"line 2: not 2 cells as the heading has; correct the row"),
         ("path,Edema\na, b.png,1\n", r"line 2: not 2 cells"),
         ("film,Edema\na.png,1\n", r"no column 'path' among film, Edema; name the column"),
-        ("path;Edema\na.png;1\n", r"no commas in its heading 'path;Edema'; write commas"),
+        ("path;age\na.png;61,5\n", r"line 2: age '61,5'; write years as a number"),
         ("", r"an empty file; give a csv with a heading"),
         ("path,Edema,\na.png,1,0\n", r"a column without a name holds entries"),
         ("path,Edema\na.png,1\n./a.png,0\n", r"line 3: a film of an earlier row"),
         ("path,id\na.png,1\nb/../a.png,2\n", r"line 3: a film of an earlier row"),
         (
             "path,finding\na.png,edema\n",
-            r"'edema'; labels are 0, 1 or empty; remove a column that is no label",
+            r"'edema'; labels are .* or empty, each in a column of its own; remove a column that is no label",
         ),
         (
             "path,Effusion,Pleural Effusion\na.png,0,1\n",
@@ -224,8 +230,17 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, messag
     assert str(tmp_path / "films.csv") in str(refusal.value)
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_spreadsheets_write_semicolons_where_decimals_have_a_comma(tmp_path: Path, mark: str) -> None:
+    rows = ("path", "Patient ID", "Ödem"), ('"ward 1, a.png"', "007", "1"), ("b.png", "7", "0")
+    one, other = table(tmp_path, "\r\n".join(map(mark.join, rows)), "utf-8-sig")
+    assert one.image == tmp_path / "ward 1, a.png"
+    assert (one.labels, other.labels) == ({"Ödem": 1}, {"Ödem": 0})
+    assert one.patient == f"{tmp_path.name}:007" != other.patient
+
+
 def test_a_csv_that_is_not_utf8_or_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="give a csv in UTF-8"):
+    with pytest.raises(DataError, match=r"give a csv in UTF-8 \(Excel: save as CSV UTF-8\)"):
         table(tmp_path, "path\nMüller.png\n", "latin-1")
     with pytest.raises(DataError, match=r"other\.csv: no such csv; check the path"):
         samples(str(tmp_path / "other.csv"))
@@ -244,6 +259,16 @@ def test_a_patient_named_with_a_public_data_set_is_its_own(tmp_path: Path) -> No
     rows = ("a.png,1,nih:17,rsna", "b.png,2,17,rsna", "c.png,3,dicom:a1,ours", "d.png,4,x:1,ours", "")
     text = "\n".join(("path,id,patient,site", *rows))
     assert [one.patient for one in table(tmp_path, text)] == ["nih:17", "rsna:17", "dicom:a1", "ours:x:1"]
+
+
+def test_one_film_by_its_relative_and_its_absolute_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would count as two patients, of whom one may train and the other test."""
+    monkeypatch.chdir(tmp_path)
+    Path("films.csv").write_text(f"path,Edema\na.png,1\n{tmp_path / 'a.png'},1\n")
+    with pytest.raises(DataError, match="line 3: a film of an earlier row"):
+        samples("films.csv")
 
 
 @pytest.mark.parametrize("heading", ["path,patient,Patient ID,Edema", "path,patient,patient,Edema"])

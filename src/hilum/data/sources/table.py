@@ -22,7 +22,7 @@ from hilum.data.sources import (
 )
 from hilum.data.sources.rows import sex_of, years_of
 from hilum.errors import DataError
-from hilum.labels import canonical
+from hilum.labels import UNCERTAIN, canonical
 from hilum.reading.files import read_csv
 from hilum.reading.views import LATERAL, OBLIQUE, view_words
 from hilum.types import STRUCTURES, Sample
@@ -48,13 +48,19 @@ _PUBLIC = frozenset(
         *tuberculosis.SITES.values(),
     )
 )
-_WHOLE_NUMBER = re.compile(r"^(\d+)\.0+$")  # as written in a column with gaps
-_VALUES = {"": math.nan, "nan": math.nan, "na": math.nan, "0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+_WHOLE_NUMBER = re.compile(r"^(-?\d+)\.0+$")  # as written in a column with gaps
+_VALUES = {
+    **dict.fromkeys(("", "nan", "na"), math.nan),
+    **dict.fromkeys(("0", "no", "false"), 0.0),
+    **dict.fromkeys(("1", "yes", "true"), 1.0),
+    "-1": UNCERTAIN,
+}
 
 
 def samples(path: str) -> list[Sample]:
-    """One sample a row; paths are relative to the csv's folder, labels are 0, 1 or empty (unknown).
+    """One sample a row; paths are relative to the csv's folder.
 
+    Labels are 0 or 1 (also no, yes, false, true), UNCERTAIN, or empty: unknown.
     Without a patient column each film counts as its own patient. A patient with the name of a public data set
     in front, such as nih:13, is that data set's. Masks are as in `hilum.data.masks`; the column
     ``structures`` (names joined by |) or else the masks say what they show.
@@ -82,7 +88,7 @@ def samples(path: str) -> list[Sample]:
     shown = _shown(file, [row for _, row in rows], about)
     for number, row in rows:
         sample = _sample(file, number, row, image, about, labels, site, shown)
-        film = os.path.normpath(str(sample.image))
+        film = os.path.abspath(str(sample.image))  # noqa: PTH100 - a link may be a film of its own
         if sample.id in found or film in films:
             raise DataError(f"{file}, line {number}: a film of an earlier row; write one row a film")
         found[sample.id] = sample
@@ -94,8 +100,6 @@ def _without_paths(heading: list[str]) -> str:
     """The fault of a heading without a column of paths, and the remedy."""
     if not heading:
         return "an empty file; give a csv with a heading and one row a film"
-    if len(heading) == 1 and {";", "\t"} & set(heading[0]):
-        return f"no commas in its heading {heading[0]!r}; write commas between the columns"
     few = ", ".join(heading[:6]) + (", ..." if len(heading) > 6 else "")
     return f"no column 'path' among {few}; name the column that holds the films' paths 'path'"
 
@@ -159,8 +163,8 @@ def _sample(
 def _shown(file: Path, rows: list[dict[str, str]], about: dict[str, str]) -> frozenset[str]:
     """What masks show if their rows do not say it; all have one convention."""
     silent = [row for row in rows if not (row.get(about.get("structures", "")) or "").strip()]
-    named = [file.parent / text for row in silent if (text := (row.get(about.get("mask", "")) or "").strip())]
-    there = [path for path in named if path.is_file()]
+    named = [text for row in silent if (text := (row.get(about.get("mask", "")) or "").strip())]
+    there = [path for text in named if (path := file.parent / _slashed(file, text)).is_file()]
     return structures_of(there) if there else frozenset()
 
 
@@ -180,8 +184,8 @@ def _value(text: str | None, file: Path, number: int, column: str) -> float:
     word = _WHOLE_NUMBER.sub(r"\1", (text or "").strip().lower())
     if word not in _VALUES:
         raise DataError(
-            f"{file}, line {number}, column {column!r}: {text!r}; labels are 0, 1 or empty; remove a column "
-            "that is no label"
+            f"{file}, line {number}, column {column!r}: {text!r}; labels are 0, 1, {UNCERTAIN:g} (uncertain) "
+            "or empty, each in a column of its own; remove a column that is no label"
         )
     return _VALUES[word]
 
