@@ -240,6 +240,18 @@ def test_the_order_of_labels_makes_no_difference() -> None:
     assert first == second and first.value > 0
 
 
+def test_the_choice_of_one_label_is_compared_by_one_truth() -> None:
+    """An earlier evaluation may have read another truth: labels corrected since, or unknown then."""
+    draws = np.random.default_rng(0)
+    truth = np.eye(3)[draws.integers(0, 3, 60)]
+    labels = ("Edema", "Cardiomegaly", "No Finding")
+    ours = verdicts([f"f{i}" for i in range(60)], truth, draws.random((60, 3)), labels)
+    other = ours.truth.copy()
+    other[:5], other[5:10] = np.nan, np.roll(other[5:10], 1, axis=1)
+    for one in gains(ours, replace(ours, truth=other), repeats=50):
+        assert (one.films, one.value) == (60, 0)
+
+
 def test_verdicts_on_other_films_cannot_be_compared() -> None:
     table = np.array([[1.0], [0.0]])
     one, other = (verdicts(names, table, table, ("Edema",)) for names in (["001", "002"], ["003", "004"]))

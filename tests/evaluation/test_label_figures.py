@@ -67,6 +67,33 @@ def test_calls_at_the_threshold_by_hand() -> None:
     assert value("negative predictive value", elsewhere) == pytest.approx(0.6 / (0.6 + 0.025))
 
 
+def test_calls_that_are_all_right_are_not_sure_to_be_right_for_other_patients() -> None:
+    # 20 ill and 40 well films, two of each patient.
+    truth = np.repeat([1.0, 0.0], [20, 40])[:, None]
+    all_right = replace(
+        verdicts(truth, 0.1 + 0.8 * truth), patients=np.array([f"p{i // 2}" for i in range(60)])
+    )
+    found = by_name(figures_of(all_right, prevalences={"Edema": 0.1}, repeats=20).figures)
+    for measure, patients in (
+        ("sensitivity", 10),
+        ("specificity", 20),
+        ("positive predictive value", 10),
+        ("negative predictive value", 20),
+    ):
+        figure = found["Edema", measure, CALLED]
+        # Clopper and Pearson's lower bound: all of so many are right with a chance of 2.5 %.
+        assert (figure.value, figure.low**patients, figure.high) == pytest.approx((1, 0.025, 1))
+    for measure, condition, value in (
+        ("positive predictive value", f"{CALLED}, prevalence 10.00%", 1),
+        ("positive likelihood ratio", CALLED, math.inf),
+        ("negative likelihood ratio", CALLED, 0),
+        ("balanced error", "coverage 90%", 0),
+    ):
+        figure = found["Edema", measure, condition]
+        assert figure.value == value
+        assert np.isnan([figure.low, figure.high]).all()
+
+
 def test_who_says_what_is_true_is_calibrated_and_told_whether_that_can_be_judged() -> None:
     found = by_name(figures_of(verdicts(*drawn(0, 4000)), repeats=100).figures)
     for measure, right in (("slope", 1), ("intercept", 0)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -41,8 +43,16 @@ def figures_of_calls(
 ) -> Iterator[Figure]:
     """Figures of each label's calls at the thresholds and, without a specialist, at the card's other points.
 
-    `prevalences` are label prevalences elsewhere; predictive values are given for them too.
+    `prevalences` are label prevalences elsewhere; predictive values are given for them too. Without interval
+    if every resample gives the same value, such as an infinite ratio: they say nothing of other patients.
     """
+    for one in _figures(verdicts, bench, card, prevalences):
+        yield replace(one, low=math.nan, high=math.nan) if one.low == one.high else one
+
+
+def _figures(
+    verdicts: Verdicts, bench: Bench, card: Card | None, prevalences: Mapping[str, float]
+) -> Iterator[Figure]:
     yield from _rates(verdicts, bench, verdicts.called, AT_THRESHOLD, prevalences)
     yield from _selective(verdicts, bench)
     yield from _of_no_finding(verdicts, bench)
@@ -62,16 +72,23 @@ def _rates(
 ) -> Iterator[Figure]:
     """Rates of calls (N, C) bool."""
     for i, label in enumerate(verdicts.labels):
-        truth = verdicts.truth[:, i]
+        truth, own = verdicts.truth[:, i], calls[:, i]
         about: dict[str, Any] = {"films": ~np.isnan(truth), "positives": int((truth == 1).sum())}
+        among = {
+            "sensitivity": truth == 1,
+            "specificity": truth == 0,
+            "positive predictive value": own,
+            "negative predictive value": ~own,
+        }
         for name, measure in _RATES.items():
-            yield bench.figure(label, name, measure, truth, calls[:, i], condition=condition, **about)
+            some = among.get(name)
+            yield bench.figure(label, name, measure, truth, own, condition=condition, among=some, **about)
         if label in prevalences:
             rate = prevalences[label]
             elsewhere = f"{condition}, prevalence {rate:.2%}"
             for name in ("positive predictive value", "negative predictive value"):
                 moved = partial(_RATES[name], prevalence=rate)
-                yield bench.figure(label, name, moved, truth, calls[:, i], condition=elsewhere, **about)
+                yield bench.figure(label, name, moved, truth, own, condition=elsewhere, **about)
 
 
 def _selective(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
@@ -112,11 +129,10 @@ def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
     reached = verdicts.margins >= 0
     both = np.logical_and(reached[:, place], reached[:, verdicts.findings].any(axis=1))
     measure = f"{NO_FINDING} and a finding both reach their thresholds"
-    yield bench.figure("films", measure, scores.average, both, films=everyone)
+    yield bench.figure("films", measure, scores.average, both, films=everyone, among=everyone)
     neither = np.logical_not(calls.any(axis=1))
-    yield bench.figure(
-        "films", f"called neither {NO_FINDING} nor a finding", scores.average, neither, films=everyone
-    )
+    measure = f"called neither {NO_FINDING} nor a finding"
+    yield bench.figure("films", measure, scores.average, neither, films=everyone, among=everyone)
     for whose, others in (
         ("films with one of the findings", (none == 0) & (findings == 1).any(axis=1)),
         ("films with another finding alone", (none == 0) & (findings == 0).all(axis=1)),
@@ -124,9 +140,8 @@ def _of_no_finding(verdicts: Verdicts, bench: Bench) -> Iterator[Figure]:
         about: dict[str, Any] = {"films": (none == 1) | others, "positives": int((none == 1).sum())}
         against = f"against {whose}"
         yield bench.figure(NO_FINDING, "AUROC", scores.auroc, none, said, condition=against, **about)
-        yield bench.figure(
-            NO_FINDING, "share called", scores.average, calls[:, place], condition=f"of {whose}", films=others
-        )
+        about = {"films": others, "among": others, "condition": f"of {whose}"}
+        yield bench.figure(NO_FINDING, "share called", scores.average, calls[:, place], **about)
 
 
 def _of_sets(verdicts: Verdicts, bench: Bench, label: str, sets: Sets) -> Iterator[Figure]:
@@ -139,12 +154,12 @@ def _of_sets(verdicts: Verdicts, bench: Bench, label: str, sets: Sets) -> Iterat
         ("coverage of the sets, present", present, truth == 1),
         ("coverage of the sets, absent", absent, truth == 0),
     ):
+        about: dict[str, Any] = {"films": films, "among": films, "condition": promise}
         held = scores.by_patient(scores.average)
-        yield bench.figure(label, name, held, holds, verdicts.patients, condition=promise, films=films)
-    single = present != absent
-    yield bench.figure(
-        label, "sets of one answer", scores.average, single, condition=promise, films=~np.isnan(truth)
-    )
+        yield bench.figure(label, name, held, holds, verdicts.patients, **about)
+    known = ~np.isnan(truth)
+    about = {"films": known, "among": known, "condition": promise}
+    yield bench.figure(label, "sets of one answer", scores.average, present != absent, **about)
 
 
 def net_benefits(verdicts: Verdicts, bench: Bench) -> list[dict[str, Any]]:

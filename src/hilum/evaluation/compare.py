@@ -179,11 +179,25 @@ def _by_labels(
 
 def _by_six(both: Sequence[Verdicts], ours: int, measure: str, bench: Bench) -> Gain:
     """Difference of a measure on the films with exactly one label."""
-    found = [six for one in both if (six := six_way(one))]
+    found = [six for one in both if (six := six_way(_by_truth_of(both[0], one)))]
     if len(found) < len(both) or len({frozenset(six.names) for six in found}) > 1:
         raise DataError("the verdicts to compare choose among different labels; compare others")
     each = [MEASURES[measure](six) for six in found]
     return _paired(each, ours, found[0].films, bench, subject=found[0].subject, measure=measure)
+
+
+def _by_truth_of(first: Verdicts, one: Verdicts) -> Verdicts:
+    """The verdicts with the truth of the first where both have the label: theirs may be of an older reading.
+
+    Scores of another program have no truth and stay without: of these no label can be chosen.
+    """
+    if np.isnan(one.truth).all():
+        return one
+    truth = [
+        first.truth[:, first.labels.index(label)] if label in first.labels else own
+        for label, own in zip(one.labels, one.truth.T, strict=True)
+    ]
+    return replace(one, truth=np.stack(truth, axis=1))
 
 
 def _paired(

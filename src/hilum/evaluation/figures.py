@@ -15,6 +15,7 @@ from hilum.statistics.intervals import (
     Interval,
     around,
     bootstrap,
+    exact,
     mirrored,
     resamples,
     weighed,
@@ -149,15 +150,22 @@ class Bench:
         condition: str = "",
         remark: str = "",
         reflected: bool = False,
+        among: Array | None = None,
     ) -> Figure:
         """A score of `hilum.statistics.scores` over the chosen films (N,) bool of each column (N,).
 
         With `reflected`, the interval is `mirrored`: for scores that resampling biases upwards, such as the
-        calibration error.
+        calibration error. With `among` (N,) bool, the score is a share of those of the chosen films, and its
+        interval `exact` if it is none or all of them.
         """
         value, drawn = weighed(score(*(column[films] for column in columns)), self.weights(films))
+        interval = around(value, drawn)
+        if reflected:
+            interval = mirrored(interval)
+        if among is not None:
+            interval = exact(interval, len(np.unique(self.patients[films & among])))
         return Figure.of(
-            mirrored(around(value, drawn)) if reflected else around(value, drawn),
+            interval,
             subject=subject,
             measure=measure,
             condition=condition,

@@ -19,6 +19,7 @@ from hilum.measure import is_mirrored, measure
 from hilum.quality import POOR
 from hilum.runtime import Runtime
 from hilum.segment import anatomy, outputs
+from hilum.statistics.intervals import Interval, exact
 from hilum.statistics.metrics import auroc, components, dice, iou, mean, spearman, surface_distances
 from hilum.types import (
     LUNG_OF_UNKNOWN_SIDE,
@@ -240,13 +241,11 @@ def _mean_of(
 def _share_of(
     subject: str, measure_: str, condition: str, rows: list[dict[str, Any]], values: Array, bench: Bench
 ) -> Figure:
-    """The mean of zeros and ones; if all are equal, resampling gives no interval: take the exact one."""
+    """The mean of zeros and ones, with the interval of a share."""
     figure = _mean_of(subject, measure_, condition, rows, values, bench)
     patients = len({bench.patients[row["index"]] for row in rows})
-    exact = 0.025 ** (1 / max(patients, 1))  # Clopper and Pearson 1934, as if each patient had one film
-    if figure.value == 0:
-        return replace(figure, low=0.0, high=1 - exact)
-    return replace(figure, low=exact, high=1.0) if figure.value == 1 else figure
+    interval = exact(Interval(value=figure.value, low=figure.low, high=figure.high), patients)
+    return replace(figure, low=interval.low, high=interval.high)
 
 
 def _deviation(values: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +64,18 @@ def mirrored(interval: Interval) -> Interval:
     if low != low or high != high:
         return interval
     return Interval(value=interval.value, low=max(0.0, low), high=max(interval.value, high))
+
+
+def exact(interval: Interval, patients: int) -> Interval:
+    """The interval of a share; of none or all, where every resample agrees, the exact one.
+
+    `patients` is the number of those it is a share of, as if each had one film. Source: Clopper and Pearson,
+    Biometrika 26 (1934), 404.
+    """
+    bound = ((1 - LEVEL) / 2) ** (1 / max(patients, 1))
+    if interval.value == 0:
+        return replace(interval, low=0.0, high=1 - bound)
+    return replace(interval, low=bound, high=1.0) if interval.value == 1 else interval
 
 
 def draws(
