@@ -100,7 +100,11 @@ def test_a_model_of_another_hospitals_films_is_under_no_suspicion(tmp_path: Path
     ours, file = f"csv:{tmp_path / 'films' / 'labels.csv'}", tmp_path / "split.csv"
     write_split(Split(parts=dict.fromkeys((one.patient for one in open_data(ours)), "test"), sha256=""), file)
     assert choose([ours], [CARD], split=file).about["warnings"] == []
-    for told in ({"weights": "more 0.1.0, SHA-256 0123"}, {"config": {"teachers": ["runs/more"]}}):
+    taught: list[dict[str, object]] = [
+        {"weights": "more 0.1.0, SHA-256 0123"},
+        {"config": {"teachers": ["runs/more"]}},
+    ]
+    for told in taught:
         (warning,) = choose([ours], [CARD.model_copy(update=told)], split=file).about["warnings"]  # type: ignore[misc]
         assert warning == "hilum-six: trained by another split, it may have learned from these films"
 

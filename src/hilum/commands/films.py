@@ -100,8 +100,9 @@ def _began(card: Card) -> bool:
 
 def _calibrated(card: Card, data: str) -> str:
     """A warning if a model was calibrated on films called `data`, or of which those are a part; else ""."""
-    fitted = (*card.calibration.values(), *card.thresholds.values(), *card.sets.values())
-    for films in sorted({one.films.partition(" patients, ")[2] for one in fitted} - {""}):
+    fitted = {one.films for one in card.calibration.values()} | {one.films for one in card.sets.values()}
+    fitted |= {one.films for one in card.thresholds.values()}
+    for films in sorted({told.partition(" patients, ")[2] for told in fitted} - {""}):
         if f"{data}, ".startswith(f"{films}, "):
             return (
                 f"calibrated on {films}, perhaps these films; its probabilities and calls may look too good"
