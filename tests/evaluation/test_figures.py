@@ -33,9 +33,9 @@ def figure(**changes: object) -> Figure:
 
 def test_a_figure_is_of_the_chosen_films_alone() -> None:
     values, chosen = np.array([1.0, 2.0, 90.0, 6.0]), np.array([True, True, False, True])
-    found = bench("a", "b", "c", "d").figure("heart", "width", average, values, films=chosen, positives=2)
+    found = bench("a", "b", "c", "d").figure("heart", "width", average, values, films=chosen)
     assert (found.subject, found.measure, found.condition) == ("heart", "width", "")
-    assert (found.value, found.films, found.positives) == (3.0, 3, 2)
+    assert (found.value, found.films, found.positives) == (3.0, 3, None)
     assert 1 <= found.low < found.value < found.high <= 6
 
 
