@@ -180,6 +180,16 @@ def test_the_table_of_figures_has_an_empty_cell_for_the_unknown(tmp_path: Path) 
     assert list(second.values()) == ["heart", "Dice", "", "3", "", "0.5", "", "", ""]
 
 
+def test_an_infinite_number_is_told_from_an_unknown_one(tmp_path: Path) -> None:
+    ratio = figure(measure="positive likelihood ratio", value=9.0, low=3.0, high=math.inf, remark="few")
+    boundless = figure(measure="positive likelihood ratio", value=math.inf, low=NAN, high=NAN)
+    write(Evaluation(figures=(ratio, boundless)), {}, tmp_path)
+    said = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"), parse_constant=strict)
+    for first, second in (rows(tmp_path / "figures.csv"), said["figures"]):
+        assert (not first["high"], first["remark"]) == (True, "few; infinite: high")
+        assert (not second["value"], second["remark"]) == (True, "infinite: value")
+
+
 def test_each_table_becomes_a_file_of_its_own_and_an_empty_one_none(tmp_path: Path) -> None:
     tables: dict[str, list[dict[str, Any]]] = {
         "ratios": [{"film": "a:1, left", "ratio": 0.5}, {"film": "a:2", "ratio": None}],

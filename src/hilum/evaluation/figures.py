@@ -116,11 +116,19 @@ def _tables_of(document: Path) -> set[str]:
 def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:
     """Write the figures as csv, and as JSON after `about`, which says what was measured.
 
-    The JSON comes last: if it exists, all is written.
+    Unknown and infinite numbers are left empty; the remark names the infinite ones. The JSON comes last: if
+    it exists, all is written.
     """
-    rows = [_without_nan(asdict(figure)) for figure in figures]
+    rows = [_without_nan(_remarked(asdict(figure))) for figure in figures]
     write_whole(table, as_csv([field.name for field in fields(Figure)], rows))
     write_whole(document, json.dumps({**about, "figures": rows}, indent=2) + "\n")
+
+
+def _remarked(row: dict[str, Any]) -> dict[str, Any]:
+    """A figure's row whose remark names the numbers that are infinite, such as a ratio to no false alarm."""
+    infinite = [name for name in ("value", "low", "high") if math.isinf(row[name])]
+    said = f"infinite: {', '.join(infinite)}" if infinite else ""
+    return row | {"remark": "; ".join(filter(None, (row["remark"], said)))}
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
