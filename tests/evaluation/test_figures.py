@@ -33,9 +33,9 @@ def figure(**changes: object) -> Figure:
 
 def test_a_figure_is_of_the_chosen_films_alone() -> None:
     values, chosen = np.array([1.0, 2.0, 90.0, 6.0]), np.array([True, True, False, True])
-    found = bench("a", "b", "c", "d").figure("heart", "width", average, values, films=chosen, positives=2)
+    found = bench("a", "b", "c", "d").figure("heart", "width", average, values, films=chosen)
     assert (found.subject, found.measure, found.condition) == ("heart", "width", "")
-    assert (found.value, found.films, found.positives) == (3.0, 3, 2)
+    assert (found.value, found.films, found.positives) == (3.0, 3, None)
     assert 1 <= found.low < found.value < found.high <= 6
 
 
@@ -178,6 +178,16 @@ def test_the_table_of_figures_has_an_empty_cell_for_the_unknown(tmp_path: Path) 
     assert ",".join(first) == "subject,measure,condition,films,positives,value,low,high,remark"
     assert list(first.values()) == ["heart", "Dice", "blur, strong", "3", "7", "0.5", "0.25", "0.75", ""]
     assert list(second.values()) == ["heart", "Dice", "", "3", "", "0.5", "", "", ""]
+
+
+def test_an_infinite_number_is_told_from_an_unknown_one(tmp_path: Path) -> None:
+    ratio = figure(measure="positive likelihood ratio", value=9.0, low=3.0, high=math.inf, remark="few")
+    boundless = figure(measure="positive likelihood ratio", value=math.inf, low=NAN, high=NAN)
+    write(Evaluation(figures=(ratio, boundless)), {}, tmp_path)
+    said = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"), parse_constant=strict)
+    for first, second in (rows(tmp_path / "figures.csv"), said["figures"]):
+        assert (not first["high"], first["remark"]) == (True, "few; infinite: high")
+        assert (not second["value"], second["remark"]) == (True, "infinite: value")
 
 
 def test_each_table_becomes_a_file_of_its_own_and_an_empty_one_none(tmp_path: Path) -> None:

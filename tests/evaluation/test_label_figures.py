@@ -12,6 +12,7 @@ from hilum.card import Card, Preparation, Threshold
 from hilum.errors import ConfigError
 from hilum.evaluation.evaluate import groups_of
 from hilum.evaluation.figures import Figure
+from hilum.evaluation.grids import grids
 from hilum.evaluation.label_figures import ASSESSABLE, figures_of
 from hilum.evaluation.verdicts import Verdicts
 from hilum.statistics.metrics import auroc
@@ -92,6 +93,17 @@ def test_calls_that_are_all_right_are_not_sure_to_be_right_for_other_patients() 
         figure = found["Edema", measure, condition]
         assert figure.value == value
         assert np.isnan([figure.low, figure.high]).all()
+
+
+def test_of_too_few_films_of_a_class_there_is_no_interval_and_the_page_says_so() -> None:
+    truth = np.repeat([1.0, 0.0], [3, 57])[:, None]
+    found = figures_of(verdicts(truth, 0.1 + 0.8 * truth + np.linspace(0, 0.05, 60)[:, None]), repeats=20)
+    few = [one for one in found.figures if one.positives == 3 and one.value == one.value]
+    assert {"AUROC", "AUROC after DeLong", "sensitivity", "Brier score"} <= {one.measure for one in few}
+    assert np.isnan([(one.low, one.high) for one in few]).all()
+    assert by_name(found.figures)["Edema", "AUROC", ""].remark == "too few: 3 positive, fewer than 10"
+    row = next(rows for title, _, _, rows in grids(found, ()) if title.startswith("Discrimination"))[0]
+    assert row == ["Edema", "60", "3 (5.0%)", *["1.000 (too few films)"] * 4]
 
 
 def test_who_says_what_is_true_is_calibrated_and_told_whether_that_can_be_judged() -> None:

@@ -158,6 +158,9 @@ def test_the_legend_stands_beside_the_film() -> None:
 def test_overlay_picks_the_finding_furthest_above_its_threshold() -> None:
     report = make_report()  # Edema 0.65 / 0.30 before Cardiomegaly 0.71 / 0.42
     assert (film_part(report) == picture(report, report.heatmaps[1])).all()
+    # In log-odds 0.90 is further above 0.42 than 0.65 is above 0.30, by their ratio less far.
+    surer = replace(report.prediction, probabilities=(0.08, 0.90, 0.65, 0.99)) if report.prediction else None
+    assert (film_part(replace(report, prediction=surer)) == picture(report, report.heatmaps[0])).all()
     report = make_report(
         heatmaps=(*report.heatmaps[:1], blob("No Finding", 100, 100), blob("Atelectasis", 90, 90))
     )

@@ -82,9 +82,10 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled films.
 
-    Every figure has a 95 % interval over patients. AUROC, sensitivity and other figures of order and calls
-    count films. Calibration and Brier score count each patient once, as train and calibrate do. --by adds
-    an AUROC within groups, which a model cannot raise by recognising data sets or sites.
+    Every figure has a 95 % interval over patients, except of fewer than 30 films, or 10 with or without the
+    label. AUROC, sensitivity and other figures of order and calls count films. Calibration and Brier score
+    count each patient once, as train and calibrate do. --by adds an AUROC within groups, which a model
+    cannot raise by recognising data sets or sites.
 
     Writes into OUT:
       evaluation.json  all figures, and what they were measured on

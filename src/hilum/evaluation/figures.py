@@ -29,6 +29,8 @@ WITHIN = "pairs of one "
 """Prefix of the condition of within-group figures; the name of the grouping follows."""
 
 
+_FEW = "too few: "
+
 FEWEST = 30
 """Films of a group below which the group gets no figure."""
 
@@ -57,8 +59,9 @@ class Figure:
 
     @property
     def told(self) -> str:
-        """The number with its interval, as text."""
-        return with_interval(self.value, self.low, self.high)
+        """The number with its interval, or with the remark that the films are too few for one, as text."""
+        few = " (too few films)" if self.remark.startswith(_FEW) else ""
+        return with_interval(self.value, self.low, self.high) + few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +76,9 @@ class Evaluation:
 def too_few(films: int, positives: int) -> str:
     """Why there are too few films for a figure of a group, or for an interval; "" if there are enough."""
     if films < FEWEST:
-        return f"too few: {films} films, fewer than {FEWEST}"
+        return f"{_FEW}{films} films, fewer than {FEWEST}"
     rarer, which = min((positives, "positive"), (films - positives, "negative"))
-    return f"too few: {rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
+    return f"{_FEW}{rarer} {which}, fewer than {FEWEST_OF_A_CLASS}" if rarer < FEWEST_OF_A_CLASS else ""
 
 
 def joined(one: Evaluation, other: Evaluation) -> Evaluation:
@@ -113,11 +116,19 @@ def _tables_of(document: Path) -> set[str]:
 def write_figures(figures: Sequence[Figure], about: dict[str, object], document: Path, table: Path) -> None:
     """Write the figures as csv, and as JSON after `about`, which says what was measured.
 
-    The JSON comes last: if it exists, all is written.
+    Unknown and infinite numbers are left empty; the remark names the infinite ones. The JSON comes last: if
+    it exists, all is written.
     """
-    rows = [_without_nan(asdict(figure)) for figure in figures]
+    rows = [_without_nan(_remarked(asdict(figure))) for figure in figures]
     write_whole(table, as_csv([field.name for field in fields(Figure)], rows))
     write_whole(document, json.dumps({**about, "figures": rows}, indent=2) + "\n")
+
+
+def _remarked(row: dict[str, Any]) -> dict[str, Any]:
+    """A figure's row whose remark names the numbers that are infinite, such as a ratio to no false alarm."""
+    infinite = [name for name in ("value", "low", "high") if math.isinf(row[name])]
+    said = f"infinite: {', '.join(infinite)}" if infinite else ""
+    return row | {"remark": "; ".join(filter(None, (row["remark"], said)))}
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +167,7 @@ class Bench:
 
         With `reflected`, the interval is `mirrored`: for scores that resampling biases upwards, such as the
         calibration error. With `among` (N,) bool, the score is a share of those of the chosen films, and its
-        interval `exact` if it is none or all of them.
+        interval `exact` if it is none or all of them. Of `too_few` films of a class there is no interval.
         """
         value, drawn = weighed(score(*(column[films] for column in columns)), self.weights(films))
         interval = around(value, drawn)
@@ -164,6 +175,8 @@ class Bench:
             interval = mirrored(interval)
         if among is not None:
             interval = exact(interval, len(np.unique(self.patients[films & among])))
+        if few := "" if positives is None else too_few(int(films.sum()), positives):
+            interval = replace(interval, low=math.nan, high=math.nan)
         return Figure.of(
             interval,
             subject=subject,
@@ -171,7 +184,7 @@ class Bench:
             condition=condition,
             films=int(films.sum()),
             positives=positives,
-            remark=remark,
+            remark=remark or few,
         )
 
     def weights(self, films: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,13 +123,16 @@ def _bins(verdicts: Verdicts) -> list[dict[str, Any]]:
 
 
 def _delong(label: str, truth: Array, said: Array) -> Figure:
+    interval = delong_interval(truth, said)
+    if few := too_few(len(truth), int(truth.sum())):
+        interval = replace(interval, low=math.nan, high=math.nan)
     return Figure.of(
-        delong_interval(truth, said),
+        interval,
         subject=label,
         measure="AUROC after DeLong",
         films=len(truth),
         positives=int(truth.sum()),
-        remark="films taken as independent",
+        remark=few or "films taken as independent",
     )
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from hilum.calibration.calibrate import logit
 from hilum.labels import NO_FINDING
 from hilum.reporting.picture import COLOURS, TEXT, Colour, bar, picture, strongest
 from hilum.reporting.report import call, ranked
@@ -64,7 +65,8 @@ def _chosen(report: Report) -> Heatmap | None:
 
 
 def _excess(score: Score) -> float:
-    return score.probability / max(score.threshold, 1e-9)
+    """How far a probability lies above its threshold, in log-odds."""
+    return float(logit(score.probability) - logit(score.threshold))
 
 
 def _legend(report: Report, heatmap: Heatmap | None, scores: bool) -> list[_Line]:

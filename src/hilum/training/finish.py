@@ -21,7 +21,7 @@ from hilum.card import Card, Metric, Source
 from hilum.config import TrainConfig
 from hilum.data import short
 from hilum.data.regions import segmenter_of
-from hilum.evaluation.figures import Bench, Figure, too_few
+from hilum.evaluation.figures import Bench, Figure
 from hilum.models import build
 from hilum.statistics import scores
 from hilum.statistics.metrics import auroc, dice, mean
@@ -190,14 +190,10 @@ def _dice_metrics(table: Array, groups: Array, seed: int) -> tuple[Metric, ...]:
 
 
 def _metrics(figures: Iterable[Figure]) -> tuple[Metric, ...]:
-    """The figures for the card, without those of unknown value: JSON has no NaN.
-
-    Of too few films, as in an evaluation, there is no interval: it would be far too narrow.
-    """
+    """The figures for the card, without those of unknown value: JSON has no NaN."""
     found = []
     for one in figures:
-        few = one.positives is not None and too_few(one.films, one.positives)
-        low, high = (None if few or not np.isfinite(end) else round(end, 4) for end in (one.low, one.high))
+        low, high = (round(end, 4) if np.isfinite(end) else None for end in (one.low, one.high))
         if np.isfinite(one.value):
             name, value = f"{one.measure} {one.subject}", round(one.value, 4)
             found.append(Metric(name=name, value=value, low=low, high=high, n=one.films, part="tuning"))
