@@ -506,6 +506,12 @@ def test_train_refuses_no_devices(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "") and "devices" in done.stderr
 
 
+def test_train_tells_how_a_data_set_is_named() -> None:
+    done = hilum("train", "folder:films/", "--task", "classify")
+    assert done.returncode == 2
+    assert "folder:films/: no such file; name a data set as in --data folder:films/" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("model", "given", "why"),
     [

@@ -57,6 +57,14 @@ def test_overrides_carry_the_type_that_their_text_says(override: str, key: str, 
     assert type(found) is type(value) or isinstance(value, Path)
 
 
+def test_labels_may_be_written_in_any_spelling() -> None:
+    config = train_config(
+        CLASSIFY, ['labels=["effusion", "oedema"]', 'auxiliary=["pleural_thickening", "view"]']
+    )
+    assert config.labels == ("Pleural Effusion", "Edema")
+    assert config.auxiliary == ("Pleural Thickening", "view")
+
+
 def test_a_start_is_left_to_the_architecture() -> None:
     assert train_config(CLASSIFY).start == train_config(CLASSIFY, ["architecture=cnn"]).start == "auto"
     assert train_config(CLASSIFY, ["start=random"]).start == "random"
@@ -95,6 +103,10 @@ def test_a_start_is_left_to_the_architecture() -> None:
         (["uncertain=one"], "^uncertain: only for task 'classify'; "),
         (["task=classify", "uncertain=maybe"], "^uncertain: 'maybe'; give 'ignore', 'zero', 'one', a prob"),
         (["task=classify", "uncertain=[0.9, 0.1]"], r"^uncertain: \[0.9, 0.1\]; give 'ignore'"),
+        (
+            ["task=classify", 'labels=["Effusion", "pleural effusion"]'],
+            "label 'Pleural Effusion' is named twice",
+        ),
         (["task=classify", "unmentioned=one"], "unmentioned: .*'ignore' or 'zero'"),
     ],
 )

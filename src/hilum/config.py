@@ -10,12 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hilum.card import Preparation, Strict
 from hilum.errors import ConfigError
-from hilum.labels import Policy, policies
+from hilum.labels import Policy, as_labels, policies
 
 Task = Literal["segment", "classify", "pretrain"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
@@ -44,10 +44,10 @@ class TrainConfig(Strict):
     patients: int = Field(
         default=0, ge=0, description="train on this many patients only, the same ones in every run; 0: all"
     )
-    labels: tuple[str, ...] = Field(
+    labels: Annotated[tuple[str, ...], AfterValidator(as_labels)] = Field(
         default=(), description="none: the six if the data have all six, else all labels of the data"
     )
-    auxiliary: tuple[str, ...] = Field(
+    auxiliary: Annotated[tuple[str, ...], AfterValidator(as_labels)] = Field(
         default=(),
         description="labels learned as well, but not part of the model; 'view': whether a film is AP",
     )

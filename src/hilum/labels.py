@@ -34,6 +34,9 @@ DEVICES = "Support Devices"
 Policy: TypeAlias = Literal["ignore", "zero", "one"] | float | tuple[float, float]
 """What an uncertain label becomes: unknown, 0, 1, a probability, or one drawn uniformly from a range."""
 
+VIEW = "view"
+"""The target, learned beside labels, whether a film is AP."""
+
 OTHERS = "others"
 """The name that stands for all labels a policy does not name."""
 
@@ -136,6 +139,17 @@ def _certain(policy: Policy, film: str, label: str) -> float:
         low, high = policy
         return low + (high - low) * zlib.crc32(f"{film} {label}".encode()) / 2**32
     return float(policy)
+
+
+def as_labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels that a user wrote, in canonical spelling; raises ValueError if two are the same.
+
+    ``"view"``, which may be learned beside labels, stays as it is.
+    """
+    found = tuple(name if name == VIEW else canonical(name) for name in names)
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise ValueError(f"label {twice[0]!r} is named twice; name it once")
+    return found
 
 
 def policies(given: Any) -> Policy | dict[str, Policy]:

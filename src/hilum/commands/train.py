@@ -67,6 +67,7 @@ def train(
       hilum train --data csv:labels.csv --from runs/films/checkpoint --out runs/mine
     """
     from hilum.config import train_config
+    from hilum.errors import ConfigError
     from hilum.toml_files import read_toml
 
     if show:
@@ -75,6 +76,8 @@ def train(
     settings = settings or []
     config: dict[str, Any] = {}
     if settings and "=" not in settings[0]:
+        if ":" in settings[0] and not Path(settings[0]).exists():
+            raise ConfigError(f"{settings[0]}: no such file; name a data set as in --data {settings[0]}")
         config = read_toml(Path(settings.pop(0)))
     chosen = {"data": dataset, "task": task, "out": out, "devices": devices, "nodes": nodes}
     config |= {key: value for key, value in chosen.items() if value not in (None, [])}

@@ -24,6 +24,7 @@ from hilum.data.split import (
     write_split,
 )
 from hilum.errors import ConfigError, DataError
+from hilum.labels import VIEW
 from hilum.models import TASKS, purpose
 from hilum.reading.files import read_csv
 from hilum.store import as_csv, write_whole
@@ -79,7 +80,7 @@ def make_plan(config: TrainConfig, tick: Tick | None = None) -> Plan:
     chosen = {part: _chosen(part, config, samples, split) for part in ("train", "tune")}
     chosen["train"] = [fuller.get(sample.id, sample) for sample in chosen["train"]] + extra
     if config.task == "classify" and not config.teachers:  # teachers can score what the films lack
-        check_known((*labels, *(name for name in config.auxiliary if name != "view")), chosen["train"])
+        check_known((*labels, *(name for name in config.auxiliary if name != VIEW)), chosen["train"])
     size, folder = config.preparation.size, config.out.parent / ".hilum-cache"
     whole = sum(map(len, chosen.values()))
     parts = {
@@ -202,11 +203,11 @@ def _described(samples: list[Sample], config: TrainConfig) -> list[Sample]:
     """The samples as their task needs them: masks to segment, the view as a label if it is learned."""
     if config.task != "segment":
         samples = regional(samples, [config.preparation])
-    if "view" not in config.auxiliary:
+    if VIEW not in config.auxiliary:
         return samples
     views = [{"AP": 1.0, "PA": 0.0}.get(sample.view or "", float("nan")) for sample in samples]
     return [
-        replace(sample, labels={**sample.labels, "view": view})
+        replace(sample, labels={**sample.labels, VIEW: view})
         for sample, view in zip(samples, views, strict=True)
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from hilum.config import TrainConfig
 from hilum.errors import ConfigError, DataError
-from hilum.labels import SIX
+from hilum.labels import SIX, VIEW
 from hilum.types import STRUCTURES, Sample
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]
     if config.task == "pretrain":
         return tuple(f"dimension {i}" for i in range(config.dimensions))
     known = {name for sample in samples for name in sample.labels}
-    asked = (*config.labels, *(name for name in config.auxiliary if name != "view"))
+    asked = (*config.labels, *(name for name in config.auxiliary if name != VIEW))
     if missing := [name for name in asked if name not in known]:
         raise DataError(f"label {missing[0]!r}: not in the data, which have {', '.join(sorted(known))}")
     known -= set(config.auxiliary)
