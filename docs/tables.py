@@ -183,6 +183,7 @@ def classifiers(page: str) -> str:
     ):
         if not name.startswith(("plos-", "cnn-")) and "one-of-six" not in name:
             value, low, high = map(float, re.findall(r"\d\.\d+", told))
+            name = name.partition(" (")[0]  # without the number of epochs
             points.append(Point(name=name, kind=start, cost=float(cost), value=value, low=low, high=high))
     return pareto(points, "mean AUROC of the five findings, 64 pixels")
 
