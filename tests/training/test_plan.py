@@ -589,7 +589,7 @@ def test_one_label_alone_excludes_nothing_and_none_stands_twice(tmp_path: Path) 
     split = tuned_by(tmp_path / "ward", 16, 4)
     with pytest.raises(ConfigError, match="Edema alone excludes nothing; set activation=sigmoid"):
         make_plan(config(tmp_path, data=[data], split=split, labels=["Edema"], activation="softmax"))
-    with pytest.raises(ConfigError, match="one is given twice"):
+    with pytest.raises(ConfigError, match="label 'Edema' is named twice"):
         make_plan(config(tmp_path, data=[data], split=split, labels=["Edema", "Edema"]))
 
 

@@ -35,8 +35,6 @@ def labels_of(config: TrainConfig, samples: Sequence[Sample]) -> tuple[str, ...]
         raise DataError(f"label {missing[0]!r}: not in the data, which have {', '.join(sorted(known))}")
     known -= set(config.auxiliary)
     six = tuple(name for name in SIX if name in known)
-    if len({*config.labels}) < len(config.labels):
-        raise ConfigError(f"labels={list(config.labels)}: one is given twice; leave it out")
     others = tuple(sorted(known - set(six)))
     labels = config.labels or (six if six == SIX else six + others)
     if others and not config.labels and six == SIX:
