@@ -86,7 +86,8 @@ def unnamed(names: Iterable[str], samples: Sequence[Sample]) -> str:
 
     One person's films may then be in several parts.
     """
-    films = sum(sample.patient == sample.id for sample in samples)
+    # A phantom, which is drawn and has no path, may be called like its patient.
+    films = sum(sample.patient == sample.id for sample in samples if isinstance(sample.image, Path))
     if not films or not any(name.startswith(("folder:", "csv:")) for name in names):
         return ""
     return (
