@@ -269,10 +269,8 @@ def _print(evaluation: Evaluation, labels: Sequence[str], compared: str | None, 
 
 def _interval(figure: Figure) -> str:
     """The number with its interval; a dash if it is unknown, and no interval for too few films."""
-    from hilum.evaluation.figures import too_few
-
     if figure.value != figure.value:
         return "-"
-    if figure.low != figure.low or (figure.positives is not None and too_few(figure.films, figure.positives)):
+    if figure.low != figure.low:
         return f"{figure.value:.3f} (too few films)"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -53,9 +53,20 @@ class Figure:
     remark: str = ""  # a caveat for the reader
 
     @classmethod
-    def of(cls, interval: Interval, **about: Any) -> Figure:
-        """A figure of an interval."""
-        return cls(value=interval.value, low=interval.low, high=interval.high, **about)
+    def of(
+        cls, interval: Interval, *, films: int, positives: int | None, remark: str = "", **about: Any
+    ) -> Figure:
+        """A figure of an interval, or without one, and with the reason as remark, of `too_few` films."""
+        few = "" if positives is None else too_few(films, positives)
+        return cls(
+            value=interval.value,
+            low=math.nan if few else interval.low,
+            high=math.nan if few else interval.high,
+            films=films,
+            positives=positives,
+            remark="; ".join(filter(None, (few, remark))),
+            **about,
+        )
 
     @property
     def told(self) -> str:
@@ -167,7 +178,7 @@ class Bench:
 
         With `reflected`, the interval is `mirrored`: for scores that resampling biases upwards, such as the
         calibration error. With `among` (N,) bool, the score is a share of those of the chosen films, and its
-        interval `exact` if it is none or all of them. Of `too_few` films of a class there is no interval.
+        interval `exact` if it is none or all of them.
         """
         value, drawn = weighed(score(*(column[films] for column in columns)), self.weights(films))
         interval = around(value, drawn)
@@ -175,8 +186,6 @@ class Bench:
             interval = mirrored(interval)
         if among is not None:
             interval = exact(interval, len(np.unique(self.patients[films & among])))
-        if few := "" if positives is None else too_few(int(films.sum()), positives):
-            interval = replace(interval, low=math.nan, high=math.nan)
         return Figure.of(
             interval,
             subject=subject,
@@ -184,7 +193,7 @@ class Bench:
             condition=condition,
             films=int(films.sum()),
             positives=positives,
-            remark=remark or few,
+            remark=remark,
         )
 
     def weights(self, films: Array) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,16 +122,13 @@ def _bins(verdicts: Verdicts) -> list[dict[str, Any]]:
 
 
 def _delong(label: str, truth: Array, said: Array) -> Figure:
-    interval = delong_interval(truth, said)
-    if few := too_few(len(truth), int(truth.sum())):
-        interval = replace(interval, low=math.nan, high=math.nan)
     return Figure.of(
-        interval,
+        delong_interval(truth, said),
         subject=label,
         measure="AUROC after DeLong",
         films=len(truth),
         positives=int(truth.sum()),
-        remark=few or "films taken as independent",
+        remark="films taken as independent",
     )
 
 
@@ -159,8 +155,8 @@ def _of_groups(verdicts: Verdicts, bench: Bench, name: str) -> Iterator[Figure]:
             films = (of == group) & ~np.isnan(truth)
             about: dict[str, Any] = {"films": films, "condition": f"{name} {group}"}
             about["positives"] = positives = int((truth[films] == 1).sum())
-            if why := too_few(int(films.sum()), positives):
-                yield untold(label, "AUROC", why, **about)
+            if too_few(int(films.sum()), positives):
+                yield untold(label, "AUROC", **about)
                 continue
             found[group] = bench.figure(label, "AUROC", scores.auroc, truth, said, **about)
             yield found[group]
@@ -180,8 +176,8 @@ def _within(verdicts: Verdicts, bench: Bench, name: str, of: Array) -> Iterator[
         films = in_pairs(truth, of)
         about: dict[str, Any] = {"films": films, "condition": WITHIN + name}
         about["positives"] = positives = int((truth[films] == 1).sum())
-        if why := too_few(int(films.sum()), positives):
-            yield untold(label, "AUROC", why, **about)
+        if too_few(int(films.sum()), positives):
+            yield untold(label, "AUROC", **about)
         else:
             yield bench.figure(label, "AUROC", scores.auroc_within, truth, said, of, **about)
     if places := verdicts.told(within=name):
@@ -206,7 +202,9 @@ def _gap(label: str, name: str, best: str, worst: str, found: Mapping[str, Figur
     )
 
 
-def untold(label: str, measure: str, why: str, *, films: Array, positives: int, condition: str) -> Figure:
+def untold(
+    label: str, measure: str, *, films: Array, positives: int, condition: str = "", remark: str = ""
+) -> Figure:
     return Figure.of(
         Interval(value=math.nan, low=math.nan, high=math.nan),
         subject=label,
@@ -214,5 +212,5 @@ def untold(label: str, measure: str, why: str, *, films: Array, positives: int, 
         condition=condition,
         films=int(films.sum()),
         positives=positives,
-        remark=why,
+        remark=remark,
     )

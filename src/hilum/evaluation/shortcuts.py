@@ -117,8 +117,8 @@ def _survival(found: Mapping[str, Verdicts], bench: Bench) -> Iterator[Figure]:
     for i, label in enumerate(plain.labels):
         truth = plain.truth[:, i]
         known, positives = ~np.isnan(truth), int((truth == 1).sum())
-        if why := too_few(int(known.sum()), positives):
-            yield untold(label, AUROC, why, films=known, positives=positives, condition="")
+        if too_few(int(known.sum()), positives):
+            yield untold(label, AUROC, films=known, positives=positives)
         else:
             told.append(i)
             yield from _compared(found, [i], label, bench, positives)
@@ -150,13 +150,13 @@ def probes(features: Array, groups: Mapping[str, Array], bench: Bench) -> Iterat
     """How well the features predict each group."""
     for group, member in groups.items():
         told, positives = ~np.isnan(member), int((member == 1).sum())
-        why = too_few(int(told.sum()), positives)
         said = np.full(len(member), np.nan)
-        if not why:
-            said[told] = probe(features[told], member[told], bench.patients[told])
-            why = "too few patients" if np.isnan(said[told]).any() else ""
-        if why:
-            yield untold(group, PROBE, why, films=told, positives=positives, condition="")
+        if too_few(int(told.sum()), positives):
+            yield untold(group, PROBE, films=told, positives=positives)
+            continue
+        said[told] = probe(features[told], member[told], bench.patients[told])
+        if np.isnan(said[told]).any():
+            yield untold(group, PROBE, films=told, positives=positives, remark="too few patients")
         else:
             yield bench.figure(group, PROBE, scores.auroc, member, said, films=told, positives=positives)
 

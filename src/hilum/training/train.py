@@ -36,9 +36,7 @@ _logger = logging.getLogger(__name__)
 
 _PATIENCE = 15.0  # seconds; loader processes of a killed run outlive it by some
 
-_REDRAWN = (
-    10.0  # seconds between two drawings of the curve; drawing takes longer than the epoch of a few films
-)
+_REDRAWN = 10.0  # seconds between two drawings of the curve, which take longer than epochs of a few films
 
 Watch = Callable[[int, float], None]
 """Called with each finished epoch, counted from 1, and its tuning score; may end the run by raising."""
