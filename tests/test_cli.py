@@ -345,6 +345,9 @@ def test_a_split_of_films_that_name_no_patient_says_so(tmp_path: Path) -> None:
     done = hilum("data", "split", f"csv:{tmp_path / 'films.csv'}", "--folds", 2, "--out", tmp_path / "s.csv")
     assert done.returncode == 0
     assert done.stderr.startswith("6 of 6 films name no patient, so each counts as a patient of its own")
+    joined = f"phantom:6+csv:{tmp_path / 'films.csv'}"
+    done = hilum("data", "split", joined, "--folds", 2, "--out", tmp_path / "joined.csv")
+    assert "6 of 12 films name no patient" in done.stderr
 
 
 def overlap(one: Array, other: Array) -> float:

@@ -88,7 +88,7 @@ def unnamed(names: Iterable[str], samples: Sequence[Sample]) -> str:
     """
     # A phantom, which is drawn and has no path, may be called like its patient.
     films = sum(sample.patient == sample.id for sample in samples if isinstance(sample.image, Path))
-    if not films or not any(name.startswith(("folder:", "csv:")) for name in names):
+    if not films or not any(re.search(r"(^|\+)(folder|csv):", name) for name in names):
         return ""
     return (
         f"{films} of {len(samples)} films name no patient, so each counts as a patient of its own: "
